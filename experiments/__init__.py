@@ -1,0 +1,1 @@
+"""Commands of the study: each is run as `python -m experiments.NAME` from the checkout."""

@@ -1,0 +1,93 @@
+"""What every command shares: its words become a configuration, its mistakes one line, its outcome an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from mdnjax.config import Config, ConfigError, keys, load
+
+C = TypeVar("C", bound=Config)
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+class UserError(Exception):
+    """Something that the user can mend; its text is one line."""
+
+
+class RunFailed(Exception):
+    """A run that ended badly through no mistake of form; its text is one line."""
+
+
+def main(
+    module: str, purpose: str, schema: type[C], default: Path, run: Callable[[C, bool], None], words: Sequence[str] | None = None
+) -> NoReturn:
+    """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted."""
+    with one_line_errors():
+        arguments = _parser(module, purpose, schema, default).parse_args(words)
+        path, overrides = _path_and_overrides(arguments.words, default)
+        run(load(schema, path, overrides), arguments.overwrite)
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns the mistakes that a user can make into one `error:` line on stderr and an exit status."""
+    try:
+        yield
+    except (ConfigError, UserError) as error:
+        _exit(f"error: {error}", 2)
+    except RunFailed as error:
+        _exit(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        _exit("error: interrupted", 130)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def _parser(module: str, purpose: str, schema: type[Config], default: Path) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"python -m {module}",
+        usage="%(prog)s [-h] [--overwrite] [CONFIG.yaml] [key=value ...]",
+        description=purpose,
+        epilog=_key_table(schema),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    shown = default.relative_to(CONFIGS.parent)
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="CONFIG.yaml | key=value",
+        help=f"a configuration (default: {shown}), and keys that win over it",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the results of another configuration in the output folder"
+    )
+    return parser
+
+
+def _path_and_overrides(words: Sequence[str], default: Path) -> tuple[Path, list[str]]:
+    paths = [word for word in words if "=" not in word]
+    if len(paths) > 1:
+        raise UserError(f"got {len(paths)} configuration files ({', '.join(paths)}), expected one; values are given as key=value")
+    return Path(paths[0]) if paths else default, [word for word in words if "=" in word]
+
+
+def _key_table(schema: type[Config]) -> str:
+    lines = ["keys (type, default of the schema, meaning):"]
+    for key in keys(schema):
+        lines += [f"  {key.name}", f"      {key.type} [{key.default}]: {key.meaning}"]
+    return "\n".join(lines)
+
+
+def _exit(message: str, status: int) -> NoReturn:
+    print(" ".join(message.split()), file=sys.stderr)
+    sys.exit(status)

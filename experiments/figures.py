@@ -1,0 +1,61 @@
+"""The figures of the inverse-sine study, in the study's own names: x is the position, y the noisy curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.pipeline import Result
+from mdnjax import plots
+from mdnjax.config import schema
+from mdnjax.data import Dataset
+from mdnjax.mixture import Mixture, log_prob, weights
+from mdnjax.plots import Names
+from mdnjax.trained import predict
+
+FORWARD, INVERSE = Names("x", "y"), Names("y (observed)", "x (to be predicted)")
+NUM_GRID = 300
+
+
+def draw(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
+    """Every figure of the mixture density network, by name."""
+    points = (result.splits.train.x, result.splits.train.y)
+    x = np.linspace(points[0].min(), points[0].max(), NUM_GRID, dtype=np.float32)
+    y = np.linspace(*plots.padded_range(points[1]), NUM_GRID, dtype=np.float32)
+    mixture = in_order(jax.tree.map(np.asarray, predict(model, result.trained, x[:, None])))
+    weight, (loc, scale) = np.asarray(weights(mixture)), (np.asarray(leaf)[..., 0] for leaf in mixture.component)
+    learnt = np.exp(np.asarray(jax.jit(log_prob)(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
+    exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
+    metrics = result.metrics
+
+    yield "data", plots.plot_points([("data", points[1], points[0])], FORWARD, f"{len(points[0])} training points")
+    yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
+    yield "weights", plots.plot_components(x, weight, weight, Names(INVERSE.x, "weight"), "Mixing weights")
+    yield "scales", plots.plot_components(x, scale, weight, Names(INVERSE.x, "scale of x"), "Scales (faint: no weight)", log=True)
+    yield "locations", plots.plot_components(x, loc, weight, INVERSE, "Locations (faint: no weight)")
+    yield "ribbon", plots.plot_ribbon(points, x, mixture, INVERSE, "Locations with +- one scale, over the data")
+    samples = (points[0], result.samples)
+    clouds = [("data", *points), ("samples", *samples)]
+    yield "samples", plots.plot_points(clouds, INVERSE, "One Gumbel-max sample for every data point")
+    title = f"p(x | y): test NLL {metrics['test_nll']:.3f}, truth {metrics['truth_nll']:.3f}"
+    yield "density", plots.plot_density(x, y, learnt, exact, INVERSE, title)
+    yield "calibration", plots.plot_calibration(result.pit)
+    yield "overview", plots.plot_overview(points, x, mixture, y, learnt, samples, INVERSE)
+
+
+def regression(data: Dataset, grid: np.ndarray, prediction: np.ndarray, names: Names, metrics: dict[str, float]) -> Figure:
+    """The plain network over its data."""
+    floor = f", best possible {metrics['floor_mse']:.2f}" if "floor_mse" in metrics else ""
+    title = f"Regression of {names.y[0]} on {names.x[0]}: test MSE {metrics['test_mse']:.2f}{floor}"
+    return plots.plot_regression((data.x, data.y), grid, prediction, names, title)
+
+
+def in_order(mixture: Mixture) -> Mixture:
+    """The components in the order of their mean location, so that neighbours in the picture have neighbouring numbers."""
+    weight = np.asarray(weights(mixture))
+    centre = np.sum(weight * mixture.component.loc[..., 0], axis=0) / np.sum(weight, axis=0)
+    order = np.argsort(centre)
+    return Mixture(mixture.logits[:, order], jax.tree.map(lambda leaf: leaf[:, order], mixture.component))

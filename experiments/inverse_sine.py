@@ -1,0 +1,166 @@
+"""The inverted sinusoid: a regression that works, the same one failing on the swapped data, and a mixture that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command, figures, report
+from experiments.pipeline import Result, make_data, run
+from experiments.progress import Clock, training
+from mdnjax import recipe, runtime
+from mdnjax.config import split
+from mdnjax.config.schema import Config, Loop, Optimizer, Regression
+from mdnjax.data import Dataset, sinusoid
+from mdnjax.train import fit
+from mdnjax.trained import save_model
+from mdnjax.types import Params
+
+
+class InverseSine(Config, frozen=True):
+    """The study's configuration: the one of every run, and the warm-up."""
+
+    output: Path = Field(default=Path("results/inverse_sine"), description="folder of the results")
+    regression: Regression = Field(
+        default=Regression(
+            num_steps=3000,
+            report_every=500,
+            optimizer=Optimizer(name="rmsprop", learning_rate=0.01, schedule="constant_schedule", options={"decay": 0.99}),
+        ),
+        description="warm-up",
+    )
+
+
+class Warmup(NamedTuple):
+    """A plain network and its mean squared errors; its data in the direction it was trained in."""
+
+    train: Dataset
+    params: Params
+    metrics: dict[str, float]
+
+
+def study(config: InverseSine, overwrite: bool) -> None:
+    """Runs the whole study and writes its run folder."""
+    runtime.setup(**dict(config.runtime))
+    check_optimizers(config)
+    folder = report.claim(config, overwrite)
+    clock = Clock()
+    with clock.phase("data"):
+        splits, _ = make_data(config)
+    with clock.phase("regression"):
+        towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
+    with clock.phase("inverse regression"):
+        towards_u = fit_regression("inverse regression", config, *splits)
+        towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
+    result = run(config, clock)
+    metrics = {
+        "seed": config.seed,
+        "status": "diverged" if result.fit.diverged else "finished",
+        "regression": {"forward": towards_v.metrics, "inverse": towards_u.metrics},
+        "mdn": {**result.metrics, "steps": int(result.fit.state.step)},
+    }
+    write(folder, config, clock, (towards_v, towards_u), result, metrics)
+    show(folder, clock, metrics)
+    if result.fit.diverged:
+        raise command.RunFailed(
+            f"the loss was no longer finite after step {metrics['mdn']['steps']} of {config.train.num_steps}; "
+            f"the last finite state is in {folder / 'model.safetensors'}"
+        )
+
+
+def check_optimizers(config: InverseSine) -> None:
+    """Raises UserError if optax cannot work with the options of an optimiser."""
+    sections: list[tuple[str, Loop]] = [("train", config.train), ("regression", config.regression)]
+    for name, loop in sections:
+        try:
+            recipe.check(loop)
+        except ValueError as error:
+            raise command.UserError(f"{name}.optimizer: {error}") from None
+
+
+def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> Warmup:
+    """Fits the plain network by mean squared error, in the data's own units, as the original study does."""
+    shape, numbers = split(config.regression)
+    steps = recipe.make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
+    inputs = recipe.make_inputs(numbers, config.seed, train, validation)
+    with training(name, config.regression.num_steps, "validation mse") as observe:
+        fitted = fit(
+            steps.train_step,
+            steps.init(inputs),
+            inputs,
+            num_steps=config.regression.num_steps,
+            report_every=config.regression.report_every,
+            held_out_score=steps.held_out_score,
+            observe=observe,
+        )
+    if fitted.diverged:
+        raise command.RunFailed(f"{name}: the loss was no longer finite after step {int(fitted.state.step)}")
+    params = fitted.state.params
+
+    def mse(part: Dataset) -> float:
+        return float(np.mean((predict_regression(config, params, part.x) - part.y).astype(np.float64) ** 2))
+
+    return Warmup(train, params, {"train_mse": mse(train), "test_mse": mse(test)})
+
+
+def predict_regression(config: InverseSine, params: Params, x: np.ndarray) -> np.ndarray:
+    """The plain network's y `[N, 1]` for every x `[N, 1]`."""
+    network = recipe.make_regression(config.regression, 1, 1)
+    return np.asarray(jax.jit(network.apply)(params, x.T)).T
+
+
+def write(
+    folder: Path, config: InverseSine, clock: Clock, warmups: tuple[Warmup, Warmup], result: Result, metrics: dict[str, Any]
+) -> None:
+    """Writes everything but the configuration, which is there already."""
+    with clock.phase("figures"):
+        for name, figure in figures.draw(config.model, result):
+            report.write_figure(folder / "figures" / f"{name}.png", figure)
+        for name, warmup, axes in zip(
+            ("regression", "inverse_regression"), warmups, (figures.FORWARD, figures.INVERSE), strict=True
+        ):
+            grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
+            figure = figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
+            report.write_figure(folder / "figures" / f"{name}.png", figure)
+    save_model(folder / "model.safetensors", config.model, result.trained)
+    report.write_history(folder / "history.csv", result.fit.history)
+    report.write_json(folder / "environment.json", report.environment())
+    report.write_json(folder / "timing.json", clock.seconds)
+    report.write_json(folder / "metrics.json", metrics)  # last: where it stands, the run is complete
+
+
+def show(folder: Path, clock: Clock, metrics: dict[str, Any]) -> None:
+    """Prints the study's one table."""
+    mdn, regression = metrics["mdn"], metrics["regression"]
+    table = Table(title=f"Inverse sinusoid, seed {metrics['seed']}", title_justify="left", show_edge=False)
+    for heading in ("", "train", "test", "known limit"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    rows = [
+        ("regression, mean squared error", *_pair(regression["forward"], "mse"), sinusoid.FORWARD_FLOOR_MSE),
+        ("inverse regression, mean squared error", *_pair(regression["inverse"], "mse"), regression["inverse"]["floor_mse"]),
+        ("mixture, NLL (nats)", *_pair(mdn, "nll"), mdn["entropy"]),
+        ("truth on the same points, NLL", mdn["truth_train_nll"], mdn["truth_nll"], mdn["entropy"]),
+        ("excess over the truth", mdn["train_nll"] - mdn["truth_train_nll"], mdn["excess_nll"], 0.0),
+        ("mixture, CRPS", None, mdn["test_crps"], None),
+        ("coverage of the 50 % interval", None, mdn["coverage_50"], 0.5),
+        ("coverage of the 90 % interval", None, mdn["coverage_90"], 0.9),
+    ]
+    for label, *numbers in rows:
+        table.add_row(label, *("" if number is None else f"{number:.4f}" for number in numbers))
+    Console(width=100, highlight=False).print(table)
+    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(f"results: {folder}")
+
+
+def _pair(metrics: dict[str, float], name: str) -> tuple[float, float]:
+    return metrics[f"train_{name}"], metrics[f"test_{name}"]
+
+
+if __name__ == "__main__":
+    command.main("experiments.inverse_sine", __doc__ or "", InverseSine, command.CONFIGS / "inverse_sine.yaml", study)

@@ -1,0 +1,79 @@
+"""Reads YAML 1.2 as plain values, remembering the line of every key.
+
+PyYAML alone reads YAML 1.1, where `no` is false and `1e-3` is text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NamedTuple
+
+import yaml
+
+Path = tuple[str | int, ...]
+
+
+class Document(NamedTuple):
+    """Plain values, the line (from 1) of every path in them, and what was wrong with the text itself."""
+
+    tree: Any
+    lines: dict[Path, int]
+    faults: list[tuple[int, str]]
+
+
+# The core schema of YAML 1.2, section 10.3.2.
+_SCALARS = [
+    (re.compile(r"^(~|null|Null|NULL|)$"), lambda text: None),
+    (re.compile(r"^(true|True|TRUE)$"), lambda text: True),
+    (re.compile(r"^(false|False|FALSE)$"), lambda text: False),
+    (re.compile(r"^[-+]?[0-9]+$"), int),
+    (re.compile(r"^0o[0-7]+$"), lambda text: int(text, 8)),
+    (re.compile(r"^0x[0-9a-fA-F]+$"), lambda text: int(text, 16)),
+    (re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), float),
+    (re.compile(r"^[-+]?\.(inf|Inf|INF)$"), lambda text: -math.inf if text[0] == "-" else math.inf),
+    (re.compile(r"^\.(nan|NaN|NAN)$"), lambda text: math.nan),
+]
+
+
+def parse(text: str) -> Document:
+    """Parses one document; malformed text and duplicate keys come back as faults with their line, never as an exception."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = Document(None, {}, [])
+        return document._replace(tree=None if node is None else _value(node, (), document))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        return Document(None, {}, [(mark.line + 1 if mark else 1, f"malformed YAML: {error.problem or error.context}")])
+    except (yaml.YAMLError, ValueError) as error:  # unprintable characters, numbers of 5000 digits
+        return Document(None, {}, [(1, f"malformed YAML: {' '.join(str(error).split())}")])
+    except RecursionError:
+        return Document(None, {}, [(1, "malformed YAML: nested too deeply, or an alias inside its own anchor")])
+
+
+def _value(node: yaml.Node, path: Path, document: Document) -> Any:
+    document.lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, document)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, (*path, index), document) for index, item in enumerate(node.value)]
+    if getattr(node, "style", None) is not None:  # quoted, or a block: text, whatever it looks like
+        return node.value
+    return next((convert(node.value) for pattern, convert in _SCALARS if pattern.match(node.value)), node.value)
+
+
+def _mapping(node: yaml.MappingNode, path: Path, document: Document) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            document.faults.append((line, "malformed YAML: a key must be plain text"))
+            continue
+        key = key_node.value
+        if key in tree:
+            first = document.lines[(*path, key)]
+            document.faults.append((line, f"key {'.'.join(map(str, (*path, key)))!r} stands twice, first on line {first}"))
+            continue
+        document.lines[(*path, key)] = line
+        tree[key] = _value(value_node, (*path, key), document)
+    return tree

@@ -1,0 +1,86 @@
+"""Checks an optimiser or schedule of the configuration against optax itself, so that no list of names grows stale."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Arguments that the training loop fills in itself, by the names that optax's schedules use.
+RATE_ARGUMENTS = ("peak_value", "init_value", "value")
+LENGTH_ARGUMENTS = ("decay_steps", "transition_steps")
+
+
+def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of an optax factory by name; empty where it has no readable signature."""
+    try:
+        return dict(inspect.signature(factory).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+def optimizers() -> list[str]:
+    """Names of optax's optimisers: its public functions that take a learning rate first."""
+    import optax  # here, so that reading a configuration's help needs no jax
+
+    return [name for name in _public(optax) if next(iter(signature_of(getattr(optax, name))), "") == "learning_rate"]
+
+
+def schedules() -> list[str]:
+    """Names of optax's schedules that start from one learning rate."""
+    import optax
+
+    found = [name for name in _public(optax) if name.endswith(("_schedule", "_decay"))]
+    return [name for name in found if set(RATE_ARGUMENTS) & set(signature_of(getattr(optax, name)))]
+
+
+def check_name(kind: str, name: str, known: list[str]) -> None:
+    """Raises ValueError, with the nearest known name, if optax has no such optimiser or schedule."""
+    if name not in known:
+        raise ValueError(f"got {name!r}, expected {kind} of optax: {', '.join(known)}{nearest(name, known)}")
+
+
+def check_optimizer_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises ValueError if the optimiser has no such option."""
+    import optax
+
+    _check_options(name, options, signature_of(getattr(optax, name)), {"learning_rate"})
+
+
+def check_schedule_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises ValueError if the schedule has no such option, or one that it needs is missing."""
+    import optax
+
+    parameters = signature_of(getattr(optax, name))
+    rate = rate_argument(parameters)
+    _check_options(name, options, parameters, {rate})
+    given = {rate, *LENGTH_ARGUMENTS, *options}
+    missing = [key for key, value in parameters.items() if value.default is value.empty and key not in given]
+    if missing:
+        raise ValueError(f"schedule {name!r} needs schedule_options: {', '.join(missing)}")
+
+
+def rate_argument(parameters: Mapping[str, Any]) -> str:
+    """The argument of a schedule that the learning rate goes into."""
+    return next(argument for argument in RATE_ARGUMENTS if argument in parameters)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A half sentence that names the closest known word, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _public(module: Any) -> list[str]:
+    names = [name for name in dir(module) if name.islower() and not name.startswith(("_", "scale_by_"))]
+    return [name for name in names if callable(getattr(module, name))]
+
+
+def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], filled: set[str]) -> None:
+    known = [parameter for parameter in parameters if parameter not in filled]
+    for option in options:
+        if option in filled:
+            raise ValueError(f"option {option!r} of {name!r} is set by learning_rate")
+        if option not in known:
+            raise ValueError(f"{name!r} has no option {option!r}; it has {', '.join(known)}{nearest(option, known)}")

@@ -1,0 +1,136 @@
+"""The sections of a configuration: every key with its type, range, default and meaning, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mdnjax.config import optax_names
+
+Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
+Family = Literal["diagonal"]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Rides(NamedTuple):
+    """Marks a field that is a plain number inside a compiled program: changing it compiles nothing anew.
+
+    Where a value switches something off altogether (`off`), the program without it is a program of its own.
+    """
+
+    off: float | None = None
+
+
+class Section(BaseModel, frozen=True):
+    """A frozen, strict part of a configuration; hashable, so that it can key a compiled program."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class Data(Section, frozen=True):
+    """Where the examples come from."""
+
+    name: Literal["sinusoid"] = Field(default="sinusoid", description="source of the data")
+    num_train: Annotated[int, Field(ge=2)] = Field(default=900, description="points to train on")
+    num_validation: Count = Field(default=100, description="held-out points that are watched during training")
+    num_test: Count = Field(default=20_000, description="fresh points for the final scores")
+    standardise: bool = Field(default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)")
+
+
+class Network(Section, frozen=True):
+    """The layers between input and output."""
+
+    hidden_sizes: Annotated[tuple[Count, ...], Field(max_length=16)] = Field(
+        default=(20,), description="units of each hidden layer"
+    )
+    activation: Activation = Field(default="tanh", description="nonlinearity of the hidden layers")
+
+
+class Model(Network, frozen=True):
+    """The mixture density network."""
+
+    family: Family = Field(default="diagonal", description="components of the mixture")
+    num_components: Count = Field(default=10, description="components per input")
+    scale_floor: Annotated[float, Field(ge=0), Rides()] = Field(
+        default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"
+    )
+
+
+class Optimizer(Section, frozen=True):
+    """An optimiser of optax and the schedule of its learning rate."""
+
+    name: str = Field(default="adam", description="any optimiser of optax that takes a learning rate")
+    learning_rate: Annotated[float, Field(gt=0), Rides()] = Field(
+        default=0.02, description="learning rate (the peak of the schedule)"
+    )
+    schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
+    options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
+    schedule_options: dict[str, Any] = Field(default={}, description="further arguments of the schedule, by optax's names")
+
+    @field_validator("name")
+    @classmethod
+    def _known_optimizer(cls, name: str) -> str:
+        optax_names.check_name("an optimiser", name, optax_names.optimizers())
+        return name
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, name: str) -> str:
+        optax_names.check_name("a schedule", name, optax_names.schedules())
+        return name
+
+    @model_validator(mode="after")
+    def _known_options(self) -> Optimizer:
+        optax_names.check_optimizer_options(self.name, self.options)
+        optax_names.check_schedule_options(self.schedule, self.schedule_options)
+        return self
+
+
+class Loop(Section, frozen=True):
+    """A training run, whatever it minimises."""
+
+    num_steps: Count = Field(default=4000, description="steps of the optimiser, each on all training points")
+    report_every: Count = Field(default=100, description="steps between two looks at the validation points")
+    optimizer: Optimizer = Field(default=Optimizer(), description="optimiser")
+
+
+class Train(Loop, frozen=True):
+    """Training of the mixture density network."""
+
+    loss: Literal["nll", "nll_closed_form"] = Field(
+        default="nll", description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff"
+    )
+    x_noise: Annotated[float, Field(ge=0), Rides(off=0.0)] = Field(
+        default=0.07, description="sd of the noise on the inputs, drawn afresh at every step, in units of the trained inputs"
+    )
+    y_noise: Annotated[float, Field(ge=0), Rides(off=0.0)] = Field(
+        default=0.0, description="sd of the noise on the targets, drawn afresh at every step, in units of the trained targets"
+    )
+
+
+class Regression(Network, Loop, frozen=True):
+    """The warm-up: a plain network trained by mean squared error, in the data's own units."""
+
+
+class Runtime(Section, frozen=True):
+    """How the machine is used; no result depends on it."""
+
+    compile_cache: bool = Field(default=True, description="keep compiled programs in the user's cache folder for the next start")
+
+
+class Config(Section, frozen=True):
+    """One run: data, model, training, and where the results go."""
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0, description="seed of the data, the initialisation and all noise"
+    )
+    output: Path = Field(default=Path("results/run"), description="folder of the results", strict=False)
+    data: Data = Field(default=Data(), description="data")
+    model: Model = Field(default=Model(), description="mixture density network")
+    train: Train = Field(default=Train(), description="training of the mixture density network")
+    runtime: Runtime = Field(default=Runtime(), description="use of the machine")

@@ -1,0 +1,90 @@
+"""The inverted sinusoid: u ~ U(-10.5, 10.5), v = 7 sin(0.75 u) + 0.5 u + N(0, 1); v from u is easy, u from v has many answers.
+
+The forward data set has x = u, y = v; the inverse one has x = v, y = u, and its exact density is known:
+p(u|v) = phi(v - f(u)) / Z(v) on [-10.5, 10.5], with Z(v) the integral of the numerator over u.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from mdnjax.data.dataset import Dataset, Splits, Truth
+
+HALF_WIDTH = 10.5
+NOISE_SD = 1.0
+FORWARD_FLOOR_MSE = NOISE_SD**2
+LARGEST_V = 7 + 0.5 * HALF_WIDTH + 10 * NOISE_SD  # |f| <= 7 + 5.25; beyond 10 sd of the noise no mass is left in float64
+
+
+def curve(u: np.ndarray) -> np.ndarray:
+    """f(u) = 7 sin(0.75 u) + 0.5 u, the mean of v given u."""
+    return 7 * np.sin(0.75 * u) + 0.5 * u
+
+
+def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
+    """Independent draws for each part, in the inverse direction (predict u from v); no part depends on the size of another."""
+    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
+    return Splits(*parts)
+
+
+def forward(dataset: Dataset) -> Dataset:
+    """The same points in the easy direction: predict v from u."""
+    return Dataset(x=dataset.y, y=dataset.x)
+
+
+def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Exact log p(u|v) in nats, for x = v `[N, 1]` and y = u `[N, 1]`; -inf outside [-10.5, 10.5]."""
+    v, u = np.asarray(x, np.float64)[:, 0], np.asarray(y, np.float64)[:, 0]
+    return np.where(np.abs(u) <= HALF_WIDTH, -0.5 * (v - curve(u)) ** 2 - _log_normaliser(v), -np.inf)
+
+
+@functools.cache
+def entropy() -> float:
+    """E[-log p(u|v)] in nats: h(v|u) + h(u) - h(v), with h(v) by quadrature."""
+    v, weight = _panels(-LARGEST_V, LARGEST_V, 400)
+    log_p = _log_normaliser(v) - 0.5 * np.log(2 * np.pi) - np.log(2 * HALF_WIDTH)
+    entropy_of_v = -np.sum(weight * np.exp(log_p) * log_p)
+    return float(0.5 * np.log(2 * np.pi * np.e) + np.log(2 * HALF_WIDTH) - entropy_of_v)
+
+
+@functools.cache
+def floor_mse() -> float:
+    """E[Var(u|v)], the smallest mean squared error of any prediction of u from v."""
+    v, weight = _panels(-LARGEST_V, LARGEST_V, 400)
+    u, du = _panels(-HALF_WIDTH, HALF_WIDTH, 64)
+    joint = du * np.exp(-0.5 * (v[:, None] - curve(u)) ** 2) / np.sqrt(2 * np.pi) / (2 * HALF_WIDTH)
+    explained = np.sum(weight * (joint @ u) ** 2 / np.maximum(joint.sum(axis=1), np.finfo(float).tiny))
+    return float(HALF_WIDTH**2 / 3 - explained)
+
+
+TRUTH = Truth(log_prob, entropy, floor_mse)
+
+
+def _draw(seed: list[int], num: int) -> Dataset:
+    generator = np.random.default_rng(seed)
+    u = generator.uniform(-HALF_WIDTH, HALF_WIDTH, (num, 1))
+    v = curve(u) + NOISE_SD * generator.standard_normal((num, 1))
+    return Dataset(x=v.astype(np.float32), y=u.astype(np.float32))
+
+
+def _log_normaliser(v: np.ndarray) -> np.ndarray:
+    """log of the integral of exp(-(v - f(u))^2 / 2) over u, by panels of Gauss-Legendre nodes, in blocks of v."""
+    u, weight = _panels(-HALF_WIDTH, HALF_WIDTH, 64)
+    f, log_weight = curve(u), np.log(weight)
+    blocks = np.array_split(v, max(1, len(v) // 2000))
+    return np.concatenate([_logsumexp(log_weight - 0.5 * (block[:, None] - f) ** 2) for block in blocks])
+
+
+def _logsumexp(values: np.ndarray) -> np.ndarray:
+    largest = values.max(axis=1)
+    return largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
+
+
+def _panels(low: float, high: float, num_panels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of composite Gauss-Legendre quadrature, 10 nodes a panel."""
+    node, weight = np.polynomial.legendre.leggauss(10)
+    edges = np.linspace(low, high, num_panels + 1)
+    half = np.diff(edges)[:, None] / 2
+    return (edges[:-1, None] + half * (1 + node)).ravel(), (half * weight).ravel()

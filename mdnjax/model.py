@@ -1,0 +1,66 @@
+"""The mixture density network: a network whose raw outputs are the parameters of a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from mdnjax.components import FAMILIES, Component
+from mdnjax.mixture import Mixture, from_batch_last
+from mdnjax.networks import Network, make_mlp
+from mdnjax.types import Array, Float, Params, PRNGKey
+
+
+class Model(NamedTuple):
+    """Three pure functions.
+
+    init(init_key) gives parameters; apply(params, x[*batch, X]) gives a `Mixture` for every input; head(params, x[X, *batch])
+    gives the same as the bare pair (logits[K, *batch], component), batch-last, for the losses.
+    """
+
+    init: Callable[[PRNGKey], Params]
+    head: Callable[[Params, Float[Array, "X *batch"]], tuple[Float[Array, "K *batch"], Component]]
+    apply: Callable[[Params, Float[Array, "*batch X"]], Mixture]
+
+
+def make_mdn(
+    num_inputs: int,
+    num_targets: int,
+    *,
+    num_components: int,
+    hidden_sizes: Sequence[int],
+    activation: str = "tanh",
+    family: str = "diagonal",
+    scale_floor: float | Float[Array, ""] = 0.0,
+) -> Model:
+    """A mixture density network on a multilayer perceptron.
+
+    raw = MLP(x) in contiguous blocks: logits, locations, scales; weights = softmax(logits), locations as they are,
+    scales = scale_floor + exp(raw). Source: Bishop (1994), section 2; Bishop's scales have no floor.
+    """
+    num_outputs = num_components + FAMILIES[family].num_raw(num_components, num_targets)
+    network = make_mlp(num_inputs, num_outputs, hidden_sizes=hidden_sizes, activation=activation)
+    return make_model(network, num_targets, num_components=num_components, family=family, scale_floor=scale_floor)
+
+
+def make_model(
+    network: Network,
+    num_targets: int,
+    *,
+    num_components: int,
+    family: str = "diagonal",
+    scale_floor: float | Float[Array, ""] = 0.0,
+) -> Model:
+    """A mixture density network on any network of `num_components + FAMILIES[family].num_raw(...)` outputs."""
+
+    def head(params: Params, x: Float[Array, "X *batch"]) -> tuple[Float[Array, "K *batch"], Component]:
+        raw = network.apply(params, x)
+        component = FAMILIES[family].from_raw(raw[num_components:], num_components, num_targets, scale_floor)
+        return raw[:num_components], component
+
+    def apply(params: Params, x: Float[Array, "*batch X"]) -> Mixture:
+        return from_batch_last(*head(params, jnp.moveaxis(x, -1, 0)))
+
+    return Model(network.init, head, apply)

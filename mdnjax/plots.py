@@ -1,0 +1,221 @@
+"""Figures of data, training runs and one-dimensional mixtures; each function returns a matplotlib Figure and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mdnjax.mixture import Mixture, weights
+from mdnjax.train import History
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 130,
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+DATA, MODEL, TRUTH = "#9aa0a6", "#1f4e9c", "#c2410c"
+FADED = 0.06  # opacity of a component without weight
+
+
+Points: TypeAlias = tuple[np.ndarray, np.ndarray]  # x[N, 1] and y[N, 1]
+
+
+class Names(NamedTuple):
+    """What the axes of input and target are called."""
+
+    x: str
+    y: str
+
+
+def plot_points(points: Sequence[tuple[str, np.ndarray, np.ndarray]], names: Names, title: str) -> Figure:
+    """Clouds of points (label, x[N, 1], y[N, 1]), the first in the colour of data, the second in the colour of a model."""
+    figure, axes = _figure(title, names)
+    for (label, x, y), colour in zip(points, (DATA, MODEL), strict=False):
+        axes.scatter(x, y, s=7, color=colour, alpha=0.6, linewidths=0, label=label, rasterized=True)
+    _legend_above(axes)
+    return figure
+
+
+def plot_regression(points: Points, x: np.ndarray, prediction: np.ndarray, names: Names, title: str) -> Figure:
+    """A prediction y[G, 1] along x[G, 1], over the data."""
+    figure, axes = _figure(title, names)
+    axes.scatter(*points, s=7, color=DATA, alpha=0.6, linewidths=0, label="data")
+    axes.plot(x, prediction, color=MODEL, lw=2.2, label="network")
+    _legend_above(axes)
+    return figure
+
+
+def plot_history(history: History, truth_nll: float, truth_train_nll: float) -> Figure:
+    """Loss and held-out NLL against the step, with the truth's NLL as a line."""
+    figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
+    steps = np.arange(len(history.loss))
+    axes.plot(steps, history.loss, color=DATA, lw=1, label="loss, training points")
+    axes.plot(history.report_steps, history.held_out, color=MODEL, lw=1.8, label="NLL, validation points")
+    axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
+    finite = history.loss[np.isfinite(history.loss)]
+    low, high = min(truth_train_nll, truth_nll, finite.min()), np.quantile(finite, 0.995)
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
+    with mpl.rc_context(STYLE):
+        axes.legend()
+    return figure
+
+
+def plot_components(x: np.ndarray, values: np.ndarray, weight: np.ndarray, names: Names, title: str, log: bool = False) -> Figure:
+    """One curve a component, values[G, K] along x[G]; a curve fades where its component has no weight."""
+    figure, axes = _figure(title, names)
+    for k, colour in enumerate(component_colours(values.shape[1])):
+        _faded_line(axes, x, values[:, k], weight[:, k], colour)
+    if log:
+        axes.set_yscale("log")
+    seen = values[weight > 0.02]  # what has no weight may run off the picture
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(*((seen.min() / 1.5, seen.max() * 1.5) if log else padded_range(seen)))
+    _component_legend(axes, values.shape[1])
+    return figure
+
+
+def plot_ribbon(points: Points, x: np.ndarray, mixture: Mixture, names: Names, title: str) -> Figure:
+    """Locations with a ribbon of one scale on either side, over the data."""
+    figure, axes = _figure(title, names)
+    draw_ribbon(axes, points, x, mixture)
+    _component_legend(axes, mixture.logits.shape[-1])
+    return figure
+
+
+def plot_density(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, exact: np.ndarray, names: Names, title: str) -> Figure:
+    """Two densities p(y|x)[G_x, G_y] side by side on one scale of colour."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 4), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        figure.suptitle(title, fontsize=12)
+        for axes, density, label in ((left, learnt, "learnt"), (right, exact, "exact")):
+            image = draw_density(axes, x, y, density, vmax=float(exact.max()))
+            axes.set(title=label, xlabel=names.x)
+        left.set_ylabel(names.y)
+        figure.colorbar(image, ax=(left, right), label="square root of the density", pad=0.01)
+    return figure
+
+
+def plot_calibration(pit: np.ndarray, num_bins: int = 20) -> Figure:
+    """Histogram of the PIT, with the band that 95 % of calibrated bars stay in, beside the coverage of central intervals."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        figure.suptitle("Calibration on the test points", fontsize=12)
+        half = 1.96 * np.sqrt(num_bins / len(pit) * (1 - 1 / num_bins))
+        left.hist(pit, bins=num_bins, range=(0, 1), density=True, color=MODEL, alpha=0.75, edgecolor="white")
+        left.axhspan(1 - half, 1 + half, color=TRUTH, alpha=0.25, lw=0, label="95 % band of calibrated bars")
+        left.axhline(1, color=TRUTH, lw=1.2)
+        left.set(xlabel="PIT (probability below the observed value)", ylabel="density", xlim=(0, 1))
+        left.set_ylim(0, left.get_ylim()[1] * 1.18)
+        left.legend(loc="upper center")
+        levels = np.linspace(0, 1, 101)
+        covered = np.mean(np.abs(pit - 0.5)[:, None] <= levels / 2, axis=0)
+        right.plot([0, 1], [0, 1], color=TRUTH, lw=1.2, ls="--", label="calibrated")
+        right.plot(levels, covered, color=MODEL, lw=2, label="network")
+        right.set(
+            xlabel="level of the central interval", ylabel="share of points inside", xlim=(0, 1), ylim=(0, 1), aspect="equal"
+        )
+        right.legend(loc="upper left")
+    return figure
+
+
+def plot_overview(
+    points: Points,
+    x: np.ndarray,
+    mixture: Mixture,
+    y: np.ndarray,
+    density: np.ndarray,
+    sampled: Points,
+    names: Names,
+) -> Figure:
+    """The fit at a glance: ribbons over the data, the density, and samples."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12, 3.9), layout="constrained")
+        first, second, third = figure.subplots(1, 3, sharex=True, sharey=True)
+        draw_ribbon(first, points, x, mixture)
+        first.set_title("data and components")
+        draw_density(second, x, y, density, vmax=float(density.max()))
+        second.set_title("learnt density")
+        third.scatter(*sampled, s=7, color=MODEL, alpha=0.6, linewidths=0)
+        third.set_title("samples from the fit")
+        for axes in (first, second, third):
+            axes.set_xlabel(names.x)
+        first.set_ylabel(names.y)
+    return figure
+
+
+def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> None:
+    """Draws data, locations and ribbons of one scale; components without weight are left out where they have none."""
+    axes.scatter(*points, s=6, color=DATA, alpha=0.5, linewidths=0)
+    loc = np.asarray(mixture.component.means())[..., 0]
+    sd = np.sqrt(np.asarray(mixture.component.variances()))[..., 0]
+    weight = np.asarray(weights(mixture))
+    for k, colour in enumerate(component_colours(loc.shape[1])):
+        seen = weight[:, k] > 0.02
+        axes.fill_between(x, loc[:, k] - sd[:, k], loc[:, k] + sd[:, k], where=seen.tolist(), color=colour, alpha=0.3, lw=0)
+        axes.plot(x, np.where(seen, loc[:, k], np.nan), color=colour, lw=1.6)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(*padded_range(points[1]))
+
+
+def draw_density(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, vmax: float):
+    """Draws the square root of a density [G_x, G_y], so that faint branches are seen too; returns the image."""
+    return axes.pcolormesh(x, y, np.sqrt(density).T, cmap="Blues", vmin=0, vmax=np.sqrt(vmax), shading="nearest", rasterized=True)
+
+
+def padded_range(values: np.ndarray) -> tuple[float, float]:
+    """The range of values with a margin of an eighth on either side."""
+    low, high = float(np.min(values)), float(np.max(values))
+    return low - (high - low) / 8, high + (high - low) / 8
+
+
+def component_colours(num_components: int) -> list:
+    """The colour of each component, the same in every figure."""
+    if num_components <= 10:
+        return [mpl.colormaps["tab10"](k) for k in range(num_components)]
+    return [mpl.colormaps["turbo"](k / (num_components - 1)) for k in range(num_components)]
+
+
+def _figure(title: str, names: Names) -> tuple[Figure, Axes]:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.set(title=title, xlabel=names.x, ylabel=names.y)
+    return figure, axes
+
+
+def _faded_line(axes: Axes, x: np.ndarray, y: np.ndarray, weight: np.ndarray, colour: tuple) -> None:
+    ends = np.stack([x, y], axis=1)
+    segments = np.stack([ends[:-1], ends[1:]], axis=1)
+    colours = np.tile(np.array(colour), (len(segments), 1))
+    colours[:, 3] = np.clip(3 * weight[:-1], FADED, 1)
+    axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=1.8))
+
+
+def _legend_above(axes: Axes) -> None:
+    with mpl.rc_context(STYLE):
+        legend = axes.legend(loc="upper left", markerscale=2)
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set_alpha(1)
+
+
+def _component_legend(axes: Axes, num_components: int) -> None:
+    if num_components > 20:
+        return
+    with mpl.rc_context(STYLE):
+        handles = [Line2D([], [], color=c, lw=2.5) for c in component_colours(num_components)]
+        labels = [str(k + 1) for k in range(num_components)]
+        axes.legend(handles, labels, title="component", loc="center left", bbox_to_anchor=(1, 0.5))

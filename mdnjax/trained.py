@@ -1,0 +1,68 @@
+"""A trained network as one value and one file: parameters, the units they were trained in, and the settings that shape them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from pydantic import ValidationError
+
+from mdnjax import checkpoint
+from mdnjax.config import schema
+from mdnjax.config.numbers import join, split
+from mdnjax.data.dataset import Scaler, unscale
+from mdnjax.mixture import Mixture
+from mdnjax.model import make_mdn
+from mdnjax.types import AnyArray, Array, Float, Params
+
+
+class Trained(NamedTuple):
+    """Parameters and the scaler of the data they were trained on."""
+
+    params: Params
+    scaler: Scaler
+
+
+def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"]) -> Mixture:
+    """The mixture p(y|x) for every input, in the data's own units."""
+    shape, numbers = split(model)
+    return _predict(shape, numbers, trained, x)
+
+
+def save_model(path: Path, model: schema.Model, trained: Trained) -> None:
+    """Writes a trained network to one safetensors file, with its settings."""
+    checkpoint.save(path, trained, {"model": model.model_dump_json(), "sizes": json.dumps(_sizes(trained))})
+
+
+def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
+    """A saved network as a function from inputs `[*batch, X]` to a `Mixture`.
+
+    Raises: CheckpointError (a ValueError) if the file is missing, damaged, or none of ours.
+    """
+    metadata = checkpoint.read_metadata(Path(path))
+    try:
+        model = schema.Model.model_validate_json(metadata["model"])
+        num_inputs, num_targets = json.loads(metadata["sizes"])
+    except (KeyError, ValueError, ValidationError):
+        raise checkpoint.CheckpointError(f"{path}: the settings of its model cannot be read") from None
+    params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
+    dtype = jax.tree.leaves(params)[0].dtype
+    columns = [jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets)]
+    trained = checkpoint.load(Path(path), Trained(params, Scaler(*columns)))  # type: ignore[arg-type]
+    return functools.partial(predict, model, trained)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(shape: schema.Model, numbers: dict[str, float], trained: Trained, x: Array) -> Mixture:
+    num_inputs, num_targets = _sizes(trained)
+    network = make_mdn(num_inputs, num_targets, **dict(join(shape, numbers)))
+    scaler = trained.scaler
+    return unscale(scaler, network.apply(trained.params, (x - scaler.x_mean) / scaler.x_sd))
+
+
+def _sizes(trained: Trained) -> tuple[int, int]:
+    return trained.scaler.x_mean.shape[0], trained.scaler.y_mean.shape[0]
