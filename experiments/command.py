@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from mdnjax.config import Config, ConfigError, keys, load
+from mdnjax.config import ConfigError, keys, load
+from mdnjax.config.schema import Section
 
-C = TypeVar("C", bound=Config)
+S = TypeVar("S", bound=Section)
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -24,7 +25,12 @@ class RunFailed(Exception):
 
 
 def main(
-    module: str, purpose: str, schema: type[C], default: Path, run: Callable[[C, bool], None], words: Sequence[str] | None = None
+    module: str,
+    purpose: str,
+    schema: type[S],
+    default: Path | None,
+    run: Callable[[S, bool], None],
+    words: Sequence[str] | None = None,
 ) -> NoReturn:
     """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted."""
     with one_line_errors():
@@ -52,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help")
 
 
-def _parser(module: str, purpose: str, schema: type[Config], default: Path) -> argparse.ArgumentParser:
+def _parser(module: str, purpose: str, schema: type[Section], default: Path | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"python -m {module}",
         usage="%(prog)s [-h] [--overwrite] [CONFIG.yaml] [key=value ...]",
@@ -61,27 +67,21 @@ def _parser(module: str, purpose: str, schema: type[Config], default: Path) -> a
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    shown = default.relative_to(CONFIGS.parent)
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="CONFIG.yaml | key=value",
-        help=f"a configuration (default: {shown}), and keys that win over it",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the results of another configuration in the output folder"
-    )
+    shown = default.relative_to(CONFIGS.parent) if default else "none"
+    words = f"a configuration (default: {shown}), and values that win over it"
+    parser.add_argument("words", nargs="*", metavar="CONFIG.yaml | key=value", help=words)
+    parser.add_argument("--overwrite", action="store_true", help="replace another configuration's results in the output folder")
     return parser
 
 
-def _path_and_overrides(words: Sequence[str], default: Path) -> tuple[Path, list[str]]:
+def _path_and_overrides(words: Sequence[str], default: Path | None) -> tuple[Path | None, list[str]]:
     paths = [word for word in words if "=" not in word]
     if len(paths) > 1:
         raise UserError(f"got {len(paths)} configuration files ({', '.join(paths)}), expected one; values are given as key=value")
     return Path(paths[0]) if paths else default, [word for word in words if "=" in word]
 
 
-def _key_table(schema: type[Config]) -> str:
+def _key_table(schema: type[Section]) -> str:
     lines = ["keys (type, default of the schema, meaning):"]
     for key in keys(schema):
         lines += [f"  {key.name}", f"      {key.type} [{key.default}]: {key.meaning}"]

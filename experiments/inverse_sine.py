@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments import command, figures, report
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock, training
-from mdnjax import recipe, runtime
+from mdnjax import checkpoint, recipe, runtime
 from mdnjax.config import split
 from mdnjax.config.schema import Config, Loop, Optimizer, Regression
 from mdnjax.data import Dataset, sinusoid
@@ -68,10 +68,14 @@ def study(config: InverseSine, overwrite: bool) -> None:
     write(folder, config, clock, (towards_v, towards_u), result, metrics)
     show(folder, clock, metrics)
     if result.fit.diverged:
-        raise command.RunFailed(
-            f"the loss was no longer finite after step {metrics['mdn']['steps']} of {config.train.num_steps}; "
-            f"the last finite state is in {folder / 'model.safetensors'}"
-        )
+        raise command.RunFailed(stopped("mdn", metrics["mdn"]["steps"], config.train.num_steps, folder / "model.safetensors"))
+
+
+def stopped(name: str, step: int, num_steps: int, path: Path) -> str:
+    """The message of a run that diverged."""
+    return (
+        f"{name}: loss or parameters were no longer finite after step {step} of {num_steps}; the last finite state is in {path}"
+    )
 
 
 def check_optimizers(config: InverseSine) -> None:
@@ -93,15 +97,17 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
         fitted = fit(
             steps.train_step,
             steps.init(inputs),
-            inputs,
+            (inputs,),
             num_steps=config.regression.num_steps,
             report_every=config.regression.report_every,
             held_out_score=steps.held_out_score,
             observe=observe,
         )
-    if fitted.diverged:
-        raise command.RunFailed(f"{name}: the loss was no longer finite after step {int(fitted.state.step)}")
     params = fitted.state.params
+    if fitted.diverged:
+        path = config.output / f"{name.replace(' ', '_')}.safetensors"
+        checkpoint.save(path, params)
+        raise command.RunFailed(stopped(name, int(fitted.state.step), config.regression.num_steps, path))
 
     def mse(part: Dataset) -> float:
         return float(np.mean((predict_regression(config, params, part.x) - part.y).astype(np.float64) ** 2))
@@ -119,20 +125,26 @@ def write(
     folder: Path, config: InverseSine, clock: Clock, warmups: tuple[Warmup, Warmup], result: Result, metrics: dict[str, Any]
 ) -> None:
     """Writes everything but the configuration, which is there already."""
-    with clock.phase("figures"):
-        for name, figure in figures.draw(config.model, result):
-            report.write_figure(folder / "figures" / f"{name}.png", figure)
-        for name, warmup, axes in zip(
-            ("regression", "inverse_regression"), warmups, (figures.FORWARD, figures.INVERSE), strict=True
-        ):
-            grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
-            figure = figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
-            report.write_figure(folder / "figures" / f"{name}.png", figure)
+    if not result.fit.diverged:
+        write_figures(folder / "figures", config, clock, warmups, result)
     save_model(folder / "model.safetensors", config.model, result.trained)
     report.write_history(folder / "history.csv", result.fit.history)
     report.write_json(folder / "environment.json", report.environment())
     report.write_json(folder / "timing.json", clock.seconds)
     report.write_json(folder / "metrics.json", metrics)  # last: where it stands, the run is complete
+
+
+def write_figures(folder: Path, config: InverseSine, clock: Clock, warmups: tuple[Warmup, Warmup], result: Result) -> None:
+    """Draws and writes every figure of the study."""
+    with clock.phase("figures"):
+        for name, figure in figures.draw(config.model, result):
+            report.write_figure(folder / f"{name}.png", figure)
+        for name, warmup, axes in zip(
+            ("regression", "inverse_regression"), warmups, (figures.FORWARD, figures.INVERSE), strict=True
+        ):
+            grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
+            figure = figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
+            report.write_figure(folder / f"{name}.png", figure)
 
 
 def show(folder: Path, clock: Clock, metrics: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def run(config: Config, clock: Clock) -> Result:
         fitted = fit(
             steps.train_step,
             steps.init(inputs),
-            inputs,
+            (inputs,),
             num_steps=config.train.num_steps,
             report_every=config.train.report_every,
             held_out_score=steps.held_out_score,

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,27 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic",
 FREE_KEYS = ("output", "runtime")  # do not change the results
 
 
-def claim(config: Config, overwrite: bool) -> Path:
-    """Makes the output folder this run's own, before anything is computed.
+def claim(config: Config, overwrite: bool, suffix: str = "") -> Path:
+    """Makes the output folder (and its suffix) this run's own, before anything is computed.
 
     Raises: UserError if it cannot be written, or holds something else and overwrite is off.
     """
-    folder = config.output
+    folder = make_folder(config.output.with_name(config.output.name + suffix))
+    _check_ours(folder, config, overwrite)
+    make_folder(folder / "figures")
+    write_bytes(folder / "config.yaml", dump(config).encode())
+    return folder
+
+
+def make_folder(folder: Path) -> Path:
+    """Makes a folder that can be written.
+
+    Raises: UserError if it cannot be made or written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_ours(folder, config, overwrite)
-        (folder / "figures").mkdir(exist_ok=True)
-        write_bytes(folder / "config.yaml", dump(config).encode())
+        write_bytes(folder / ".writable", b"")
+        (folder / ".writable").unlink()
     except OSError as error:
         raise UserError(f"output: cannot write {folder}: {error.strerror or error}") from None
     return folder
@@ -85,11 +95,15 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
 
 def write_history(path: Path, history: History) -> None:
     """Writes one row a report: the step, the loss of the step before it, the held-out score after it."""
+    losses = [float(history.loss[min(step, len(history.loss)) - 1]) for step in history.report_steps]
+    rows = zip(history.report_steps.tolist(), losses, history.held_out.tolist(), strict=True)
+    write_csv(path, ["step", "loss", "validation_nll"], rows)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table; numbers keep all their digits."""
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["step", "loss", "validation_nll"])
-    for step, score in zip(history.report_steps, history.held_out, strict=True):
-        rows.writerow([int(step), float(history.loss[min(step, len(history.loss)) - 1]), float(score)])
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_bytes(path, text.getvalue().encode())
 
 
@@ -105,11 +119,20 @@ def environment() -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "devices": [f"{device.platform}: {device.device_kind}" for device in jax.devices()],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "commit": _commit(),
     }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
 
 
 def _commit() -> str | None:

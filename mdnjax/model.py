@@ -40,8 +40,8 @@ def make_mdn(
     raw = MLP(x) in contiguous blocks: logits, locations, scales; weights = softmax(logits), locations as they are,
     scales = scale_floor + exp(raw). Source: Bishop (1994), section 2; Bishop's scales have no floor.
     """
-    num_outputs = num_components + FAMILIES[family].num_raw(num_components, num_targets)
-    network = make_mlp(num_inputs, num_outputs, hidden_sizes=hidden_sizes, activation=activation)
+    blocks = (num_components, *FAMILIES[family].raw_sizes(num_components, num_targets))
+    network = make_mlp(num_inputs, blocks, hidden_sizes=hidden_sizes, activation=activation)
     return make_model(network, num_targets, num_components=num_components, family=family, scale_floor=scale_floor)
 
 
@@ -53,7 +53,7 @@ def make_model(
     family: str = "diagonal",
     scale_floor: float | Float[Array, ""] = 0.0,
 ) -> Model:
-    """A mixture density network on any network of `num_components + FAMILIES[family].num_raw(...)` outputs."""
+    """A mixture density network on any network whose outputs are logits, then the blocks `FAMILIES[family].raw_sizes(...)`."""
 
     def head(params: Params, x: Float[Array, "X *batch"]) -> tuple[Float[Array, "K *batch"], Component]:
         raw = network.apply(params, x)

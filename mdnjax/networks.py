@@ -20,35 +20,45 @@ class Network(NamedTuple):
 
 
 class Dense(nn.Module):
-    """W x + b over the first axis; flax's own contracts the last one. Glorot-uniform weights, zero biases."""
+    """W x + b over the first axis; flax's own contracts the last one. Zero biases.
 
-    num_units: int
+    Each block of units starts with Glorot-uniform weights of its own, as if it were a layer by itself: one block of 3 K units
+    would start smaller than the three layers of K units that a mixture density network is usually written with.
+    """
+
+    blocks: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Float[Array, "I *batch"]) -> Float[Array, "O *batch"]:
         dtype = jnp.result_type(float)  # float64 under x64, where Linen would stay with float32
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), (x.shape[0], self.num_units), dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.num_units,), dtype)
+        kernel = self.param("kernel", self._init_kernel, x.shape[0], dtype)
+        bias = self.param("bias", nn.initializers.zeros, (sum(self.blocks),), dtype)
         return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(-1, *[1] * (x.ndim - 1))
+
+    def _init_kernel(self, init_key: PRNGKey, num_inputs: int, dtype: jnp.dtype) -> Float[Array, "I O"]:
+        init = nn.initializers.glorot_uniform()
+        keys = (jax.random.fold_in(init_key, block) for block in range(len(self.blocks)))
+        kernels = [init(key, (num_inputs, size), dtype) for key, size in zip(keys, self.blocks, strict=True)]
+        return jnp.concatenate(kernels, axis=1)
 
 
 class MLP(nn.Module):
     """Dense layers with a nonlinearity between them."""
 
     hidden_sizes: tuple[int, ...]
-    num_outputs: int
+    output_blocks: tuple[int, ...]
     activation: Callable[[Array], Array]
 
     @nn.compact
     def __call__(self, x: Float[Array, "X *batch"]) -> Float[Array, "P *batch"]:
-        for num_units in self.hidden_sizes:
-            x = self.activation(Dense(num_units)(x))
-        return Dense(self.num_outputs)(x)
+        for layer, num_units in enumerate(self.hidden_sizes):
+            x = self.activation(Dense((num_units,), name=f"hidden_{layer}")(x))
+        return Dense(self.output_blocks, name="head")(x)
 
 
-def make_mlp(num_inputs: int, num_outputs: int, *, hidden_sizes: Sequence[int], activation: str) -> Network:
-    """A multilayer perceptron; `activation` is the name of a function of `jax.nn`."""
-    module = MLP(tuple(hidden_sizes), num_outputs, getattr(jax.nn, activation))
+def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Sequence[int], activation: str) -> Network:
+    """A multilayer perceptron whose outputs come in contiguous blocks; `activation` is the name of a function of `jax.nn`."""
+    module = MLP(tuple(hidden_sizes), tuple(output_blocks), getattr(jax.nn, activation))
 
     def init(init_key: PRNGKey) -> Params:
         return cast(Params, module.init(init_key, jnp.zeros((num_inputs, 1)))["params"])

@@ -34,15 +34,14 @@ def make_optimizer(
     schedule: str = "constant_schedule",
     options: Mapping[str, Any] = {},
     schedule_options: Mapping[str, Any] = {},
-) -> optax.GradientTransformationExtraArgs:
-    """An optax optimiser with its schedule; it accepts the extra arguments (value, grad, value_fn) that some need."""
+) -> optax.GradientTransformation:
+    """An optax optimiser by name, with its schedule."""
     rate = make_schedule(schedule, learning_rate, num_steps, schedule_options)
     constant = schedule == "constant_schedule"  # as a number: not every optimiser takes a schedule
-    optimizer = getattr(optax, name)(learning_rate if constant else rate, **options)
-    return optax.with_extra_args_support(optimizer)
+    return getattr(optax, name)(learning_rate if constant else rate, **options)
 
 
-def check_optimizer(optimizer: optax.GradientTransformationExtraArgs) -> None:
+def check_optimizer(optimizer: optax.GradientTransformation) -> None:
     """Traces one step on a single parameter, compiling nothing, to find options that optax cannot work with.
 
     Raises: ValueError with optax's own reason.
@@ -53,7 +52,8 @@ def check_optimizer(optimizer: optax.GradientTransformationExtraArgs) -> None:
 
     def step(params: dict[str, Array]) -> Any:
         value, grads = jax.value_and_grad(square)(params)
-        return optimizer.update(grads, optimizer.init(params), params, value=value, grad=grads, value_fn=square)
+        update = optax.with_extra_args_support(optimizer).update
+        return update(grads, optimizer.init(params), params, value=value, grad=grads, value_fn=square)
 
     try:
         jax.eval_shape(step, {"w": jnp.zeros(2)})

@@ -108,7 +108,7 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
 
 def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:
     """The network of the warm-up."""
-    return make_mlp(num_inputs, num_targets, hidden_sizes=regression.hidden_sizes, activation=regression.activation)
+    return make_mlp(num_inputs, (num_targets,), hidden_sizes=regression.hidden_sizes, activation=regression.activation)
 
 
 def optimizer_of(loop: schema.Loop) -> Any:

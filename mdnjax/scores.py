@@ -41,7 +41,7 @@ def crps(mixture: Mixture, y: Float[AnyArray, "*batch 1"]) -> Float[Array, "*bat
     return to_y - 0.5 * jnp.einsum("...k,...l,...kl->...", weight, weight, apart)
 
 
-def _mean_distance(m: Float[AnyArray, "*shape"], v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _mean_distance(m: Float[AnyArray, "*shape"], v: Float[Array, "*shape"]) -> Float[AnyArray, "*shape"]:
     """E|N(m, v)|, which is A(m, v)."""
     sd = jnp.sqrt(v)
     z = m / sd

@@ -45,10 +45,10 @@ class Fit(NamedTuple):
     diverged: bool
 
 
-# loss(params, noise_key, batch) -> scalar; train_step(state, inputs) -> (state, loss); score(params, inputs) -> scalar
+# loss(params, noise_key, batch) -> scalar; train_step(state, *inputs) -> (state, loss); score(params, *inputs) -> scalar
 Loss = Callable[[Params, PRNGKey, Any], Float[Array, ""]]
-TrainStep = Callable[[TrainState, Any], tuple[TrainState, Float[Array, ""]]]
-Score = Callable[[Params, Any], Float[Array, ""]]
+TrainStep = Callable[..., tuple[TrainState, Float[Array, ""]]]
+Score = Callable[..., Float[Array, ""]]
 Observer = Callable[[int, float, float], None]
 
 
@@ -58,12 +58,15 @@ def init_state(optimizer: optax.GradientTransformation, params: Params) -> Train
 
 
 def make_train_step(
-    loss: Loss, optimizer: optax.GradientTransformationExtraArgs
+    loss: Loss, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, PRNGKey, Any], tuple[TrainState, Float[Array, ""]]]:
     """A jit-compiled `train_step(state, key, batch) -> (state, loss before the step)`.
 
+    `loss(params, noise_key, batch)` is the mean over the batch, any pytree.
     The noise of step t comes from fold_in(key, t): a run that is resumed replays exactly.
     """
+
+    optimizer = optax.with_extra_args_support(optimizer)  # some need the loss itself, as L-BFGS does
 
     @jax.jit
     def train_step(state: TrainState, key: PRNGKey, batch: Any) -> tuple[TrainState, Float[Array, ""]]:
@@ -86,7 +89,7 @@ def make_train_step(
 def fit(
     train_step: TrainStep,
     state: TrainState,
-    inputs: Any,
+    inputs: tuple[Any, ...],
     *,
     num_steps: int,
     report_every: int,
@@ -95,8 +98,9 @@ def fit(
 ) -> Fit:
     """Runs `num_steps` steps in compiled chunks of `report_every`, reporting between them.
 
-    Args: train_step(state, inputs) and held_out_score(params, inputs) are pure; `inputs` is any pytree and goes to both.
+    Args: train_step(state, *inputs) and held_out_score(params, *inputs) are pure, and `inputs` are any pytrees.
     Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
+    A run whose loss or parameters are no longer finite stops there, and is replayed to its last sound state.
     """
     losses, steps, scores = [], [], []
     while (done := int(state.step)) < num_steps:
@@ -119,7 +123,7 @@ def fit(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _advance(
-    train_step: TrainStep, capacity: int, state: TrainState, inputs: Any, count: Int[Array, ""]
+    train_step: TrainStep, capacity: int, state: TrainState, inputs: tuple[Any, ...], count: int | Int[Array, ""]
 ) -> tuple[TrainState, Float[Array, " capacity"], Int[Array, ""]]:
     """Up to `count` steps; also their losses and how many steps lead to a sound state (`count`, unless a loss was not finite).
 
@@ -132,10 +136,10 @@ def _advance(
 
     def body(carry: Any) -> Any:
         state, losses, i = carry
-        state, loss = train_step(state, inputs)
+        state, loss = train_step(state, *inputs)
         return state, losses.at[i].set(loss), i + 1
 
-    dtype = jax.eval_shape(train_step, state, inputs)[1].dtype
+    dtype = jax.eval_shape(train_step, state, *inputs)[1].dtype
     losses = jnp.full(capacity, jnp.nan, dtype)
     state, losses, i = jax.lax.while_loop(unfinished, body, (state, losses, jnp.zeros((), jnp.int32)))
     # The loss of step i belongs to the parameters before it: where it is not finite, the step before it led astray.
@@ -145,9 +149,9 @@ def _advance(
 
 
 @partial(jax.jit, static_argnums=0)
-def _score(held_out_score: Score, params: Params, inputs: Any) -> Float[Array, ""]:
-    return held_out_score(params, inputs)
+def _score(held_out_score: Score, params: Params, inputs: tuple[Any, ...]) -> Float[Array, ""]:
+    return held_out_score(params, *inputs)
 
 
 def _history(losses: list[np.ndarray], steps: list[int], scores: list[float]) -> History:
-    return History(np.concatenate(losses), np.array(steps), np.array(scores))
+    return History(np.concatenate([np.zeros(0), *losses]), np.array(steps), np.array(scores))

@@ -24,9 +24,9 @@ class Diagonal(NamedTuple):
     scale: Float[Array, "..."]
 
     @staticmethod
-    def num_raw(num_components: int, num_targets: int) -> int:
-        """Network outputs that one example needs."""
-        return 2 * num_components * num_targets
+    def raw_sizes(num_components: int, num_targets: int) -> tuple[int, ...]:
+        """Sizes of the blocks of network outputs that one example needs: locations, raw scales."""
+        return (num_components * num_targets,) * 2
 
     @classmethod
     def from_raw(

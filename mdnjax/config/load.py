@@ -20,6 +20,8 @@ from mdnjax.config.schema import Section
 
 S = TypeVar("S", bound=Section)
 COMMAND_LINE = "command line"
+# Options belong to what they are options of: another optimiser does not inherit them.
+OWNED = {"name": "options", "schedule": "schedule_options"}
 
 
 class ConfigError(ValueError):
@@ -36,13 +38,15 @@ def load(schema: type[S], path: Path | None, words: Sequence[str] = ()) -> S:
     Args: path of a YAML file or None for the defaults alone; words of the form `train.num_steps=100`.
     Raises: ConfigError with all faults at once, each with its place (file and line, or the command line).
     """
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = schema().model_dump(mode="json")  # a section given in part keeps the rest of its defaults
     places: dict[document.Path, str] = {}
     faults: list[str] = []
     if path is not None:
         _merge(tree, _read_file(path, places, faults))
+    said: dict[str, Any] = {}
     for word in words:
-        _merge(tree, _read_word(word, places, faults))
+        _merge(said, _read_word(word, places, faults))
+    _merge(tree, said)
     try:
         # JSON mode: strict pydantic takes a list for a tuple there, and text for a path
         config = schema.model_validate_json(json.dumps(_finite(tree)))
@@ -93,6 +97,9 @@ def _read_word(word: str, places: dict[document.Path, str], faults: list[str]) -
 
 
 def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for owner, owned in OWNED.items():
+        if owner in tree and over.get(owner, tree[owner]) != tree[owner]:
+            tree.pop(owned, None)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(tree.get(key), dict):
             _merge(tree[key], value)

@@ -1,0 +1,47 @@
+"""Contenders that do the same work, timed in turn, so that a slow moment of the machine falls on all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Contender(NamedTuple):
+    """One way to do the work: `run()` does it once and blocks until it is done; `check` is a number that all must agree on."""
+
+    name: str
+    run: Callable[[], None]
+    check: float
+
+
+class Timing(NamedTuple):
+    """Seconds of one contender's runs."""
+
+    name: str
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def disagreements(contenders: Sequence[Contender], tolerance: float) -> list[str]:
+    """Names of those whose check differs from the first one's by more than the tolerance."""
+    reference = contenders[0].check
+    return [f"{c.name}: {c.check!r} against {reference!r}" for c in contenders if not abs(c.check - reference) <= tolerance]
+
+
+def race(contenders: Sequence[Contender], num_rounds: int, tell: Callable[[str], None]) -> list[Timing]:
+    """One run each to warm up (and compile), then rounds in which every contender runs once."""
+    for contender in contenders:
+        contender.run()
+    timings = [Timing(contender.name, []) for contender in contenders]
+    for number in range(num_rounds):
+        for contender, timing in zip(contenders, timings, strict=True):
+            start = time.perf_counter()
+            contender.run()
+            timing.seconds.append(time.perf_counter() - start)
+        tell(f"round {number + 1}/{num_rounds}: " + ", ".join(f"{t.name} {t.seconds[-1]:.3f} s" for t in timings))
+    return timings
