@@ -27,7 +27,7 @@ def draw(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
     y = np.linspace(*plots.padded_range(points[1]), NUM_GRID, dtype=np.float32)
     mixture = in_order(jax.tree.map(np.asarray, predict(model, result.trained, x[:, None])))
     weight, (loc, scale) = np.asarray(weights(mixture)), (np.asarray(leaf)[..., 0] for leaf in mixture.component)
-    learnt = np.exp(np.asarray(jax.jit(log_prob)(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
+    learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 

@@ -54,10 +54,10 @@ def run(config: Config, clock: Clock) -> Result:
         trained = Trained(fitted.state.params, scaler)
     with clock.phase("scores"):
         on_test = predict(config.model, trained, splits.test.x)
-        pit_values = np.asarray(jax.jit(pit)(on_test, splits.test.y))
+        pit_values = np.asarray(pit(on_test, splits.test.y))
         metrics = {
             **_nll_metrics(config, trained, splits, truth),
-            "test_crps": _mean(jax.jit(crps)(on_test, splits.test.y)),
+            "test_crps": _mean(crps(on_test, splits.test.y)),
             "coverage_50": float(coverage(pit_values, 0.5)),
             "coverage_90": float(coverage(pit_values, 0.9)),
         }
@@ -77,13 +77,13 @@ def make_data(config: Config) -> tuple[Splits, Truth]:
 def draw(config: Config, trained: Trained, x: np.ndarray) -> np.ndarray:
     """One Gumbel-max sample of y for every x `[N, X]`."""
     key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
-    return np.asarray(jax.jit(sample)(key, predict(config.model, trained, x)))
+    return np.asarray(sample(key, predict(config.model, trained, x)))
 
 
 def _nll_metrics(config: Config, trained: Trained, splits: Splits, truth: Truth) -> dict[str, float]:
     def learnt(part: Dataset) -> float:
         mixture: Mixture = predict(config.model, trained, part.x)
-        return _mean(jax.jit(nll)(mixture, part.y))
+        return _mean(nll(mixture, part.y))
 
     test, true_test = learnt(splits.test), -_mean(truth.log_prob(*splits.test))
     return {

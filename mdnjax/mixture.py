@@ -1,11 +1,12 @@
 """The one value that flows: a mixture p(y|x), and what can be asked of it.
 
 Every function here takes and gives batch-first arrays. Inside, the batch axes are moved to the end once, because the kernels
-of the components then run over long contiguous rows.
+of the components then run over long contiguous rows. All are compiled at their first call for a shape, and differentiable.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -23,16 +24,19 @@ class Mixture(NamedTuple):
     component: Component
 
 
+@jax.jit
 def log_weights(mixture: Mixture) -> Float[Array, "*batch K"]:
     """Logarithms of the mixing weights, log softmax(logits)."""
     return jax.nn.log_softmax(mixture.logits, axis=-1)
 
 
+@jax.jit
 def weights(mixture: Mixture) -> Float[Array, "*batch K"]:
     """Mixing weights, softmax(logits)."""
     return jax.nn.softmax(mixture.logits, axis=-1)
 
 
+@jax.jit
 def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
     """log p(y|x), in nats and in the units of y; the batch axes of mixture and y broadcast.
 
@@ -43,6 +47,7 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     return mixture_log_prob(*_batch_last(mixture), _batch_last_array(y, 1))
 
 
+@jax.jit
 def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
     """Posterior probability of each component given y, r_k = w_k p_k(y) / p(y). Source: Bishop (1994), eq. 33."""
     mixture, y = _aligned(mixture, y)
@@ -51,7 +56,8 @@ def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Floa
     return jnp.moveaxis(posterior, 0, -1)
 
 
-def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y 1"]) -> Float[Array, "*broadcast"]:
+@jax.jit
+def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
     """P(Y <= y|x) = sum_k w_k F_k(y), for a single target.
 
     Raises: ValueError if there is more than one target.
@@ -63,12 +69,14 @@ def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y 1"]) -> Float[Array, "*br
     return jnp.sum(jax.nn.softmax(logits, axis=0) * component.cdfs(_batch_last_array(y, 1))[:, 0], axis=0)
 
 
+@jax.jit
 def mean(mixture: Mixture) -> Float[Array, "*batch D"]:
     """E[y|x] = sum_k w_k m_k. Source: Bishop (1994), eq. 49."""
     logits, component = _batch_last(mixture)
     return _batch_first(jnp.sum(jax.nn.softmax(logits, axis=0)[:, None] * component.means(), axis=0))
 
 
+@jax.jit
 def variance(mixture: Mixture) -> Float[Array, "*batch D"]:
     """Var[y_d|x] = sum_k w_k (v_kd + (m_kd - E[y_d])^2), for each target. Source: Bishop (1994), eq. 51."""
     logits, component = _batch_last(mixture)
@@ -77,6 +85,7 @@ def variance(mixture: Mixture) -> Float[Array, "*batch D"]:
     return _batch_first(jnp.sum(weight * (component.variances() + (means - centre) ** 2), axis=0))
 
 
+@partial(jax.jit, static_argnames="shape")
 def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float[Array, "*shape *batch D"]:
     """Independent draws by the Gumbel-max trick, `shape` of them for every element of the batch.
 
@@ -102,14 +111,14 @@ def affine(mixture: Mixture, offset: Float[AnyArray, " D"], factor: Float[AnyArr
 
 
 def mixture_log_prob(
-    logits: Float[Array, "K *batch"], component: Component, y: Float[Array, "D *batch"]
-) -> Float[Array, "*batch"]:
+    logits: Float[Array, "K *#batch"], component: Component, y: Float[Array, "D *#batch"]
+) -> Float[Array, "..."]:
     """log p(y|x) in the hot path's layout, batch-last.
 
-    log p = logsumexp(l + log p_k) - log sum exp(l), with l = logits - max(logits, 0): exact for logits of any size, and faster
+    log p = logsumexp(l + log p_k) - log sum exp(l), with l = logits - max_k logits: exact for logits of any size, and faster
     than a log_softmax with a logsumexp.
     """
-    shifted = logits - jax.lax.stop_gradient(jnp.maximum(jnp.max(logits, axis=0), 0.0))
+    shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=0))
     return logsumexp(shifted + component.log_probs(y), axis=0) - jnp.log(jnp.sum(jnp.exp(shifted), axis=0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
@@ -15,17 +16,19 @@ def nll(mixture: Mixture, y: Float[AnyArray, "*batch D"]) -> Float[Array, "*batc
     return -log_prob(mixture, y)
 
 
-def pit(mixture: Mixture, y: Float[AnyArray, "*batch 1"]) -> Float[Array, "*batch"]:
+def pit(mixture: Mixture, y: Float[AnyArray, "*batch D"]) -> Float[Array, "*batch"]:
     """Probability integral transform P(Y <= y|x): uniform on [0, 1] where the mixture is the truth. Source: Dawid (1984)."""
     return cdf(mixture, y)
 
 
-def coverage(pit_values: Float[AnyArray, "*batch"], level: float) -> Float[Array, ""]:
+@jax.jit
+def coverage(pit_values: Float[AnyArray, "*batch"], level: float | Float[Array, ""]) -> Float[Array, ""]:
     """Share of observations inside the central interval of that level, which is |PIT - 1/2| <= level / 2."""
     return jnp.mean(jnp.abs(pit_values - 0.5) <= level / 2)
 
 
-def crps(mixture: Mixture, y: Float[AnyArray, "*batch 1"]) -> Float[Array, "*batch"]:
+@jax.jit
+def crps(mixture: Mixture, y: Float[AnyArray, "*batch D"]) -> Float[Array, "*batch"]:
     """Continuous ranked probability score of a univariate Gaussian mixture, in units of y; lower is better.
 
     CRPS = sum_k w_k A(y - m_k, s_k^2) - 1/2 sum_kl w_k w_l A(m_k - m_l, s_k^2 + s_l^2),

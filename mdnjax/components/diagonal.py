@@ -36,12 +36,12 @@ class Diagonal(NamedTuple):
         loc, raw_scale = raw.reshape(2, num_components, num_targets, *raw.shape[1:])
         return cls(loc, scale_floor + jnp.exp(jnp.minimum(raw_scale, LARGEST_RAW_SCALE)))
 
-    def log_probs(self, y: Float[Array, "D *batch"]) -> Float[Array, "K *batch"]:
+    def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
         """log N(y; loc_k, scale_k^2), summed over the targets."""
         z = (y - self.loc) / self.scale
         return -jnp.sum(0.5 * z**2 + jnp.log(self.scale), axis=1) - 0.5 * math.log(2 * math.pi) * self.loc.shape[1]
 
-    def cdfs(self, y: Float[Array, "D *batch"]) -> Float[Array, "K D *batch"]:
+    def cdfs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
         """Phi((y - loc) / scale), one for each component and target."""
         return jax.scipy.special.ndtr((y - self.loc) / self.scale)
 

@@ -1,0 +1,67 @@
+"""Losses: closed form, autodiff and finite differences are one number; nothing overflows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from mdnjax import Diagonal
+from mdnjax.losses import mse, nll, nll_closed_form
+from tests import oracles
+
+SHAPES = [(1, 1, 4), (5, 1, 6), (3, 4, 2), (256, 1, 2)]
+each_shape = pytest.mark.parametrize(("num_components", "num_targets", "num_examples"), SHAPES)
+
+
+def example(num_components, num_targets, num_examples, dtype=jnp.float64):
+    """Logits, component and targets, batch-last."""
+    mixture = oracles.random_mixture(num_components, (num_examples,), num_components, num_targets, dtype)
+    y = 2 * jax.random.normal(jax.random.key(1), (num_targets, num_examples), dtype)
+    return *jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), mixture), y
+
+
+@each_shape
+def test_nll_is_scipys(num_components, num_targets, num_examples):
+    logits, component, y = example(num_components, num_targets, num_examples)
+    mixture = oracles.random_mixture(num_components, (num_examples,), num_components, num_targets)
+    np.testing.assert_allclose(jax.jit(nll)(logits, component, y), -oracles.log_prob(mixture, y.T), rtol=1e-10)
+
+
+@each_shape
+def test_closed_form_is_autodiff(num_components, num_targets, num_examples):
+    """Bishop (1994), eqs 33-39, for every argument, to 1e-12."""
+    arguments = example(num_components, num_targets, num_examples)
+    weights = jnp.linspace(0.5, 2, num_examples)  # unequal, so that a cotangent in the wrong place is seen
+    closed, auto = (
+        jax.jit(jax.grad(lambda *a, loss=loss: jnp.sum(weights * loss(*a)), argnums=(0, 1, 2)))(*arguments)
+        for loss in (nll_closed_form, nll)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), closed, auto)
+    np.testing.assert_array_equal(jax.jit(nll_closed_form)(*arguments), jax.jit(nll)(*arguments))
+
+
+@pytest.mark.parametrize(("loss", "modes"), [(nll, ("fwd", "rev")), (nll_closed_form, ("rev",))])
+def test_gradients_are_finite_differences(loss, modes):
+    logits, component, y = example(4, 2, 3)
+    check_grads(jax.jit(lambda *a: loss(a[0], Diagonal(a[1], a[2]), a[3])), (logits, *component, y), 1, modes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("raw", [-1e30, -50.0, 0.0, 50.0, 80.0, 1e3, 1e30])
+@pytest.mark.parametrize("distance", [0.0, 1.0, 1e6, 1e12])
+@pytest.mark.parametrize("loss", [nll, nll_closed_form])
+def test_raw_outputs_of_any_size_are_finite_in_float32(raw, distance, loss):
+    """Through the model's floor: raw scales and logits of any size, targets far away."""
+
+    def of_raw(block):
+        component = Diagonal.from_raw(block[3:], 3, 1, 1e-3)
+        return loss(block[:3], component, jnp.full((1,), distance, jnp.float32))
+
+    block = np.array([raw, 0, -raw, 0, 0, 0, raw, raw, raw], np.float32)
+    value, slope = jax.jit(jax.value_and_grad(of_raw))(block)
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
+
+
+def test_mse_sums_over_targets():
+    np.testing.assert_allclose(mse(jnp.array([[1.0, 2.0], [0.0, 3.0]]), jnp.zeros((2, 2))), [1.0, 13.0])
