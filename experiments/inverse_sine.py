@@ -28,7 +28,7 @@ class InverseSine(Config, frozen=True):
 
     output: Path = Field(default=Path("results/inverse_sine"), description="folder of the results")
     regression: Regression = Field(
-        default=Regression(
+        default_factory=lambda: Regression(
             num_steps=3000,
             report_every=500,
             optimizer=Optimizer(name="rmsprop", learning_rate=0.01, schedule="constant_schedule", options={"decay": 0.99}),

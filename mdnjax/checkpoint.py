@@ -37,7 +37,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def save(path: Path, tree: Any, metadata: Mapping[str, str] = {}) -> None:
     """Saves a pytree of arrays under the names of its paths, with text beside it."""
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named_leaves(tree)}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named_leaves(tree)}
     marks = {"format": FORMAT, "sha256": _digest(arrays), **metadata}
     write_bytes(path, to_bytes(arrays, marks))
 
@@ -88,5 +88,5 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(arrays[name].tobytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mdnjax.components import FAMILIES, Component
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.networks import Network, make_mlp
-from mdnjax.types import Array, Float, Params, PRNGKey
+from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
 
 
 class Model(NamedTuple):
@@ -22,7 +22,7 @@ class Model(NamedTuple):
 
     init: Callable[[PRNGKey], Params]
     head: Callable[[Params, Float[Array, "X *batch"]], tuple[Float[Array, "K *batch"], Component]]
-    apply: Callable[[Params, Float[Array, "*batch X"]], Mixture]
+    apply: Callable[[Params, Float[AnyArray, "*batch X"]], Mixture]
 
 
 def make_mdn(
@@ -60,7 +60,7 @@ def make_model(
         component = FAMILIES[family].from_raw(raw[num_components:], num_components, num_targets, scale_floor)
         return raw[:num_components], component
 
-    def apply(params: Params, x: Float[Array, "*batch X"]) -> Mixture:
+    def apply(params: Params, x: Float[AnyArray, "*batch X"]) -> Mixture:
         return from_batch_last(*head(params, jnp.moveaxis(x, -1, 0)))
 
     return Model(network.init, head, apply)

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from pydantic import ValidationError
@@ -57,7 +57,7 @@ def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _predict(shape: schema.Model, numbers: dict[str, float], trained: Trained, x: Array) -> Mixture:
+def _predict(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: Array) -> Mixture:
     num_inputs, num_targets = _sizes(trained)
     network = make_mdn(num_inputs, num_targets, **dict(join(shape, numbers)))
     scaler = trained.scaler

@@ -4,7 +4,7 @@ N examples, X inputs, D targets, K components, P raw outputs, S samples.
 Public arrays are batch-first (`x[*batch, X]`); the hot path is batch-last (`x[X, *batch]`) and says so.
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
@@ -13,4 +13,4 @@ __all__ = ["AnyArray", "Array", "Float", "Int", "Key", "PRNGKey", "Params", "PyT
 
 PRNGKey: TypeAlias = Key[Array, ""]
 AnyArray: TypeAlias = Array | np.ndarray
-Params: TypeAlias = dict[str, Any]
+Params: TypeAlias = PyTree  # of arrays

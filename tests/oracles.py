@@ -33,7 +33,7 @@ def log_prob(mixture: Mixture, y: np.ndarray) -> np.ndarray:
     """log p(y|x) of broadcast batches, by scipy's normal density."""
     weight, loc, scale = parts(mixture)
     log_densities = stats.norm.logpdf(np.asarray(y, np.float64)[..., None, :], loc, scale).sum(-1)
-    return special.logsumexp(log_densities, axis=-1, b=weight)
+    return np.asarray(special.logsumexp(log_densities, axis=-1, b=weight))
 
 
 def cdf(mixture: Mixture, y: np.ndarray) -> np.ndarray:

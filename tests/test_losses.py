@@ -25,7 +25,7 @@ def example(num_components, num_targets, num_examples, dtype=jnp.float64):
 def test_nll_is_scipys(num_components, num_targets, num_examples):
     logits, component, y = example(num_components, num_targets, num_examples)
     mixture = oracles.random_mixture(num_components, (num_examples,), num_components, num_targets)
-    np.testing.assert_allclose(jax.jit(nll)(logits, component, y), -oracles.log_prob(mixture, y.T), rtol=1e-10)
+    np.testing.assert_allclose(jax.jit(nll)(logits, component, y), -oracles.log_prob(mixture, np.asarray(y).T), rtol=1e-10)
 
 
 @each_shape

@@ -29,7 +29,7 @@ def keys(schema: type[Section], prefix: str = "") -> Iterator[Key]:
     for name, field in schema.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
-            default = field.default
+            default = field.get_default(call_default_factory=True)
             yield from (
                 key._replace(default=_shown(_at(default, key.name.removeprefix(f"{prefix}{name}."))))
                 for key in keys(inner, f"{prefix}{name}.")

@@ -90,6 +90,8 @@ def _read_word(word: str, places: dict[document.Path, str], faults: list[str]) -
         return {}
     # what stood below this key in the file is replaced or merged: its place must not be blamed for the new value
     places.update({(*path, *below): COMMAND_LINE for below in parsed.lines})
+    for length in range(1, len(path)):
+        places.setdefault(path[:length], COMMAND_LINE)
     tree: Any = parsed.tree
     for key in reversed(path):
         tree = {key: tree}

@@ -96,7 +96,7 @@ class Loop(Section, frozen=True):
 
     num_steps: Count = Field(default=4000, description="steps of the optimiser, each on all training points")
     report_every: Count = Field(default=100, description="steps between two looks at the validation points")
-    optimizer: Optimizer = Field(default=Optimizer(), description="optimiser")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="optimiser")
 
 
 class Train(Loop, frozen=True):
@@ -132,5 +132,5 @@ class Config(Section, frozen=True):
     output: Path = Field(default=Path("results/run"), description="folder of the results", strict=False)
     data: Data = Field(default=Data(), description="data")
     model: Model = Field(default=Model(), description="mixture density network")
-    train: Train = Field(default=Train(), description="training of the mixture density network")
+    train: Train = Field(default_factory=Train, description="training of the mixture density network")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")

@@ -1,0 +1,118 @@
+"""Configurations: who wins, what is refused and in which words, and that every key is described."""
+
+import pytest
+import yaml
+
+from mdnjax.config import Config, ConfigError, dump, keys, load
+from mdnjax.config.document import parse
+
+
+def faults_of(tmp_path, text, *words):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(Config, tmp_path / "c.yaml", words)
+    assert "\n" not in str(caught.value)
+    return [fault.replace(f"{tmp_path}/", "") for fault in caught.value.faults]
+
+
+def test_command_line_wins_over_file_over_defaults(tmp_path):
+    (tmp_path / "c.yaml").write_text("seed: 1\nmodel: {num_components: 3}\ntrain: {num_steps: 10}\n")
+    config = load(
+        Config, tmp_path / "c.yaml", ["seed=2", "model.scale_floor=0.5", "model.hidden_sizes=[4, 5]", "output=some/dir"]
+    )
+    assert (config.seed, config.model.num_components, config.train.num_steps) == (2, 3, 10)
+    assert (config.model.scale_floor, config.model.hidden_sizes, str(config.output)) == (0.5, (4, 5), "some/dir")
+    assert config.data == Config().data
+
+
+def test_dumped_and_loaded_is_the_same(tmp_path):
+    config = load(Config, None, ["train.x_noise=1e-5", "train.optimizer.options.b1=0.8", "output='1'"])
+    (tmp_path / "c.yaml").write_text(dump(config))
+    assert load(Config, tmp_path / "c.yaml") == config
+
+
+def test_options_do_not_outlive_their_optimiser(tmp_path):
+    (tmp_path / "c.yaml").write_text("train: {optimizer: {name: rmsprop, options: {decay: 0.9}}}")
+    assert load(Config, tmp_path / "c.yaml", ["train.optimizer.name=adam"]).train.optimizer.options == {}
+    words = ["train.optimizer.options.b1=0.5", "train.optimizer.name=adam"]
+    assert load(Config, tmp_path / "c.yaml", words).train.optimizer.options == {"b1": 0.5}
+    assert load(Config, tmp_path / "c.yaml", ["train.optimizer.options.eps=0.1"]).train.optimizer.options == {
+        "decay": 0.9,
+        "eps": 0.1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sead: 3", "c.yaml:1: unknown key 'sead'; did you mean 'seed'?"),
+        ("\nmodel:\n  num_component: 3", "c.yaml:3: unknown key 'model.num_component'; did you mean 'model.num_components'?"),
+        ("num_components: 3", "c.yaml:1: unknown key 'num_components'; did you mean 'model.num_components'?"),
+        ("seed: x", "c.yaml:1: seed: got 'x', expected a whole number"),
+        ("seed: 1.5", "c.yaml:1: seed: got 1.5, expected a whole number"),
+        ("seed: true", "c.yaml:1: seed: got true, expected a whole number"),
+        ("seed: -1", "c.yaml:1: seed: got -1, expected a number >= 0"),
+        ("seed:", "c.yaml:1: seed: got null, expected a whole number"),
+        ("train: {optimizer: {learning_rate: 0}}", "c.yaml:1: train.optimizer.learning_rate: got 0, expected a number > 0"),
+        ("train: {x_noise: .nan}", "c.yaml:1: train.x_noise: got 'nan', expected a number"),
+        ("data: {standardise: yes}", "c.yaml:1: data.standardise: got 'yes', expected true or false"),
+        ("model: {hidden_sizes: 20}", "c.yaml:1: model.hidden_sizes: got 20, expected a list"),
+        ("model:\n  hidden_sizes:\n  - 20\n  - 0", "c.yaml:4: model.hidden_sizes.1: got 0, expected a number >= 1"),
+        ("model: 3", "c.yaml:1: model: got 3, expected `key: value` lines"),
+        ("seed: 1\nseed: 2", "c.yaml:2: key 'seed' stands twice, first on line 1"),
+        ("train:\n  num_steps: 1\n  num_steps: 2", "c.yaml:3: key 'train.num_steps' stands twice, first on line 2"),
+        ("seed: 1\n  bad: [", "c.yaml:2: malformed YAML"),
+        ("a: &x [*x]", "malformed YAML"),
+        ("- 1\n- 2", "c.yaml:1: got [1, 2], expected `key: value` lines"),
+        ("? [1, 2]\n: 3", "a key must be plain text"),
+        ("model: {activation: tahn}", "did you mean 'tanh'?"),
+        ("train: {optimizer: {name: adamm}}", "did you mean 'adam'?"),
+        ("train: {optimizer: {options: {b3: 1}}}", "'adam' has no option 'b3'"),
+        ("train: {optimizer: {schedule: linear_schedule}}", "needs schedule_options: end_value"),
+    ],
+)
+def test_each_fault_is_one_line_with_its_place(tmp_path, text, expected):
+    faults = faults_of(tmp_path, text)
+    assert any(expected in fault for fault in faults), faults
+
+
+def test_all_faults_come_at_once(tmp_path):
+    text = "sead: 1\nseed: -1\nmodel: {num_components: x}\nseed: 2\n"
+    faults = faults_of(tmp_path, text, "nonsense", "train.num_steps=0", "mode.x=3")
+    assert len(faults) == 7
+    assert sum(fault.startswith("command line") for fault in faults) == 3
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"a\x00b"])
+def test_an_unreadable_file_is_one_line(tmp_path, content):
+    if content is not None:
+        (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(Config, tmp_path / "c.yaml")
+    assert "c.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("1e-3", 1e-3), ("no", "no"), ("010", 10), ("0x1F", 31), ("0o17", 15), ("1_000", "1_000"), ("12:30", "12:30")],
+        *[(".5", 0.5), ("~", None), ("", None), ("'1'", "1"), ("-.inf", float("-inf")), ("2026-01-01", "2026-01-01")],
+        ("[1, a]", [1, "a"]),
+    ],
+)
+def test_yaml_is_version_1_2(text, value):
+    assert parse(f"key: {text}").tree == {"key": value}
+
+
+def test_every_key_is_described_and_its_default_is_valid():
+    config = yaml.safe_load(dump(Config()))
+    for key in keys(Config):
+        assert key.meaning, key.name
+        assert key.type, key.name
+        for part in key.name.split("."):
+            assert part
+    flat = {key.name for key in keys(Config)}
+    assert {"seed", "output", "train.optimizer.learning_rate", "model.num_components"} <= flat
+    assert set(config) == {name.split(".")[0] for name in flat}
+    assert Config.model_validate_json(Config().model_dump_json()) == Config()

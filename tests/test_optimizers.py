@@ -1,0 +1,56 @@
+"""Every optimiser and schedule of optax by name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mdnjax.config import optax_names
+from mdnjax.optimizers import check_optimizer, make_optimizer, make_schedule
+
+REQUIRED = {
+    "exponential_decay": {"decay_rate": 0.5},
+    "linear_schedule": {"end_value": 0.0},
+    "polynomial_schedule": {"end_value": 0.0, "power": 2},
+    "piecewise_interpolate_schedule": {"interpolate_type": "linear", "boundaries_and_scales": {"50": 0.1}},
+    "warmup_constant_schedule": {"init_value": 0.0, "warmup_steps": 10},
+    "warmup_cosine_decay_schedule": {"init_value": 0.0, "warmup_steps": 10},
+    "warmup_exponential_decay_schedule": {"init_value": 0.0, "warmup_steps": 10, "decay_rate": 0.5},
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # optax's own, on names it will change
+@pytest.mark.parametrize("name", optax_names.optimizers())
+def test_any_optimiser_takes_a_step(name):
+    check_optimizer(make_optimizer(name, learning_rate=0.1, num_steps=10))
+
+
+@pytest.mark.parametrize("name", optax_names.schedules())
+def test_any_schedule_has_the_learning_rate_as_its_peak_and_num_steps_as_its_length(name):
+    options = REQUIRED.get(name, {})
+    optax_names.check_schedule_options(name, options)
+    rates = np.array([make_schedule(name, 0.3, 100, options)(step) for step in range(101)])
+    assert rates.max() == pytest.approx(0.3, rel=0.02)
+    if "decay_steps" in optax_names.signature_of(getattr(optax, name)):
+        assert rates[100] == pytest.approx(0, abs=1e-6)
+
+
+def test_it_is_optaxs_own_optimiser():
+    ours = make_optimizer("adamw", learning_rate=0.1, num_steps=5, options={"weight_decay": 0.3})
+    params, grads = {"w": jnp.array([1.0, 2.0])}, {"w": jnp.array([0.5, -3.0])}
+    (a, _), (b, _) = (opt.update(grads, opt.init(params), params) for opt in (ours, optax.adamw(0.1, weight_decay=0.3)))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_a_learning_rate_may_be_traced():
+    def first_update(learning_rate):
+        optimizer = make_optimizer("sgd", learning_rate=learning_rate, num_steps=10, schedule="cosine_decay_schedule")
+        return optimizer.update(jnp.ones(()), optimizer.init(jnp.ones(())), jnp.ones(()))[0]
+
+    assert float(jax.jit(first_update)(0.25)) == pytest.approx(-0.25)
+
+
+def test_an_option_that_optax_cannot_use_is_said_before_training():
+    with pytest.raises(ValueError, match="optax cannot take a step"):
+        check_optimizer(make_optimizer("adam", learning_rate=0.1, num_steps=3, options={"b1": "much"}))

@@ -1,0 +1,80 @@
+"""Recipes: numbers that ride in a program give what constants in it give, and compile nothing anew."""
+
+import jax
+import numpy as np
+import pytest
+
+from mdnjax import recipe
+from mdnjax.config import Config, join, load, split
+from mdnjax.data import Dataset, make_scaler, scale
+from mdnjax.train import fit
+
+
+def problem(*words):
+    config = load(Config, None, ["train.num_steps=8", "train.report_every=4", "model.num_components=2", *words])
+    generator = np.random.default_rng(0)
+    data = Dataset(*(generator.standard_normal((30, 1)) for _ in range(2)))
+    scaled = scale(make_scaler(data, True), data)
+    model, train, numbers = recipe.split_sections(config.model, config.train)
+    steps = recipe.make_mdn_recipe(model, train, 1, 1)
+    return steps, recipe.make_inputs(numbers, config.seed, scaled, scaled)
+
+
+def final(steps, inputs):
+    return fit(steps.train_step, steps.init(inputs), (inputs,), num_steps=8, report_every=4, held_out_score=steps.held_out_score)
+
+
+def test_changing_a_number_compiles_nothing():
+    steps, inputs = problem()
+    others, other_inputs = problem("train.optimizer.learning_rate=0.3", "model.scale_floor=0.3", "seed=5")
+    assert others is steps
+    traces = []
+
+    def counted(state, inputs):
+        traces.append(1)
+        return steps.train_step(state, inputs)
+
+    a = fit(counted, steps.init(inputs), (inputs,), num_steps=8, report_every=4)
+    so_far = len(traces)
+    b = fit(counted, steps.init(other_inputs), (other_inputs,), num_steps=8, report_every=4)
+    assert len(traces) == so_far
+    assert not np.array_equal(a.history.loss, b.history.loss)
+
+
+@pytest.mark.parametrize("loss", ["nll", "nll_closed_form"])
+def test_every_number_has_its_effect(loss):
+    base = final(*problem(f"train.loss={loss}")).history.loss
+    for word in (
+        "train.optimizer.learning_rate=0.1",
+        "model.scale_floor=0.5",
+        "train.x_noise=0.5",
+        "train.y_noise=0.5",
+        "seed=1",
+    ):
+        assert not np.array_equal(final(*problem(f"train.loss={loss}", word)).history.loss, base), word
+
+
+def test_noise_that_is_off_is_not_in_the_program():
+    def text(*words):
+        steps, inputs = problem(*words)
+        return str(jax.make_jaxpr(steps.train_step)(steps.init(inputs), inputs))
+
+    assert "erf_inv" in text("train.x_noise=0.1")
+    assert "erf_inv" not in text("train.x_noise=0", "train.y_noise=0")
+
+
+def test_validation_points_never_touch_training():
+    steps, inputs = problem()
+    other = inputs._replace(validation=jax.tree.map(lambda leaf: leaf + 100, inputs.validation))
+    a, b = final(steps, inputs), final(steps, other)
+    jax.tree.map(np.testing.assert_array_equal, a.state, b.state)
+    assert not np.array_equal(a.history.held_out, b.history.held_out)
+
+
+def test_split_and_join_are_inverse():
+    config = load(Config, None, ["train.x_noise=0.5", "train.y_noise=0"])
+    for section in (config.model, config.train):
+        shape, numbers = split(section)
+        assert join(shape, numbers) == section
+        assert shape != section
+    assert set(split(config.train)[1]) == {"optimizer.learning_rate", "x_noise"}  # a noise that is off is shape

@@ -1,0 +1,51 @@
+"""The house: modules import only downward, files stay short, and importing has no side effects."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# From the cellar to the roof; a module may import from those before it.
+ORDER = ["types", "config", "runtime", "components", "mixture", "scores", "data", "networks", "model", "losses", "optimizers"]
+ORDER += ["train", "checkpoint", "recipe", "trained", "plots"]
+MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
+
+
+def floor_of(parts):
+    return ORDER.index(parts[0])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_import_only_downward(path):
+    parts = path.relative_to(ROOT / "mdnjax").with_suffix("").parts
+    if parts == ("__init__",):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("mdnjax", "experiments"):
+            assert node.module.split(".")[0] == "mdnjax"
+            named = node.module.split(".")[1:2] or [node.names[0].name]
+            assert named[0] == parts[0] or floor_of(named) < floor_of(parts), f"{path.name} imports {node.module}"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "experiments").rglob("*.py"))], ids=lambda path: path.name)
+def test_files_stay_short_and_open_with_a_sentence(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 260
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_the_configuration_knows_nothing_of_jax():
+    package = f"p = types.ModuleType('mdnjax'); p.__path__ = [{str(ROOT / 'mdnjax')!r}]; sys.modules['mdnjax'] = p"
+    code = f"import sys, types; {package}; import mdnjax.config.load; print([m for m in ('jax', 'optax') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_importing_the_library_starts_no_device():
+    code = "import mdnjax, jax; from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+        == "False"
+    )

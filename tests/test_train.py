@@ -1,0 +1,112 @@
+"""Training: chunks, resumption and divergence, against a plain Python loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import mdnjax as mdn
+from mdnjax.train import TrainState
+
+OPTIMIZER = optax.adam(0.05)
+
+
+def noisy_loss(params, noise_key, batch):
+    noise = jax.random.normal(noise_key, batch.shape)
+    return jnp.mean((params["w"] * batch + params["b"] - 2 * batch - 1 + 0.1 * noise) ** 2)
+
+
+STEP = mdn.make_train_step(noisy_loss, OPTIMIZER)
+BATCH = jnp.linspace(-1, 1, 20)
+KEY = jax.random.key(0)
+
+
+def start():
+    return mdn.init_state(OPTIMIZER, {"w": jnp.zeros(()), "b": jnp.zeros(())})
+
+
+def held_out(params, key, batch):
+    return params["w"]
+
+
+@pytest.mark.parametrize("report_every", [1, 7, 20, 50])
+def test_chunks_change_nothing(report_every):
+    """Bit for bit a plain loop of steps, whatever the chunks; reports at their ends."""
+    state, losses = start(), []
+    for _ in range(20):
+        state, loss = STEP(state, KEY, BATCH)
+        losses.append(float(loss))
+    seen = []
+    fitted = mdn.fit(
+        STEP,
+        start(),
+        (KEY, BATCH),
+        num_steps=20,
+        report_every=report_every,
+        held_out_score=held_out,
+        observe=lambda *report: seen.append(report),
+    )
+    jax.tree.map(np.testing.assert_array_equal, fitted.state, state)
+    np.testing.assert_array_equal(fitted.history.loss, losses)
+    assert [report[0] for report in seen] == fitted.history.report_steps.tolist()
+    assert fitted.history.report_steps[-1] == 20
+    assert fitted.history.held_out[-1] == float(state.params["w"])
+    assert not fitted.diverged
+
+
+def test_resumed_is_straight():
+    straight = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=20, report_every=5).state
+    half = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=11, report_every=5).state
+    resumed = mdn.fit(STEP, half, (KEY, BATCH), num_steps=20, report_every=5).state
+    jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+
+
+def test_no_steps_left():
+    fitted = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=0, report_every=5)
+    assert fitted.history.loss.size == 0
+    assert int(fitted.state.step) == 0
+
+
+def test_noise_is_drawn_afresh_at_every_step():
+    """A known defect of a peer draws it once: with parameters that stand still the losses would all be equal."""
+    still = mdn.make_train_step(noisy_loss, optax.sgd(0.0))
+    fitted = mdn.fit(still, mdn.init_state(optax.sgd(0.0), start().params), (KEY, BATCH), num_steps=10, report_every=10)
+    assert len(np.unique(fitted.history.loss)) == 10
+
+
+@pytest.mark.parametrize("report_every", [1, 3, 100])
+@pytest.mark.parametrize("bad_step", [0, 1, 5, 6, 11])
+def test_divergence_stops_at_the_last_sound_state(bad_step, report_every):
+    """The step number bad_step makes the parameters NaN; what stays is the state before it."""
+
+    def step(state, spoil):
+        value = jnp.where(state.step == bad_step, jnp.nan, state.params + 1.0)
+        return TrainState(state.step + 1, value, state.opt_state), state.params
+
+    begin = TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ())
+    fitted = mdn.fit(step, begin, (None,), num_steps=12, report_every=report_every)
+    assert fitted.diverged
+    assert int(fitted.state.step) == bad_step
+    assert float(fitted.state.params) == bad_step
+    np.testing.assert_array_equal(fitted.history.loss, np.arange(len(fitted.history.loss)))
+
+
+def test_a_loss_that_overflows_with_finite_parameters_is_divergence_too():
+    def step(state, _):
+        loss = jnp.where(state.params >= 4, jnp.inf, state.params)
+        return TrainState(state.step + 1, state.params + 1.0, ()), loss
+
+    begin = TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ())
+    fitted = mdn.fit(step, begin, (None,), num_steps=9, report_every=3)
+    assert fitted.diverged
+    assert float(fitted.state.params) == 3
+    assert np.isfinite(fitted.history.loss).all()
+
+
+def test_lbfgs_gets_what_it_needs():
+    optimizer = optax.lbfgs(memory_size=5)
+    step = mdn.make_train_step(lambda params, key, batch: jnp.sum((params - batch) ** 2 * jnp.arange(1.0, 4.0)), optimizer)
+    state = mdn.init_state(optimizer, jnp.zeros(3))
+    fitted = mdn.fit(step, state, (KEY, jnp.array([1.0, -2.0, 3.0])), num_steps=20, report_every=20)
+    np.testing.assert_allclose(fitted.state.params, [1, -2, 3], atol=1e-6)

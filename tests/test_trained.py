@@ -1,0 +1,61 @@
+"""A trained network in the data's own units, and as a file."""
+
+import jax
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from mdnjax.checkpoint import CheckpointError, save
+from mdnjax.config.schema import Model
+from mdnjax.data import Dataset, make_scaler, scale
+from mdnjax.trained import Trained, predict, save_model
+
+MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    generator = np.random.default_rng(0)
+    data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(-3, 1e-3, (40, 1)))
+    params = mdn.make_mdn(2, 1, **dict(MODEL)).init(jax.random.key(0))
+    return data, Trained(params, make_scaler(data, True))
+
+
+def test_the_jacobian_is_put_back(trained):
+    """The density in the data's units is the scaled density over the product of the sds."""
+    data, value = trained
+    scaled = scale(value.scaler, data)
+    in_units = mdn.log_prob(predict(MODEL, value, data.x), data.y)
+    in_scaled = mdn.log_prob(mdn.make_mdn(2, 1, **dict(MODEL)).apply(value.params, scaled.x), scaled.y)
+    np.testing.assert_allclose(in_units, in_scaled - np.log(value.scaler.y_sd).sum(), rtol=1e-9)
+
+
+def test_scaled_data_have_mean_0_and_sd_1(trained):
+    data, value = trained
+    for part in scale(value.scaler, data):
+        np.testing.assert_allclose(part.mean(0), 0, atol=1e-9)
+        np.testing.assert_allclose(part.std(0), 1, rtol=1e-9)
+
+
+def test_a_constant_column_keeps_its_scale():
+    data = Dataset(np.full((5, 1), 3.0), np.arange(5.0)[:, None])
+    np.testing.assert_array_equal(scale(make_scaler(data, True), data).x, 0)
+
+
+def test_not_standardised_is_untouched(trained):
+    data, _ = trained
+    for before, after in zip(data, scale(make_scaler(data, False), data), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_saved_and_loaded_predicts_the_same(trained, tmp_path):
+    data, value = trained
+    save_model(tmp_path / "m.safetensors", MODEL, value)
+    loaded = mdn.load(tmp_path / "m.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, loaded(data.x), predict(MODEL, value, data.x))
+
+
+def test_a_file_without_settings_is_refused(trained, tmp_path):
+    save(tmp_path / "m", trained[1])
+    with pytest.raises(CheckpointError, match="settings"):
+        mdn.load(tmp_path / "m")
