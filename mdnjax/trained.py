@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from pydantic import ValidationError
 
 from mdnjax import checkpoint
@@ -35,7 +36,8 @@ def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"
 
 def save_model(path: Path, model: schema.Model, trained: Trained) -> None:
     """Writes a trained network to one safetensors file, with its settings."""
-    checkpoint.save(path, trained, {"model": model.model_dump_json(), "sizes": json.dumps(_sizes(trained))})
+    shapes = {"num_inputs": _sizes(trained)[0], "num_targets": _sizes(trained)[1], "dtype": str(trained.scaler.x_mean.dtype)}
+    checkpoint.save(path, trained, {"model": model.model_dump_json(), "shapes": json.dumps(shapes)})
 
 
 def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
@@ -46,13 +48,14 @@ def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
     metadata = checkpoint.read_metadata(Path(path))
     try:
         model = schema.Model.model_validate_json(metadata["model"])
-        num_inputs, num_targets = json.loads(metadata["sizes"])
-    except (KeyError, ValueError, ValidationError):
+        shapes = json.loads(metadata["shapes"])
+        num_inputs, num_targets, dtype = shapes["num_inputs"], shapes["num_targets"], np.dtype(shapes["dtype"])
+    except (KeyError, ValueError, TypeError, ValidationError):
         raise checkpoint.CheckpointError(f"{path}: the settings of its model cannot be read") from None
     params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
-    dtype = jax.tree.leaves(params)[0].dtype
-    columns = [jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets)]
-    trained = checkpoint.load(Path(path), Trained(params, Scaler(*columns)))  # type: ignore[arg-type]
+    columns = (jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets))
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), Trained(params, Scaler(*columns)))  # pyright: ignore
+    trained = checkpoint.load(Path(path), like)
     return functools.partial(predict, model, trained)
 
 

@@ -30,11 +30,13 @@ def fault(schema: type[Section], error: Any, places: Mapping[document.Path, str]
 
 def _nearest_key(schema: type[Section], path: document.Path) -> str:
     known = [key.name for key in keys(schema)]
-    parent = [str(part) for part in path[:-1]]
-    siblings = [name for name in known if name.split(".")[: len(parent)] == parent]
-    hint = nearest(".".join(map(str, path)), siblings)
+    dotted, parent = ".".join(map(str, path)), [str(part) for part in path[:-1]]
     same_name = [name for name in known if name.split(".")[-1] == str(path[-1])]  # the right key in the wrong section
-    return f"; did you mean {same_name[0]!r}?" if same_name else hint or nearest(".".join(map(str, path)), known)
+    if same_name:
+        return f"; did you mean {same_name[0]!r}?"
+    inside = [name.split(".") for name in known if name.split(".")[: len(parent)] == parent]
+    level = dict.fromkeys(".".join(parts[: len(path)]) for parts in inside)
+    return nearest(dotted, list(level)) or nearest(dotted, known)
 
 
 def _choices(error: Any) -> list[str]:

@@ -1,0 +1,37 @@
+"""The benchmark: it compares the same work, and its table says what was timed."""
+
+import csv
+import time
+
+import pytest
+
+from experiments.benchmark.race import Contender, disagreements, race
+from tests.commands import assert_one_line_error, run
+
+
+def test_every_contender_runs_in_every_round():
+    order = []
+    contenders = [Contender(name, lambda name=name: (order.append(name), time.sleep(0.002))[0], 1.0) for name in "ab"]
+    timings = race(contenders, 3, lambda line: None)
+    assert "".join(order) == "ab" * 4  # one round more, to warm up
+    assert all(len(timing.seconds) == 3 and timing.median >= 0.002 for timing in timings)
+
+
+@pytest.mark.parametrize(("check", "agrees"), [(1.0 + 1e-6, True), (1.0 + 1e-4, False), (float("nan"), False)])
+def test_contenders_that_compute_something_else_are_named(check, agrees):
+    contenders = [Contender("ours", lambda: None, 1.0), Contender("other", lambda: None, check)]
+    assert (disagreements(contenders, 1e-5) == []) == agrees
+
+
+def test_the_command_writes_its_table(tmp_path):
+    done = run("benchmark", "train", "num_steps=20", "num_rounds=2", f"output={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "table.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["contender"] for row in rows[:2]] == ["mdnjax", "flax, batch-first"]
+    assert (tmp_path / "table.md").read_text().strip() in done.stdout
+    assert "PyTorch" in (done.stdout + done.stderr)  # timed, or skipped with a word
+
+
+def test_an_unknown_benchmark_is_one_line():
+    assert_one_line_error(run("benchmark", "trian"), "name: got 'trian'", "did you mean 'train'")

@@ -1,0 +1,191 @@
+"""The study's command from end to end, on a shortened configuration."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from mdnjax.data import sinusoid
+from tests.commands import ROOT, SHORT, assert_one_line_error, run
+
+FIGURES = ["data", "regression", "inverse_regression", "loss", "weights", "scales", "locations", "ribbon", "samples", "density"]
+FIGURES += ["calibration", "overview"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "run"
+    return folder, run("inverse_sine", *SHORT, f"output={folder}", "seed=3", XDG_CACHE_HOME=str(folder.parent))
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_it_runs_and_says_where(done):
+    folder, process = done
+    assert process.returncode == 0, process.stderr
+    assert str(folder) in process.stdout
+    assert "excess over the truth" in process.stdout
+    assert "mdn: step 40/40" in process.stderr
+
+
+def test_the_run_folder_is_complete(done):
+    folder, _ = done
+    expected = {"config.yaml", "metrics.json", "timing.json", "history.csv", "environment.json", "model.safetensors", "figures"}
+    assert {path.name for path in folder.iterdir()} == expected
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(FIGURES)
+    assert {"python", "packages", "devices", "commit"} <= set(json.loads((folder / "environment.json").read_text()))
+    assert sum(json.loads((folder / "timing.json").read_text()).values()) > 0
+
+
+def test_metrics_have_what_was_promised(done):
+    metrics = metrics_of(done[0])
+    assert metrics["seed"] == 3
+    assert metrics["mdn"]["entropy"] == pytest.approx(1.28800943736, abs=1e-8)
+    assert metrics["mdn"]["excess_nll"] == metrics["mdn"]["test_nll"] - metrics["mdn"]["truth_nll"]
+    assert metrics["regression"]["inverse"]["floor_mse"] == pytest.approx(21.30754, abs=1e-5)
+    for direction in ("forward", "inverse"):
+        assert metrics["regression"][direction]["train_mse"] > 0
+        assert metrics["regression"][direction]["test_mse"] > 0
+
+
+def test_metrics_can_be_had_again_from_the_saved_model(done):
+    folder, _ = done
+    test = sinusoid.make_splits(3, num_train=60, num_validation=20, num_test=200).test
+    test_nll = np.mean(np.asarray(mdn.nll(mdn.load(folder / "model.safetensors")(test.x), test.y), np.float64))
+    assert test_nll == pytest.approx(metrics_of(folder)["mdn"]["test_nll"], rel=1e-5)
+
+
+def test_history_ends_at_the_last_step(done):
+    with open(done[0] / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [20, 40]
+    assert float(rows[-1]["validation_nll"]) == pytest.approx(metrics_of(done[0])["mdn"]["validation_nll"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_not_blank(done, name):
+    picture = matplotlib.image.imread(done[0] / "figures" / f"{name}.png")[..., :3]
+    assert min(picture.shape[:2]) >= 400
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    assert 0.02 < np.mean(picture.min(axis=2) < 0.98) < 0.98
+
+
+def test_the_resolved_configuration_gives_the_same_bits(done, tmp_path):
+    folder, _ = done
+    again = run("inverse_sine", folder / "config.yaml", f"output={tmp_path / 'again'}")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
+
+
+def test_another_configuration_does_not_overwrite_it(done, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(done[0], folder)
+    before = metrics_of(folder)
+    assert_one_line_error(
+        run("inverse_sine", *SHORT, f"output={folder}", "seed=4"), "another configuration", "seed", "--overwrite"
+    )
+    assert metrics_of(folder) == before
+    same = run("inverse_sine", *SHORT, f"output={folder}", "seed=3", "runtime.compile_cache=false")
+    assert same.returncode == 0, same.stderr
+    told = run("inverse_sine", *SHORT, f"output={folder}", "seed=4", "--overwrite")
+    assert told.returncode == 0, told.stderr
+    assert metrics_of(folder)["seed"] == 4
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for words in ([], ["--overwrite"]):
+        assert_one_line_error(run("inverse_sine", *SHORT, f"output={tmp_path}", *words), "thesis.tex", "no run folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("where", ["/proc/nowhere", "FILE/below"])
+def test_a_folder_that_cannot_be_written(where, tmp_path):
+    (tmp_path / "FILE").write_text("")
+    assert_one_line_error(
+        run("inverse_sine", f"output={where.replace('FILE', str(tmp_path / 'FILE'))}"), "output", "cannot write"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["modle.num_components=3"], ["modle", "did you mean 'model'?"]),
+        (["train.num_steps=x", "seed=-1"], ["train.num_steps: got 'x'", "seed: got -1"]),
+        (["nothing.yaml"], ["cannot read nothing.yaml", "No such file"]),
+        (["a.yaml", "b.yaml"], ["expected one"]),
+        (["--speed"], ["unrecognized arguments: --speed", "--help"]),
+        (["train.optimizer.options.b1=much"], ["train.optimizer", "optax cannot take a step"]),
+    ],
+)
+def test_bad_input_is_one_line(words, expected, tmp_path):
+    assert_one_line_error(run("inverse_sine", *words, f"output={tmp_path / 'never'}"), *expected)
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "model"), [("train.optimizer", "model.safetensors"), ("regression.optimizer", "regression.safetensors")]
+)
+def test_divergence_saves_the_last_finite_state(word, model, tmp_path):
+    done = run("inverse_sine", *SHORT, f"output={tmp_path / 'run'}", f"{word}.learning_rate=1e30")
+    assert_one_line_error(done, "no longer finite after step", model, status=1)
+    assert (tmp_path / "run" / model).exists()
+    if word == "train.optimizer":
+        assert metrics_of(tmp_path / "run")["status"] == "diverged"
+        assert np.isfinite(mdn.load(tmp_path / "run" / model)(np.zeros((3, 1), np.float32)).logits).all()
+
+
+def test_interrupted_it_leaves_nothing_half(tmp_path):
+    words = [*SHORT, "train.num_steps=100000000", f"output={tmp_path / 'run'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.inverse_sine", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("mdn: step"):
+        assert process.poll() is None
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1] == "error: interrupted"
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.yaml", "figures"]
+
+
+def test_help_lists_every_key():
+    text = run("inverse_sine", "--help").stdout
+    for words in (
+        "configs/inverse_sine.yaml",
+        "train.optimizer.learning_rate",
+        "number > 0",
+        "[rmsprop]",
+        "regression.num_steps",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("name", ["inverse_sine.yaml", "inverse_sine_original.yaml"])
+def test_configurations_of_the_repository_are_valid(name):
+    from experiments.inverse_sine import InverseSine
+    from mdnjax.config import load
+
+    assert load(InverseSine, ROOT / "configs" / name).data.name == "sinusoid"
+
+
+def test_many_seeds_are_single_runs(done, tmp_path):
+    """Each row of the seeds command is what the study's command gives for that seed, to the last digit."""
+    many = run("seeds", *SHORT, f"output={tmp_path / 'run'}", "seed=2", "num_seeds=2")
+    assert many.returncode == 0, many.stderr
+    with open(tmp_path / "run_seeds" / "members.csv") as file:
+        rows = {row["seed"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"2", "3"}
+    assert float(rows["3"]["test_nll"]) == metrics_of(done[0])["mdn"]["test_nll"]
