@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +20,7 @@ from experiments.inverse_sine import InverseSine
 from experiments.pipeline import make_data
 from mdnjax import recipe
 from mdnjax.config import load
-from mdnjax.train import fit
+from mdnjax.train import TrainState, fit
 
 TOLERANCE = 1e-5  # of the first step's loss, between contenders
 HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
@@ -29,21 +30,26 @@ def contenders(num_steps: int) -> Iterator[Contender | str]:
     """Every contender whose libraries are here, all from the same parameters and data; a word on each that is not."""
     config = load(InverseSine, CONFIGS / "inverse_sine_original.yaml")
     splits, _ = make_data(config)
-    model, train, numbers = recipe.split_sections(config.model, config.train)
-    steps = recipe.make_mdn_recipe(model, train, 1, 1)
-    inputs = recipe.make_inputs(numbers, config.seed, splits.train, splits.validation)
-    state = steps.init(inputs)
+    state = None
+    for name, loss in (("mdnjax", "nll"), ("mdnjax, Bishop's closed-form gradient", "nll_closed_form")):
+        model, train, numbers = recipe.split_sections(config.model, config.train.model_copy(update={"loss": loss}))
+        steps = recipe.make_mdn_recipe(model, train, 1, 1)
+        inputs = recipe.make_inputs(numbers, config.seed, splits.train, splits.validation)
+        state = steps.init(inputs)
+        first_loss = float(jax.jit(steps.train_step)(state, inputs)[1])
+        yield Contender(name, partial(scan, steps.train_step, state, inputs, num_steps), first_loss)
+    assert state is not None
     layers = [tuple(np.asarray(state.params[name][part]) for part in ("kernel", "bias")) for name in ("hidden_0", "head")]
-
-    def run() -> None:
-        fit(steps.train_step, state, (inputs,), num_steps=num_steps, report_every=num_steps)
-
-    yield Contender("mdnjax", run, float(jax.jit(steps.train_step)(state, inputs)[1]))
     yield flax_batch_first(layers, splits.train.x, splits.train.y, num_steps)
     if importlib.util.find_spec("torch"):
         yield torch_eager(layers, splits.train.x, splits.train.y, num_steps)
     else:
         yield "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
+
+
+def scan(train_step: Any, state: TrainState, inputs: recipe.Inputs, num_steps: int) -> None:
+    """Training as the study does it, without reports on the way."""
+    fit(train_step, state, (inputs,), num_steps=num_steps, report_every=num_steps)
 
 
 def flax_batch_first(layers: list, x: np.ndarray, y: np.ndarray, num_steps: int) -> Contender:
