@@ -21,8 +21,8 @@ class Benchmark(Section, frozen=True):
 
     name: Literal["train"] = Field(default="train", description="benchmark; may stand alone, as in `benchmark train`")
     output: Path = Field(default=Path("results/benchmark"), description="folder of the tables")
-    num_steps: Count = Field(default=2000, description="training steps of one run")
-    num_rounds: Annotated[int, Field(ge=1)] = Field(default=7, description="rounds; every contender runs once in each")
+    num_steps: Count = Field(default=1000, description="training steps of one run")
+    num_rounds: Annotated[int, Field(ge=1)] = Field(default=15, description="rounds; every contender runs once in each")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
 

@@ -34,12 +34,14 @@ def disagreements(contenders: Sequence[Contender], tolerance: float) -> list[str
 
 
 def race(contenders: Sequence[Contender], num_rounds: int, tell: Callable[[str], None]) -> list[Timing]:
-    """One run each to warm up (and compile), then rounds in which every contender runs once."""
+    """One run each to warm up (and compile), then rounds in which every contender runs once, each round from another start."""
     for contender in contenders:
         contender.run()
     timings = [Timing(contender.name, []) for contender in contenders]
+    entries = list(zip(contenders, timings, strict=True))
     for number in range(num_rounds):
-        for contender, timing in zip(contenders, timings, strict=True):
+        first = number % len(entries)  # what ran just before leaves its mark on caches and clock rates
+        for contender, timing in entries[first:] + entries[:first]:
             start = time.perf_counter()
             contender.run()
             timing.seconds.append(time.perf_counter() - start)
