@@ -1,0 +1,37 @@
+"""The README's own words: its example runs, its links lead somewhere, its commands are there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(path for path in ROOT.rglob("README.md") if ".venv" not in path.parts)
+
+
+def test_the_example_runs():
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code
+    assert len([line for line in code[1].splitlines() if line.strip()]) <= 15
+    done = subprocess.run([sys.executable, "-c", code[1]], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("(1000, 2, 1)")
+    assert float(done.stdout.split()[0]) < -0.5  # an untrained network starts above 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_configurations_exist(page):
+    text = page.read_text()
+    for module in re.findall(r"python -m (experiments\.\w+)", text):
+        place = ROOT / module.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+    for path in re.findall(r"configs/\S+?\.yaml", text):
+        assert (ROOT / path).exists(), path
