@@ -18,7 +18,6 @@ from mdnjax import checkpoint, recipe, runtime
 from mdnjax.config import split
 from mdnjax.config.schema import Config, Loop, Optimizer, Regression
 from mdnjax.data import Dataset, sinusoid
-from mdnjax.train import fit
 from mdnjax.trained import save_model
 from mdnjax.types import Params
 
@@ -94,15 +93,7 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
     steps = recipe.make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
     inputs = recipe.make_inputs(numbers, config.seed, train, validation)
     with training(name, config.regression.num_steps, "validation mse") as observe:
-        fitted = fit(
-            steps.train_step,
-            steps.init(inputs),
-            (inputs,),
-            num_steps=config.regression.num_steps,
-            report_every=config.regression.report_every,
-            held_out_score=steps.held_out_score,
-            observe=observe,
-        )
+        fitted = recipe.follow(steps, config.regression, inputs, observe)
     params = fitted.state.params
     if fitted.diverged:
         path = config.output / f"{name.replace(' ', '_')}.safetensors"

@@ -14,7 +14,7 @@ from mdnjax.data import SOURCES, Splits, Truth, make_scaler, scale
 from mdnjax.data.dataset import Dataset
 from mdnjax.mixture import Mixture, sample
 from mdnjax.scores import coverage, crps, nll, pit
-from mdnjax.train import Fit, fit
+from mdnjax.train import Fit
 from mdnjax.trained import Trained, predict
 
 
@@ -41,14 +41,8 @@ def run(config: Config, clock: Clock) -> Result:
         steps = recipe.make_mdn_recipe(model_shape, train_shape, train.x.shape[1], train.y.shape[1])
         inputs = recipe.make_inputs(numbers, config.seed, train, validation)
         offset = float(np.sum(np.log(scaler.y_sd)))  # scaled nats to nats in the data's own units
-        fitted = fit(
-            steps.train_step,
-            steps.init(inputs),
-            (inputs,),
-            num_steps=config.train.num_steps,
-            report_every=config.train.report_every,
-            held_out_score=steps.held_out_score,
-            observe=lambda step, loss, score: observe(step, loss + offset, score + offset),
+        fitted = recipe.follow(
+            steps, config.train, inputs, lambda step, loss, score: observe(step, loss + offset, score + offset)
         )
         history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset)
         trained = Trained(fitted.state.params, scaler)

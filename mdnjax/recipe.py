@@ -20,7 +20,7 @@ from mdnjax.losses import LOSSES, mse
 from mdnjax.model import Model, make_mdn
 from mdnjax.networks import Network, make_mlp
 from mdnjax.optimizers import check_optimizer, make_optimizer
-from mdnjax.train import Batch, TrainState, init_state, make_train_step
+from mdnjax.train import Batch, Fit, Observer, TrainState, fit, init_state, make_train_step
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
@@ -104,6 +104,19 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
         return loss(params, inputs.key, inputs.validation)
 
     return Recipe(jax.jit(init), train_step, held_out_score)
+
+
+def follow(recipe: Recipe, loop: schema.Loop, inputs: Inputs, observe: Observer | None = None) -> Fit:
+    """Trains by a recipe, from its first state, as long as the section says."""
+    return fit(
+        recipe.train_step,
+        recipe.init(inputs),
+        (inputs,),
+        num_steps=loop.num_steps,
+        report_every=loop.report_every,
+        held_out_score=recipe.held_out_score,
+        observe=observe,
+    )
 
 
 def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:

@@ -6,6 +6,7 @@ import pytest
 
 from mdnjax import recipe
 from mdnjax.config import Config, join, load, split
+from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, scale
 from mdnjax.train import fit
 
@@ -21,7 +22,7 @@ def problem(*words):
 
 
 def final(steps, inputs):
-    return fit(steps.train_step, steps.init(inputs), (inputs,), num_steps=8, report_every=4, held_out_score=steps.held_out_score)
+    return recipe.follow(steps, Loop(num_steps=8, report_every=4), inputs)
 
 
 def test_changing_a_number_compiles_nothing():
