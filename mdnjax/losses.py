@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import Component, Diagonal
-from mdnjax.mixture import mixture_log_prob
+from mdnjax.mixture import mixture_log_prob, mixture_responsibilities
 from mdnjax.types import Array, Float
 
 
@@ -36,7 +36,7 @@ def _forward(logits: Array, component: Diagonal, y: Array) -> tuple[Array, tuple
 
 def _backward(residuals: tuple[Array, Diagonal, Array], cotangent: Array) -> tuple[Array, Diagonal, Array]:
     logits, component, y = residuals
-    r = jax.nn.softmax(logits + component.log_probs(y), axis=0)
+    r = mixture_responsibilities(logits, component, y)
     z = (y - component.loc) / component.scale
     d_logits = jax.nn.softmax(logits, axis=0) - r
     d_loc = -r[:, None] * z / component.scale

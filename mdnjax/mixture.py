@@ -52,8 +52,7 @@ def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Floa
     """Posterior probability of each component given y, r_k = w_k p_k(y) / p(y). Source: Bishop (1994), eq. 33."""
     mixture, y = _aligned(mixture, y)
     logits, component = _batch_last(mixture)
-    posterior = jax.nn.softmax(logits + component.log_probs(_batch_last_array(y, 1)), axis=0)
-    return jnp.moveaxis(posterior, 0, -1)
+    return jnp.moveaxis(mixture_responsibilities(logits, component, _batch_last_array(y, 1)), 0, -1)
 
 
 @jax.jit
@@ -120,6 +119,13 @@ def mixture_log_prob(
     """
     shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=0))
     return logsumexp(shifted + component.log_probs(y), axis=0) - jnp.log(jnp.sum(jnp.exp(shifted), axis=0))
+
+
+def mixture_responsibilities(
+    logits: Float[Array, "K *#batch"], component: Component, y: Float[Array, "D *#batch"]
+) -> Float[Array, "K ..."]:
+    """Responsibilities in the hot path's layout, batch-last; the logits are shifted first, so that they may be of any size."""
+    return jax.nn.softmax(logits - jnp.max(logits, axis=0) + component.log_probs(y), axis=0)
 
 
 def from_batch_last(logits: Float[Array, "K *batch"], component: Component) -> Mixture:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mdnjax.types import Array, Float, Int, Params, PRNGKey
+from mdnjax.types import Array, Bool, Float, Int, Params, PRNGKey
 
 
 class Batch(NamedTuple):
@@ -100,34 +100,34 @@ def fit(
 
     Args: train_step(state, *inputs) and held_out_score(params, *inputs) are pure, and `inputs` are any pytrees.
     Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
-    A run whose loss or parameters are no longer finite stops there, and is replayed to its last sound state.
+    A run whose loss or parameters are no longer finite stops there, and goes back to its last state with both finite.
     """
-    losses, steps, scores = [], [], []
+    losses, steps, scores = [np.zeros(0)], [], []
+    capacity, first, before, diverged = min(report_every, num_steps), int(state.step), state, False
     while (done := int(state.step)) < num_steps:
-        count = min(report_every, num_steps - done)
-        after, chunk_losses, num_done = _advance(train_step, report_every, state, inputs, count)
-        losses.append(np.asarray(chunk_losses)[:count])
-        diverged = int(num_done) < count
-        if diverged:  # rare: replay the chunk up to the last step that was sound
-            losses[-1] = losses[-1][: int(num_done) + 1]
-            after, _, _ = _advance(train_step, report_every, state, inputs, int(num_done))
-        state = after
+        after, chunk_losses, sound = _advance(train_step, capacity, state, inputs, min(capacity, num_steps - done))
+        losses.append(np.asarray(chunk_losses)[: num_steps - done])
+        if not sound:  # the chunk before is replayed too: the loss of its last state was not known yet
+            state, diverged = _replay(train_step, before, inputs), True
+            break
+        before, state = state, after
         steps.append(int(state.step))
         scores.append(float(_score(held_out_score, state.params, inputs)) if held_out_score else float("nan"))
-        if diverged:
-            return Fit(state, _history(losses, steps, scores), True)
         if observe:
             observe(steps[-1], float(losses[-1][-1]), scores[-1])
-    return Fit(state, _history(losses, steps, scores), False)
+    known = np.concatenate(losses)[: int(state.step) - first + 1]
+    reports = sum(step <= int(state.step) for step in steps)
+    history = History(known[np.isfinite(known)], np.array(steps[:reports], int), np.array(scores[:reports]))
+    return Fit(state, history, diverged)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _advance(
     train_step: TrainStep, capacity: int, state: TrainState, inputs: tuple[Any, ...], count: int | Int[Array, ""]
-) -> tuple[TrainState, Float[Array, " capacity"], Int[Array, ""]]:
-    """Up to `count` steps; also their losses and how many steps lead to a sound state (`count`, unless a loss was not finite).
+) -> tuple[TrainState, Float[Array, " capacity"], Bool[Array, ""]]:
+    """`count` steps, or fewer if a loss is not finite; their losses; and whether all losses and the last parameters are finite.
 
-    The count is traced and not static, so that a shorter last chunk, or a replay, needs no program of its own.
+    The count is traced and not static, so that a shorter last chunk needs no program of its own.
     """
 
     def unfinished(carry: Any) -> Array:
@@ -142,16 +142,30 @@ def _advance(
     dtype = jax.eval_shape(train_step, state, *inputs)[1].dtype
     losses = jnp.full(capacity, jnp.nan, dtype)
     state, losses, i = jax.lax.while_loop(unfinished, body, (state, losses, jnp.zeros((), jnp.int32)))
-    # The loss of step i belongs to the parameters before it: where it is not finite, the step before it led astray.
-    last_loss_sound = jnp.isfinite(losses[jnp.maximum(i - 1, 0)]) | (i == 0)
-    sound = last_loss_sound & jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.params)]))
-    return state, losses, jnp.where(sound, i, jnp.maximum(i - jnp.where(last_loss_sound, 1, 2), 0))
+    return state, losses, (i == count) & jnp.isfinite(losses[i - 1]) & _all_finite(state.params)
+
+
+@partial(jax.jit, static_argnums=0)
+def _replay(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...]) -> TrainState:
+    """Steps on until a state is not sound, and returns the one before it; sound is a state of finite parameters and loss.
+
+    Only for runs known to diverge: that every step is looked at, and two states are kept, would slow down the others.
+    """
+
+    def body(carry: Any) -> Any:
+        sound, candidate, _ = carry  # the candidate has finite parameters; its loss comes with the step from it
+        after, loss = train_step(candidate, *inputs)
+        ok = jnp.isfinite(loss)
+        sound = jax.tree.map(lambda new, old: jnp.where(ok, new, old), candidate, sound)
+        return sound, after, ok & _all_finite(after.params)
+
+    return jax.lax.while_loop(lambda carry: carry[2], body, (state, state, jnp.array(True)))[0]
+
+
+def _all_finite(params: Params) -> Bool[Array, ""]:
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
 
 
 @partial(jax.jit, static_argnums=0)
 def _score(held_out_score: Score, params: Params, inputs: tuple[Any, ...]) -> Float[Array, ""]:
     return held_out_score(params, *inputs)
-
-
-def _history(losses: list[np.ndarray], steps: list[int], scores: list[float]) -> History:
-    return History(np.concatenate([np.zeros(0), *losses]), np.array(steps), np.array(scores))

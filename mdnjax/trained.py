@@ -29,7 +29,13 @@ class Trained(NamedTuple):
 
 
 def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"]) -> Mixture:
-    """The mixture p(y|x) for every input, in the data's own units."""
+    """The mixture p(y|x) for every input, in the data's own units.
+
+    Raises: ValueError if x has another number of inputs than the network.
+    """
+    num_inputs = _sizes(trained)[0]
+    if x.ndim == 0 or x.shape[-1] != num_inputs:
+        raise ValueError(f"x: got shape {x.shape}, expected [*batch, {num_inputs}]: the network has {num_inputs} inputs")
     shape, numbers = split(model)
     return _predict(shape, numbers, trained, x)
 

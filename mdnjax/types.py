@@ -7,9 +7,9 @@ Public arrays are batch-first (`x[*batch, X]`); the hot path is batch-last (`x[X
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-__all__ = ["AnyArray", "Array", "Float", "Int", "Key", "PRNGKey", "Params", "PyTree"]
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "Key", "PRNGKey", "Params", "PyTree"]
 
 PRNGKey: TypeAlias = Key[Array, ""]
 AnyArray: TypeAlias = Array | np.ndarray

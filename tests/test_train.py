@@ -75,33 +75,35 @@ def test_noise_is_drawn_afresh_at_every_step():
     assert len(np.unique(fitted.history.loss)) == 10
 
 
-@pytest.mark.parametrize("report_every", [1, 3, 100])
-@pytest.mark.parametrize("bad_step", [0, 1, 5, 6, 11])
-def test_divergence_stops_at_the_last_sound_state(bad_step, report_every):
-    """The step number bad_step makes the parameters NaN; what stays is the state before it."""
+def diverging(loss_of, params_after):
+    """A run of twelve steps whose parameter counts 0, 1, 2, ..., with a loss and an update to order."""
 
-    def step(state, spoil):
-        value = jnp.where(state.step == bad_step, jnp.nan, state.params + 1.0)
-        return TrainState(state.step + 1, value, state.opt_state), state.params
-
-    begin = TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ())
-    fitted = mdn.fit(step, begin, (None,), num_steps=12, report_every=report_every)
-    assert fitted.diverged
-    assert int(fitted.state.step) == bad_step
-    assert float(fitted.state.params) == bad_step
-    np.testing.assert_array_equal(fitted.history.loss, np.arange(len(fitted.history.loss)))
-
-
-def test_a_loss_that_overflows_with_finite_parameters_is_divergence_too():
     def step(state, _):
-        loss = jnp.where(state.params >= 4, jnp.inf, state.params)
-        return TrainState(state.step + 1, state.params + 1.0, ()), loss
+        return TrainState(state.step + 1, params_after(state.params + 1.0), ()), loss_of(state.params)
 
     begin = TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ())
-    fitted = mdn.fit(step, begin, (None,), num_steps=9, report_every=3)
+    return lambda every: mdn.fit(step, begin, (None,), num_steps=12, report_every=every, held_out_score=lambda params, _: params)
+
+
+@pytest.mark.parametrize("report_every", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("bad", [0, 1, 3, 4, 5, 6, 11])
+@pytest.mark.parametrize("kind", ["nan loss", "infinite loss", "nan parameters", "infinite parameters, finite loss"])
+def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
+    """Parameters `bad` have a loss that is not finite, or are themselves spoilt on the way there."""
+    spoilt = {"nan parameters": jnp.nan, "infinite parameters, finite loss": jnp.inf}.get(kind)
+    if spoilt is None:
+        value = jnp.nan if kind == "nan loss" else jnp.inf
+        run = diverging(lambda params: jnp.where(params >= bad, value, params), lambda params: params)
+    else:
+        run = diverging(jnp.tanh, lambda params: jnp.where(params >= bad + 1, spoilt, params))
+    fitted = run(report_every)
+    last = max(bad - 1, 0) if spoilt is None else bad
     assert fitted.diverged
-    assert float(fitted.state.params) == 3
+    assert int(fitted.state.step) == float(fitted.state.params) == last
     assert np.isfinite(fitted.history.loss).all()
+    assert len(fitted.history.loss) <= last + 1
+    assert np.all(fitted.history.report_steps <= last)
+    assert len(np.unique(fitted.history.report_steps)) == len(fitted.history.report_steps) == len(fitted.history.held_out)
 
 
 def test_lbfgs_gets_what_it_needs():

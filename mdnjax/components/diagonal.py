@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
-# exp(80) is far above any scale that is meant, and its square is still finite in float32
-LARGEST_RAW_SCALE = 80.0
+# exp(40) is far above any scale that is meant, and its square is still finite in float32
+LARGEST_RAW_SCALE = 40.0
 
 
 class Diagonal(NamedTuple):
@@ -32,7 +32,7 @@ class Diagonal(NamedTuple):
     def from_raw(
         cls, raw: Float[Array, "P *batch"], num_components: int, num_targets: int, scale_floor: float | Float[Array, ""]
     ) -> Diagonal:
-        """scale = scale_floor + exp(min(raw, 80)): finite, with a finite gradient, for raw outputs of any size."""
+        """scale = scale_floor + exp(min(raw, 40)): finite, with a finite gradient, for raw outputs of any size."""
         loc, raw_scale = raw.reshape(2, num_components, num_targets, *raw.shape[1:])
         return cls(loc, scale_floor + jnp.exp(jnp.minimum(raw_scale, LARGEST_RAW_SCALE)))
 
@@ -56,5 +56,5 @@ class Diagonal(NamedTuple):
         return self.scale**2
 
     def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Diagonal:
-        """The components of `offset + factor * y`, for a positive factor; batch-first or last, `[D]` broadcasts."""
+        """The components of `offset + factor * y`, for a positive factor; batch-first."""
         return Diagonal(jnp.asarray(offset + factor * self.loc), jnp.asarray(factor * self.scale))

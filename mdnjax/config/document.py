@@ -22,18 +22,21 @@ class Document(NamedTuple):
     faults: list[tuple[int, str]]
 
 
-# The core schema of YAML 1.2, section 10.3.2.
+# The core schema of YAML 1.2, section 10.3.2; a whole number of more than 20 digits fits no field and stays text.
 _SCALARS = [
     (re.compile(r"^(~|null|Null|NULL|)$"), lambda text: None),
     (re.compile(r"^(true|True|TRUE)$"), lambda text: True),
     (re.compile(r"^(false|False|FALSE)$"), lambda text: False),
-    (re.compile(r"^[-+]?[0-9]+$"), int),
-    (re.compile(r"^0o[0-7]+$"), lambda text: int(text, 8)),
-    (re.compile(r"^0x[0-9a-fA-F]+$"), lambda text: int(text, 16)),
+    (re.compile(r"^[-+]?[0-9]{1,20}$"), int),
+    (re.compile(r"^0o[0-7]{1,20}$"), lambda text: int(text, 8)),
+    (re.compile(r"^0x[0-9a-fA-F]{1,15}$"), lambda text: int(text, 16)),
     (re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), float),
     (re.compile(r"^[-+]?\.(inf|Inf|INF)$"), lambda text: -math.inf if text[0] == "-" else math.inf),
     (re.compile(r"^\.(nan|NaN|NAN)$"), lambda text: math.nan),
 ]
+
+
+MAX_DEPTH = 50
 
 
 def parse(text: str) -> Document:
@@ -52,7 +55,12 @@ def parse(text: str) -> Document:
 
 
 def _value(node: yaml.Node, path: Path, document: Document) -> Any:
-    document.lines.setdefault(path, node.start_mark.line + 1)
+    line = node.start_mark.line + 1
+    document.lines.setdefault(path, line)
+    if len(path) > MAX_DEPTH:
+        raise RecursionError
+    if not node.tag.startswith("tag:yaml.org,2002:") or "/" in node.tag:
+        document.faults.append((line, f"malformed YAML: tag {node.tag.removeprefix('tag:yaml.org,2002:')!r} is not supported"))
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):

@@ -5,6 +5,7 @@ The command line wins over the file, the file over the defaults.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -43,10 +44,7 @@ def load(schema: type[S], path: Path | None, words: Sequence[str] = ()) -> S:
     faults: list[str] = []
     if path is not None:
         _merge(tree, _read_file(path, places, faults))
-    said: dict[str, Any] = {}
-    for word in words:
-        _merge(said, _read_word(word, places, faults))
-    _merge(tree, said)
+    _merge(tree, _read_words(words, places, faults))
     try:
         # JSON mode: strict pydantic takes a list for a tuple there, and text for a path
         config = schema.model_validate_json(json.dumps(_finite(tree)))
@@ -66,35 +64,37 @@ def dump(config: Section) -> str:
 def _read_file(path: Path, places: dict[document.Path, str], faults: list[str]) -> dict[str, Any]:
     try:
         parsed = document.parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text"
-        raise ConfigError([f"cannot read {path}: {reason}"]) from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
+        faults.append(f"cannot read {path}: {error.strerror if isinstance(error, OSError) else 'not a UTF-8 text'}")
+        return {}
     faults += [f"{path}:{line}: {text}" for line, text in parsed.faults]
     places.update({key: f"{path}:{line}" for key, line in parsed.lines.items()})
-    if parsed.tree is None:
+    if not isinstance(parsed.tree, dict | None):
+        faults.append(f"{path}:1: got {shown(parsed.tree)}, expected `key: value` lines")
         return {}
-    if not isinstance(parsed.tree, dict):
-        raise ConfigError([f"{path}:1: got {shown(parsed.tree)}, expected `key: value` lines"])
-    return parsed.tree
+    return parsed.tree or {}
 
 
-def _read_word(word: str, places: dict[document.Path, str], faults: list[str]) -> dict[str, Any]:
-    dotted, equals, text = word.partition("=")
-    path = tuple(dotted.split("."))
-    if not equals or not all(path):
-        faults.append(f"{COMMAND_LINE}: got {word!r}, expected key=value")
-        return {}
-    parsed = document.parse(text)
-    faults += [f"{COMMAND_LINE}: {dotted}: {fault}" for _, fault in parsed.faults]
-    if parsed.faults:
-        return {}
-    # what stood below this key in the file is replaced or merged: its place must not be blamed for the new value
-    places.update({(*path, *below): COMMAND_LINE for below in parsed.lines})
-    for length in range(1, len(path)):
-        places.setdefault(path[:length], COMMAND_LINE)
-    tree: Any = parsed.tree
-    for key in reversed(path):
-        tree = {key: tree}
+def _read_words(words: Sequence[str], places: dict[document.Path, str], faults: list[str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    paths: list[document.Path] = []
+    for word in words:
+        dotted, equals, text = word.partition("=")
+        path = tuple(dotted.split("."))
+        if not equals or not all(path) or len(path) > document.MAX_DEPTH or not word.isprintable():
+            faults.append(f"{COMMAND_LINE}: got {shown(word)}, expected key=value")
+            continue
+        if clash := next((other for other in paths if other[: len(path)] == path[: len(other)]), None):
+            faults.append(f"{COMMAND_LINE}: {dotted!r} and {'.'.join(map(str, clash))!r} are both given")
+            continue
+        paths.append(path)
+        parsed = document.parse(text)
+        faults += [f"{COMMAND_LINE}: {dotted}: {fault}" for _, fault in parsed.faults]
+        if not parsed.faults:
+            # the sections above it too: what is wrong with them now is this word's doing
+            places.update({path[:length]: COMMAND_LINE for length in range(1, len(path) + 1)})
+            places.update({(*path, *below): COMMAND_LINE for below in parsed.lines})
+            _merge(tree, functools.reduce(lambda inner, key: {str(key): inner}, reversed(path), parsed.tree))
     return tree
 
 

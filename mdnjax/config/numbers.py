@@ -29,9 +29,10 @@ def join(shape: S, numbers: Mapping[str, Any]) -> S:
 
 
 def _riding(section: Section, prefix: str) -> Iterator[tuple[str, float]]:
+    shaping = section.shaping()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
             yield from _riding(value, f"{prefix}{name}.")
-        elif any(isinstance(mark, Rides) and mark.off != value for mark in field.metadata):
+        elif name not in shaping and any(isinstance(mark, Rides) and mark.off != value for mark in field.metadata):
             yield prefix + name, value

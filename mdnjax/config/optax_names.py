@@ -10,6 +10,8 @@ from typing import Any
 # Arguments that the training loop fills in itself, by the names that optax's schedules use.
 RATE_ARGUMENTS = ("peak_value", "init_value", "value")
 LENGTH_ARGUMENTS = ("decay_steps", "transition_steps")
+# Schedules that ask `if peak_value == 0` in Python, which a traced learning rate cannot answer.
+NEEDS_A_NUMBER = ("warmup_cosine_decay_schedule",)
 
 
 def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -79,7 +81,9 @@ def _public(module: Any) -> list[str]:
 
 def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], filled: set[str]) -> None:
     known = [parameter for parameter in parameters if parameter not in filled]
-    for option in options:
+    for option, value in options.items():
+        if value in ("nan", "inf", "-inf"):
+            raise ValueError(f"option {option!r} of {name!r}: got {value}, expected a finite number")
         if option in filled:
             raise ValueError(f"option {option!r} of {name!r} is set by learning_rate")
         if option not in known:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mdnjax.config import optax_names
 
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
 Family = Literal["diagonal"]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Units = Annotated[int, Field(ge=1, le=10**5)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]  # beyond 1e30 nothing is left of float32
+Scale = Annotated[float, Field(ge=0, le=1e15)]  # whose square is still a float32
 
 
 class Rides(NamedTuple):
@@ -31,12 +34,16 @@ class Section(BaseModel, frozen=True):
     def __hash__(self) -> int:
         return hash(repr(self))
 
+    def shaping(self) -> set[str]:
+        """Names of fields that shape the program after all, with the other fields as they are."""
+        return set()
+
 
 class Data(Section, frozen=True):
     """Where the examples come from."""
 
     name: Literal["sinusoid"] = Field(default="sinusoid", description="source of the data")
-    num_train: Annotated[int, Field(ge=2)] = Field(default=900, description="points to train on")
+    num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
     num_validation: Count = Field(default=100, description="held-out points that are watched during training")
     num_test: Count = Field(default=20_000, description="fresh points for the final scores")
     standardise: bool = Field(default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)")
@@ -45,7 +52,7 @@ class Data(Section, frozen=True):
 class Network(Section, frozen=True):
     """The layers between input and output."""
 
-    hidden_sizes: Annotated[tuple[Count, ...], Field(max_length=16)] = Field(
+    hidden_sizes: Annotated[tuple[Units, ...], Field(max_length=16)] = Field(
         default=(20,), description="units of each hidden layer"
     )
     activation: Activation = Field(default="tanh", description="nonlinearity of the hidden layers")
@@ -55,8 +62,8 @@ class Model(Network, frozen=True):
     """The mixture density network."""
 
     family: Family = Field(default="diagonal", description="components of the mixture")
-    num_components: Count = Field(default=10, description="components per input")
-    scale_floor: Annotated[float, Field(ge=0), Rides()] = Field(
+    num_components: Units = Field(default=10, description="components per input")
+    scale_floor: Annotated[Scale, Rides()] = Field(
         default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"
     )
 
@@ -65,12 +72,12 @@ class Optimizer(Section, frozen=True):
     """An optimiser of optax and the schedule of its learning rate."""
 
     name: str = Field(default="adam", description="any optimiser of optax that takes a learning rate")
-    learning_rate: Annotated[float, Field(gt=0), Rides()] = Field(
-        default=0.02, description="learning rate (the peak of the schedule)"
-    )
+    learning_rate: Annotated[Positive, Rides()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
     schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
     options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
-    schedule_options: dict[str, Any] = Field(default={}, description="further arguments of the schedule, by optax's names")
+    schedule_options: dict[str, Any] = Field(
+        default={}, validate_default=True, description="further arguments of the schedule, by optax's names"
+    )
 
     @field_validator("name")
     @classmethod
@@ -84,11 +91,22 @@ class Optimizer(Section, frozen=True):
         optax_names.check_name("a schedule", name, optax_names.schedules())
         return name
 
-    @model_validator(mode="after")
-    def _known_options(self) -> Optimizer:
-        optax_names.check_optimizer_options(self.name, self.options)
-        optax_names.check_schedule_options(self.schedule, self.schedule_options)
-        return self
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
+        if "name" in info.data:  # else its own fault has been said
+            optax_names.check_optimizer_options(info.data["name"], options)
+        return options
+
+    @field_validator("schedule_options")
+    @classmethod
+    def _known_schedule_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
+        if "schedule" in info.data:
+            optax_names.check_schedule_options(info.data["schedule"], options)
+        return options
+
+    def shaping(self) -> set[str]:
+        return {"learning_rate"} if self.schedule in optax_names.NEEDS_A_NUMBER else set()
 
 
 class Loop(Section, frozen=True):
@@ -105,10 +123,10 @@ class Train(Loop, frozen=True):
     loss: Literal["nll", "nll_closed_form"] = Field(
         default="nll", description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff"
     )
-    x_noise: Annotated[float, Field(ge=0), Rides(off=0.0)] = Field(
+    x_noise: Annotated[Scale, Rides(off=0.0)] = Field(
         default=0.07, description="sd of the noise on the inputs, drawn afresh at every step, in units of the trained inputs"
     )
-    y_noise: Annotated[float, Field(ge=0), Rides(off=0.0)] = Field(
+    y_noise: Annotated[Scale, Rides(off=0.0)] = Field(
         default=0.0, description="sd of the noise on the targets, drawn afresh at every step, in units of the trained targets"
     )
 
@@ -129,8 +147,15 @@ class Config(Section, frozen=True):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="seed of the data, the initialisation and all noise"
     )
-    output: Path = Field(default=Path("results/run"), description="folder of the results", strict=False)
+    output: Path = Field(default=Path("results/run"), description="folder of the results")
     data: Data = Field(default=Data(), description="data")
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+
+    @field_validator("output")
+    @classmethod
+    def _a_folder(cls, output: Path) -> Path:
+        if not output.name or "\0" in str(output):
+            raise ValueError(f"got {str(output)!r}, expected a folder below this one, or another")
+        return output
