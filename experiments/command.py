@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import jax
+
 from mdnjax.config import ConfigError, keys, load
 from mdnjax.config.schema import Section
 
@@ -34,8 +36,8 @@ def main(
 ) -> NoReturn:
     """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted."""
     with one_line_errors():
-        arguments = _parser(module, purpose, schema, default).parse_args(words)
-        path, overrides = _path_and_overrides(arguments.words, default)
+        arguments = _parser(module, purpose, schema, default).parse_intermixed_args(words)
+        path, overrides = _path_and_overrides(schema, arguments.words, default)
         run(load(schema, path, overrides), arguments.overwrite)
     sys.exit(0)
 
@@ -49,6 +51,12 @@ def one_line_errors() -> Iterator[None]:
         _exit(f"error: {error}", 2)
     except RunFailed as error:
         _exit(f"error: {error}", 1)
+    except OSError as error:
+        _exit(f"error: {error.filename or 'output'}: {error.strerror or error}", 2)
+    except MemoryError as error:
+        _exit(f"error: not enough memory: {error}", 2)
+    except jax.errors.JaxRuntimeError as error:
+        _exit(f"error: {error}"[:300], 1)  # a device that runs out of memory, say
     except KeyboardInterrupt:
         _exit("error: interrupted", 130)
 
@@ -74,8 +82,11 @@ def _parser(module: str, purpose: str, schema: type[Section], default: Path | No
     return parser
 
 
-def _path_and_overrides(words: Sequence[str], default: Path | None) -> tuple[Path | None, list[str]]:
+def _path_and_overrides(schema: type[Section], words: Sequence[str], default: Path | None) -> tuple[Path | None, list[str]]:
     paths = [word for word in words if "=" not in word]
+    for word in paths:
+        if not word or (not Path(word).exists() and word in {key.name for key in keys(schema)}):
+            raise UserError(f"got {word!r}, expected {word or 'key'}=VALUE")
     if len(paths) > 1:
         raise UserError(f"got {len(paths)} configuration files ({', '.join(paths)}), expected one; values are given as key=value")
     return Path(paths[0]) if paths else default, [word for word in words if "=" in word]

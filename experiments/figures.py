@@ -18,6 +18,8 @@ from mdnjax.trained import predict
 
 FORWARD, INVERSE = Names("x", "y"), Names("y (observed)", "x (to be predicted)")
 NUM_GRID = 300
+NAMES = ("data", "regression", "inverse_regression", "loss", "weights", "scales", "locations", "ribbon", "samples", "density")
+NAMES += ("calibration", "overview")
 
 
 def draw(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
@@ -56,6 +58,7 @@ def regression(data: Dataset, grid: np.ndarray, prediction: np.ndarray, names: N
 def in_order(mixture: Mixture) -> Mixture:
     """The components in the order of their mean location, so that neighbours in the picture have neighbouring numbers."""
     weight = np.asarray(weights(mixture))
-    centre = np.sum(weight * mixture.component.loc[..., 0], axis=0) / np.sum(weight, axis=0)
+    seen = np.maximum(np.sum(weight, axis=0), np.finfo(weight.dtype).tiny)  # a component may have no weight anywhere
+    centre = np.sum(weight * mixture.component.loc[..., 0], axis=0) / seen
     order = np.argsort(centre)
     return Mixture(mixture.logits[:, order], jax.tree.map(lambda leaf: leaf[:, order], mixture.component))

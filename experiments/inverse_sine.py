@@ -14,12 +14,19 @@ from rich.table import Table
 from experiments import command, figures, report
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock, training
+from experiments.run_folder import claim
 from mdnjax import checkpoint, recipe, runtime
 from mdnjax.config import split
 from mdnjax.config.schema import Config, Loop, Optimizer, Regression
 from mdnjax.data import Dataset, sinusoid
 from mdnjax.trained import save_model
 from mdnjax.types import Params
+
+FILES = (
+    *("metrics.json", "timing.json", "environment.json", "history.csv"),
+    *("model.safetensors", "regression.safetensors", "inverse_regression.safetensors"),
+    *(f"figures/{name}.png" for name in figures.NAMES),
+)
 
 
 class InverseSine(Config, frozen=True):
@@ -46,9 +53,8 @@ class Warmup(NamedTuple):
 
 def study(config: InverseSine, overwrite: bool) -> None:
     """Runs the whole study and writes its run folder."""
-    runtime.setup(**dict(config.runtime))
-    check_optimizers(config)
-    folder = report.claim(config, overwrite)
+    prepare(config)
+    folder = claim(config, config.output, FILES, overwrite)
     clock = Clock()
     with clock.phase("data"):
         splits, _ = make_data(config)
@@ -68,6 +74,8 @@ def study(config: InverseSine, overwrite: bool) -> None:
     show(folder, clock, metrics)
     if result.fit.diverged:
         raise command.RunFailed(stopped("mdn", metrics["mdn"]["steps"], config.train.num_steps, folder / "model.safetensors"))
+    if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value)]:
+        raise command.RunFailed(f"mdn: not finite on the data: {', '.join(wrong)}; the trained network is in {folder}")
 
 
 def stopped(name: str, step: int, num_steps: int, path: Path) -> str:
@@ -77,14 +85,24 @@ def stopped(name: str, step: int, num_steps: int, path: Path) -> str:
     )
 
 
-def check_optimizers(config: InverseSine) -> None:
-    """Raises UserError if optax cannot work with the options of an optimiser."""
+def prepare(config: InverseSine) -> None:
+    """Settles the machine, and tries what a configuration cannot be checked for by itself.
+
+    Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
+    """
+    try:
+        runtime.setup(**dict(config.runtime))
+    except RuntimeError as error:
+        raise command.UserError(f"no device to run on: {error}") from None
+    faults = []
     sections: list[tuple[str, Loop]] = [("train", config.train), ("regression", config.regression)]
     for name, loop in sections:
         try:
             recipe.check(loop)
         except ValueError as error:
-            raise command.UserError(f"{name}.optimizer: {error}") from None
+            faults.append(f"{name}.optimizer: {error}")
+    if faults:
+        raise command.UserError("; ".join(faults))
 
 
 def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> Warmup:
@@ -127,6 +145,7 @@ def write(
 
 def write_figures(folder: Path, config: InverseSine, clock: Clock, warmups: tuple[Warmup, Warmup], result: Result) -> None:
     """Draws and writes every figure of the study."""
+    folder.mkdir(exist_ok=True)
     with clock.phase("figures"):
         for name, figure in figures.draw(config.model, result):
             report.write_figure(folder / f"{name}.png", figure)

@@ -1,4 +1,4 @@
-"""The only code that writes a run folder: files appear whole or not at all, and never beside another run's configuration."""
+"""The only code that writes results: files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,74 +18,10 @@ from typing import Any
 import jax
 from matplotlib.figure import Figure
 
-from experiments.command import UserError
 from mdnjax.checkpoint import write_bytes
-from mdnjax.config import Config, dump
-from mdnjax.config.document import parse
 from mdnjax.train import History
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic", "safetensors")
-FREE_KEYS = ("output", "runtime")  # do not change the results
-
-
-def claim(config: Config, overwrite: bool, suffix: str = "") -> Path:
-    """Makes the output folder (and its suffix) this run's own, before anything is computed.
-
-    Raises: UserError if it cannot be written, or holds something else and overwrite is off.
-    """
-    folder = make_folder(config.output.with_name(config.output.name + suffix))
-    _check_ours(folder, config, overwrite)
-    make_folder(folder / "figures")
-    write_bytes(folder / "config.yaml", dump(config).encode())
-    return folder
-
-
-def make_folder(folder: Path) -> Path:
-    """Makes a folder that can be written.
-
-    Raises: UserError if it cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / ".writable", b"")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise UserError(f"output: cannot write {folder}: {error.strerror or error}") from None
-    return folder
-
-
-def _check_ours(folder: Path, config: Config, overwrite: bool) -> None:
-    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if not found or found == ["figures"]:
-        return
-    if "config.yaml" not in found:
-        raise UserError(
-            f"output: {folder} holds {found[0]!r} and no config.yaml, so it is no run folder; choose another with output=DIR"
-        )
-    old = _what_counts((folder / "config.yaml").read_text(encoding="utf-8", errors="replace"))
-    new = _what_counts(dump(config))
-    if old == new:
-        return
-    if not overwrite:
-        changed = ", ".join(_differing_keys(old, new)[:4])
-        raise UserError(
-            f"output: {folder} holds the results of another configuration ({changed} differ); "
-            "choose another with output=DIR, or replace them with --overwrite"
-        )
-    for pattern in ("*.json", "*.csv", "*.safetensors", "figures/*.png"):
-        for stale in folder.glob(pattern):
-            stale.unlink()
-
-
-def _what_counts(text: str) -> dict[str, Any]:
-    tree = parse(text).tree
-    return {key: value for key, value in tree.items() if key not in FREE_KEYS} if isinstance(tree, dict) else {}
-
-
-def _differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [prefix.rstrip(".")]
-    return [key for name in sorted({*old, *new}) for key in _differing_keys(old.get(name), new.get(name), f"{prefix}{name}.")]
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:

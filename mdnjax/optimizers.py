@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,21 +41,29 @@ def make_optimizer(
     return getattr(optax, name)(learning_rate if constant else rate, **options)
 
 
-def check_optimizer(optimizer: optax.GradientTransformation) -> None:
-    """Traces one step on a single parameter, compiling nothing, to find options that optax cannot work with.
+def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers: Any = None) -> None:
+    """Makes an optimiser from traced numbers and traces two steps, compiling nothing, to find options that optax cannot use.
 
     Raises: ValueError with optax's own reason.
     """
 
-    def square(params: dict[str, Array]) -> Array:
-        return jnp.sum(params["w"] ** 2)
+    def norm(params: dict[str, Array]) -> Array:
+        return sum((jnp.sum(leaf**2) for leaf in params.values()), jnp.zeros(()))
 
-    def step(params: dict[str, Array]) -> Any:
-        value, grads = jax.value_and_grad(square)(params)
-        update = optax.with_extra_args_support(optimizer).update
-        return update(grads, optimizer.init(params), params, value=value, grad=grads, value_fn=square)
+    def steps(numbers: Any) -> dict[str, Array]:
+        params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+        optimizer = optax.with_extra_args_support(make(numbers))
+        state = optimizer.init(params)
+        for _ in range(2):
+            value, grads = jax.value_and_grad(norm)(params)
+            updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=norm)
+            params = cast(dict[str, Array], optax.apply_updates(params, updates))
+        return params
 
     try:
-        jax.eval_shape(step, {"w": jnp.zeros(2)})
-    except Exception as error:
-        raise ValueError(f"optax cannot take a step with these settings: {' '.join(str(error).split())[:200]}") from error
+        after = jax.eval_shape(steps, numbers)
+    except Exception as error:  # whatever optax does with a wrong option
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"optax cannot take a step with these options: {reason[:200]}") from error
+    if wrong := {leaf.dtype for leaf in after.values() if not jnp.issubdtype(leaf.dtype, jnp.floating)}:
+        raise ValueError(f"optax turns parameters into {wrong} with these options")

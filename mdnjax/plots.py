@@ -176,9 +176,10 @@ def draw_density(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, 
 
 
 def padded_range(values: np.ndarray) -> tuple[float, float]:
-    """The range of values with a margin of an eighth on either side."""
+    """The range of values with a margin of an eighth of it on either side."""
     low, high = float(np.min(values)), float(np.max(values))
-    return low - (high - low) / 8, high + (high - low) / 8
+    margin = (high - low) / 8 or 0.5  # of a single value too, a range can be drawn
+    return low - margin, high + margin
 
 
 def component_colours(num_components: int) -> list:

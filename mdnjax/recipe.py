@@ -129,10 +129,13 @@ def optimizer_of(loop: schema.Loop) -> Any:
     return make_optimizer(num_steps=loop.num_steps, **dict(loop.optimizer))
 
 
-def check(*loops: schema.Loop) -> None:
-    """Raises ValueError if optax cannot work with the options of one of these sections."""
-    for loop in loops:
-        check_optimizer(optimizer_of(loop))
+def check(loop: schema.Loop) -> None:
+    """Tries the optimiser of a section, compiling nothing.
+
+    Raises: ValueError if optax cannot work with its options.
+    """
+    shape, numbers = split(loop)
+    check_optimizer(lambda numbers: optimizer_of(join(shape, numbers)), numbers)
 
 
 def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> Batch:

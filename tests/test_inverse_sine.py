@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 
 import mdnjax as mdn
+from experiments.figures import NAMES
 from mdnjax.data import sinusoid
 from tests.commands import ROOT, SHORT, assert_one_line_error, run
-
-FIGURES = ["data", "regression", "inverse_regression", "loss", "weights", "scales", "locations", "ribbon", "samples", "density"]
-FIGURES += ["calibration", "overview"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def test_the_run_folder_is_complete(done):
     folder, _ = done
     expected = {"config.yaml", "metrics.json", "timing.json", "history.csv", "environment.json", "model.safetensors", "figures"}
     assert {path.name for path in folder.iterdir()} == expected
-    assert {path.stem for path in (folder / "figures").iterdir()} == set(FIGURES)
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(NAMES)
     assert {"python", "packages", "devices", "commit"} <= set(json.loads((folder / "environment.json").read_text()))
     assert sum(json.loads((folder / "timing.json").read_text()).values()) > 0
 
@@ -72,7 +70,7 @@ def test_history_ends_at_the_last_step(done):
     assert float(rows[-1]["validation_nll"]) == pytest.approx(metrics_of(done[0])["mdn"]["validation_nll"], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", NAMES)
 def test_figures_are_not_blank(done, name):
     picture = matplotlib.image.imread(done[0] / "figures" / f"{name}.png")[..., :3]
     assert min(picture.shape[:2]) >= 400
@@ -97,7 +95,7 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
     assert metrics_of(folder) == before
     same = run("inverse_sine", *SHORT, f"output={folder}", "seed=3", "runtime.compile_cache=false")
     assert same.returncode == 0, same.stderr
-    told = run("inverse_sine", *SHORT, f"output={folder}", "seed=4", "--overwrite")
+    told = run("inverse_sine", *SHORT, f"output={folder}", "--overwrite", "seed=4")
     assert told.returncode == 0, told.stderr
     assert metrics_of(folder)["seed"] == 4
 
@@ -105,8 +103,21 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for words in ([], ["--overwrite"]):
-        assert_one_line_error(run("inverse_sine", *SHORT, f"output={tmp_path}", *words), "thesis.tex", "no run folder")
+        assert_one_line_error(run("inverse_sine", *SHORT, f"output={tmp_path}", *words), "thesis.tex", "not of a run")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("config", ["title: my blog", "", "seed: [", None])
+def test_a_folder_that_only_looks_like_ours_is_left_alone(config, tmp_path):
+    for name in ("metrics.json", "figures/data.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    if config is not None:
+        (tmp_path / "config.yaml").write_text(config)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for module in ("inverse_sine", "benchmark"):
+        assert_one_line_error(run(module, f"output={tmp_path}", "--overwrite"), "not of a run")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere", "FILE/below"])
@@ -125,11 +136,20 @@ def test_a_folder_that_cannot_be_written(where, tmp_path):
         (["nothing.yaml"], ["cannot read nothing.yaml", "No such file"]),
         (["a.yaml", "b.yaml"], ["expected one"]),
         (["--speed"], ["unrecognized arguments: --speed", "--help"]),
-        (["train.optimizer.options.b1=much"], ["train.optimizer", "optax cannot take a step"]),
+        (
+            ["train.optimizer.options.b1=much", "regression.optimizer.options.decay=x"],
+            ["train.optimizer: optax", "regression.opt"],
+        ),
+        (["seed"], ["got 'seed', expected seed=VALUE"]),
+        (["output="], ["output: got null"]),
+        (["output=."], ["output: got '.', expected a folder"]),
+        (["model=3", "model.num_components=4"], ["'model.num_components' and 'model' are both given"]),
+        (["model.hidden_sizes=[3000000000]"], ["model.hidden_sizes.0: got 3000000000, expected a number <= 100000"]),
     ],
 )
 def test_bad_input_is_one_line(words, expected, tmp_path):
-    assert_one_line_error(run("inverse_sine", *words, f"output={tmp_path / 'never'}"), *expected)
+    output = [] if any(word.startswith("output") for word in words) else [f"output={tmp_path / 'never'}"]
+    assert_one_line_error(run("inverse_sine", *words, *output), *expected)
     assert not (tmp_path / "never").exists()
 
 
@@ -158,7 +178,7 @@ def test_interrupted_it_leaves_nothing_half(tmp_path):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr.strip().splitlines()[-1] == "error: interrupted"
-    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.yaml", "figures"]
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.yaml"]
 
 
 def test_help_lists_every_key():
@@ -189,3 +209,16 @@ def test_many_seeds_are_single_runs(done, tmp_path):
         rows = {row["seed"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"2", "3"}
     assert float(rows["3"]["test_nll"]) == metrics_of(done[0])["mdn"]["test_nll"]
+
+
+def test_a_seed_that_diverges_is_said(tmp_path):
+    many = run("seeds", *SHORT, f"output={tmp_path / 'run'}", "num_seeds=1", "train.optimizer.learning_rate=1e30")
+    assert_one_line_error(many, "1 of 1 seeds diverged: 0", status=1)
+    assert (tmp_path / "run_seeds" / "diverged_0.safetensors").exists()
+
+
+def test_one_component_is_drawn_without_a_warning(tmp_path):
+    done = run(
+        "inverse_sine", *SHORT, "model.num_components=1", f"output={tmp_path / 'run'}", PYTHONWARNINGS="error::UserWarning"
+    )
+    assert done.returncode == 0, done.stderr

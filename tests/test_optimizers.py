@@ -1,12 +1,15 @@
 """Every optimiser and schedule of optax by name."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from mdnjax.config import optax_names
+from mdnjax import recipe
+from mdnjax.config import Config, optax_names
 from mdnjax.optimizers import check_optimizer, make_optimizer, make_schedule
 
 REQUIRED = {
@@ -23,7 +26,7 @@ REQUIRED = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # optax's own, on names it will change
 @pytest.mark.parametrize("name", optax_names.optimizers())
 def test_any_optimiser_takes_a_step(name):
-    check_optimizer(make_optimizer(name, learning_rate=0.1, num_steps=10))
+    check_optimizer(lambda rate: make_optimizer(name, learning_rate=rate, num_steps=10), 0.1)
 
 
 @pytest.mark.parametrize("name", optax_names.schedules())
@@ -51,6 +54,23 @@ def test_a_learning_rate_may_be_traced():
     assert float(jax.jit(first_update)(0.25)) == pytest.approx(-0.25)
 
 
-def test_an_option_that_optax_cannot_use_is_said_before_training():
+@pytest.mark.parametrize("name", optax_names.schedules())
+def test_any_schedule_takes_a_rate_that_rides(name):
+    """The rate is traced where optax can work with that, and a constant of the program where it cannot."""
+    words = {"train": {"optimizer": {"schedule": name, "schedule_options": REQUIRED.get(name, {})}}}
+    recipe.check(Config.model_validate_json(json.dumps(words)).train)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adam", {"b1": "much"}),
+        ("adam", {"mu_dtype": "bogus"}),
+        ("sgd", {"momentum": 0.9, "accumulator_dtype": "foo"}),
+        ("lbfgs", {"memory_size": "x"}),
+        ("adafactor", {"min_dim_size_to_factor": "x"}),
+    ],
+)
+def test_an_option_that_optax_cannot_use_is_said_before_training(name, options):
     with pytest.raises(ValueError, match="optax cannot take a step"):
-        check_optimizer(make_optimizer("adam", learning_rate=0.1, num_steps=3, options={"b1": "much"}))
+        check_optimizer(lambda rate: make_optimizer(name, learning_rate=rate, num_steps=3, options=options), 0.1)

@@ -36,7 +36,7 @@ class ConfigError(ValueError):
 def load(schema: type[S], path: Path | None, words: Sequence[str] = ()) -> S:
     """Reads, merges and validates.
 
-    Args: path of a YAML file or None for the defaults alone; words of the form `train.num_steps=100`.
+    Args: path of a YAML file or None for the defaults alone; words of the form `train.num_steps=100`, of which the last wins.
     Raises: ConfigError with all faults at once, each with its place (file and line, or the command line).
     """
     tree: dict[str, Any] = schema().model_dump(mode="json")  # a section given in part keeps the rest of its defaults
@@ -84,7 +84,7 @@ def _read_words(words: Sequence[str], places: dict[document.Path, str], faults: 
         if not equals or not all(path) or len(path) > document.MAX_DEPTH or not word.isprintable():
             faults.append(f"{COMMAND_LINE}: got {shown(word)}, expected key=value")
             continue
-        if clash := next((other for other in paths if other[: len(path)] == path[: len(other)]), None):
+        if clash := next((other for other in paths if other != path and other[: len(path)] == path[: len(other)]), None):
             faults.append(f"{COMMAND_LINE}: {dotted!r} and {'.'.join(map(str, clash))!r} are both given")
             continue
         paths.append(path)
