@@ -38,7 +38,7 @@ def draw(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
     yield "weights", plots.plot_components(x, weight, weight, Names(INVERSE.x, "weight"), "Mixing weights")
     yield "scales", plots.plot_components(x, scale, weight, Names(INVERSE.x, "scale of x"), "Scales (faint: no weight)", log=True)
     yield "locations", plots.plot_components(x, loc, weight, INVERSE, "Locations (faint: no weight)")
-    yield "ribbon", plots.plot_ribbon(points, x, mixture, INVERSE, "Locations with +- one scale, over the data")
+    yield "ribbon", plots.plot_ribbon(points, x, mixture, INVERSE, "Locations ± one scale, over the data")
     samples = (points[0], result.samples)
     clouds = [("data", *points), ("samples", *samples)]
     yield "samples", plots.plot_points(clouds, INVERSE, "One Gumbel-max sample for every data point")
