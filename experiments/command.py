@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ def main(
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns the mistakes that a user can make into one `error:` line on stderr and an exit status."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except (ConfigError, UserError) as error:

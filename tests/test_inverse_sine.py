@@ -181,6 +181,12 @@ def test_interrupted_it_leaves_nothing_half(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.yaml"]
 
 
+def test_interrupted_while_importing_it_is_one_line_too():
+    code = "import sys; sys.argv = ['-m']; import experiments, os, signal; os.kill(os.getpid(), signal.SIGINT); print('survived')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
 def test_help_lists_every_key():
     text = run("inverse_sine", "--help").stdout
     for words in (
