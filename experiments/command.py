@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,9 @@ from typing import NoReturn, TypeVar
 
 import jax
 
+from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
-from mdnjax.config.schema import Section
+from mdnjax.config.schema import Runtime, Section
 
 S = TypeVar("S", bound=Section)
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -21,6 +23,18 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 class UserError(Exception):
     """Something that the user can mend; its text is one line."""
+
+
+def settle(section: Runtime) -> None:
+    """Settles how the machine is used, first of all.
+
+    Raises: UserError if there is no device to run on.
+    """
+    try:
+        runtime.setup(**dict(section))
+    except (RuntimeError, AssertionError) as error:  # jax asserts, without a word, where a wanted platform is not there
+        wanted = os.environ.get("JAX_PLATFORMS", "any")
+        raise UserError(f"no device to run on: got JAX_PLATFORMS {wanted!r}; {error}".rstrip("; ")) from None
 
 
 class RunFailed(Exception):

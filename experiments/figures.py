@@ -22,7 +22,7 @@ NAMES = ("data", "regression", "inverse_regression", "loss", "weights", "scales"
 NAMES += ("calibration", "overview")
 
 
-def draw(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
+def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
     """Every figure of the mixture density network, by name."""
     points = (result.splits.train.x, result.splits.train.y)
     x = np.linspace(points[0].min(), points[0].max(), NUM_GRID, dtype=np.float32)

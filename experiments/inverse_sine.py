@@ -15,7 +15,7 @@ from experiments import command, figures, report
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
-from mdnjax import checkpoint, recipe, runtime
+from mdnjax import checkpoint, recipe
 from mdnjax.config import split
 from mdnjax.config.schema import Config, Loop, Optimizer, Regression
 from mdnjax.data import Dataset, sinusoid
@@ -57,13 +57,13 @@ def study(config: InverseSine, overwrite: bool) -> None:
     folder = claim(config, config.output, FILES, overwrite)
     clock = Clock()
     with clock.phase("data"):
-        splits, _ = make_data(config)
+        splits, truth = make_data(config)
     with clock.phase("regression"):
         towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
     with clock.phase("inverse regression"):
         towards_u = fit_regression("inverse regression", config, *splits)
         towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
-    result = run(config, clock)
+    result = run(config, splits, truth, clock)
     metrics = {
         "seed": config.seed,
         "status": "diverged" if result.fit.diverged else "finished",
@@ -90,10 +90,7 @@ def prepare(config: InverseSine) -> None:
 
     Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
     """
-    try:
-        runtime.setup(**dict(config.runtime))
-    except RuntimeError as error:
-        raise command.UserError(f"no device to run on: {error}") from None
+    command.settle(config.runtime)
     faults = []
     sections: list[tuple[str, Loop]] = [("train", config.train), ("regression", config.regression)]
     for name, loop in sections:
@@ -147,7 +144,7 @@ def write_figures(folder: Path, config: InverseSine, clock: Clock, warmups: tupl
     """Draws and writes every figure of the study."""
     folder.mkdir(exist_ok=True)
     with clock.phase("figures"):
-        for name, figure in figures.draw(config.model, result):
+        for name, figure in figures.of_mixture(config.model, result):
             report.write_figure(folder / f"{name}.png", figure)
         for name, warmup, axes in zip(
             ("regression", "inverse_regression"), warmups, (figures.FORWARD, figures.INVERSE), strict=True

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments import command, report
 from experiments.inverse_sine import InverseSine, prepare
-from experiments.pipeline import run
+from experiments.pipeline import make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import claim
 from mdnjax.config.schema import Count
@@ -45,7 +45,10 @@ def run_seeds(config: Seeds, overwrite: bool) -> None:
     members: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + config.num_seeds):
         clock = Clock()
-        result = run(config.model_copy(update={"seed": seed}), clock)
+        member = config.model_copy(update={"seed": seed})
+        with clock.phase("data"):
+            splits, truth = make_data(member)
+        result = run(member, splits, truth, clock)
         status = "diverged" if result.fit.diverged else "finished"
         if result.fit.diverged:
             save_model(folder / f"diverged_{seed}.safetensors", config.model, result.trained)

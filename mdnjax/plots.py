@@ -60,7 +60,7 @@ def plot_history(history: History, truth_nll: float, truth_train_nll: float) -> 
     """Loss and held-out NLL against the step, with the truth's NLL as a line."""
     figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
     steps = np.arange(len(history.loss))
-    axes.plot(steps, history.loss, color=DATA, lw=1, label="loss, training points")
+    axes.plot(steps, history.loss, color=DATA, lw=1, label="loss as minimised, training points")
     axes.plot(history.report_steps, history.held_out, color=MODEL, lw=1.8, label="NLL, validation points")
     axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
     finite = history.loss[np.isfinite(history.loss)]

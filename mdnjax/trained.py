@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mdnjax import checkpoint
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
-from mdnjax.data.dataset import Scaler, unscale
+from mdnjax.data.dataset import Scaler, to_data_units
 from mdnjax.mixture import Mixture
 from mdnjax.model import make_mdn
 from mdnjax.types import AnyArray, Array, Float, Params
@@ -70,7 +70,7 @@ def _predict(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: 
     num_inputs, num_targets = _sizes(trained)
     network = make_mdn(num_inputs, num_targets, **dict(join(shape, numbers)))
     scaler = trained.scaler
-    return unscale(scaler, network.apply(trained.params, (x - scaler.x_mean) / scaler.x_sd))
+    return to_data_units(scaler, network.apply(trained.params, (x - scaler.x_mean) / scaler.x_sd))
 
 
 def _sizes(trained: Trained) -> tuple[int, int]:

@@ -187,6 +187,12 @@ def test_interrupted_while_importing_it_is_one_line_too():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["inverse_sine", "benchmark"])
+def test_a_platform_that_is_not_there_is_one_line(module, tmp_path):
+    done = run(module, f"output={tmp_path / 'never'}", JAX_PLATFORMS="cuda", CUDA_VISIBLE_DEVICES="")
+    assert_one_line_error(done, "no device to run on", "cuda")
+
+
 def test_help_lists_every_key():
     text = run("inverse_sine", "--help").stdout
     for words in (

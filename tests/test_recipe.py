@@ -7,7 +7,7 @@ import pytest
 from mdnjax import recipe
 from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
-from mdnjax.data import Dataset, make_scaler, scale
+from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.train import fit
 
 
@@ -15,7 +15,7 @@ def problem(*words):
     config = load(Config, None, ["train.num_steps=8", "train.report_every=4", "model.num_components=2", *words])
     generator = np.random.default_rng(0)
     data = Dataset(*(generator.standard_normal((30, 1)) for _ in range(2)))
-    scaled = scale(make_scaler(data, True), data)
+    scaled = to_training_units(make_scaler(data, True), data)
     model, train, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model, train, 1, 1)
     return steps, recipe.make_inputs(numbers, config.seed, scaled, scaled)

@@ -7,7 +7,7 @@ import pytest
 import mdnjax as mdn
 from mdnjax.checkpoint import CheckpointError, save
 from mdnjax.config.schema import Model
-from mdnjax.data import Dataset, make_scaler, scale
+from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.trained import Trained, predict, save_model
 
 MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1)
@@ -24,7 +24,7 @@ def trained():
 def test_the_jacobian_is_put_back(trained):
     """The density in the data's units is the scaled density over the product of the sds."""
     data, value = trained
-    scaled = scale(value.scaler, data)
+    scaled = to_training_units(value.scaler, data)
     in_units = mdn.log_prob(predict(MODEL, value, data.x), data.y)
     in_scaled = mdn.log_prob(mdn.make_mdn(2, 1, **dict(MODEL)).apply(value.params, scaled.x), scaled.y)
     np.testing.assert_allclose(in_units, in_scaled - np.log(value.scaler.y_sd).sum(), rtol=1e-9)
@@ -32,19 +32,19 @@ def test_the_jacobian_is_put_back(trained):
 
 def test_scaled_data_have_mean_0_and_sd_1(trained):
     data, value = trained
-    for part in scale(value.scaler, data):
+    for part in to_training_units(value.scaler, data):
         np.testing.assert_allclose(part.mean(0), 0, atol=1e-9)
         np.testing.assert_allclose(part.std(0), 1, rtol=1e-9)
 
 
 def test_a_constant_column_keeps_its_scale():
     data = Dataset(np.full((5, 1), 3.0), np.arange(5.0)[:, None])
-    np.testing.assert_array_equal(scale(make_scaler(data, True), data).x, 0)
+    np.testing.assert_array_equal(to_training_units(make_scaler(data, True), data).x, 0)
 
 
 def test_not_standardised_is_untouched(trained):
     data, _ = trained
-    for before, after in zip(data, scale(make_scaler(data, False), data), strict=True):
+    for before, after in zip(data, to_training_units(make_scaler(data, False), data), strict=True):
         np.testing.assert_array_equal(before, after)
 
 

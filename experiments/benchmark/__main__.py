@@ -12,7 +12,6 @@ from experiments import command, report
 from experiments.benchmark import train
 from experiments.benchmark.race import Contender, Timing, disagreements, race
 from experiments.run_folder import claim
-from mdnjax import runtime
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config.schema import Count, Runtime, Section
 
@@ -31,7 +30,7 @@ class Benchmark(Section, frozen=True):
 
 def measure(settings: Benchmark, overwrite: bool) -> None:
     """Checks that all contenders compute the same, times them in turn, prints and writes the table."""
-    runtime.setup(**dict(settings.runtime))
+    command.settle(settings.runtime)
     claim(settings, settings.output, FILES, overwrite)
     contenders: list[Contender] = []
     for contender in train.contenders(settings.num_steps):

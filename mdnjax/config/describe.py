@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
-from pydantic.fields import FieldInfo
 
 from mdnjax.config.schema import Section
 
@@ -35,7 +34,7 @@ def keys(schema: type[Section], prefix: str = "") -> Iterator[Key]:
                 for key in keys(inner, f"{prefix}{name}.")
             )
         else:
-            yield Key(prefix + name, _type_of(field), _shown(field.default), field.description or "")
+            yield Key(prefix + name, _words(field.annotation, field.metadata), _shown(field.default), field.description or "")
 
 
 def _at(section: Section, dotted: str) -> Any:
@@ -43,10 +42,6 @@ def _at(section: Section, dotted: str) -> Any:
     for part in dotted.split("."):
         value = getattr(value, part)
     return value
-
-
-def _type_of(field: FieldInfo) -> str:
-    return _words(field.annotation, field.metadata)
 
 
 def _words(annotation: Any, marks: Any = ()) -> str:

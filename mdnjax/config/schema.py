@@ -106,6 +106,7 @@ class Optimizer(Section, frozen=True):
         return options
 
     def shaping(self) -> set[str]:
+        """The rate, where the schedule cannot take a traced one."""
         return {"learning_rate"} if self.schedule in optax_names.NEEDS_A_NUMBER else set()
 
 

@@ -55,12 +55,12 @@ def make_scaler(dataset: Dataset, standardise: bool) -> Scaler:
     return Scaler(*_mean_and_sd(dataset.x), *_mean_and_sd(dataset.y))
 
 
-def scale(scaler: Scaler, dataset: Dataset) -> Dataset:
+def to_training_units(scaler: Scaler, dataset: Dataset) -> Dataset:
     """The data set in the units of training."""
     return Dataset((dataset.x - scaler.x_mean) / scaler.x_sd, (dataset.y - scaler.y_mean) / scaler.y_sd)
 
 
-def unscale(scaler: Scaler, mixture: Mixture) -> Mixture:
+def to_data_units(scaler: Scaler, mixture: Mixture) -> Mixture:
     """A mixture over scaled targets as one over targets in their own units; the density's Jacobian, 1 / y_sd, comes with it."""
     return affine(mixture, scaler.y_mean, scaler.y_sd)
 
