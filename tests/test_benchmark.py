@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from experiments.benchmark.race import Contender, disagreements, race
+from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
 from tests.commands import assert_one_line_error, run
 
 
@@ -15,6 +15,10 @@ def test_every_contender_runs_in_every_round():
     timings = race(contenders, 3, lambda line: None)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"  # a round to warm up; each round from another start
     assert all(len(timing.seconds) == 3 and timing.median >= 0.002 for timing in timings)
+
+
+def test_a_slow_moment_that_hits_a_whole_round_leaves_the_ratio():
+    assert ratio(Timing("a", [2.0, 20.0, 2.0, 40.0]), Timing("b", [1.0, 10.0, 1.0, 20.0])) == 2
 
 
 @pytest.mark.parametrize(("check", "agrees"), [(1.0 + 1e-6, True), (1.0 + 1e-4, False), (float("nan"), False)])

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from experiments import command, report
 from experiments.benchmark import train
-from experiments.benchmark.race import Contender, Timing, disagreements, race
+from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
 from experiments.run_folder import claim
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config.schema import Count, Runtime, Section
@@ -47,12 +47,12 @@ def tell(line: str) -> None:
 
 
 def write_table(settings: Benchmark, timings: list[Timing]) -> None:
-    """Prints microseconds per step, median and range over rounds, and ratios of medians; writes them as CSV and Markdown."""
-    header = ["contender", "us per step, median", "min", "max", "median / mdnjax's"]
+    """Prints microseconds per step (median, range) and medians of the ratios within a round; writes them as CSV and Markdown."""
+    header = ["contender", "us per step, median", "min", "max", "ratio to mdnjax"]
     rows = []
     for timing in timings:
         values = [1e6 * s / settings.num_steps for s in (timing.median, min(timing.seconds), max(timing.seconds))]
-        rows.append([timing.name, *(f"{value:.1f}" for value in values), f"{timing.median / timings[0].median:.2f}"])
+        rows.append([timing.name, *(f"{value:.1f}" for value in values), f"{ratio(timing, timings[0]):.2f}"])
     lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
     environment = report.environment()
     devices, processor, cores = ", ".join(environment["devices"]), environment["processor"], environment["cpu_count"]

@@ -27,6 +27,11 @@ class Timing(NamedTuple):
         return statistics.median(self.seconds)
 
 
+def ratio(timing: Timing, reference: Timing) -> float:
+    """Median over rounds of the ratio within a round: what slows the machine for a while slows both."""
+    return statistics.median(a / b for a, b in zip(timing.seconds, reference.seconds, strict=True))
+
+
 def disagreements(contenders: Sequence[Contender], tolerance: float) -> list[str]:
     """Names of those whose check differs from the first one's by more than the tolerance."""
     reference = contenders[0].check
