@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(path for path in ROOT.rglob("README.md") if ".venv" not in path.parts)
+PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
 
 
 def test_the_example_runs():
