@@ -7,9 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 
@@ -18,6 +18,7 @@ from mdnjax.config import ConfigError, keys, load
 from mdnjax.config.schema import Runtime, Section
 
 S = TypeVar("S", bound=Section)
+OVERWRITE = {"overwrite": "replace another configuration's results in the output folder"}
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -25,13 +26,15 @@ class UserError(Exception):
     """Something that the user can mend; its text is one line."""
 
 
-def settle(section: Runtime) -> None:
-    """Settles how the machine is used, first of all.
+def settle(section: Runtime, all_cores: bool = False, processes: runtime.Processes | None = None) -> None:
+    """Settles how the machine is used, first of all; with all cores, each is a device of its own.
 
-    Raises: UserError if there is no device to run on.
+    Raises: UserError if there is no device to run on, or processes do not find together.
     """
     try:
-        runtime.setup(**dict(section))
+        runtime.setup(**dict(section), all_cores=all_cores, processes=processes)
+    except runtime.ProcessesError as error:
+        raise UserError(f"distributed: the processes did not find together: {error}") from None
     except (RuntimeError, AssertionError) as error:  # jax asserts, without a word, where a wanted platform is not there
         wanted = os.environ.get("JAX_PLATFORMS", "any")
         raise UserError(f"no device to run on: got JAX_PLATFORMS {wanted!r}; {error}".rstrip("; ")) from None
@@ -46,14 +49,20 @@ def main(
     purpose: str,
     schema: type[S],
     default: Path | None,
-    run: Callable[[S, bool], None],
+    run: Callable[..., None],
     words: Sequence[str] | None = None,
+    *,
+    read: Callable[[Path | None, Sequence[str]], Any] | None = None,
+    flags: Mapping[str, str] = {},
 ) -> NoReturn:
-    """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted."""
+    """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted.
+
+    Args: `run(config, overwrite=..., flag=...)` gets what `read(path, words)` makes of the command line, by default `load`.
+    """
     with one_line_errors():
-        arguments = _parser(module, purpose, schema, default).parse_intermixed_args(words)
-        path, overrides = _path_and_overrides(schema, arguments.words, default)
-        run(load(schema, path, overrides), arguments.overwrite)
+        arguments = vars(_parser(module, purpose, schema, default, {**OVERWRITE, **flags}).parse_intermixed_args(words))
+        path, overrides = _path_and_overrides(schema, arguments.pop("words"), default)
+        run(read(path, overrides) if read else load(schema, path, overrides), **arguments)
     sys.exit(0)
 
 
@@ -82,10 +91,12 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help")
 
 
-def _parser(module: str, purpose: str, schema: type[Section], default: Path | None) -> argparse.ArgumentParser:
+def _parser(
+    module: str, purpose: str, schema: type[Section], default: Path | None, flags: Mapping[str, str]
+) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"python -m {module}",
-        usage="%(prog)s [-h] [--overwrite] [CONFIG.yaml] [key=value ...]",
+        usage=" ".join(["%(prog)s [-h]", *(f"[--{flag}]" for flag in flags), "[CONFIG.yaml] [key=value ...]"]),
         description=purpose,
         epilog=_key_table(schema),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -94,7 +105,8 @@ def _parser(module: str, purpose: str, schema: type[Section], default: Path | No
     shown = default.relative_to(CONFIGS.parent) if default else "none"
     words = f"a configuration (default: {shown}), and values that win over it"
     parser.add_argument("words", nargs="*", metavar="CONFIG.yaml | key=value", help=words)
-    parser.add_argument("--overwrite", action="store_true", help="replace another configuration's results in the output folder")
+    for flag, meaning in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=meaning)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +13,9 @@ from mdnjax import recipe
 from mdnjax.config import Config
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, to_training_units
 from mdnjax.mixture import sample
-from mdnjax.scores import coverage, crps, nll, pit
-from mdnjax.train import Fit
-from mdnjax.trained import Trained, predict
+from mdnjax.population import Fit
+from mdnjax.scores import coverage, crps, pit
+from mdnjax.trained import Trained, nll, predict
 
 
 class Result(NamedTuple):
@@ -52,16 +53,10 @@ def run(config: Config, splits: Splits, truth: Truth, clock: Clock) -> Result:
         history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset)
         trained = Trained(fitted.state.params, scaler)
     with clock.phase("scores"):
-        train_mixture, validation_mixture, test_mixture = (predict(config.model, trained, part.x) for part in splits)
+        test_mixture = predict(config.model, trained, splits.test.x)
         pit_values = np.asarray(pit(test_mixture, splits.test.y))
-        test_nll, truth_nll = _mean(nll(test_mixture, splits.test.y)), -_mean(truth.log_prob(*splits.test))
         metrics = {
-            "train_nll": _mean(nll(train_mixture, splits.train.y)),
-            "validation_nll": _mean(nll(validation_mixture, splits.validation.y)),
-            "test_nll": test_nll,
-            "truth_train_nll": -_mean(truth.log_prob(*splits.train)),
-            "truth_nll": truth_nll,
-            "excess_nll": test_nll - truth_nll,
+            **nll_metrics((nll(config.model, trained, part) for part in splits), nll_of_truth(splits, truth)),
             "entropy": truth.entropy(),
             "test_crps": _mean(crps(test_mixture, splits.test.y)),
             "coverage_50": float(coverage(pit_values, 0.5)),
@@ -69,8 +64,24 @@ def run(config: Config, splits: Splits, truth: Truth, clock: Clock) -> Result:
         }
     with clock.phase("samples"):
         sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
+        train_mixture = predict(config.model, trained, splits.train.x)
         samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point
     return Result(splits, truth, fitted._replace(history=history), trained, metrics, pit_values, samples)
+
+
+def nll_of_truth(splits: Splits, truth: Truth) -> dict[str, float]:
+    """NLL of the exact density on the very points that a network is trained and scored on."""
+    return {
+        "truth_train_nll": -_mean(truth.log_prob(*splits.train)),
+        "truth_nll": -_mean(truth.log_prob(*splits.test)),
+    }
+
+
+def nll_metrics(nlls: Iterable[Any], known: dict[str, float]) -> dict[str, float]:
+    """Mean NLL of each part from the NLL of its examples, beside the truth's; excess is what the network lacks of it."""
+    train, validation, test = map(_mean, nlls)
+    means = {"train_nll": train, "validation_nll": validation, "test_nll": test}
+    return {**means, **known, "excess_nll": test - known["truth_nll"]}
 
 
 def _mean(values: Any) -> float:

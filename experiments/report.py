@@ -19,7 +19,7 @@ import jax
 from matplotlib.figure import Figure
 
 from mdnjax.checkpoint import write_bytes
-from mdnjax.train import History
+from mdnjax.population import History
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic", "safetensors")
 

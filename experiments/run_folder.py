@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from mdnjax.config import dump
 from mdnjax.config.document import parse
 from mdnjax.config.schema import Section
 
-FREE_KEYS = ("output", "runtime")  # do not change the results
+FREE_KEYS = ("output", "runtime", "worker", "distributed", "chunk_members")  # do not change the results
 ELSEWHERE = "choose another with output=DIR"
 
 
-def claim(config: Section, folder: Path, files: Sequence[str], overwrite: bool) -> Path:
+def claim(config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool) -> Path:
     """Makes a folder this configuration's own, before anything is computed, and writes config.yaml into it.
 
     Args: `files` are patterns of all that the run writes; of another configuration's results only these are removed.
@@ -37,7 +37,9 @@ def claim(config: Section, folder: Path, files: Sequence[str], overwrite: bool) 
     return folder
 
 
-def _check_ours(config: Section, folder: Path, found: Sequence[Path], files: Sequence[str], overwrite: bool) -> None:
+def _check_ours(
+    config: Section | Mapping[str, Any], folder: Path, found: Sequence[Path], files: Sequence[str], overwrite: bool
+) -> None:
     old, new = _what_counts(folder / "config.yaml"), _what_counts(dump(config))
     strangers = [path for path in found if not any(fnmatch(str(path), pattern) for pattern in ("config.yaml", *files))]
     if strangers or old.keys() != new.keys():

@@ -16,8 +16,9 @@ from mdnjax.mixture import (
 from mdnjax.model import Model, make_mdn, make_model
 from mdnjax.networks import Network, make_mlp
 from mdnjax.optimizers import make_optimizer
+from mdnjax.population import fit
 from mdnjax.scores import coverage, crps, nll, pit
-from mdnjax.train import Batch, TrainState, fit, init_state, make_train_step
+from mdnjax.train import Batch, TrainState, init_state, make_train_step
 from mdnjax.trained import load
 
 __all__ = [

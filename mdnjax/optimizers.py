@@ -31,14 +31,23 @@ def make_optimizer(
     *,
     learning_rate: float | Float[Array, ""],
     num_steps: int,
+    weight_decay: float | Float[Array, ""] = 0.0,
     schedule: str = "constant_schedule",
     options: Mapping[str, Any] = {},
     schedule_options: Mapping[str, Any] = {},
 ) -> optax.GradientTransformation:
-    """An optax optimiser by name, with its schedule."""
+    """An optax optimiser by name, with its schedule and with weight decay apart from the gradient.
+
+    A step with decay: kernel <- kernel + update - rate(step) weight_decay kernel; biases do not decay.
+
+    Source: Loshchilov & Hutter (2019), algorithm 2.
+    """
     rate = make_schedule(schedule, learning_rate, num_steps, schedule_options)
     constant = schedule == "constant_schedule"  # as a number: not every optimiser takes a schedule
-    return getattr(optax, name)(learning_rate if constant else rate, **options)
+    optimizer = getattr(optax, name)(learning_rate if constant else rate, **options)
+    if isinstance(weight_decay, float) and weight_decay == 0:  # a static 0: see Rides.off
+        return optimizer
+    return optax.chain(optimizer, optax.add_decayed_weights(lambda step: -jnp.asarray(rate(step)) * weight_decay, mask=_kernels))
 
 
 def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers: Any = None) -> None:
@@ -67,3 +76,7 @@ def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers
         raise ValueError(f"optax cannot take a step with these options: {reason[:200]}") from error
     if wrong := {leaf.dtype for leaf in after.values() if not jnp.issubdtype(leaf.dtype, jnp.floating)}:
         raise ValueError(f"optax turns parameters into {wrong} with these options")
+
+
+def _kernels(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mdnjax.mixture import Mixture, weights
-from mdnjax.train import History
+from mdnjax.population import History
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 130,

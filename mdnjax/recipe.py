@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
@@ -20,7 +21,8 @@ from mdnjax.losses import LOSSES, mse
 from mdnjax.model import Model, make_mdn
 from mdnjax.networks import Network, make_mlp
 from mdnjax.optimizers import check_optimizer, make_optimizer
-from mdnjax.train import Batch, Fit, Observer, TrainState, fit, init_state, make_train_step
+from mdnjax.population import Fit, Layout, Observer, Population, PopulationObserver, fit, fit_population, spread
+from mdnjax.train import Batch, TrainState, init_state, make_train_step
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
@@ -44,9 +46,14 @@ class Recipe(NamedTuple):
 
 
 def make_inputs(numbers: dict[str, Any], seed: int, train: Dataset, validation: Dataset) -> Inputs:
-    """Puts scaled data and numbers on the device, in the hot path's layout."""
-    batches = (Batch(jnp.asarray(part.x.T), jnp.asarray(part.y.T)) for part in (train, validation))
-    return Inputs(jax.tree.map(lambda number: jnp.asarray(number, float), numbers), jax.random.key(seed), *batches)
+    """Scaled data in the hot path's layout, numbers and key: what one member of a population reads, not yet on a device."""
+    batches = [Batch(*(np.ascontiguousarray(array.T) for array in part)) for part in (train, validation)]  # pyright: ignore
+    return Inputs(as_arrays(numbers), jax.random.key(seed), *batches)
+
+
+def as_arrays(numbers: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's numbers as arrays of jax's default precision."""
+    return jax.tree.map(lambda number: np.asarray(number, jnp.result_type(float)), numbers)
 
 
 def split_sections(model: schema.Model, train: schema.Train) -> tuple[schema.Model, schema.Train, dict[str, Any]]:
@@ -117,6 +124,28 @@ def follow(recipe: Recipe, loop: schema.Loop, inputs: Inputs, observe: Observer 
         held_out_score=recipe.held_out_score,
         observe=observe,
     )
+
+
+def follow_population(
+    recipe: Recipe, loop: schema.Loop, inputs: Inputs, num_members: int, layout: Layout, observe: PopulationObserver | None = None
+) -> Population:
+    """Trains a population by one recipe; its inputs are placed by the layout."""
+    return fit_population(
+        recipe.train_step,
+        _init_population(recipe.init, layout, inputs),
+        (inputs,),
+        num_members=num_members,
+        layout=layout,
+        num_steps=loop.num_steps,
+        report_every=loop.report_every,
+        held_out_score=recipe.held_out_score,
+        observe=observe,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _init_population(init: Callable[[Inputs], TrainState], layout: Layout, inputs: Inputs) -> TrainState:
+    return spread(layout, init)(inputs)
 
 
 def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:

@@ -1,14 +1,12 @@
-"""Training: one pure step, and a loop of steps that runs compiled and comes up for air now and then."""
+"""Training as pure functions of one run: its state, one step, and a number of steps with an eye on what is not finite."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from mdnjax.types import Array, Bool, Float, Int, Params, PRNGKey
@@ -29,27 +27,10 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-class History(NamedTuple):
-    """What the reader needs: the loss before each step, and the held-out score at some of them (numpy arrays)."""
-
-    loss: np.ndarray
-    report_steps: np.ndarray
-    held_out: np.ndarray
-
-
-class Fit(NamedTuple):
-    """The end of a training run; if it diverged, the last state whose loss was finite."""
-
-    state: TrainState
-    history: History
-    diverged: bool
-
-
 # loss(params, noise_key, batch) -> scalar; train_step(state, *inputs) -> (state, loss); score(params, *inputs) -> scalar
 Loss = Callable[[Params, PRNGKey, Any], Float[Array, ""]]
 TrainStep = Callable[..., tuple[TrainState, Float[Array, ""]]]
 Score = Callable[..., Float[Array, ""]]
-Observer = Callable[[int, float, float], None]
 
 
 def init_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
@@ -86,43 +67,7 @@ def make_train_step(
     return train_step
 
 
-def fit(
-    train_step: TrainStep,
-    state: TrainState,
-    inputs: tuple[Any, ...],
-    *,
-    num_steps: int,
-    report_every: int,
-    held_out_score: Score | None = None,
-    observe: Observer | None = None,
-) -> Fit:
-    """Runs `num_steps` steps in compiled chunks of `report_every`, reporting between them.
-
-    Args: train_step(state, *inputs) and held_out_score(params, *inputs) are pure, and `inputs` are any pytrees.
-    Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
-    A run whose loss or parameters are no longer finite stops there, and goes back to its last state with both finite.
-    """
-    losses, steps, scores = [np.zeros(0)], [], []
-    capacity, first, before, diverged = min(report_every, num_steps), int(state.step), state, False
-    while (done := int(state.step)) < num_steps:
-        after, chunk_losses, sound = _advance(train_step, capacity, state, inputs, min(capacity, num_steps - done))
-        losses.append(np.asarray(chunk_losses)[: num_steps - done])
-        if not sound:  # the chunk before is replayed too: the loss of its last state was not known yet
-            state, diverged = _replay(train_step, before, inputs), True
-            break
-        before, state = state, after
-        steps.append(int(state.step))
-        scores.append(float(_score(held_out_score, state.params, inputs)) if held_out_score else float("nan"))
-        if observe:
-            observe(steps[-1], float(losses[-1][-1]), scores[-1])
-    known = np.concatenate(losses)[: int(state.step) - first + 1]
-    reports = sum(step <= int(state.step) for step in steps)
-    history = History(known[np.isfinite(known)], np.array(steps[:reports], int), np.array(scores[:reports]))
-    return Fit(state, history, diverged)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _advance(
+def advance(
     train_step: TrainStep, capacity: int, state: TrainState, inputs: tuple[Any, ...], count: int | Int[Array, ""]
 ) -> tuple[TrainState, Float[Array, " capacity"], Bool[Array, ""]]:
     """`count` steps, or fewer if a loss is not finite; their losses; and whether all losses and the last parameters are finite.
@@ -142,30 +87,27 @@ def _advance(
     dtype = jax.eval_shape(train_step, state, *inputs)[1].dtype
     losses = jnp.full(capacity, jnp.nan, dtype)
     state, losses, i = jax.lax.while_loop(unfinished, body, (state, losses, jnp.zeros((), jnp.int32)))
-    return state, losses, (i == count) & jnp.isfinite(losses[i - 1]) & _all_finite(state.params)
+    return state, losses, (i == count) & jnp.isfinite(losses[i - 1]) & all_finite(state.params)
 
 
-@partial(jax.jit, static_argnums=0)
-def _replay(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...]) -> TrainState:
+def replay(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...], limit: int | Int[Array, ""]) -> TrainState:
     """Steps on until a state is not sound, and returns the one before it; sound is a state of finite parameters and loss.
 
-    Only for runs known to diverge: that every step is looked at, and two states are kept, would slow down the others.
+    Only for runs known to diverge within `limit` steps: that every step is looked at, and two states are kept, would slow down
+    the others. (Other hardware than that they diverged on may round so that they do not.)
     """
 
     def body(carry: Any) -> Any:
-        sound, candidate, _ = carry  # the candidate has finite parameters; its loss comes with the step from it
+        sound, candidate, _, i = carry  # the candidate has finite parameters; its loss comes with the step from it
         after, loss = train_step(candidate, *inputs)
         ok = jnp.isfinite(loss)
         sound = jax.tree.map(lambda new, old: jnp.where(ok, new, old), candidate, sound)
-        return sound, after, ok & _all_finite(after.params)
+        return sound, after, ok & all_finite(after.params), i + 1
 
-    return jax.lax.while_loop(lambda carry: carry[2], body, (state, state, jnp.array(True)))[0]
+    start = (state, state, jnp.array(True), jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(lambda carry: carry[2] & (carry[3] < limit), body, start)[0]
 
 
-def _all_finite(params: Params) -> Bool[Array, ""]:
+def all_finite(params: Params) -> Bool[Array, ""]:
+    """Whether no parameter is infinite or NaN."""
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
-
-
-@partial(jax.jit, static_argnums=0)
-def _score(held_out_score: Score, params: Params, inputs: tuple[Any, ...]) -> Float[Array, ""]:
-    return held_out_score(params, *inputs)

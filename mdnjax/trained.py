@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from mdnjax import checkpoint
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
-from mdnjax.data.dataset import Scaler, to_data_units
-from mdnjax.mixture import Mixture
+from mdnjax.data.dataset import Dataset, Scaler, to_data_units
+from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.types import AnyArray, Array, Float, Params
 
@@ -38,6 +38,20 @@ def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"
         raise ValueError(f"x: got shape {x.shape}, expected [*batch, {num_inputs}]: the network has {num_inputs} inputs")
     shape, numbers = split(model)
     return _predict(shape, numbers, trained, x)
+
+
+def nll(model: schema.Model, trained: Trained, dataset: Dataset) -> Float[Array, " N"]:
+    """Negative log-likelihood of every example, in nats and the data's own units."""
+    shape, numbers = split(model)
+    return _nll(shape, numbers, trained, dataset)
+
+
+def nll_of_member(shape: schema.Model, numbers: dict[str, Any], trained: Trained, dataset: Dataset) -> Float[Array, " N"]:
+    """The same as a pure function of arrays, for the settings of a shape: to be compiled alone or spread over a population."""
+    return -log_prob(_mixture(shape, numbers, trained, dataset.x), dataset.y)
+
+
+_nll = jax.jit(nll_of_member, static_argnums=0)
 
 
 def save_model(path: Path, model: schema.Model, trained: Trained) -> None:
@@ -65,12 +79,14 @@ def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
     return functools.partial(predict, model, trained)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _predict(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: Array) -> Mixture:
+def _mixture(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: AnyArray) -> Mixture:
     num_inputs, num_targets = _sizes(trained)
     network = make_mdn(num_inputs, num_targets, **dict(join(shape, numbers)))
     scaler = trained.scaler
     return to_data_units(scaler, network.apply(trained.params, (x - scaler.x_mean) / scaler.x_sd))
+
+
+_predict = jax.jit(_mixture, static_argnums=0)
 
 
 def _sizes(trained: Trained) -> tuple[int, int]:

@@ -213,22 +213,6 @@ def test_configurations_of_the_repository_are_valid(name):
     assert load(InverseSine, ROOT / "configs" / name).data.name == "sinusoid"
 
 
-def test_many_seeds_are_single_runs(done, tmp_path):
-    """Each row of the seeds command is what the study's command gives for that seed, to the last digit."""
-    many = run("seeds", *SHORT, f"output={tmp_path / 'run'}", "seed=2", "num_seeds=2")
-    assert many.returncode == 0, many.stderr
-    with open(tmp_path / "run_seeds" / "members.csv") as file:
-        rows = {row["seed"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"2", "3"}
-    assert float(rows["3"]["test_nll"]) == metrics_of(done[0])["mdn"]["test_nll"]
-
-
-def test_a_seed_that_diverges_is_said(tmp_path):
-    many = run("seeds", *SHORT, f"output={tmp_path / 'run'}", "num_seeds=1", "train.optimizer.learning_rate=1e30")
-    assert_one_line_error(many, "1 of 1 seeds diverged: 0", status=1)
-    assert (tmp_path / "run_seeds" / "diverged_0.safetensors").exists()
-
-
 def test_one_component_is_drawn_without_a_warning(tmp_path):
     done = run(
         "inverse_sine", *SHORT, "model.num_components=1", f"output={tmp_path / 'run'}", PYTHONWARNINGS="error::UserWarning"

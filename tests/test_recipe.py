@@ -8,7 +8,7 @@ from mdnjax import recipe
 from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
-from mdnjax.train import fit
+from mdnjax.population import fit
 
 
 def problem(*words):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # From the cellar to the roof; a module may import from those before it.
 ORDER = ["types", "config", "runtime", "components", "mixture", "scores", "data", "networks", "model", "losses", "optimizers"]
-ORDER += ["train", "checkpoint", "recipe", "trained", "plots"]
+ORDER += ["train", "population", "checkpoint", "recipe", "trained", "plots"]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 
 

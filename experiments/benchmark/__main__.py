@@ -3,64 +3,86 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from experiments import command, report
-from experiments.benchmark import train
-from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
+from experiments.benchmark import sweep, train
+from experiments.benchmark.race import Contender, Timing, disagreements, race, table_of
+from experiments.benchmark.report import write_tables
 from experiments.run_folder import claim
-from mdnjax.checkpoint import write_bytes
 from mdnjax.config.schema import Count, Runtime, Section
+from mdnjax.population import local_layout
 
-FILES = ("table.csv", "table.md", "environment.json")
+FILES = ("train.csv", "train.md", "sweep.csv", "sweep.md", "sweep.png", "environment.json")
+CPU_MEMBERS, GPU_MEMBERS = 64, 4096
 
 
 class Benchmark(Section, frozen=True):
     """What is measured, and how long."""
 
-    name: Literal["train"] = Field(default="train", description="benchmark; may stand alone, as in `benchmark train`")
+    name: Literal["train", "sweep"] = Field(default="train", description="benchmark; may stand alone, as in `benchmark sweep`")
     output: Path = Field(default=Path("results/benchmark"), description="folder of the tables")
     num_steps: Count = Field(default=1000, description="training steps of one run")
     num_rounds: Annotated[int, Field(ge=1)] = Field(default=15, description="rounds; every contender runs once in each")
+    num_members: Count | None = Field(default=None, description="members of the raced sweep (null: 64 on a CPU, 4096 on a GPU)")
+    full: bool = Field(default=True, description="sweep: also its growth with members, and 256 members of 8000 steps")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
 
 def measure(settings: Benchmark, overwrite: bool) -> None:
-    """Checks that all contenders compute the same, times them in turn, prints and writes the table."""
-    command.settle(settings.runtime)
-    claim(settings, settings.output, FILES, overwrite)
+    """Runs one benchmark."""
+    command.settle(settings.runtime, all_cores=settings.name == "sweep")
+    claim(settings, settings.output / settings.name, FILES, overwrite)
+    {"train": measure_train, "sweep": measure_sweep}[settings.name](settings, settings.output / settings.name)
+
+
+def measure_train(settings: Benchmark, folder: Path) -> None:
+    """The training step in mdnjax and beside it."""
+    timings = timed(train.contenders(settings.num_steps), settings.num_rounds)
+    write_tables(folder, "train", [table_of(timings, "step")], [f"{settings.num_rounds} rounds of {settings.num_steps} steps."])
+
+
+def measure_sweep(settings: Benchmark, folder: Path) -> None:
+    """A population on all devices and on one, and what surrounds it."""
+    num_members = settings.num_members or (CPU_MEMBERS if local_layout().width == 1 else GPU_MEMBERS)
+    timings = timed(sweep.contenders(num_members, settings.num_steps), settings.num_rounds)
+    notes = [f"{settings.num_rounds} rounds of {settings.num_steps} steps."]
+    notes += [f"A group compiles in {sweep.compile_seconds():.1f} s.", sweep.agreement(num_members, settings.num_steps)]
+    tables = [table_of(timings, "step and member")]
+    if settings.full:
+        rows = []
+        for row in sweep.growth(sweep.SIZES):
+            tell(f"{row.num_members} members of {sweep.SHORT_STEPS} steps: {row.seconds:.1f} s")
+            rows.append(row)
+        header = [f"members of {sweep.SHORT_STEPS} steps, with data and scores", "seconds", "ms a member", "memory at most, MB"]
+        cells = [(r.num_members, f"{r.seconds:.1f}", f"{1e3 * r.seconds / r.num_members:.2f}", r.memory // 2**20) for r in rows]
+        tables.append([header, *([str(cell) for cell in row] for row in cells)])
+        report.write_figure(folder / "sweep.png", sweep.plot(rows))
+        whole, left = sweep.overhead()
+        notes.append(
+            f"The whole command, {sweep.FULL_MEMBERS} members of {sweep.FULL_STEPS} steps with nothing compiled before: "
+            f"{whole:.1f} s, of which start-up, compilation and figures {left:.1f} s ({100 * left / whole:.0f} %)."
+        )
+    write_tables(folder, "sweep", tables, notes)
+
+
+def timed(entrants: Iterable[Contender | str], num_rounds: int) -> list[Timing]:
+    """Checks that all contenders compute the same, and times them in turn."""
     contenders: list[Contender] = []
-    for contender in train.contenders(settings.num_steps):
+    for contender in entrants:
         contenders.append(contender) if isinstance(contender, Contender) else tell(contender)
     if wrong := disagreements(contenders, train.TOLERANCE):
         raise command.RunFailed(f"the contenders do not compute the same first loss: {'; '.join(wrong)}")
-    timings = race(contenders, settings.num_rounds, tell)
-    write_table(settings, timings)
+    return race(contenders, num_rounds, tell)
 
 
 def tell(line: str) -> None:
     """Progress, on stderr."""
     print(line, file=sys.stderr, flush=True)
-
-
-def write_table(settings: Benchmark, timings: list[Timing]) -> None:
-    """Prints microseconds per step (median, range) and medians of the ratios within a round; writes them as CSV and Markdown."""
-    header = ["contender", "us per step, median", "min", "max", "ratio to mdnjax"]
-    rows = []
-    for timing in timings:
-        values = [1e6 * s / settings.num_steps for s in (timing.median, min(timing.seconds), max(timing.seconds))]
-        rows.append([timing.name, *(f"{value:.1f}" for value in values), f"{ratio(timing, timings[0]):.2f}"])
-    lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
-    environment = report.environment()
-    devices, processor, cores = ", ".join(environment["devices"]), environment["processor"], environment["cpu_count"]
-    lines.append(f"\nDevice {devices} ({processor}, {cores} cores), {settings.num_rounds} rounds.")
-    report.write_csv(settings.output / "table.csv", header, rows)
-    write_bytes(settings.output / "table.md", ("\n".join(lines) + "\n").encode())
-    report.write_json(settings.output / "environment.json", environment)
-    print("\n".join(lines))
 
 
 if __name__ == "__main__":

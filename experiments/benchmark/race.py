@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 
 class Contender(NamedTuple):
-    """One way to do the work: `run()` does it once and blocks until it is done; `check` is a number that all must agree on."""
+    """One way to do the work: `run()` does `num_units` of it and blocks until they are done; `check` all must agree on."""
 
     name: str
     run: Callable[[], None]
     check: float
+    num_units: int
 
 
 class Timing(NamedTuple):
-    """Seconds of one contender's runs."""
+    """Seconds of a unit of one contender's work, a number a round."""
 
     name: str
     seconds: list[float]
@@ -49,6 +50,17 @@ def race(contenders: Sequence[Contender], num_rounds: int, tell: Callable[[str],
         for contender, timing in entries[first:] + entries[:first]:
             start = time.perf_counter()
             contender.run()
-            timing.seconds.append(time.perf_counter() - start)
-        tell(f"round {number + 1}/{num_rounds}: " + ", ".join(f"{t.name} {t.seconds[-1]:.3f} s" for t in timings))
+            timing.seconds.append((time.perf_counter() - start) / contender.num_units)
+        tell(f"round {number + 1}/{num_rounds}: " + ", ".join(f"{t.name} {1e6 * t.seconds[-1]:.1f} us" for t in timings))
     return timings
+
+
+def table_of(timings: Sequence[Timing], unit: str) -> list[list[str]]:
+    """Header and rows: microseconds a unit (median, range) and the median of the ratios to the first contender."""
+    header = ["contender", f"us per {unit}, median", "min", "max", f"ratio to {timings[0].name}"]
+    return [header, *(_row(timing, timings[0]) for timing in timings)]
+
+
+def _row(timing: Timing, reference: Timing) -> list[str]:
+    numbers = (timing.median, min(timing.seconds), max(timing.seconds))
+    return [timing.name, *(f"{1e6 * seconds:.1f}" for seconds in numbers), f"{ratio(timing, reference):.2f}"]

@@ -19,8 +19,10 @@ from experiments.command import CONFIGS
 from experiments.inverse_sine import InverseSine
 from experiments.pipeline import make_data
 from mdnjax import recipe
-from mdnjax.config import load
-from mdnjax.train import TrainState, fit
+from mdnjax.config import Config, load
+from mdnjax.data import Splits
+from mdnjax.population import fit
+from mdnjax.train import TrainState
 
 TOLERANCE = 1e-5  # of the first step's loss, between contenders
 HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
@@ -30,21 +32,31 @@ def contenders(num_steps: int) -> Iterator[Contender | str]:
     """Every contender whose libraries are here, all from the same parameters and data; a word on each that is not."""
     config = load(InverseSine, CONFIGS / "inverse_sine_original.yaml")
     splits, _ = make_data(config)
-    state = None
+    layers: list = []
     for name, loss in (("mdnjax", "nll"), ("mdnjax, Bishop's closed-form gradient", "nll_closed_form")):
-        model, train, numbers = recipe.split_sections(config.model, config.train.model_copy(update={"loss": loss}))
-        steps = recipe.make_mdn_recipe(model, train, 1, 1)
-        inputs = recipe.make_inputs(numbers, config.seed, splits.train, splits.validation)
-        state = steps.init(inputs)
+        own = config.model_copy(update={"train": config.train.model_copy(update={"loss": loss})})
+        steps, state, inputs = start(own, splits)
+        layers = layers_of(state)
         first_loss = float(jax.jit(steps.train_step)(state, inputs)[1])
-        yield Contender(name, partial(scan, steps.train_step, state, inputs, num_steps), first_loss)
-    assert state is not None
-    layers = [tuple(np.asarray(state.params[name][part]) for part in ("kernel", "bias")) for name in ("hidden_0", "head")]
+        yield Contender(name, partial(scan, steps.train_step, state, inputs, num_steps), first_loss, num_steps)
     yield flax_batch_first(layers, splits.train.x, splits.train.y, num_steps)
     if importlib.util.find_spec("torch"):
         yield torch_eager(layers, splits.train.x, splits.train.y, num_steps)
     else:
         yield "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
+
+
+def start(config: Config, splits: Splits) -> tuple[recipe.Recipe, TrainState, recipe.Inputs]:
+    """A run in raw units, as the original study has it, before its first step."""
+    model, train, numbers = recipe.split_sections(config.model, config.train)
+    steps = recipe.make_mdn_recipe(model, train, 1, 1)
+    inputs = recipe.make_inputs(numbers, config.seed, splits.train, splits.validation)
+    return steps, steps.init(inputs), inputs
+
+
+def layers_of(state: TrainState) -> list[tuple[np.ndarray, ...]]:
+    """Kernel and bias of each layer."""
+    return [tuple(np.asarray(state.params[name][part]) for part in ("kernel", "bias")) for name in ("hidden_0", "head")]
 
 
 def scan(train_step: Any, state: TrainState, inputs: recipe.Inputs, num_steps: int) -> None:
@@ -76,8 +88,8 @@ def flax_batch_first(layers: list, x: np.ndarray, y: np.ndarray, num_steps: int)
         return (optax.apply_updates(params, updates), opt_state), value
 
     train = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=num_steps))
-    start = (jax.tree.map(jnp.asarray, params), optimizer.init(params))
-    return Contender("flax, batch-first", lambda: jax.block_until_ready(train(start)), float(jax.jit(loss)(params)))
+    first = (jax.tree.map(jnp.asarray, params), optimizer.init(params))
+    return Contender("flax, batch-first", lambda: jax.block_until_ready(train(first)), float(jax.jit(loss)(params)), num_steps)
 
 
 def torch_eager(layers: list, x: np.ndarray, y: np.ndarray, num_steps: int) -> Contender:
@@ -108,4 +120,4 @@ def torch_eager(layers: list, x: np.ndarray, y: np.ndarray, num_steps: int) -> C
             loss_of(net).backward()
             optimizer.step()
 
-    return Contender("PyTorch, eager, one thread", run, float(loss_of(start()[0]).detach()))
+    return Contender("PyTorch, eager, one thread", run, float(loss_of(start()[0]).detach()), num_steps)

@@ -1,8 +1,21 @@
 """The configuration of a run: what may stand in it (schema), and how it is read, checked, described and split."""
 
 from mdnjax.config.describe import keys
-from mdnjax.config.load import ConfigError, dump, load
+from mdnjax.config.load import ConfigError, Layer, dump, load, read_file, read_words, resolve, settings_layer
 from mdnjax.config.numbers import join, split
 from mdnjax.config.schema import Config
 
-__all__ = ["Config", "ConfigError", "dump", "join", "keys", "load", "split"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Layer",
+    "dump",
+    "join",
+    "keys",
+    "load",
+    "read_file",
+    "read_words",
+    "resolve",
+    "settings_layer",
+    "split",
+]

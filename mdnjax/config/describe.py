@@ -33,6 +33,8 @@ def keys(schema: type[Section], prefix: str = "") -> Iterator[Key]:
                 key._replace(default=_shown(_at(default, key.name.removeprefix(f"{prefix}{name}."))))
                 for key in keys(inner, f"{prefix}{name}.")
             )
+        elif optional := next((one for one in get_args(inner) if isinstance(one, type) and issubclass(one, Section)), None):
+            yield from keys(optional, f"{prefix}{name}.KEY." if get_origin(inner) is dict else f"{prefix}{name}.")
         else:
             yield Key(prefix + name, _words(field.annotation, field.metadata), _shown(field.default), field.description or "")
 
@@ -77,4 +79,4 @@ def _bound(mark: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,9 @@ def _nearest_key(schema: type[Section], path: document.Path) -> str:
         return f"; did you mean {same_name[0]!r}?"
     inside = [name.split(".") for name in known if name.split(".")[: len(parent)] == parent]
     level = dict.fromkeys(".".join(parts[: len(path)]) for parts in inside)
-    return nearest(dotted, list(level)) or nearest(dotted, known)
+    by_last = {name.split(".")[-1]: name for name in reversed(known)}
+    alike = difflib.get_close_matches(str(path[-1]), by_last, n=1, cutoff=0.8)
+    return nearest(dotted, list(level)) or nearest(by_last[alike[0]] if alike else dotted, known)
 
 
 def _choices(error: Any) -> list[str]:
@@ -51,6 +54,7 @@ def _expected(error: Any) -> str:
         "less_than_equal": "a number <= {le}",
         "literal_error": "one of {expected}",
         "too_long": "at most {max_length} entries",
+        "too_short": "at least {min_length} entries",
         "int_type": "a whole number",
         "int_from_float": "a whole number",
         "float_type": "a number",

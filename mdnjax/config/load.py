@@ -5,12 +5,13 @@ The command line wins over the file, the file over the defaults.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -33,18 +34,34 @@ class ConfigError(ValueError):
         self.faults = list(faults)
 
 
+class Layer(NamedTuple):
+    """Values that win over what lies below them, where each of them stands, and what is wrong with them as text."""
+
+    tree: dict[str, Any]
+    places: dict[document.Path, str]
+    faults: list[str]
+
+
 def load(schema: type[S], path: Path | None, words: Sequence[str] = ()) -> S:
     """Reads, merges and validates.
 
     Args: path of a YAML file or None for the defaults alone; words of the form `train.num_steps=100`, of which the last wins.
     Raises: ConfigError with all faults at once, each with its place (file and line, or the command line).
     """
-    tree: dict[str, Any] = schema().model_dump(mode="json")  # a section given in part keeps the rest of its defaults
+    return resolve(schema, [*([read_file(path)] if path is not None else []), read_words(words)])
+
+
+def resolve(schema: type[S], layers: Sequence[Layer]) -> S:
+    """Merges layers over the defaults, later ones over earlier ones, and validates.
+
+    Raises: ConfigError with all faults at once, each with its place.
+    """
+    tree: dict[str, Any] = schema().model_dump(mode="json", by_alias=True)  # a section given in part keeps its other defaults
     places: dict[document.Path, str] = {}
-    faults: list[str] = []
-    if path is not None:
-        _merge(tree, _read_file(path, places, faults))
-    _merge(tree, _read_words(words, places, faults))
+    for layer in layers:
+        _merge(tree, copy.deepcopy(layer.tree))  # a merge changes what lies in the tree
+        places |= layer.places
+    faults = [fault for layer in layers for fault in layer.faults]
     try:
         # JSON mode: strict pydantic takes a list for a tuple there, and text for a path
         config = schema.model_validate_json(json.dumps(_finite(tree)))
@@ -56,46 +73,64 @@ def load(schema: type[S], path: Path | None, words: Sequence[str] = ()) -> S:
     return config
 
 
-def dump(config: Section) -> str:
+def dump(config: Section | Mapping[str, Any]) -> str:
     """The configuration as YAML with every key, ready to be loaded again."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    tree = config.model_dump(mode="json", by_alias=True) if isinstance(config, Section) else dict(config)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _read_file(path: Path, places: dict[document.Path, str], faults: list[str]) -> dict[str, Any]:
+def read_file(path: Path) -> Layer:
+    """A YAML file as a layer; what cannot be read is a fault of it."""
     try:
         parsed = document.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
-        faults.append(f"cannot read {path}: {error.strerror if isinstance(error, OSError) else 'not a UTF-8 text'}")
-        return {}
-    faults += [f"{path}:{line}: {text}" for line, text in parsed.faults]
-    places.update({key: f"{path}:{line}" for key, line in parsed.lines.items()})
+        return Layer({}, {}, [f"cannot read {path}: {error.strerror if isinstance(error, OSError) else 'not a UTF-8 text'}"])
+    faults = [f"{path}:{line}: {text}" for line, text in parsed.faults]
+    places = {key: f"{path}:{line}" for key, line in parsed.lines.items()}
     if not isinstance(parsed.tree, dict | None):
-        faults.append(f"{path}:1: got {shown(parsed.tree)}, expected `key: value` lines")
-        return {}
-    return parsed.tree or {}
+        return Layer({}, places, [*faults, f"{path}:1: got {shown(parsed.tree)}, expected `key: value` lines"])
+    return Layer(parsed.tree or {}, places, faults)
 
 
-def _read_words(words: Sequence[str], places: dict[document.Path, str], faults: list[str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    paths: list[document.Path] = []
+def read_words(words: Sequence[str]) -> Layer:
+    """`key=value` words as a layer."""
+    layer, paths = Layer({}, {}, []), []
     for word in words:
         dotted, equals, text = word.partition("=")
         path = tuple(dotted.split("."))
         if not equals or not all(path) or len(path) > document.MAX_DEPTH or not word.isprintable():
-            faults.append(f"{COMMAND_LINE}: got {shown(word)}, expected key=value")
+            layer.faults.append(f"{COMMAND_LINE}: got {shown(word)}, expected key=value")
             continue
         if clash := next((other for other in paths if other != path and other[: len(path)] == path[: len(other)]), None):
-            faults.append(f"{COMMAND_LINE}: {dotted!r} and {'.'.join(map(str, clash))!r} are both given")
+            layer.faults.append(f"{COMMAND_LINE}: {dotted!r} and {'.'.join(map(str, clash))!r} are both given")
             continue
         paths.append(path)
         parsed = document.parse(text)
-        faults += [f"{COMMAND_LINE}: {dotted}: {fault}" for _, fault in parsed.faults]
+        layer.faults.extend(f"{COMMAND_LINE}: {dotted}: {fault}" for _, fault in parsed.faults)
         if not parsed.faults:
             # the sections above it too: what is wrong with them now is this word's doing
-            places.update({path[:length]: COMMAND_LINE for length in range(1, len(path) + 1)})
-            places.update({(*path, *below): COMMAND_LINE for below in parsed.lines})
-            _merge(tree, functools.reduce(lambda inner, key: {str(key): inner}, reversed(path), parsed.tree))
-    return tree
+            layer.places.update(dict.fromkeys(_upwards(path), COMMAND_LINE))
+            layer.places.update({(*path, *below): COMMAND_LINE for below in parsed.lines})
+            _merge(layer.tree, _nested(path, parsed.tree))
+    return layer
+
+
+def settings_layer(settings: Mapping[str, Any], places: Mapping[str, str]) -> Layer:
+    """Values by dotted key, each with its place, as a layer."""
+    layer = Layer({}, {}, [])
+    for dotted, value in settings.items():
+        path = tuple(dotted.split("."))
+        layer.places.update(dict.fromkeys(_upwards(path), places[dotted]))
+        _merge(layer.tree, _nested(path, value))
+    return layer
+
+
+def _upwards(path: Sequence[str]) -> list[document.Path]:
+    return [tuple(path[:length]) for length in range(1, len(path) + 1)]
+
+
+def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    return functools.reduce(lambda inner, key: {key: inner}, reversed(path), value)
 
 
 def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:

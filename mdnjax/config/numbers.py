@@ -10,7 +10,7 @@ from mdnjax.config.schema import Rides, Section
 S = TypeVar("S", bound=Section)
 
 
-def split(section: S) -> tuple[S, dict[str, float]]:
+def split(section: S) -> tuple[S, dict[str, float | bool]]:
     """The same section with its riding fields set to None, and those fields by dotted key."""
     numbers = dict(_riding(section, ""))
     return join(section, dict.fromkeys(numbers)), numbers
@@ -28,7 +28,7 @@ def join(shape: S, numbers: Mapping[str, Any]) -> S:
     return shape.model_copy(update=changes)
 
 
-def _riding(section: Section, prefix: str) -> Iterator[tuple[str, float]]:
+def _riding(section: Section, prefix: str) -> Iterator[tuple[str, float | bool]]:
     shaping = section.shaping()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ LENGTH_ARGUMENTS = ("decay_steps", "transition_steps")
 NEEDS_A_NUMBER = ("warmup_cosine_decay_schedule",)
 
 
+@functools.cache  # sweeps validate thousands of configurations
 def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters of an optax factory by name; empty where it has no readable signature."""
     try:
@@ -22,6 +24,7 @@ def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return {}
 
 
+@functools.cache
 def optimizers() -> list[str]:
     """Names of optax's optimisers: its public functions that take a learning rate first."""
     import optax  # here, so that reading a configuration's help needs no jax
@@ -29,6 +32,7 @@ def optimizers() -> list[str]:
     return [name for name in _public(optax) if next(iter(signature_of(getattr(optax, name))), "") == "learning_rate"]
 
 
+@functools.cache
 def schedules() -> list[str]:
     """Names of optax's schedules that start from one learning rate."""
     import optax

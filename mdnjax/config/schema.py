@@ -18,7 +18,7 @@ Scale = Annotated[float, Field(ge=0, le=1e15)]  # whose square is still a float3
 
 
 class Rides(NamedTuple):
-    """Marks a field that is a plain number inside a compiled program: changing it compiles nothing anew.
+    """Marks a field that is a plain number inside a compiled program, or before it: changing it compiles nothing anew.
 
     Where a value switches something off altogether (`off`), the program without it is a program of its own.
     """
@@ -46,7 +46,9 @@ class Data(Section, frozen=True):
     num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
     num_validation: Count = Field(default=100, description="held-out points that are watched during training")
     num_test: Count = Field(default=20_000, description="fresh points for the final scores")
-    standardise: bool = Field(default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)")
+    standardise: Annotated[bool, Rides()] = Field(
+        default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)"
+    )
 
 
 class Network(Section, frozen=True):
@@ -73,6 +75,10 @@ class Optimizer(Section, frozen=True):
 
     name: str = Field(default="adam", description="any optimiser of optax that takes a learning rate")
     learning_rate: Annotated[Positive, Rides()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
+    weight_decay: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0,
+        description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser",
+    )
     schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
     options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
     schedule_options: dict[str, Any] = Field(

@@ -1,0 +1,163 @@
+"""Sweeps of the original study: members at once against one after the other, start-up and compilation, growth with members."""
+
+from __future__ import annotations
+
+import importlib.util
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.benchmark import train
+from experiments.benchmark.race import Contender
+from experiments.command import CONFIGS
+from experiments.pipeline import make_data
+from experiments.sweep.chunks import chunks_of, inputs_of, recipe_of, train_chunk
+from experiments.sweep.plan import Member, members_of, read
+from mdnjax import recipe
+from mdnjax.config.schema import Loop
+from mdnjax.plots import MODEL, STYLE
+from mdnjax.population import Layout, local_layout, member, place
+
+ORIGINAL = CONFIGS / "inverse_sine_original.yaml"
+SHORT_STEPS = 200
+SIZES = (64, 256, 1024, 4096)
+FULL_MEMBERS, FULL_STEPS = 256, 8000
+
+
+class Growth(NamedTuple):
+    """A sweep of some size, with its data and scores: seconds, and the most memory that the process ever had (bytes)."""
+
+    num_members: int
+    seconds: float
+    memory: int
+
+
+def members(num_members: int, num_steps: int) -> list[Member]:
+    """Members of the original study, a seed each."""
+    return members_of(read(ORIGINAL, [f"num_seeds={num_members}", f"train.num_steps={num_steps}"]))
+
+
+def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
+    """The same members on all devices and on one; and PyTorch, one member after the other."""
+    chosen = members(num_members, num_steps)
+    every = local_layout()
+    layouts = {f"mdnjax, {num_members} members on {len(every.devices)} devices": every}
+    if len(every.devices) > 1:
+        layouts[f"mdnjax, {num_members} members on one"] = every._replace(devices=every.devices[:1])
+    for name, layout in layouts.items():
+        losses, run = prepared(chosen, layout)
+        yield Contender(name, run, float(losses[0]), num_members * num_steps)
+    first = chosen[0].config
+    splits, _ = make_data(first)
+    steps, state, inputs = train.start(first, splits)
+    alone = float(jax.jit(steps.train_step)(state, inputs)[1])
+    yield Contender("mdnjax, one run", lambda: train.scan(steps.train_step, state, inputs, num_steps), alone, num_steps)
+    if importlib.util.find_spec("torch"):
+        yield train.torch_eager(train.layers_of(state), splits.train.x, splits.train.y, min(num_steps, 1000))
+    else:
+        yield "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
+
+
+def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
+    """The first losses of a population, and a function that trains it."""
+    (chunk,) = chunks_of(chosen, layout, len(chosen))
+    inputs = place(layout, [inputs_of(one) for one in chosen], len(chosen))
+    steps, loop = recipe_of(chunk), Loop(num_steps=chunk.group.train.num_steps, report_every=chunk.group.train.num_steps)
+
+    def run(loop: Loop = loop) -> Any:
+        return recipe.follow_population(steps, loop, inputs, len(chosen), layout)
+
+    first = run(loop.model_copy(update={"num_steps": 1}))
+    return first.history.loss[:, 0], run
+
+
+def agreement(num_members: int, num_steps: int) -> str:
+    """How close members of a population are to the same runs alone."""
+    chosen, layout = members(num_members, num_steps), local_layout()
+    _, run = prepared(chosen, layout)
+    trained = run()
+    (chunk,) = chunks_of(chosen, layout, len(chosen))
+    loop = Loop(num_steps=num_steps, report_every=num_steps)
+    differences = []
+    for index in (0, num_members // 2, num_members - 1):
+        alone, fitted = recipe.follow(recipe_of(chunk), loop, inputs_of(chosen[index])), member(trained, index)
+        pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
+        same = all(np.array_equal(a, b) for a, b in pairs)
+        differences.append((abs(float(alone.history.held_out[-1] - fitted.history.held_out[-1])), same))
+    if all(same for _, same in differences):
+        return f"Members against the same runs alone, after {num_steps} steps: equal bit for bit."
+    worst = max(difference for difference, _ in differences)
+    return f"Members against the same runs alone, after {num_steps} steps: validation NLL differs by at most {worst:.1e}."
+
+
+def compile_seconds() -> float:
+    """What the first chunk of a group takes longer than the second, which is as large; without the cache of compiled programs."""
+    few = members(2, SHORT_STEPS + 1)  # of a shape that no other part of this benchmark has
+    times = []
+    jax.config.update("jax_enable_compilation_cache", False)
+    for _ in range(2):
+        start = time.perf_counter()
+        train_chunk(chunks_of(few, local_layout(), 2)[0], local_layout(), lambda *_: None)
+        times.append(time.perf_counter() - start)
+    jax.config.update("jax_enable_compilation_cache", True)
+    return times[0] - times[1]
+
+
+def growth(sizes: tuple[int, ...]) -> Iterator[Growth]:
+    """Sweeps of more and more members of 200 steps, in this process, with data, scores and all."""
+    layout = local_layout()
+    for size in sizes:
+        start = time.perf_counter()
+        for chunk in chunks_of(members(size, SHORT_STEPS), layout, None):
+            train_chunk(chunk, layout, lambda *_: None)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        yield Growth(size, time.perf_counter() - start, memory)
+
+
+def overhead() -> tuple[float, float]:
+    """Seconds of the whole command for 256 members of 8000 steps, and what of them is left for none; with an empty cache."""
+    few, many = (_command(num_members) for num_members in (2, FULL_MEMBERS))
+    return many, few - 2 * (many - few) / (FULL_MEMBERS - 2)
+
+
+def plot(rows: list[Growth]) -> Figure:
+    """Seconds and memory against members."""
+    import matplotlib as mpl
+
+    sizes = [row.num_members for row in rows]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.loglog(sizes, [row.seconds for row in rows], "o-", color=MODEL)
+        left.loglog(sizes, [rows[-1].seconds * size / sizes[-1] for size in sizes], ":", color="gray", label="linear")
+        left.legend()
+        left.set(xlabel="members", ylabel="seconds", title=f"Members of {SHORT_STEPS} steps, with data and scores")
+        right.semilogx(sizes, [row.memory / 2**20 for row in rows], "o-", color=MODEL)
+        right.set(xlabel="members", ylabel="MB", title="Memory of the process, at most")
+        right.set_ylim(bottom=0)
+        for axes in (left, right):
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.minorticks_off()
+    return figure
+
+
+def _command(num_members: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        words = [str(ORIGINAL), f"num_seeds={num_members}", f"train.num_steps={FULL_STEPS}", f"output={Path(folder) / 'sweep'}"]
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "experiments.sweep", *words, "runtime.compile_cache=false"],
+            cwd=CONFIGS.parent,
+            check=True,
+            capture_output=True,
+        )
+        return time.perf_counter() - start

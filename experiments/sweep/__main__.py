@@ -1,0 +1,79 @@
+"""Trains every setting of a sweep file over its seeds, as a few compiled programs on every core or device, into one table."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from experiments import command
+from experiments.run_folder import claim
+from experiments.sweep import plan, search
+from experiments.sweep.dry_run import show_plan
+from experiments.sweep.plan import Plan
+from experiments.sweep.results import FILES, gather
+from experiments.sweep.schema import Sweep
+from experiments.sweep.work import train_members
+from mdnjax import recipe, runtime
+from mdnjax.population import local_layout
+
+FLAGS = {
+    "dry-run": "print the plan (members, groups, memory, time) and train nothing",
+    "merge": "train nothing; make the table from the parts that workers have written",
+}
+
+
+def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
+    """Runs this process's share of a sweep, and makes the table if it is the last to finish."""
+    settings = planned.sweep
+    if settings.search and not importlib.util.find_spec("optuna"):
+        raise command.UserError("search: got no Optuna, expected it to be installed: pip install -e '.[search]'")
+    index, num_workers = _settle(settings)
+    _check_optimizers(planned)
+    if dry_run:
+        return show_plan(planned, local_layout())
+    if overwrite and num_workers > 1:
+        raise command.UserError("--overwrite: got several workers, expected one; or choose another folder with output=DIR")
+    folder = claim(plan.resolved(planned), settings.output, FILES, overwrite)
+    train = functools.partial(train_members, layout=local_layout(), folder=folder, chunk_members=settings.chunk_members)
+    if settings.search:
+        planned = search.run(planned, folder, train)
+    elif not merge:
+        train(plan.members_of(planned)[index::num_workers])
+    missing = gather(planned, folder)
+    if missing and merge:
+        raise command.RunFailed(f"{missing} of {len(plan.members_of(planned))} members are not trained yet; nothing was merged")
+    if missing:
+        print(f"worker {index} of {num_workers} is done; {missing} members of others are not yet: the last one makes the table")
+
+
+def _settle(settings: Sweep) -> tuple[int, int]:
+    """Settles the machine; this worker's number, and how many there are."""
+    start, *processes = dict(settings.distributed).values()
+    if not (start or any(value is not None for value in processes)):
+        command.settle(settings.runtime, all_cores=True)
+        return settings.worker.index, settings.worker.num_workers
+    command.settle(settings.runtime, all_cores=True, processes=runtime.Processes(*processes))
+    return jax.process_index(), jax.process_count()
+
+
+def _check_optimizers(planned: Plan) -> None:
+    for train in {plan.group_of(config).train: config.train for config in planned.configs}.values():
+        try:
+            recipe.check(train)
+        except ValueError as error:
+            raise command.UserError(f"train.optimizer: {error}") from None
+
+
+def _read(path: Path | None, words: Sequence[str]) -> Plan:
+    if path is None:
+        raise command.UserError("got no sweep file, expected one, such as configs/sweeps/seeds.yaml")
+    return plan.read(path, words)
+
+
+if __name__ == "__main__":
+    purpose = f"{__doc__} Every key of a run may stand beside these: see python -m experiments.inverse_sine --help."
+    command.main("experiments.sweep", purpose, Sweep, None, sweep, read=_read, flags=FLAGS)

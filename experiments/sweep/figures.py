@@ -1,0 +1,148 @@
+"""The figures of a sweep: the scores against each swept key, with every seed to be seen, and learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.sweep.parts import Row
+from experiments.sweep.table import Summary, short, text
+from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
+
+PANELS = (("validation_nll", "validation NLL (nats)"), ("excess_nll", "excess over the truth (nats)"))
+MOST_CURVES = 8
+MOST_LABELS = 12
+Curve = tuple[int, np.ndarray, np.ndarray]  # setting, steps, validation NLL
+
+
+def of_sweep(summaries: Sequence[Summary], rows: Sequence[Row], curves: Sequence[Curve]) -> Iterator[tuple[str, Figure]]:
+    """Every figure, by name."""
+    finished = [row for row in rows if row["status"] == "finished"]
+    if not finished:
+        return
+    values = {one.setting: one.values for one in summaries}
+    keys = list(summaries[0].values)
+    for key in keys or ["seed"]:
+        settings = {setting: row.get(key) for setting, row in values.items()}
+        xs = [settings[row["setting"]] if keys else row["seed"] for row in finished]
+        yield f"by_{key}", plot_key(key, xs, finished)
+    if len(keys) == 2 and len(summaries) > 3:
+        yield "map", plot_map(keys, summaries)
+    yield "learning_curves", plot_curves(summaries, curves)
+
+
+def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
+    """Scores of all members against one key: a point a member, a line through the medians."""
+    positions, labels, is_log = _axis(values)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        for axes, (metric, title) in zip(figure.subplots(1, 2), PANELS, strict=True):
+            scores = np.array([row[metric] for row in rows])
+            _draw_members(axes, positions, scores, spread=0.0 if labels is None else 0.12)
+            axes.set(title=title, xlabel=key)
+            if labels is not None:
+                slanted = sum(map(len, labels)) > 40
+                axes.set_xticks(range(len(labels)), labels, rotation=25 if slanted else 0, ha="right" if slanted else "center")
+            elif is_log:
+                axes.set_xscale("log")
+            _cut_outliers(axes, scores)
+    return figure
+
+
+def plot_map(keys: Sequence[str], summaries: Sequence[Summary]) -> Figure:
+    """Mean validation NLL over two keys."""
+    columns, lines = (_ordered([one.values[key] for one in summaries]) for key in keys)
+    grid = np.full((len(lines), len(columns)), np.nan)
+    for one in summaries:
+        if one.statistics:
+            place = lines.index(text(one.values[keys[1]], 4)), columns.index(text(one.values[keys[0]], 4))
+            grid[place] = np.fmin(grid[place], one.score)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.4 + 0.75 * len(columns), 2.2 + 0.45 * len(lines)), layout="constrained")
+        axes = figure.subplots()
+        low = float(np.nanmin(grid))
+        high = float(np.nanquantile(grid, 0.9))
+        image = axes.imshow(grid, cmap="viridis_r", vmin=low, vmax=max(high, low + 1e-3), aspect="auto", origin="lower")
+        for (i, j), value in np.ndenumerate(grid):
+            if np.isfinite(value):
+                good = value < low + 0.5 * (high - low)
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="black" if good else "white")
+        axes.set_xticks(range(len(columns)), columns, rotation=30 if len(columns) > 6 else 0)
+        axes.set_yticks(range(len(lines)), lines)
+        axes.set(xlabel=keys[0], ylabel=keys[1], title="Mean validation NLL (nats)")
+        figure.colorbar(image, ax=axes, extend="max")
+    return figure
+
+
+def plot_curves(summaries: Sequence[Summary], curves: Sequence[Curve]) -> Figure:
+    """Validation NLL along the training: a faint line a member, a strong one the median of a setting; the best settings only."""
+    shown = [one for one in summaries if one.statistics][:MOST_CURVES]
+    colours = [mpl.colormaps["tab10"](k) for k in range(len(shown))]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4.6), layout="constrained")
+        axes = figure.subplots()
+        last = []
+        for one, colour in reversed(list(zip(shown, colours, strict=True))):
+            own = [(steps, scores) for setting, steps, scores in curves if setting == one.setting and np.isfinite(scores).all()]
+            for steps, scores in own:
+                axes.plot(steps, scores, color=colour, alpha=max(0.08, min(0.5, 3 / len(own))), lw=0.8)
+            steps, median = own[0][0], np.median([scores for _, scores in own], axis=0)
+            axes.plot(steps, median, color=colour, lw=2, label=_label(one))
+            last += [median[len(median) // 3 :], *(scores[-1:] for _, scores in own)]
+        end = np.concatenate(last)
+        margin = 0.06 * max(float(np.ptp(end)), 0.02)
+        axes.set_ylim(float(end.min()) - margin, float(np.quantile(end, 0.99)) + 3 * margin)
+        of_best = f" of the best {len(shown)} of {len(summaries)} settings" if len(summaries) > len(shown) else ""
+        axes.set(title=f"Learning curves{of_best}", xlabel="step", ylabel="validation NLL (nats)")
+        handles, labels = axes.get_legend_handles_labels()
+        title = "medians, best first" if len(shown) > 1 else None
+        axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1, 1), title=title)
+    return figure
+
+
+def _draw_members(axes: Axes, positions: np.ndarray, scores: np.ndarray, spread: float) -> None:
+    jitter = spread * np.random.default_rng(0).uniform(-1, 1, len(scores))
+    axes.scatter(positions + jitter, scores, s=14, color=MODEL, alpha=max(0.15, min(0.7, 60 / len(scores))), linewidths=0)
+    places = np.unique(positions)
+    if len(places) < 0.7 * len(positions):
+        medians = [np.median(scores[positions == place]) for place in places]
+        axes.plot(places, medians, color=TRUTH, marker="_", ms=16, mew=2, label="median", ls="" if spread else "-")
+        axes.legend(loc="best")
+    axes.grid(axis="y", color=DATA, alpha=0.25)
+
+
+def _axis(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None, bool]:
+    """Positions of values, their labels where there are few or no numbers, and whether the axis is logarithmic."""
+    distinct = _ordered(values)
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if not numeric or len(distinct) <= MOST_LABELS:
+        labels = [Path(one).stem if one.endswith(".yaml") else one for one in distinct]
+        return np.array([distinct.index(text(value, 4)) for value in values], float), labels, False
+    positions = np.array(values, float)
+    return positions, None, bool(positions.min() > 0 and positions.max() > 30 * positions.min())
+
+
+def _ordered(values: Sequence[Any]) -> list[str]:
+    numeric = all(isinstance(value, int | float) for value in values)
+    return list(dict.fromkeys(text(value, 4) for value in (sorted(values) if numeric else values)))
+
+
+def _cut_outliers(axes: Axes, scores: np.ndarray) -> None:
+    """A run that went badly is said to be there, and not drawn: else nothing else were to be seen."""
+    low, middle, high = np.quantile(scores, [0, 0.5, 0.9])
+    limit = high + 3 * max(high - low, 1e-6)
+    if (outside := int((scores > limit).sum())) and middle < limit:
+        axes.set_ylim(top=limit)
+        axes.annotate(f"{outside} above", (0.98, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=9)
+
+
+def _label(one: Summary) -> str:
+    keys = list(one.values)
+    label = ", ".join(f"{short(key, keys)} {text(one.values[key], 3)}" for key in keys) or f"{one.num_members} seeds"
+    return label if len(label) <= 60 else label[:57] + "..."

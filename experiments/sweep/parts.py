@@ -1,0 +1,77 @@
+"""Finished chunks as files: what a sweep that was killed goes on from, and what several workers share.
+
+A part says which members it holds; how they were cut into chunks, and by which worker, does not matter to a reader.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.sweep.chunks import Outcome
+from experiments.sweep.plan import Member
+from mdnjax import checkpoint
+from mdnjax.data import Scaler
+from mdnjax.model import make_mdn
+from mdnjax.trained import Trained
+
+FOLDER = "parts"
+PATTERN = f"{FOLDER}/*.safetensors"
+
+Row = dict[str, Any]
+
+
+class Part(NamedTuple):
+    """A finished chunk: its file, and a row of results for each member, in the order of the file's arrays."""
+
+    path: Path
+    rows: list[Row]
+    sizes: tuple[int, int, int]
+
+
+def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
+    """Writes a part, named by its first member, whole or not at all."""
+    path = folder / FOLDER / f"{rows[0]['member']:06d}.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    scaler = outcome.trained.scaler
+    sizes = (scaler.x_mean.shape[1], scaler.y_mean.shape[1], len(outcome.report_steps))
+    checkpoint.save(path, outcome, {"rows": json.dumps(rows), "sizes": json.dumps(sizes)})
+    return Part(path, rows, sizes)
+
+
+def read_all(folder: Path) -> list[Part]:
+    """All parts of a results folder; a damaged one is told of and left out, so that its members are trained again."""
+    return list(_readable(folder))
+
+
+def rows_of(parts: list[Part]) -> list[Row]:
+    """One row a member, in their order."""
+    by_member = {row["member"]: row for part in parts for row in part.rows}
+    return [by_member[number] for number in sorted(by_member)]
+
+
+def outcome_of(part: Part, member: Member) -> Outcome:
+    """The arrays of a part; `member` is one of its group."""
+    num_inputs, num_targets, num_reports = part.sizes
+    params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(member.config.model)).init, jax.random.key(0))
+    columns: Any = (jax.ShapeDtypeStruct((n,), np.float32) for n in (num_inputs, num_inputs, num_targets, num_targets))
+    curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
+    like: Any = Outcome(Trained(params, Scaler(*columns)), curve, curve, curve)  # pyright: ignore
+    stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
+    steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
+    return checkpoint.load(part.path, stacked._replace(report_steps=steps))
+
+
+def _readable(folder: Path) -> Iterator[Part]:
+    for path in sorted(folder.glob(PATTERN)):
+        try:
+            metadata = checkpoint.read_metadata(path)
+            yield Part(path, json.loads(metadata["rows"]), tuple(json.loads(metadata["sizes"])))
+        except (checkpoint.CheckpointError, KeyError, ValueError) as error:
+            print(f"left out: {error}", file=sys.stderr, flush=True)

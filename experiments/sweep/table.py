@@ -1,0 +1,128 @@
+"""One honest table: a row a member, a row a setting, ranked by validation and never by test."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.report import write_csv
+from experiments.sweep.parts import Row
+
+METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
+SHOWN_SETTINGS = 20
+
+STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
+    "mean": np.mean,
+    "sd": lambda values: np.std(values, ddof=1) if len(values) > 1 else math.nan,
+    "se": lambda values: np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan,
+    "min": np.min,
+    "median": np.median,
+    "max": np.max,
+}
+
+
+class Summary(NamedTuple):
+    """A setting over its seeds; the statistics are of the members that finished, metric by metric."""
+
+    setting: int
+    values: dict[str, Any]
+    num_members: int
+    num_diverged: int
+    statistics: dict[str, dict[str, float]]
+
+    @property
+    def score(self) -> float:
+        """What settings are ranked by; lower is better."""
+        return self.statistics["validation_nll"]["mean"] if self.statistics else math.inf
+
+
+def summarise(settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[Summary]:
+    """Every setting over its seeds, the best by mean validation NLL first."""
+    by_setting: dict[int, list[Row]] = {}
+    for row in rows:
+        by_setting.setdefault(row["setting"], []).append(row)
+    summaries = [_summary(setting, settings[setting], of_setting) for setting, of_setting in by_setting.items()]
+    return sorted(summaries, key=lambda summary: (summary.score, summary.setting))
+
+
+def best_row(best: Summary, rows: Sequence[Row]) -> Row:
+    """The member of the best setting with the lowest validation NLL."""
+    finished = [row for row in rows if row["setting"] == best.setting and row["status"] == "finished"]
+    return min(finished, key=lambda row: row["validation_nll"])
+
+
+def write_members(path: Path, settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
+    """One row a member: its settings, seed, status and numbers."""
+    keys, (first, *names) = list(settings[0]), [name for name in rows[0] if name not in ("setting", "config")]
+    lines = [[row[first], *(text(settings[row["setting"]][k]) for k in keys), *(row[name] for name in names)] for row in rows]
+    write_csv(path, [first, *keys, *names], lines)
+
+
+def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
+    """One row a setting, the best first; a statistic that there is not (sd of one member) is empty."""
+    keys = list(summaries[0].values)
+    columns = [(metric, name) for metric in METRICS for name in STATISTICS]
+    header = ["rank", "setting", *keys, "num_members", "num_diverged", *(f"{metric}_{name}" for metric, name in columns)]
+    write_csv(path, header, [_summary_line(rank, summary, columns) for rank, summary in enumerate(summaries, start=1)])
+
+
+def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
+    """Prints the table of settings."""
+    num, diverged = (sum(getattr(one, key) for one in summaries) for key in ("num_members", "num_diverged"))
+    title = f"{name}: {num} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)"
+    table = Table(title=title, title_justify="left", show_edge=False)
+    keys = list(summaries[0].values)
+    for heading in ("#", *(short(key, keys) for key in keys)):
+        table.add_column(heading, justify="right" if heading == "#" else "left", overflow="fold")
+    for heading in ("seeds", "diverged", "validation", "± se", "train", "test", "excess, median", "worst"):
+        table.add_column(heading, justify="right")
+    for rank, one in enumerate(summaries[:SHOWN_SETTINGS], start=1):
+        cells = [str(rank), *(text(one.values[key], 4) for key in keys), str(one.num_members), str(one.num_diverged)]
+        table.add_row(*cells, *_numbers(one))
+    natural = Console(width=250).measure(table).maximum  # a pipe has no width, and half a number is none
+    Console(width=max(natural, len(title)), highlight=False).print(table)
+    if len(summaries) > SHOWN_SETTINGS:
+        print(f"and {len(summaries) - SHOWN_SETTINGS} more in summary.csv")
+    print(f"training and scores: {seconds:.1f} s, {seconds / max(num, 1):.2f} s a member")
+
+
+def short(key: str, keys: Sequence[str]) -> str:
+    """The last part of a dotted key, or all of it where two keys end alike."""
+    last = key.rpartition(".")[2]
+    return key if sum(other.rpartition(".")[2] == last for other in keys) > 1 else last
+
+
+def text(value: Any, digits: int = 17) -> str:
+    """A value as it stands in a table."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}" if digits < 17 else repr(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _summary(setting: int, values: dict[str, Any], rows: Sequence[Row]) -> Summary:
+    finished = [row for row in rows if row["status"] == "finished"]
+    numbers = {metric: np.array([row[metric] for row in finished]) for metric in METRICS} if finished else {}
+    statistics = {metric: {name: float(f(of)) for name, f in STATISTICS.items()} for metric, of in numbers.items()}
+    return Summary(setting, values, len(rows), len(rows) - len(finished), statistics)
+
+
+def _summary_line(rank: int, one: Summary, columns: Sequence[tuple[str, str]]) -> list[Any]:
+    numbers = [one.statistics[metric][name] if one.statistics else math.nan for metric, name in columns]
+    cells = ["" if math.isnan(number) else number for number in numbers]
+    return [rank, one.setting, *map(text, one.values.values()), one.num_members, one.num_diverged, *cells]
+
+
+def _numbers(one: Summary) -> list[str]:
+    if not one.statistics:
+        return [""] * 6
+    wanted = [("validation_nll", "mean"), ("validation_nll", "se"), ("train_nll", "mean"), ("test_nll", "mean")]
+    wanted += [("excess_nll", "median"), ("excess_nll", "max")]
+    numbers = [one.statistics[metric][name] for metric, name in wanted]
+    return ["" if math.isnan(number) else f"{number:.3f}" if abs(number) < 1e4 else f"{number:.1e}" for number in numbers]

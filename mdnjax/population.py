@@ -1,0 +1,226 @@
+"""The training loop, of a population or of one run: members share a compiled program and differ in numbers, keys and data.
+
+A population is a tree of arrays with the members first. Its loop runs compiled chunks of steps and comes up for air between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mdnjax.train import Score, TrainState, TrainStep, advance, replay
+from mdnjax.types import Array
+
+T = TypeVar("T")
+MEMBERS = PartitionSpec("members")
+
+
+class Layout(NamedTuple):
+    """Where members are computed: split over devices, and on each of them `width` at a time side by side (vmap); None is all.
+
+    One at a time, a member's bits depend on nothing but its own inputs, and on a CPU nothing is lost by it.
+    """
+
+    devices: tuple[Any, ...]
+    width: int | None
+
+
+class History(NamedTuple):
+    """What the reader needs: the loss before each step, and the held-out score after some of them (numpy arrays)."""
+
+    loss: np.ndarray
+    report_steps: np.ndarray
+    held_out: np.ndarray
+
+
+class Fit(NamedTuple):
+    """The end of a training run; if it diverged, the last state whose loss was finite."""
+
+    state: TrainState
+    history: History
+    diverged: bool
+
+
+class Population(NamedTuple):
+    """The ends of training runs, members first; what lies behind a diverged member's last sound state is NaN."""
+
+    state: TrainState
+    history: History
+    diverged: np.ndarray
+
+
+Observer = Callable[[int, float, float], None]
+PopulationObserver = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+def local_layout() -> Layout:
+    """All devices of this process; members side by side where that is faster, which is on anything but a CPU."""
+    devices = tuple(jax.local_devices())
+    return Layout(devices, width=1 if devices[0].platform == "cpu" else None)
+
+
+def place(layout: Layout, members: Sequence[T], capacity: int) -> T:
+    """Stacks equal trees, members first, on the devices of a layout; the last one is repeated up to a multiple of the devices.
+
+    Args: `capacity`, at least the number of members, is rounded up; one capacity means one compiled program.
+    """
+    capacity = -(-capacity // len(layout.devices)) * len(layout.devices)
+    padded = [*members, *[members[-1]] * (capacity - len(members))]
+    stacked = jax.tree.map(_stack, *padded)
+    if len(layout.devices) == 1:
+        return jax.device_put(stacked, layout.devices[0])
+    return jax.device_put(stacked, NamedSharding(_mesh(layout), MEMBERS))
+
+
+def spread(layout: Layout, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of one member as a function of a population placed by this layout; no device waits for another inside."""
+
+    def on_one_device(*arguments: Any) -> Any:
+        if layout.width is None:
+            return jax.vmap(function)(*arguments)
+        batch_size = layout.width if layout.width > 1 else None
+        return jax.lax.map(lambda member: function(*member), arguments, batch_size=batch_size)
+
+    if len(layout.devices) == 1:
+        return on_one_device
+    # Not checked: the check knows no rule for every primitive (while loops among them), and members are independent anyway.
+    return jax.shard_map(on_one_device, mesh=_mesh(layout), in_specs=MEMBERS, out_specs=MEMBERS, check_vma=False)
+
+
+def fit(
+    train_step: TrainStep,
+    state: TrainState,
+    inputs: tuple[Any, ...],
+    *,
+    num_steps: int,
+    report_every: int,
+    held_out_score: Score | None = None,
+    observe: Observer | None = None,
+) -> Fit:
+    """Runs `num_steps` steps in compiled chunks of `report_every`, reporting between them.
+
+    Args: train_step(state, *inputs) and held_out_score(params, *inputs) are pure, and `inputs` are any pytrees.
+    Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
+    A run whose loss or parameters are no longer finite stops there, and goes back to its last state with both finite.
+    """
+
+    def observe_first(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+        if observe and not diverged[0]:
+            observe(step, float(losses[0]), float(scores[0]))
+
+    population = fit_population(
+        train_step,
+        *_population_of_one((state, inputs)),
+        num_members=1,
+        layout=Layout(tuple(jax.local_devices()[:1]), width=1),
+        num_steps=num_steps,
+        report_every=report_every,
+        held_out_score=held_out_score,
+        observe=observe_first,
+    )
+    return member(population, 0)
+
+
+def fit_population(
+    train_step: TrainStep,
+    states: TrainState,
+    inputs: tuple[Any, ...],
+    *,
+    num_members: int,
+    layout: Layout,
+    num_steps: int,
+    report_every: int,
+    held_out_score: Score | None = None,
+    observe: PopulationObserver | None = None,
+) -> Population:
+    """`fit` for the first `num_members` of a population placed by the layout (the others fill it up); all start at the same step.
+
+    A member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged) is called after each chunk
+    with an entry a member.
+    """
+    capacity, first = max(1, min(report_every, num_steps)), np.asarray(states.step)
+    done, started = int(first[0]), np.arange(len(first)) < num_members
+    alive, before = started, states
+    losses, scores, steps = [np.zeros((len(first), 0))], [np.zeros((len(first), 0))], []
+    while done < num_steps and alive.any():
+        count = min(capacity, num_steps - done)
+        counts = np.where(alive, count, 0).astype(np.int32)
+        after, chunk_losses, sound = _advance(train_step, capacity, layout, states, inputs, counts)
+        if (fallen := alive & ~np.asarray(sound)).any():
+            after = _choose(fallen, before, after)  # one chunk further back: the loss of its last state was not known yet
+            alive = alive & ~fallen
+        before, states, done = states, after, done + count
+        steps.append(done)
+        losses.append(np.asarray(chunk_losses)[:, :count])
+        held_out = _score(held_out_score, layout, states.params, inputs) if held_out_score else np.full(len(first), np.nan)
+        scores.append(np.asarray(held_out)[:, None])
+        if observe:
+            observe(done, losses[-1][:num_members, -1], scores[-1][:num_members, 0], ~alive[:num_members])
+    for index in np.flatnonzero(started & ~alive):
+        states = _rewind(train_step, layout, states, inputs, int(index), 2 * capacity)
+    last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
+    known = np.where(first[:, None] + np.arange(loss.shape[1]) <= last, loss, np.nan)
+    held_out = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
+    return Population(states, History(known, report_steps, held_out), started & ~alive)
+
+
+def member(population: Population, index: int) -> Fit:
+    """One of a population, with as much of its history as there is."""
+    state = _row(population.state, index)
+    loss, steps, held_out = population.history.loss[index], population.history.report_steps, population.history.held_out[index]
+    reports = steps <= int(state.step)
+    return Fit(state, History(loss[np.isfinite(loss)], steps[reports], held_out[reports]), bool(population.diverged[index]))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _advance(train_step: TrainStep, capacity: int, layout: Layout, states: TrainState, inputs: Any, counts: Any) -> Any:
+    return spread(layout, partial(advance, train_step, capacity))(states, inputs, counts)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _score(held_out_score: Score, layout: Layout, params: Any, inputs: tuple[Any, ...]) -> Any:
+    return spread(layout, lambda params, inputs: held_out_score(params, *inputs))(params, inputs)
+
+
+_replay = jax.jit(replay, static_argnums=0)
+
+
+def _rewind(
+    train_step: TrainStep, layout: Layout, states: TrainState, inputs: tuple[Any, ...], index: int, limit: int
+) -> TrainState:
+    """Takes one member on to its last sound state, alone."""
+
+    def back(leaf: Array, like: Array) -> Array:
+        return jax.device_put(jnp.broadcast_to(leaf, like.shape), like.sharding)
+
+    sound = _replay(train_step, *jax.device_put((_row(states, index), _row(inputs, index)), layout.devices[0]), limit)
+    return _choose(np.arange(len(states.step)) == index, jax.tree.map(back, sound, states), states)
+
+
+@jax.jit
+def _choose(chosen: Array, these: Any, others: Any) -> Any:
+    """Members of `these` where chosen, of `others` elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b), these, others)
+
+
+@jax.jit
+def _population_of_one(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+def _row(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _stack(*leaves: Any) -> Any:
+    return (jnp if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key) else np).stack(leaves)
+
+
+def _mesh(layout: Layout) -> Mesh:
+    return Mesh(np.array(layout.devices), ("members",))

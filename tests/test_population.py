@@ -1,0 +1,183 @@
+"""Populations: a member is what its run alone would be, wherever it is computed and whoever stands beside it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mdnjax import recipe
+from mdnjax.config import Config, load
+from mdnjax.data import Dataset, make_scaler, to_training_units
+from mdnjax.population import Layout, fit, fit_population, member, place, spread
+from mdnjax.train import TrainState
+
+ALONE = Layout(tuple(jax.devices()[:1]), 1)
+LAYOUTS = {
+    "one after the other": ALONE,
+    "on two devices": Layout(tuple(jax.devices()[:2]), 1),
+    "side by side": Layout(tuple(jax.devices()[:1]), None),
+    "side by side on two devices": Layout(tuple(jax.devices()[:2]), None),
+    "two side by side": Layout(tuple(jax.devices()[:1]), 2),
+}
+WORDS = ["train.num_steps=50", "train.report_every=20", "model.num_components=2", "model.hidden_sizes=[4]"]
+OPTIMIZERS = {
+    "adam": ["train.optimizer.learning_rate=0.01"],
+    "lbfgs": ["train.optimizer={name: lbfgs, learning_rate: 1, schedule: constant_schedule}", "train.x_noise=0"],
+    "decayed sgd": ["train.optimizer={name: sgd, learning_rate: 0.1, weight_decay: 0.01}", "train.y_noise=0.1"],
+}
+
+
+def settings(*words):
+    config = load(Config, None, [*WORDS, *words])
+    model, train, numbers = recipe.split_sections(config.model, config.train)
+    generator = np.random.default_rng(config.seed)
+    data = Dataset(*(generator.standard_normal((40, 1)).astype(np.float32) for _ in range(2)))
+    scaled = to_training_units(make_scaler(data, True), data)
+    return recipe.make_mdn_recipe(model, train, 1, 1), train, recipe.make_inputs(numbers, config.seed, scaled, scaled)
+
+
+def population(words, seeds, layout, capacity=None):
+    """Members of different seeds, data and learning rates, by one recipe."""
+    runs = [settings(*words, f"seed={seed}") for seed in seeds]
+    steps, train, _ = runs[0]
+    assert all(run[0] is steps for run in runs)
+    inputs = [inputs for _, _, inputs in runs]
+    placed = place(layout, inputs, capacity or len(inputs))
+    return steps, train, inputs, recipe.follow_population(steps, train, placed, len(inputs), layout)
+
+
+@pytest.mark.parametrize(
+    ("layout", "optimizer"),
+    [
+        *((layout, "adam") for layout in LAYOUTS),
+        ("on two devices", "lbfgs"),
+        ("side by side", "lbfgs"),
+        ("on two devices", "decayed sgd"),
+    ],
+)
+def test_a_member_is_its_run_alone(layout, optimizer):
+    """Bit for bit where members are computed one after the other; to rounding where side by side."""
+    steps, train, inputs, trained = population(OPTIMIZERS[optimizer], [0, 1, 2], LAYOUTS[layout])
+    for index, own in enumerate(inputs):
+        alone, fitted = recipe.follow(steps, train, own), member(trained, index)
+        exact = "side" not in layout
+        # L-BFGS's line search turns a difference of rounding into another step: only its first steps can be compared
+        compared = slice(None) if exact or optimizer != "lbfgs" else slice(5)
+        np.testing.assert_allclose(fitted.history.loss[compared], alone.history.loss[compared], rtol=1e-4, atol=1e-5)
+        assert fitted.history.report_steps.tolist() == [20, 40, 50]
+        if exact:
+            jax.tree.map(np.testing.assert_array_equal, fitted.state, alone.state)
+            np.testing.assert_array_equal(fitted.history.loss, alone.history.loss)
+            np.testing.assert_array_equal(fitted.history.held_out, alone.history.held_out)
+
+
+def test_neighbours_and_room_change_nothing():
+    """Neither who stands beside a member nor how much room is left."""
+    few = population(OPTIMIZERS["adam"], [3, 1], LAYOUTS["on two devices"])[-1]
+    many = population(OPTIMIZERS["adam"], [0, 1, 2], LAYOUTS["on two devices"], capacity=7)[-1]
+    jax.tree.map(np.testing.assert_array_equal, member(few, 1).state, member(many, 1).state)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_diverging_member_harms_no_other(layout):
+    """Members whose loss is infinite from their own step on, or never; each goes back to its own last sound state."""
+
+    def step(state, falls_at):
+        loss = jnp.where(state.params >= falls_at, jnp.inf, -state.params)
+        return TrainState(state.step + 1, state.params + 1.0, ()), loss
+
+    falls_at = jnp.array([3.0, 100.0, 0.0, 8.0])
+    start = TrainState(jnp.zeros(4, jnp.int32), jnp.zeros(4), ())
+    rows = [jax.tree.map(lambda leaf, i=i: leaf[i], (start, (falls_at,))) for i in range(4)]
+    states, inputs = place(LAYOUTS[layout], rows, 4)
+    seen = []
+    trained = fit_population(
+        step,
+        states,
+        inputs,
+        num_members=4,
+        layout=LAYOUTS[layout],
+        num_steps=12,
+        report_every=5,
+        held_out_score=lambda params, _: params,
+        observe=lambda done, losses, scores, diverged: seen.append((done, diverged.tolist())),
+    )
+    assert trained.diverged.tolist() == [True, False, True, True]
+    assert np.asarray(trained.state.step).tolist() == np.asarray(trained.state.params).tolist() == [2, 12, 0, 7]
+    assert seen == [(5, [True, False, True, False]), (10, [True, False, True, True]), (12, [True, False, True, True])]
+    for index, limit in enumerate([3.0, 100.0, 0.0, 8.0]):
+        alone = fit(
+            step,
+            TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ()),
+            (jnp.asarray(limit),),
+            num_steps=12,
+            report_every=5,
+            held_out_score=lambda params, _: params,
+        )
+        fitted = member(trained, index)
+        assert fitted.diverged == alone.diverged
+        jax.tree.map(np.testing.assert_array_equal, fitted.history, alone.history)
+
+
+def test_a_population_that_has_diverged_altogether_stops():
+    def step(state, _):
+        return TrainState(state.step + 1, state.params, ()), state.params * jnp.nan
+
+    states = TrainState(jnp.zeros(2, jnp.int32), jnp.ones(2), ())
+    calls = []
+    trained = fit_population(
+        step,
+        states,
+        (states.params,),
+        num_members=2,
+        layout=ALONE,
+        num_steps=1000,
+        report_every=1,
+        observe=lambda *report: calls.append(report),
+    )
+    assert trained.diverged.all()
+    assert len(calls) == 1
+    assert np.asarray(trained.state.step).tolist() == [0, 0]
+
+
+def test_spread_splits_over_devices():
+    layout = LAYOUTS["on two devices"]
+    placed = place(layout, [{"a": np.float32(i)} for i in range(3)], 3)
+    assert placed["a"].shape == (4,)
+    assert {shard.device for shard in jnp.asarray(placed["a"]).addressable_shards} == set(layout.devices)
+    doubled = jax.jit(spread(layout, lambda member: 2 * member["a"]))(placed)
+    np.testing.assert_array_equal(np.asarray(doubled), [0, 2, 4, 4])
+
+
+def test_weight_decay_takes_kernels_off_and_leaves_biases():
+    """Without gradients, what is left of a kernel after n steps is (1 - rate x decay)^n of it."""
+    from mdnjax.optimizers import make_optimizer
+
+    optimizer = make_optimizer("sgd", learning_rate=0.5, weight_decay=0.2, num_steps=3)
+    params: Any = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    state = optimizer.init(params)
+    for _ in range(3):
+        updates, state = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["kernel"], 0.9**3, rtol=1e-12)
+    np.testing.assert_array_equal(params["bias"], 1.0)
+
+
+def test_adam_with_weight_decay_is_adamw():
+    from mdnjax.optimizers import make_optimizer
+
+    params: Any = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]])}
+    ours = make_optimizer("adam", learning_rate=0.1, weight_decay=0.03, num_steps=9, schedule="cosine_decay_schedule")
+    theirs = optax.adamw(optax.cosine_decay_schedule(0.1, 9), weight_decay=0.03)
+
+    def walk(optimizer: optax.GradientTransformation) -> Any:
+        values, state = params, optimizer.init(params)
+        for _ in range(5):
+            updates, state = optimizer.update(jax.tree.map(lambda leaf: 2 * leaf, values), state, values)
+            values = optax.apply_updates(values, updates)
+        return values
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), walk(ours), walk(theirs))

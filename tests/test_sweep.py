@@ -1,0 +1,299 @@
+"""The sweep command from end to end: single runs, workers, processes and kills all lead to the same table."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from mdnjax.data import sinusoid
+from tests.commands import ROOT, assert_one_line_error, run
+
+FILE = """
+num_seeds: 3
+data: {num_train: 60, num_validation: 20, num_test: 200}
+model: {num_components: 2, hidden_sizes: [5]}
+train: {num_steps: 60, report_every: 20}
+grid:
+  model.num_components: [2, 3]
+  train.optimizer.learning_rate: [0.01, 0.02, 1.0e+30]
+"""
+KEYS = ("model.num_components", "train.optimizer.learning_rate")
+NAMES = ["members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "config.yaml", "figures", "parts"]
+
+
+def rows(folder, name="members.csv"):
+    """The table without wall-clock time."""
+    with open(folder / name) as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Compiled programs of this module, so that a group is compiled once."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "s.yaml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sweep(file, cache):
+    def go(*words, **environment):
+        return run("sweep", file, *words, XDG_CACHE_HOME=cache, **environment)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def done(sweep, file):
+    folder = file.parent / "whole"
+    return folder, sweep(f"output={folder}", JAX_NUM_CPU_DEVICES="2")
+
+
+def test_it_runs_and_says_where(done):
+    folder, process = done
+    assert process.returncode == 0, process.stderr
+    assert "18 members of 6 settings" in process.stdout
+    assert f"results: {folder}" in process.stdout
+    assert "sweep: 18/18 members" in process.stderr
+    assert {path.name for path in folder.iterdir()} == set(NAMES)
+
+
+def test_every_member_has_a_row_with_its_settings(done):
+    table = rows(done[0])
+    assert [int(row["member"]) for row in table] == list(range(18))
+    assert [row["seed"] for row in table[:4]] == ["0", "1", "2", "0"]
+    assert {row["model.num_components"] for row in table} == {"2", "3"}
+    assert {row["train.optimizer.learning_rate"] for row in table} == {"0.01", "0.02", "1e+30"}
+    for row in table:
+        assert float(row["excess_nll"]) == float(row["test_nll"]) - float(row["truth_nll"])
+        assert (row["status"] == "finished") == (row["steps"] == "60")
+
+
+def test_members_that_diverge_are_said_and_harm_no_other(done):
+    table = rows(done[0])
+    fallen = [row for row in table if row["status"] == "diverged"]
+    assert fallen
+    assert {row["train.optimizer.learning_rate"] for row in fallen} == {"1e+30"}
+    assert all(np.isfinite(float(row["test_nll"])) for row in table)
+
+
+def test_summary_is_of_the_members_and_ranked_by_validation(done):
+    summary, table = rows(done[0], "summary.csv"), rows(done[0])
+    ranked = [float(row["validation_nll_mean"]) for row in summary if row["validation_nll_mean"]]
+    assert ranked == sorted(ranked)
+    assert [int(row["rank"]) for row in summary] == list(range(1, 7))
+    for row in summary:
+        own = [
+            one for one in table if all(one[key] == row[key] for key in ("model.num_components", "train.optimizer.learning_rate"))
+        ]
+        finished = [float(one["test_nll"]) for one in own if one["status"] == "finished"]
+        assert (int(row["num_members"]), int(row["num_diverged"])) == (3, 3 - len(finished))
+        if len(finished) == 3:
+            expected = {"mean": np.mean(finished), "sd": np.std(finished, ddof=1), "min": min(finished), "max": max(finished)}
+            expected |= {"median": np.median(finished), "se": np.std(finished, ddof=1) / np.sqrt(3)}
+            for name, value in expected.items():
+                assert float(row[f"test_nll_{name}"]) == pytest.approx(value, rel=1e-12)
+
+
+def test_a_member_is_its_run_alone_and_the_best_can_be_run_again(done, tmp_path):
+    """best.yaml by the study's own command, in another process: the same numbers to the last digit, and the same network."""
+    folder, _ = done
+    again = run("inverse_sine", folder / "best.yaml", f"output={tmp_path / 'best'}", "regression.num_steps=5")
+    assert again.returncode == 0, again.stderr
+    alone = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    best = rows(folder, "summary.csv")[0]
+    of_setting = [row for row in rows(folder) if row["model.num_components"] == best["model.num_components"]]
+    (row,) = [
+        row
+        for row in of_setting
+        if row["seed"] == str(alone["seed"]) and row["train.optimizer.learning_rate"] == best["train.optimizer.learning_rate"]
+    ]
+    for name in ("train_nll", "validation_nll", "test_nll", "truth_nll", "truth_train_nll", "excess_nll"):
+        assert float(row[name]) == alone["mdn"][name]
+    models = (tmp_path / "best" / "model.safetensors", folder / "best.safetensors")
+    x = np.linspace(-5, 5, 7, dtype=np.float32)[:, None]
+    a, b = (mdn.load(path)(x) for path in models)
+    np.testing.assert_array_equal(a.logits, b.logits)
+    test = sinusoid.make_splits(alone["seed"], num_train=60, num_validation=20, num_test=200).test
+    assert float(np.mean(mdn.nll(mdn.load(models[1])(test.x), test.y))) == pytest.approx(float(row["test_nll"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["by_model.num_components", "by_train.optimizer.learning_rate", "map", "learning_curves"])
+def test_figures_are_not_blank(done, name):
+    picture = matplotlib.image.imread(done[0] / "figures" / f"{name}.png")[..., :3]
+    assert min(picture.shape[:2]) >= 300
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 30
+    assert 0.02 < np.mean(picture.min(axis=2) < 0.98) < 0.98
+
+
+def test_a_finished_sweep_is_not_trained_again(done, sweep):
+    folder, first = done
+    before = {path: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()}
+    again = sweep(f"output={folder}")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()} == before
+
+
+def test_other_chunks_and_other_devices_give_the_same_table(done, sweep, tmp_path):
+    other = sweep(f"output={tmp_path / 'other'}", "chunk_members=2", JAX_NUM_CPU_DEVICES="1")
+    assert other.returncode == 0, other.stderr
+    assert rows(tmp_path / "other") == rows(done[0])
+
+
+def test_workers_together_give_the_same_table(done, sweep, tmp_path):
+    folder = tmp_path / "shared"
+    first = sweep(f"output={folder}", "worker.num_workers=2", "worker.index=1")
+    assert first.returncode == 0, first.stderr
+    assert "9 members of others" in first.stdout
+    assert not (folder / "members.csv").exists()
+    assert_one_line_error(sweep(f"output={folder}", "--merge"), "9 of 18 members are not trained yet", status=1)
+    last = sweep(f"output={folder}", "worker.num_workers=2", "worker.index=0")
+    assert last.returncode == 0, last.stderr
+    assert rows(folder) == rows(done[0])
+    (folder / "members.csv").unlink()
+    assert sweep(f"output={folder}", "--merge").returncode == 0
+    assert (folder / "summary.csv").read_bytes() == (done[0] / "summary.csv").read_bytes()
+    assert rows(folder) == rows(done[0])
+
+
+def test_processes_of_jax_distributed_give_the_same_table(done, file, cache, tmp_path):
+    folder = tmp_path / "shared"
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    words = [f"output={folder}", f"distributed.coordinator=127.0.0.1:{port}", "distributed.num_processes=2"]
+    processes = [start(file, cache, *words, f"distributed.process_id={index}") for index in range(2)]
+    outputs = [process.communicate(timeout=200) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sum("results: " in stdout for stdout, _ in outputs) >= 1
+    assert rows(folder) == rows(done[0])
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, file, cache, tmp_path):
+    folder = tmp_path / "killed"
+    finished = 0
+    for _ in range(2):
+        process = start(file, cache, f"output={folder}", "chunk_members=2")
+        until = time.time() + 100
+        while len(list(folder.glob("parts/0*"))) <= finished and time.time() < until:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not (folder / "members.csv").exists()
+        finished = len(list(folder.glob("parts/0*")))
+    parts = {path.name: path.stat().st_mtime_ns for path in folder.glob("parts/0*")}
+    again = sweep(f"output={folder}", "chunk_members=2")
+    assert again.returncode == 0, again.stderr
+    assert rows(folder) == rows(done[0])
+    assert {name: (folder / "parts" / name).stat().st_mtime_ns for name in parts} == parts
+
+
+def test_a_damaged_part_is_trained_again(done, sweep, tmp_path):
+    folder = tmp_path / "damaged"
+    assert sweep(f"output={folder}", "chunk_members=9").returncode == 0
+    first = min((folder / "parts").iterdir())
+    first.write_bytes(first.read_bytes()[:-50])
+    (folder / "members.csv").unlink()
+    again = sweep(f"output={folder}")
+    assert again.returncode == 0, again.stderr
+    assert "left out" in again.stderr
+    assert rows(folder) == rows(done[0])
+
+
+def test_another_sweeps_folder_is_refused(done, sweep):
+    folder, _ = done
+    before = rows(folder)
+    assert_one_line_error(sweep(f"output={folder}", "num_seeds=4"), "another configuration", "num_seeds", "--overwrite")
+    assert_one_line_error(sweep(f"output={folder}", "train.num_steps=61"), "another configuration", "train.num_steps")
+    several = sweep(f"output={folder}", "num_seeds=4", "--overwrite", "worker.num_workers=2")
+    assert_one_line_error(several, "--overwrite: got several workers")
+    assert rows(folder) == before
+
+
+def test_a_dry_run_tells_and_trains_nothing(sweep, tmp_path):
+    told = sweep(f"output={tmp_path / 'never'}", "--dry-run")
+    assert told.returncode == 0, told.stderr
+    assert "18 members: 6 settings x 3 seeds, in 2 groups" in told.stdout
+    assert "s in all" in told.stdout
+    assert not (tmp_path / "never").exists()
+
+
+def test_all_diverged_is_a_failure_that_says_so(sweep, tmp_path):
+    done = run(
+        "sweep",
+        *("data.num_train=30", "data.num_test=50", "train.num_steps=40", "train.report_every=20", "model.num_components=2"),
+        *("train.optimizer.name=sgd", "train.optimizer.learning_rate=1e30", "num_seeds=2", f"output={tmp_path / 'all'}"),
+        ROOT / "configs" / "inverse_sine.yaml",
+    )
+    assert_one_line_error(done, "all 2 members diverged", status=1)
+    assert {row["status"] for row in rows(tmp_path / "all")} == {"diverged"}
+
+
+def test_a_search_learns_and_goes_on_where_it_was_killed(file, cache, tmp_path):
+    pytest.importorskip("optuna")
+    text = FILE.split("grid:")[0].replace("num_seeds: 3", "num_seeds: 2")
+    text += (
+        "search:\n  num_trials: 6\n  batch_size: 2\n  space:\n    train.optimizer.learning_rate: {log_uniform: [1.0e-4, 0.1]}\n"
+    )
+    text += "    model.num_components: {uniform: [2, 3]}\n"
+    path = tmp_path / "search.yaml"
+    path.write_text(text)
+    whole = run("sweep", path, f"output={tmp_path / 'whole'}", XDG_CACHE_HOME=cache)
+    assert whole.returncode == 0, whole.stderr
+    assert "12 members of 6 settings" in whole.stdout
+    assert (tmp_path / "whole" / "search.journal").exists()
+    process = start(path, cache, f"output={tmp_path / 'killed'}")
+    while len(list(tmp_path.glob("killed/parts/0*"))) < 3:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    again = run("sweep", path, f"output={tmp_path / 'killed'}", XDG_CACHE_HOME=cache)
+    assert again.returncode == 0, again.stderr
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["got no sweep file", "configs/sweeps"]),
+        (["nothing.yaml"], ["cannot read nothing.yaml"]),
+        (["FILE", "train.optimizer.options.b1=much"], ["train.optimizer: optax"]),
+        (["FILE", "grid.model.num_components=[0]"], ["model.num_components: got 0"]),
+        (["FILE", "num_seeds"], ["expected num_seeds=VALUE"]),
+        (["FILE", "--dryrun"], ["unrecognized arguments: --dryrun"]),
+        (["FILE", "distributed.start=true"], ["distributed: the processes did not find together"]),
+    ],
+)
+def test_bad_input_is_one_line(words, expected, file, tmp_path):
+    done = run("sweep", *(file if word == "FILE" else word for word in words), f"output={tmp_path / 'never'}")
+    assert_one_line_error(done, *expected)
+    assert not (tmp_path / "never").exists()
+
+
+def start(file, cache, *words):
+    """The command in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.sweep", str(file), *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": cache},
+    )

@@ -1,0 +1,202 @@
+"""Sweep files: what they expand to, what shares a program, and what is refused in which words."""
+
+import numpy as np
+import pytest
+
+from experiments.sweep import plan
+from experiments.sweep.plan import group_of, members_of, read
+from experiments.sweep.settings import draw
+from mdnjax.config import ConfigError
+from tests.commands import ROOT
+
+K, NOISE, RATE = "model.num_components", "train.x_noise", "train.optimizer.learning_rate"
+
+
+def planned(tmp_path, text, *words):
+    (tmp_path / "s.yaml").write_text(text)
+    return read(tmp_path / "s.yaml", words)
+
+
+def rows(tmp_path, text, *words):
+    return [tuple(setting.values()) for setting in planned(tmp_path, text, *words).settings]
+
+
+def test_grid_is_every_combination_the_last_key_fastest(tmp_path):
+    text = f"grid: {{{K}: [3, 5], {NOISE}: [0, 0.1, 0.2]}}"
+    assert rows(tmp_path, text) == [(3, 0), (3, 0.1), (3, 0.2), (5, 0), (5, 0.1), (5, 0.2)]
+
+
+def test_zip_is_row_by_row(tmp_path):
+    assert rows(tmp_path, f"zip: {{{K}: [3, 5], {NOISE}: [0.1, 0.2]}}") == [(3, 0.1), (5, 0.2)]
+
+
+def test_list_is_one_by_one_and_what_an_entry_leaves_out_is_the_bases(tmp_path):
+    text = (
+        f"model: {{num_components: 7}}\nlist:\n- {{{K}: 3}}\n- {{{NOISE}: 0.5}}\n- {{model: {{num_components: 4}}, {NOISE}: 0.6}}"
+    )
+    assert rows(tmp_path, text) == [(3, 0.07), (7, 0.5), (4, 0.6)]
+
+
+def test_blocks_multiply(tmp_path):
+    text = f"grid: {{{K}: [3, 5]}}\nzip: {{{NOISE}: [0, 1]}}\nlist: [{{{RATE}: 0.1}}, {{{RATE}: 0.2}}]"
+    assert rows(tmp_path, text) == [(k, noise, rate) for k in (3, 5) for noise in (0, 1) for rate in (0.1, 0.2)]
+
+
+def test_random_draws_are_within_bounds_and_the_same_again(tmp_path):
+    text = f"""
+    random:
+      num_settings: 300
+      seed: 4
+      space:
+        {K}: {{uniform: [2, 4]}}
+        {RATE}: {{log_uniform: [1.0e-4, 1.0]}}
+        {NOISE}: {{uniform: [0.1, 0.3]}}
+        model.activation: {{choice: [tanh, relu]}}
+    """
+    drawn = rows(tmp_path, text)
+    components, rates, noise, activations = zip(*drawn, strict=True)
+    assert drawn == rows(tmp_path, text) != rows(tmp_path, text, "random.seed=5")
+    assert set(components) == {2, 3, 4}
+    assert all(isinstance(number, int) for number in components)
+    assert 1e-4 <= min(rates) < 1e-3
+    assert 0.1 < max(rates) <= 1
+    assert abs(np.mean(np.log10(rates)) + 2) < 0.3  # uniform in the logarithm
+    assert 0.1 <= min(noise) < max(noise) <= 0.3
+    assert set(activations) == {"tanh", "relu"}
+
+
+def test_a_whole_number_is_drawn_from_both_bounds():
+    from experiments.sweep.schema import Distribution
+
+    generator = np.random.default_rng(0)
+    for kind in ("uniform", "log_uniform"):
+        drawn = {draw(Distribution(**{kind: (1.0, 3.0)}), True, generator) for _ in range(100)}
+        assert drawn == {1, 2, 3}
+
+
+def test_seeds_count_from_the_bases_and_members_are_numbered(tmp_path):
+    members = members_of(planned(tmp_path, f"num_seeds: 3\nseed: 10\ngrid: {{{K}: [3, 5]}}"))
+    assert [(one.number, one.setting, one.config.seed, one.config.model.num_components) for one in members] == [
+        (0, 0, 10, 3),
+        (1, 0, 11, 3),
+        (2, 0, 12, 3),
+        (3, 1, 10, 5),
+        (4, 1, 11, 5),
+        (5, 1, 12, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "num_groups"),
+    [
+        (RATE, "[0.1, 0.2]", 1),
+        ("train.optimizer.weight_decay", "[0.1, 0.2]", 1),
+        ("train.optimizer.weight_decay", "[0, 0.2]", 2),
+        (NOISE, "[0.1, 0.2]", 1),
+        (NOISE, "[0.0, 0.2, 0.3]", 2),
+        ("model.scale_floor", "[0.0, 0.2]", 1),
+        ("seed", "[1, 2]", 1),
+        ("data.standardise", "[true, false]", 1),
+        (K, "[3, 5]", 2),
+        ("model.hidden_sizes", "[[3], [3, 3]]", 2),
+        ("train.num_steps", "[3, 5]", 2),
+        ("train.loss", "[nll, nll_closed_form]", 2),
+        ("data.num_train", "[30, 50]", 2),
+        ("train.optimizer.name", "[adam, sgd]", 2),
+    ],
+)
+def test_numbers_share_a_program_and_shapes_do_not(key, values, num_groups, tmp_path):
+    members = members_of(planned(tmp_path, f"num_seeds: 2\ngrid: {{{key}: {values}}}"))
+    assert len({group_of(member.config) for member in members}) == num_groups
+
+
+def test_words_win_over_the_sweep_file_and_that_over_the_base(tmp_path):
+    (tmp_path / "b.yaml").write_text("seed: 5\nmodel: {num_components: 3}\ntrain: {num_steps: 7, report_every: 3}\noutput: x")
+    config = planned(
+        tmp_path, "base: b.yaml\ntrain: {num_steps: 8}\nmodel: {num_components: 4}", "model.num_components=6"
+    ).configs[0]
+    assert (config.seed, config.train.num_steps, config.train.report_every, config.model.num_components) == (5, 8, 3, 6)
+
+
+def test_bases_can_be_swept(tmp_path):
+    for name, components in (("a", 3), ("b", 4)):
+        (tmp_path / f"{name}.yaml").write_text(f"model: {{num_components: {components}}}")
+    sweep = planned(tmp_path, "grid: {base: [a.yaml, b.yaml]}")
+    assert [config.model.num_components for config in sweep.configs] == [3, 4]
+    assert sweep.settings == [{"base": "a.yaml"}, {"base": "b.yaml"}]
+
+
+def test_blocks_can_be_given_as_words(tmp_path):
+    assert rows(tmp_path, f"grid: {{{K}: [3, 5]}}", f"grid.{K}=[6, 7]") == [(6,), (7,)]
+    assert rows(tmp_path, "", f"grid.{K}=[6]", f"grid.{NOISE}=[1, 2]") == [(6, 1), (6, 2)]
+
+
+def test_a_sweep_without_blocks_is_seeds_of_one_setting(tmp_path):
+    sweep = planned(tmp_path, "", "num_seeds=4")
+    assert sweep.settings == [{}]
+    assert len(members_of(sweep)) == 4
+
+
+def test_the_digest_sees_the_base(tmp_path):
+    def digest(text):
+        (tmp_path / "b.yaml").write_text(text)
+        return plan.resolved(planned(tmp_path, "grid: {base: [b.yaml]}"))["digest"]
+
+    assert digest("seed: 1") == digest("seed: 1  # the same") != digest("seed: 2")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_sweeps_of_the_repository_are_valid(path):
+    assert len(members_of(read(path, ()))) > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        ("gird: {}", [], "s.yaml:1: unknown key 'gird'; did you mean 'grid'?"),
+        (f"grid:\n  {K}: [3]\n  train.x_nose: [1, 2]", [], "s.yaml:3: unknown key 'train.x_nose'; did you mean 'train.x_noise'?"),
+        (f"grid:\n  {K}: [3, 0]", [], "s.yaml:2: model.num_components: got 0, expected a number >= 1"),
+        (f"grid:\n  {K}:\n  - 3\n  - x", [], "s.yaml:4: model.num_components: got 'x', expected a whole number"),
+        (f"grid: {{{K}: 3}}", [], "s.yaml:1: grid.model.num_components: got 3, expected a list"),
+        (f"grid: {{{K}: []}}", [], "s.yaml:1: grid.model.num_components: got [], expected at least 1 entries"),
+        ("grid: 3", [], "s.yaml:1: grid: got 3, expected `key: value` lines"),
+        (f"\nzip: {{{K}: [3, 5], seed: [1]}}", [], "s.yaml:2: zip: got 2 of model.num_components, 1 of seed, expected as many"),
+        ("list: [3]", [], "s.yaml:1: list.0: got 3, expected `key: value` lines"),
+        (f"list:\n- {K}: 3\n- {K}: -3", [], "s.yaml:3: model.num_components: got -3"),
+        (f"grid: {{{K}: [3]}}\nlist: [{{{K}: 3}}]", [], "s.yaml:2: 'model.num_components' is swept twice, also at s.yaml:1"),
+        ("grid: {train.optimizer.name: [sgd], train.optimizer: [{name: sgd}]}", [], "is swept twice"),
+        ("grid: {output: [a, b]}", [], "s.yaml:1: 'output' cannot be swept"),
+        ("grid: {regression.num_steps: [3]}", [], "'regression.num_steps' cannot be swept"),
+        ("random: {num_settings: 3}", [], "s.yaml:1: random.space: got {}, expected at least 1 entries"),
+        (f"random: {{space: {{{K}: {{uniform: [5, 3]}}}}}}", [], "uniform: got [5.0, 3.0], expected [low, high]"),
+        (f"random: {{space: {{{RATE}: {{log_uniform: [0, 3]}}}}}}", [], "log_uniform: got a low of 0.0, expected a number > 0"),
+        (f"random: {{space: {{{RATE}: {{unifrm: [0, 3]}}}}}}", [], "did you mean 'random.space.KEY.uniform'?"),
+        (f"random: {{space: {{{RATE}: {{}}}}}}", [], "got none, expected one of uniform, log_uniform, choice"),
+        (f"random: {{space: {{{RATE}: {{uniform: [-3, -2]}}}}}}", [], "learning_rate: got -"),
+        ("base: nothing.yaml", [], "s.yaml:1: base: cannot read nothing.yaml: No such file"),
+        ("base: s.yaml\ngrid: {}", [], "base: s.yaml is a sweep itself"),
+        ("grid: {base: [nothing.yaml]}", [], "s.yaml:1: base: cannot read nothing.yaml"),
+        ("num_seeds: 0", [], "s.yaml:1: num_seeds: got 0, expected a number >= 1"),
+        ("num_seeds: 5\nseed: 4294967295", [], "num_seeds: got 5 from seed 4294967295 on"),
+        (f"grid: {{{NOISE}: [1, 2]}}", [f"{NOISE}=3"], "command line: 'train.x_noise' is swept, at s.yaml:1"),
+        ("", ["worker.index=3"], "command line: worker: got index 3 of 1 workers"),
+        ("search: {method: tpee}", [], "search.method: got 'tpee', expected one of 'tpe' or 'random'; did you mean 'tpe'?"),
+        (f"search: {{space: {{{K}: {{uniform: [1, 3]}}}}}}\ngrid: {{seed: [1]}}", [], "s.yaml:2: grid: got a search too"),
+        (f"search: {{space: {{{K}: {{uniform: [1, 3]}}}}}}\nworker: {{num_workers: 2}}", [], "search: got several workers"),
+        ("- 3", [], "s.yaml:1: got [3], expected `key: value` lines"),
+        ("grid: [", [], "malformed YAML"),
+        (f"grid: {{{K}: [3], {K}: [4]}}", [], "stands twice"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_its_place(text, words, expected, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        planned(tmp_path, text, *words)
+    assert expected in str(caught.value).replace(f"{tmp_path}/", "")
+    assert "\n" not in str(caught.value)
+
+
+def test_many_faults_are_not_a_wall_of_text(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        planned(tmp_path, f"grid: {{{K}: [{', '.join(str(-i) for i in range(50))}]}}")
+    assert len(caught.value.faults) == 9
+    assert caught.value.faults[-1] == "and 42 more"
