@@ -219,7 +219,10 @@ def _row(tree: Any, index: int) -> Any:
 
 
 def _stack(*leaves: Any) -> Any:
-    return (jnp if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key) else np).stack(leaves)
+    """One array, on the host: a stack of a thousand device arrays would be a program of a thousand arguments."""
+    if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(np.stack([np.asarray(jax.random.key_data(key)) for key in leaves])))
+    return np.stack(leaves)
 
 
 def _mesh(layout: Layout) -> Mesh:

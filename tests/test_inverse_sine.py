@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 
 import mdnjax as mdn
+from experiments.command import UserError
 from experiments.figures import NAMES
+from experiments.inverse_sine import FILES, InverseSine
+from experiments.run_folder import claim
+from mdnjax.config import load
 from mdnjax.data import sinusoid
 from tests.commands import ROOT, SHORT, assert_one_line_error, run
 
@@ -93,8 +97,9 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
         run("inverse_sine", *SHORT, f"output={folder}", "seed=4"), "another configuration", "seed", "--overwrite"
     )
     assert metrics_of(folder) == before
-    same = run("inverse_sine", *SHORT, f"output={folder}", "seed=3", "runtime.compile_cache=false")
-    assert same.returncode == 0, same.stderr
+    claim(
+        load(InverseSine, folder / "config.yaml", ["runtime.compile_cache=false", "output=x"]), folder, FILES, False
+    )  # the same
     told = run("inverse_sine", *SHORT, f"output={folder}", "--overwrite", "seed=4")
     assert told.returncode == 0, told.stderr
     assert metrics_of(folder)["seed"] == 4
@@ -115,9 +120,20 @@ def test_a_folder_that_only_looks_like_ours_is_left_alone(config, tmp_path):
     if config is not None:
         (tmp_path / "config.yaml").write_text(config)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for module in ("inverse_sine", "benchmark"):
-        assert_one_line_error(run(module, f"output={tmp_path}", "--overwrite"), "not of a run")
+    with pytest.raises(UserError, match="not of a run"):
+        claim(InverseSine(), tmp_path, FILES, True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("module", ["benchmark", "sweep"])
+def test_every_command_leaves_a_foreign_folder_alone(module, tmp_path):
+    folder = tmp_path / "train"  # where the benchmark of that name writes
+    folder.mkdir()
+    (folder / "metrics.json").write_text("mine")
+    words = ["num_seeds=2", ROOT / "configs" / "inverse_sine.yaml", f"output={folder}"]
+    done = run(module, *(words if module == "sweep" else [f"output={tmp_path}"]), "--overwrite")
+    assert_one_line_error(done, "metrics.json", "not of a run")
+    assert [path.name for path in folder.iterdir()] == ["metrics.json"]
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere", "FILE/below"])
@@ -207,9 +223,6 @@ def test_help_lists_every_key():
 
 @pytest.mark.parametrize("name", ["inverse_sine.yaml", "inverse_sine_original.yaml"])
 def test_configurations_of_the_repository_are_valid(name):
-    from experiments.inverse_sine import InverseSine
-    from mdnjax.config import load
-
     assert load(InverseSine, ROOT / "configs" / name).data.name == "sinusoid"
 
 

@@ -54,7 +54,6 @@ def population(words, seeds, layout, capacity=None):
     [
         *((layout, "adam") for layout in LAYOUTS),
         ("on two devices", "lbfgs"),
-        ("side by side", "lbfgs"),
         ("on two devices", "decayed sgd"),
     ],
 )

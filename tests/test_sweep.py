@@ -19,6 +19,7 @@ from tests.commands import ROOT, assert_one_line_error, run
 
 FILE = """
 num_seeds: 3
+chunk_members: 1
 data: {num_train: 60, num_validation: 20, num_test: 200}
 model: {num_components: 2, hidden_sizes: [5]}
 train: {num_steps: 60, report_every: 20}
@@ -150,7 +151,7 @@ def test_a_finished_sweep_is_not_trained_again(done, sweep):
 
 
 def test_other_chunks_and_other_devices_give_the_same_table(done, sweep, tmp_path):
-    other = sweep(f"output={tmp_path / 'other'}", "chunk_members=2", JAX_NUM_CPU_DEVICES="1")
+    other = sweep(f"output={tmp_path / 'other'}", "chunk_members=9", JAX_NUM_CPU_DEVICES="1")
     assert other.returncode == 0, other.stderr
     assert rows(tmp_path / "other") == rows(done[0])
 
@@ -188,7 +189,7 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, fil
     folder = tmp_path / "killed"
     finished = 0
     for _ in range(2):
-        process = start(file, cache, f"output={folder}", "chunk_members=2")
+        process = start(file, cache, f"output={folder}")
         until = time.time() + 100
         while len(list(folder.glob("parts/0*"))) <= finished and time.time() < until:
             time.sleep(0.01)
@@ -198,7 +199,7 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, fil
         assert not (folder / "members.csv").exists()
         finished = len(list(folder.glob("parts/0*")))
     parts = {path.name: path.stat().st_mtime_ns for path in folder.glob("parts/0*")}
-    again = sweep(f"output={folder}", "chunk_members=2")
+    again = sweep(f"output={folder}")
     assert again.returncode == 0, again.stderr
     assert rows(folder) == rows(done[0])
     assert {name: (folder / "parts" / name).stat().st_mtime_ns for name in parts} == parts
@@ -206,7 +207,7 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, fil
 
 def test_a_damaged_part_is_trained_again(done, sweep, tmp_path):
     folder = tmp_path / "damaged"
-    assert sweep(f"output={folder}", "chunk_members=9").returncode == 0
+    assert sweep(f"output={folder}").returncode == 0
     first = min((folder / "parts").iterdir())
     first.write_bytes(first.read_bytes()[:-50])
     (folder / "members.csv").unlink()

@@ -137,6 +137,14 @@ def test_a_sweep_without_blocks_is_seeds_of_one_setting(tmp_path):
     assert len(members_of(sweep)) == 4
 
 
+def test_results_are_named_by_the_file_and_never_in_a_runs_own_folder(tmp_path):
+    text = "output: results/mine\n"
+    assert str(planned(tmp_path, "num_seeds: 3").sweep.output) == "results/s"
+    assert str(planned(tmp_path, text).sweep.output) == "results/s_sweep"  # a run's configuration
+    assert str(planned(tmp_path, text + "num_seeds: 3").sweep.output) == "results/mine"
+    assert str(planned(tmp_path, text, "output=elsewhere").sweep.output) == "elsewhere"
+
+
 def test_the_digest_sees_the_base(tmp_path):
     def digest(text):
         (tmp_path / "b.yaml").write_text(text)

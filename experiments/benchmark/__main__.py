@@ -30,7 +30,9 @@ class Benchmark(Section, frozen=True):
     num_rounds: Annotated[int, Field(ge=1)] = Field(default=15, description="rounds; every contender runs once in each")
     num_members: Count | None = Field(default=None, description="members of the raced sweep (null: 64 on a CPU, 4096 on a GPU)")
     full: bool = Field(default=True, description="sweep: also its growth with members, and 256 members of 8000 steps")
-    runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+    runtime: Runtime = Field(
+        default=Runtime(compile_cache=False), description="use of the machine; compiles anew, to time that too"
+    )
 
 
 def measure(settings: Benchmark, overwrite: bool) -> None:

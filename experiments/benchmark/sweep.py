@@ -100,15 +100,13 @@ def agreement(num_members: int, num_steps: int) -> str:
 
 
 def compile_seconds() -> float:
-    """What the first chunk of a group takes longer than the second, which is as large; without the cache of compiled programs."""
+    """What the first chunk of a group takes longer than the second, which is as large."""
     few = members(2, SHORT_STEPS + 1)  # of a shape that no other part of this benchmark has
     times = []
-    jax.config.update("jax_enable_compilation_cache", False)
     for _ in range(2):
         start = time.perf_counter()
         train_chunk(chunks_of(few, local_layout(), 2)[0], local_layout(), lambda *_: None)
         times.append(time.perf_counter() - start)
-    jax.config.update("jax_enable_compilation_cache", True)
     return times[0] - times[1]
 
 

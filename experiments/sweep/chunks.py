@@ -80,6 +80,7 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     )
     trained = Trained(population.state.params, place(layout, scalers, chunk.capacity))
     nlls = [np.asarray(part) for part in _score(chunk, layout, inputs.numbers["model"], trained, [one for one, _ in drawn])]
+    steps = np.asarray(population.state.step)
     seconds = (time.perf_counter() - start) / len(chunk.members)
     rows = [
         {
@@ -88,7 +89,7 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
             "setting": member.setting,
             "seed": member.config.seed,
             "status": "diverged" if population.diverged[i] else "finished",
-            "steps": int(population.state.step[i]),
+            "steps": int(steps[i]),
             "seconds": seconds,
             **nll_metrics([part[i] for part in nlls], known),
         }
@@ -148,7 +149,7 @@ def _drawn(member: Member) -> tuple[Splits, dict[str, float]]:
     return _draw(split(member.config.data)[0], member.config.seed)
 
 
-@functools.lru_cache(maxsize=512)  # settings of one seed share their data
+@functools.lru_cache(maxsize=256)  # settings of one seed share their data
 def _draw(data: Data, seed: int) -> tuple[Splits, dict[str, float]]:
     splits, truth = make_data(Config(data=data.model_copy(update={"standardise": True}), seed=seed))
     return splits, nll_of_truth(splits, truth)

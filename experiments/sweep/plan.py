@@ -56,9 +56,12 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
     """
     file, typed = read_file(path) if path else Layer({}, {}, []), read_words(words)
     (of_sweep, of_run), (sweep_words, run_words) = _parts(file), _parts(typed)
+    of_a_run = not of_sweep.tree.keys() - {"output", "runtime"}
+    if of_a_run:  # what it calls its output is where the run itself writes
+        of_sweep.tree.pop("output", None)
     sweep = resolve(Sweep, [of_sweep, sweep_words])
     if path and "output" not in {**of_sweep.tree, **sweep_words.tree}:
-        sweep = sweep.model_copy(update={"output": Path("results") / path.stem})
+        sweep = sweep.model_copy(update={"output": Path("results") / (path.stem + "_sweep" * of_a_run)})
     places = {**of_sweep.places, **sweep_words.places}
     bases = _Bases(path.parent if path else Path(), place_of(places, ("base",)))
 

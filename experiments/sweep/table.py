@@ -76,8 +76,8 @@ def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
 def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
     """Prints the table of settings."""
     num, diverged = (sum(getattr(one, key) for one in summaries) for key in ("num_members", "num_diverged"))
-    title = f"{name}: {num} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)"
-    table = Table(title=title, title_justify="left", show_edge=False)
+    print(f"{name}: {num} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)")
+    table = Table(show_edge=False)
     keys = list(summaries[0].values)
     for heading in ("#", *(short(key, keys) for key in keys)):
         table.add_column(heading, justify="right" if heading == "#" else "left", overflow="fold")
@@ -87,7 +87,7 @@ def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
         cells = [str(rank), *(text(one.values[key], 4) for key in keys), str(one.num_members), str(one.num_diverged)]
         table.add_row(*cells, *_numbers(one))
     natural = Console(width=250).measure(table).maximum  # a pipe has no width, and half a number is none
-    Console(width=max(natural, len(title)), highlight=False).print(table)
+    Console(width=natural, highlight=False).print(table)
     if len(summaries) > SHOWN_SETTINGS:
         print(f"and {len(summaries) - SHOWN_SETTINGS} more in summary.csv")
     print(f"training and scores: {seconds:.1f} s, {seconds / max(num, 1):.2f} s a member")
