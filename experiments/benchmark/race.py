@@ -63,4 +63,5 @@ def table_of(timings: Sequence[Timing], unit: str) -> list[list[str]]:
 
 def _row(timing: Timing, reference: Timing) -> list[str]:
     numbers = (timing.median, min(timing.seconds), max(timing.seconds))
-    return [timing.name, *(f"{1e6 * seconds:.1f}" for seconds in numbers), f"{ratio(timing, reference):.2f}"]
+    digits = 1 if timing.median > 1e-5 else 3
+    return [timing.name, *(f"{1e6 * seconds:.{digits}f}" for seconds in numbers), f"{ratio(timing, reference):.2f}"]
