@@ -83,7 +83,8 @@ def one_line_errors() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         _exit(f"error: {error}"[:300], 1)  # a device that runs out of memory, say
     except KeyboardInterrupt:
-        _exit("error: interrupted", 130)
+        print("error: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # jax's threads may be at work, and an orderly end would pull the ground from under them
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,7 +17,7 @@ from experiments.progress import Clock, training
 from experiments.run_folder import claim
 from mdnjax import checkpoint, recipe
 from mdnjax.config import split
-from mdnjax.config.schema import Config, Loop, Optimizer, Regression
+from mdnjax.config.schema import Config, Folder, Loop, Optimizer, Regression
 from mdnjax.data import Dataset, sinusoid
 from mdnjax.trained import save_model
 from mdnjax.types import Params
@@ -32,7 +32,7 @@ FILES = (
 class InverseSine(Config, frozen=True):
     """The study's configuration: the one of every run, and the warm-up."""
 
-    output: Path = Field(default=Path("results/inverse_sine"), description="folder of the results")
+    output: Folder = Field(default=Path("results/inverse_sine"), description="folder of the results")
     regression: Regression = Field(
         default_factory=lambda: Regression(
             num_steps=3000,

@@ -17,6 +17,8 @@ from mdnjax.population import Fit
 from mdnjax.scores import coverage, crps, pit
 from mdnjax.trained import Trained, nll, predict
 
+METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
+
 
 class Result(NamedTuple):
     """All that a report needs of a run."""

@@ -163,6 +163,7 @@ def test_workers_together_give_the_same_table(done, sweep, tmp_path):
     assert "9 members of others" in first.stdout
     assert not (folder / "members.csv").exists()
     assert_one_line_error(sweep(f"output={folder}", "--merge"), "9 of 18 members are not trained yet", status=1)
+    assert_one_line_error(sweep(f"output={folder}", "--merge", "--overwrite"), "--merge: got --overwrite too")
     last = sweep(f"output={folder}", "worker.num_workers=2", "worker.index=0")
     assert last.returncode == 0, last.stderr
     assert rows(folder) == rows(done[0])
@@ -226,6 +227,25 @@ def test_a_dry_run_tells_and_trains_nothing(sweep, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
+    """Two training points and no floor: a scale of nothing, and a density of nothing elsewhere."""
+    words = [
+        "seed=9",
+        "data.num_train=2",
+        "data.num_validation=50",
+        "data.num_test=200",
+        "train.num_steps=3000",
+        "train.x_noise=0",
+    ]
+    words += ["train.report_every=300", "model.num_components=1", "train.optimizer.schedule=constant_schedule"]
+    words += ["train.optimizer.learning_rate=0.3", "grid.model.scale_floor=[0, 0.3]"]
+    done = run("sweep", ROOT / "configs" / "inverse_sine.yaml", *words, f"output={tmp_path / 'odd'}")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert [row["status"] for row in rows(tmp_path / "odd")] == ["diverged", "finished"]
+    assert rows(tmp_path / "odd", "summary.csv")[0]["model.scale_floor"] == "0.3"
+
+
 def test_all_diverged_is_a_failure_that_says_so(sweep, tmp_path):
     done = run(
         "sweep",
@@ -258,6 +278,12 @@ def test_a_search_learns_and_goes_on_where_it_was_killed(file, cache, tmp_path):
     process.communicate()
     again = run("sweep", path, f"output={tmp_path / 'killed'}", XDG_CACHE_HOME=cache)
     assert again.returncode == 0, again.stderr
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    min(tmp_path.glob("killed/parts/0*")).unlink()
+    (tmp_path / "killed" / "members.csv").unlink()
+    merged = run("sweep", path, f"output={tmp_path / 'killed'}", "--merge", XDG_CACHE_HOME=cache)
+    assert_one_line_error(merged, "of 12 members are not trained yet", status=1)
+    assert run("sweep", path, f"output={tmp_path / 'killed'}", XDG_CACHE_HOME=cache).returncode == 0
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
 
 

@@ -6,7 +6,7 @@ import pytest
 from experiments.sweep import plan
 from experiments.sweep.plan import group_of, members_of, read
 from experiments.sweep.settings import draw
-from mdnjax.config import ConfigError
+from mdnjax.config import ConfigError, dump
 from tests.commands import ROOT
 
 K, NOISE, RATE = "model.num_components", "train.x_noise", "train.optimizer.learning_rate"
@@ -146,11 +146,25 @@ def test_results_are_named_by_the_file_and_never_in_a_runs_own_folder(tmp_path):
 
 
 def test_the_digest_sees_the_base(tmp_path):
-    def digest(text):
-        (tmp_path / "b.yaml").write_text(text)
-        return plan.resolved(planned(tmp_path, "grid: {base: [b.yaml]}"))["digest"]
+    for sweep in ("grid: {base: [b.yaml]}", "base: b.yaml", "search: {space: {base: {choice: [b.yaml]}}}"):
 
-    assert digest("seed: 1") == digest("seed: 1  # the same") != digest("seed: 2")
+        def digest(text, sweep=sweep):
+            (tmp_path / "b.yaml").write_text(text)
+            return plan.resolved(planned(tmp_path, sweep))["digest"]
+
+        assert digest("seed: 1") == digest("seed: 1  # the same") != digest("seed: 2")
+
+
+@pytest.mark.parametrize("base", ["base: b.yaml\ngrid: {seed: [1, 2]}", "grid: {base: [b.yaml]}"])
+def test_the_resolved_sweep_is_the_same_sweep(base, tmp_path):
+    """Also where its bare base is none that could be run."""
+    (tmp_path / "b.yaml").write_text("model: {num_components: 3}")
+    text = f"{base}\nnum_seeds: 2\ntrain: {{num_steps: 9, optimizer: {{options: {{momentum: 0.9}}}}}}\n"
+    text += "zip: {train.optimizer.name: [sgd]}"
+    first = planned(tmp_path, text)
+    again = planned(tmp_path, dump(plan.resolved(first)))
+    assert [one.config for one in members_of(again)] == [one.config for one in members_of(first)]
+    assert plan.resolved(again) == plan.resolved(first)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
@@ -184,6 +198,29 @@ def test_sweeps_of_the_repository_are_valid(path):
         ("base: nothing.yaml", [], "s.yaml:1: base: cannot read nothing.yaml: No such file"),
         ("base: s.yaml\ngrid: {}", [], "base: s.yaml is a sweep itself"),
         ("grid: {base: [nothing.yaml]}", [], "s.yaml:1: base: cannot read nothing.yaml"),
+        ("grid: {base: [3]}", [], "s.yaml:1: base: got 3, expected a path"),
+        ("grid: {base: [null]}", [], "s.yaml:1: base: got None, expected a path"),
+        (f"list: [{{{K}: 3, model: {{num_components: 4}}}}]", [], "s.yaml:1: 'model.num_components' is swept twice"),
+        (
+            f"random: {{space: {{{K}: {{uniform: [3.2, 3.8]}}}}}}",
+            [],
+            "s.yaml:1: random.space.model.num_components: got [3.2, 3.8]",
+        ),
+        (f"random: {{space: {{{K}: {{uniform: [1, 1.0e+30]}}}}}}", [], "expected bounds with a whole number between them"),
+        (f"random: {{space: {{{NOISE}: {{uniform: [-1.0e+308, 1.0e+308]}}}}}}", [], "expected bounds with a number between them"),
+        (
+            f"search: {{space: {{{K}: {{log_uniform: [0.3, 0.4]}}}}}}",
+            [],
+            "s.yaml:1: search.space.model.num_components: got [0.3, 0.4]",
+        ),
+        ("search: {space: {model.num_component: {uniform: [1, 3]}}}", [], "s.yaml:1: unknown key 'model.num_component'"),
+        (f"search: {{space: {{{K}: {{choice: [3, 0]}}}}}}", [], "s.yaml:1: model.num_components: got 0"),
+        ("search: {space: {base: {choice: [nothing.yaml]}}}", [], "s.yaml:1: base: cannot read nothing.yaml"),
+        (f"search: {{space: {{{K}: {{uniform: [1, 3]}}}}}}\nnum_seeds: 2\nseed: 4294967295", [], "num_seeds: got 2 from seed"),
+        ("num_seeds: 1000000000", [], "got a sweep of 1,000,000,000 members, expected at most 100,000"),
+        (f"random: {{num_settings: 1000000000, space: {{{NOISE}: {{uniform: [0, 1]}}}}}}", [], "1,000,000,000 members"),
+        ('output: "a\\0b"\nnum_seeds: 2', [], "s.yaml:1: output: got"),
+        ("output: ''\nnum_seeds: 2", [], "s.yaml:1: output: got '.', expected a folder"),
         ("num_seeds: 0", [], "s.yaml:1: num_seeds: got 0, expected a number >= 1"),
         ("num_seeds: 5\nseed: 4294967295", [], "num_seeds: got 5 from seed 4294967295 on"),
         (f"grid: {{{NOISE}: [1, 2]}}", [f"{NOISE}=3"], "command line: 'train.x_noise' is swept, at s.yaml:1"),

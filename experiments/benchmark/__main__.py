@@ -14,7 +14,7 @@ from experiments.benchmark import sweep, train
 from experiments.benchmark.race import Contender, Timing, disagreements, race, table_of
 from experiments.benchmark.report import write_tables
 from experiments.run_folder import claim
-from mdnjax.config.schema import Count, Runtime, Section
+from mdnjax.config.schema import Count, Folder, Runtime, Section
 from mdnjax.population import local_layout
 
 FILES = ("train.csv", "train.md", "sweep.csv", "sweep.md", "sweep.png", "environment.json")
@@ -25,7 +25,7 @@ class Benchmark(Section, frozen=True):
     """What is measured, and how long."""
 
     name: Literal["train", "sweep"] = Field(default="train", description="benchmark; may stand alone, as in `benchmark sweep`")
-    output: Path = Field(default=Path("results/benchmark"), description="folder of the tables")
+    output: Folder = Field(default=Path("results/benchmark"), description="folder of the tables")
     num_steps: Count = Field(default=1000, description="training steps of one run")
     num_rounds: Annotated[int, Field(ge=1)] = Field(default=15, description="rounds; every contender runs once in each")
     num_members: Count | None = Field(default=None, description="members of the raced sweep (null: 64 on a CPU, 4096 on a GPU)")

@@ -35,12 +35,14 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
     _check_optimizers(planned)
     if dry_run:
         return show_plan(planned, local_layout())
+    if overwrite and merge:
+        raise command.UserError("--merge: got --overwrite too, which leaves nothing to merge, expected one of them")
     if overwrite and num_workers > 1:
         raise command.UserError("--overwrite: got several workers, expected one; or choose another folder with output=DIR")
     folder = claim(plan.resolved(planned), settings.output, FILES, overwrite)
     train = functools.partial(train_members, layout=local_layout(), folder=folder, chunk_members=settings.chunk_members)
     if settings.search:
-        planned = search.run(planned, folder, train)
+        planned = search.run(planned, folder, None if merge else train)
     elif not merge:
         train(plan.members_of(planned)[index::num_workers])
     missing = gather(planned, folder)

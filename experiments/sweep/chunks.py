@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.pipeline import make_data, nll_metrics, nll_of_truth
+from experiments.pipeline import METRICS, make_data, nll_metrics, nll_of_truth
 from experiments.sweep.plan import Group, Member, digest_of, group_of
 from mdnjax import recipe
 from mdnjax.config import split
@@ -88,13 +88,18 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
             "config": digest_of(member.config),
             "setting": member.setting,
             "seed": member.config.seed,
-            "status": "diverged" if population.diverged[i] else "finished",
+            "status": "finished",
             "steps": int(steps[i]),
             "seconds": seconds,
             **nll_metrics([part[i] for part in nlls], known),
         }
         for i, (member, (_, known)) in enumerate(zip(chunk.members, drawn, strict=True))
     ]
+    for row, diverged in zip(rows, population.diverged, strict=False):
+        if diverged or not all(
+            math.isfinite(row[metric]) for metric in METRICS
+        ):  # its scores may have gone where its loss has not
+            row["status"] = "diverged"
     return rows, _outcome(population, trained, len(chunk.members))
 
 

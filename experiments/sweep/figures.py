@@ -18,6 +18,7 @@ from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 PANELS = (("validation_nll", "validation NLL (nats)"), ("excess_nll", "excess over the truth (nats)"))
 MOST_CURVES = 8
 MOST_LABELS = 12
+MOST_CELLS = 30
 Curve = tuple[int, np.ndarray, np.ndarray]  # setting, steps, validation NLL
 
 
@@ -32,9 +33,10 @@ def of_sweep(summaries: Sequence[Summary], rows: Sequence[Row], curves: Sequence
         settings = {setting: row.get(key) for setting, row in values.items()}
         xs = [settings[row["setting"]] if keys else row["seed"] for row in finished]
         yield f"by_{key}", plot_key(key, xs, finished)
-    if len(keys) == 2 and len(summaries) > 3:
+    if len(keys) == 2 and _fills_a_map(keys, summaries):
         yield "map", plot_map(keys, summaries)
-    yield "learning_curves", plot_curves(summaries, curves)
+    if any(np.isfinite(scores).all() for _, _, scores in curves):
+        yield "learning_curves", plot_curves(summaries, curves)
 
 
 def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
@@ -82,7 +84,8 @@ def plot_map(keys: Sequence[str], summaries: Sequence[Summary]) -> Figure:
 
 def plot_curves(summaries: Sequence[Summary], curves: Sequence[Curve]) -> Figure:
     """Validation NLL along the training: a faint line a member, a strong one the median of a setting; the best settings only."""
-    shown = [one for one in summaries if one.statistics][:MOST_CURVES]
+    whole = {setting for setting, _, scores in curves if np.isfinite(scores).all()}
+    shown = [one for one in summaries if one.setting in whole][:MOST_CURVES]
     colours = [mpl.colormaps["tab10"](k) for k in range(len(shown))]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -93,7 +96,7 @@ def plot_curves(summaries: Sequence[Summary], curves: Sequence[Curve]) -> Figure
             for steps, scores in own:
                 axes.plot(steps, scores, color=colour, alpha=max(0.08, min(0.5, 3 / len(own))), lw=0.8)
             steps, median = own[0][0], np.median([scores for _, scores in own], axis=0)
-            axes.plot(steps, median, color=colour, lw=2, label=_label(one))
+            axes.plot(steps, median, color=colour, lw=2, label=_label(one, shown))
             last += [median[len(median) // 3 :], *(scores[-1:] for _, scores in own)]
         end = np.concatenate(last)
         margin = 0.06 * max(float(np.ptp(end)), 0.02)
@@ -142,7 +145,14 @@ def _cut_outliers(axes: Axes, scores: np.ndarray) -> None:
         axes.annotate(f"{outside} above", (0.98, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=9)
 
 
-def _label(one: Summary) -> str:
-    keys = list(one.values)
+def _label(one: Summary, shown: Sequence[Summary]) -> str:
+    """What tells a setting from the others that are shown."""
+    keys = [key for key in one.values if len({text(other.values[key]) for other in shown}) > 1]
     label = ", ".join(f"{short(key, keys)} {text(one.values[key], 3)}" for key in keys) or f"{one.num_members} seeds"
-    return label if len(label) <= 60 else label[:57] + "..."
+    return label if len(label) <= 48 else label[:45] + "..."
+
+
+def _fills_a_map(keys: Sequence[str], summaries: Sequence[Summary]) -> bool:
+    """Whether two keys were varied against each other, and not drawn at random."""
+    sizes = [len(_ordered([one.values[key] for one in summaries])) for key in keys]
+    return len(summaries) > 3 and max(sizes) <= MOST_CELLS and len(summaries) >= 0.5 * sizes[0] * sizes[1]

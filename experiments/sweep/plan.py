@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from experiments.inverse_sine import InverseSine
 from experiments.sweep.schema import Sweep
-from experiments.sweep.settings import Setting, expand, place_of
-from mdnjax.config import ConfigError, Layer, read_file, read_words, resolve, settings_layer, split
+from experiments.sweep.settings import Setting, check_space, count_of, ends, expand, place_of
+from experiments.sweep.sources import RUN_KEYS, Bases, parts_of
+from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
 from mdnjax.config.schema import Data, Model, Train
 
-SWEEP_KEYS = {field.alias or name for name, field in Sweep.model_fields.items()}
-RUN_KEYS = set(InverseSine.model_fields) - SWEEP_KEYS
 NOT_OF_A_MEMBER = ("output", "runtime", "regression")
 SHOWN_FAULTS = 8
+MOST_MEMBERS = 100_000
 
 
 class Group(NamedTuple):
@@ -39,7 +39,8 @@ class Plan(NamedTuple):
     """A sweep, ready to be trained.
 
     `settings` hold the value of every swept key; `configs` are their configurations with the first seed;
-    `configure` makes a configuration of one more setting, as a search does.
+    `configure` makes a configuration of one more setting, as a search does; `written` is all but the sweep's own keys, as
+    given, and `digest` tells these configurations (of a search, those at the ends of its space) from others.
     """
 
     sweep: Sweep
@@ -47,6 +48,8 @@ class Plan(NamedTuple):
     settings: list[dict[str, Any]]
     configs: list[InverseSine]
     configure: Callable[[Setting], InverseSine]
+    written: dict[str, Any]
+    digest: str
 
 
 def read(path: Path | None, words: Sequence[str]) -> Plan:
@@ -55,7 +58,7 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
     Raises: ConfigError with all that is wrong, each with its place.
     """
     file, typed = read_file(path) if path else Layer({}, {}, []), read_words(words)
-    (of_sweep, of_run), (sweep_words, run_words) = _parts(file), _parts(typed)
+    (of_sweep, of_run), (sweep_words, run_words) = parts_of(file), parts_of(typed)
     of_a_run = not of_sweep.tree.keys() - {"output", "runtime"}
     if of_a_run:  # what it calls its output is where the run itself writes
         of_sweep.tree.pop("output", None)
@@ -63,22 +66,31 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
     if path and "output" not in {**of_sweep.tree, **sweep_words.tree}:
         sweep = sweep.model_copy(update={"output": Path("results") / (path.stem + "_sweep" * of_a_run)})
     places = {**of_sweep.places, **sweep_words.places}
-    bases = _Bases(path.parent if path else Path(), place_of(places, ("base",)))
+    bases = Bases(path.parent if path else Path(), place_of(places, ("base",)))
 
     def configure(setting: Setting) -> InverseSine:
         values = dict(setting.values)
-        base = values.pop("base", sweep.base)
-        layers = [bases(base, setting.places.get("base"))] if base is not None else []
-        return resolve(InverseSine, [*layers, of_run, run_words, settings_layer(values, setting.places)])
+        own = [bases(values.pop("base"), setting.places["base"])] if "base" in values else base
+        config = resolve(InverseSine, [*own, of_run, run_words, settings_layer(values, setting.places)])
+        if config.seed + sweep.num_seeds > 2**32:
+            last = f"got {sweep.num_seeds} from seed {config.seed} on, expected the last seed to be below 2^32"
+            raise ConfigError([f"num_seeds: {last}"])
+        return config
 
+    base = [bases(sweep.base, None)] if sweep.base is not None else []
+    _check_count(sweep)
     settings = _proposable(sweep, places) if sweep.search else expand(sweep, places, InverseSine) or [Setting({}, {})]
     swept = tuple(dict.fromkeys(key for setting in settings for key in setting.values))
-    _check_swept(settings, swept, sweep, run_words)
+    _check_swept(settings, swept, run_words)
+    configs = list(_validated(settings, configure))
+    default = Layer(InverseSine().model_dump(mode="json"), {}, [])
+    written = merged([of_run, run_words] if "base" in swept else [default, *base, of_run, run_words])
+    digest = _sha256("\n".join(map(digest_of, configs)))
     if sweep.search:
-        return Plan(sweep, swept, [], [configure(Setting({}, {}))], configure)
-    configs = list(_validated(settings, sweep, configure))
+        first = Setting({}, {}) if "base" not in swept else settings[0]
+        return Plan(sweep, swept, [], [configure(first)], configure, written, digest)
     rows = [{key: value_at(config, key, setting) for key in swept} for config, setting in zip(configs, settings, strict=True)]
-    return Plan(sweep, swept, rows, configs, configure)
+    return Plan(sweep, swept, rows, configs, configure, written, digest)
 
 
 def members_of(plan: Plan) -> list[Member]:
@@ -108,11 +120,9 @@ def value_at(config: InverseSine, key: str, setting: Setting) -> Any:
 
 def resolved(plan: Plan) -> dict[str, Any]:
     """The sweep with its base written out and the digest of all members: what a results folder is recognised by."""
-    tree = plan.sweep.model_dump(mode="json", by_alias=True)
-    if "base" not in plan.swept:
-        run = (plan.configs[0] if not plan.swept else plan.configure(Setting({}, {}))).model_dump(mode="json")
-        tree = {**tree, "base": None, **{key: run[key] for key in run if key not in NOT_OF_A_MEMBER}}
-    return {**tree, "digest": _sha256("\n".join(map(digest_of, plan.configs)))}
+    tree = plan.sweep.model_dump(mode="json", by_alias=True) | {"base": None}
+    written = {key: value for key, value in plan.written.items() if key in RUN_KEYS and key not in NOT_OF_A_MEMBER}
+    return {**tree, **written, "digest": plan.digest}
 
 
 def digest_of(config: InverseSine) -> str:
@@ -124,57 +134,24 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Bases:
-    """Reads each base once: relative to the sweep's file or, where there is none, to the current folder."""
-
-    def __init__(self, folder: Path, place: str):
-        self.folder, self.place = folder, place
-        self.layers: dict[str, Layer] = {}
-
-    def __call__(self, base: Any, place: str | None) -> Layer:
-        if str(base) not in self.layers:
-            beside = self.folder / str(base)
-            layer = read_file(beside if beside.exists() else Path(str(base)))
-            if layer.faults and not layer.places:  # it cannot be read: the fault is where it is named
-                layer = layer._replace(faults=[f"{place or self.place}: base: {fault}" for fault in layer.faults])
-            if wrong := (SWEEP_KEYS - {"output", "runtime"}) & layer.tree.keys():
-                layer.faults.append(f"{place or self.place}: base: {base} is a sweep itself (it has {min(wrong)!r})")
-            tree = {key: value for key, value in layer.tree.items() if key not in SWEEP_KEYS}
-            self.layers[str(base)] = layer._replace(tree=tree)
-        return self.layers[str(base)]
-
-
-def _parts(layer: Layer) -> tuple[Layer, Layer]:
-    """What speaks of the sweep (and what nobody knows), and what speaks of every member."""
-    run = {key: value for key, value in layer.tree.items() if key in RUN_KEYS}
-    sweep, places = {key: value for key, value in layer.tree.items() if key not in RUN_KEYS}, dict(layer.places)
-    for block in ("grid", "zip"):
-        if isinstance(sweep.get(block), dict):
-            sweep[block] = _dotted(sweep[block], (block,), (block,), places)
-    return Layer(sweep, places, layer.faults), Layer(run, layer.places, [])
-
-
-def _dotted(tree: dict[str, Any], path: tuple, above: tuple, places: dict) -> dict[str, Any]:
-    """`grid: {model: {num_components: [..]}}`, as the command line gives it, is `grid: {model.num_components: [..]}`."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = (above[0], ".".join([*above[1:], key]))
-        if (*path, key) in places:
-            places.setdefault(name, places[(*path, key)])
-        flat |= _dotted(value, (*path, key), name, places) if isinstance(value, dict) and value else {name[1]: value}
-    return flat
-
-
 def _proposable(sweep: Sweep, places: Any) -> list[Setting]:
+    """What a search may propose, key by key at its ends."""
     assert sweep.search
     if others := [name for name in ("grid", "zip", "list", "random") if getattr(sweep, name)]:
         raise ConfigError([f"{place_of(places, (others[0],))}: {others[0]}: got a search too, expected one of them"])
     if sweep.worker.num_workers > 1 or sweep.distributed != type(sweep.distributed)():
         raise ConfigError(["search: got several workers, expected one: each batch of trials learns from all before it"])
-    return [Setting({key: None}, {key: place_of(places, ("search", "space", key))}) for key in sweep.search.space]
+    check_space("search", sweep.search.space, places, InverseSine)
+    return list(ends(sweep.search.space, places, InverseSine))
 
 
-def _check_swept(settings: Sequence[Setting], swept: Sequence[str], sweep: Sweep, words: Layer) -> None:
+def _check_count(sweep: Sweep) -> None:
+    count = sweep.num_seeds * (sweep.search.num_trials if sweep.search else count_of(sweep))
+    if count > MOST_MEMBERS:
+        raise ConfigError([f"got a sweep of {count:,} members, expected at most {MOST_MEMBERS:,}"])
+
+
+def _check_swept(settings: Sequence[Setting], swept: Sequence[str], words: Layer) -> None:
     places = {key: place for setting in settings for key, place in setting.places.items()}
     faults = [
         f"{places[key]}: {key!r} cannot be swept: it does not change a member of a sweep"
@@ -187,17 +164,13 @@ def _check_swept(settings: Sequence[Setting], swept: Sequence[str], sweep: Sweep
         raise ConfigError(faults)
 
 
-def _validated(settings: Sequence[Setting], sweep: Sweep, configure: Callable[[Setting], InverseSine]) -> Iterator[InverseSine]:
+def _validated(settings: Sequence[Setting], configure: Callable[[Setting], InverseSine]) -> Iterator[InverseSine]:
     faults: dict[str, None] = {}
     for setting in settings:
         try:
-            config = configure(setting)
+            yield configure(setting)
         except ConfigError as error:
             faults |= dict.fromkeys(error.faults)
-            continue
-        if config.seed + sweep.num_seeds > 2**32:
-            faults[f"num_seeds: got {sweep.num_seeds} from seed {config.seed} on, expected the last seed to be below 2^32"] = None
-        yield config
     if faults:
         more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
         raise ConfigError([*list(faults)[:SHOWN_FAULTS], *more])

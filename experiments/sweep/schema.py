@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from mdnjax.config.schema import Count, Runtime, Section
+from mdnjax.config.schema import Count, Folder, Runtime, Section
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Bounds = Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)]
@@ -85,7 +85,7 @@ class Sweep(Section, frozen=True):
     model_config = ConfigDict(populate_by_name=True)
 
     base: Path | None = Field(default=None, description="configuration of a run, relative to the sweep's file")
-    output: Path = Field(default=Path("results/sweep"), description="folder of the results (default: results/NAME-OF-THE-FILE)")
+    output: Folder = Field(default=Path("results/sweep"), description="folder of the results (default: results/NAME-OF-THE-FILE)")
     num_seeds: Count = Field(default=1, description="members of each setting: seed, seed + 1, ...")
     grid: Columns = Field(default={}, description="key: [values]; every combination")
     zip: Columns = Field(default={}, description="key: [values]; first with first, second with second, ...")

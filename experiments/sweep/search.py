@@ -13,13 +13,13 @@ from experiments.inverse_sine import InverseSine
 from experiments.sweep.parts import Row
 from experiments.sweep.plan import Member, Plan, members_of
 from experiments.sweep.schema import Distribution, Search
-from experiments.sweep.settings import Setting, whole_keys
+from experiments.sweep.settings import Setting, bounds_of, whole_keys
 
 STUDY = "sweep"
 
 
-def run(planned: Plan, folder: Path, train: Callable[[Sequence[Member]], list[Row]]) -> Plan:
-    """Asks, trains and tells, batch by batch; the plan with the settings of all trials.
+def run(planned: Plan, folder: Path, train: Callable[[Sequence[Member]], list[Row]] | None) -> Plan:
+    """Asks, trains and tells, batch by batch; the plan with the settings of all trials, or of those told if there is no `train`.
 
     Killed and started again it proposes the same: a batch is told as a whole, a proposal depends on the batches told and on its
     number alone, and members that were trained meanwhile are found on disk.
@@ -35,7 +35,9 @@ def run(planned: Plan, folder: Path, train: Callable[[Sequence[Member]], list[Ro
     told = study.get_trials(deepcopy=False)
     for trial in told:
         planned = _with(planned, trial.params)
-    while len(planned.settings) < search.num_trials:
+    if train and told:
+        train(members_of(planned))  # if a part of them was lost
+    while train and len(planned.settings) < search.num_trials:
         first = len(planned.settings)
         batch = []
         for number in range(first, min(first + search.batch_size, search.num_trials)):
@@ -92,9 +94,9 @@ def _distribution(one: Distribution, whole: bool) -> Any:
 
     if one.choice is not None:
         return optuna.distributions.CategoricalDistribution(one.choice)
-    low, high = one.uniform or one.log_uniform or (0, 1)
+    low, high = bounds_of(one, whole)
     if whole:
-        return optuna.distributions.IntDistribution(round(low), round(high), log=one.uniform is None)
+        return optuna.distributions.IntDistribution(int(low), int(high), log=one.uniform is None)
     return optuna.distributions.FloatDistribution(low, high, log=one.uniform is None)
 
 

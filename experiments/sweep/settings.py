@@ -23,6 +23,7 @@ class Setting(NamedTuple):
 
 
 Places = Mapping[DocumentPath, str]
+LARGEST, SMALLEST = 1e15, 1e-300  # of what is drawn: beyond, a whole number is none in float64, and a logarithm is infinite
 
 
 def expand(sweep: Sweep, places: Places, schema: type[Section]) -> list[Setting]:
@@ -39,12 +40,46 @@ def draw(distribution: Distribution, whole: bool, generator: np.random.Generator
     """One value; of a whole number both bounds are drawn as well."""
     if distribution.choice is not None:
         return distribution.choice[int(generator.integers(len(distribution.choice)))]
+    low, high = bounds_of(distribution, whole)
     if distribution.uniform is not None:
-        low, high = distribution.uniform
-        return int(generator.integers(math.ceil(low), math.floor(high), endpoint=True)) if whole else generator.uniform(low, high)
-    low, high = distribution.log_uniform or (1, 1)
+        return int(generator.integers(int(low), int(high), endpoint=True)) if whole else generator.uniform(low, high)
     value = math.exp(generator.uniform(math.log(low), math.log(high)))
-    return round(value) if whole else value
+    return int(min(max(round(value), low), high)) if whole else value
+
+
+def bounds_of(distribution: Distribution, whole: bool) -> tuple[float, float]:
+    """Smallest and largest value; of a whole number the whole numbers within."""
+    low, high = distribution.uniform or distribution.log_uniform or (0.0, 0.0)
+    return (math.ceil(low), math.floor(high)) if whole else (low, high)
+
+
+def check_space(block: str, space: Mapping[str, Distribution], places: Places, schema: type[Section]) -> None:
+    """Raises ConfigError where no number, or none that can be drawn, lies within the bounds."""
+    faults, whole = [], whole_keys(schema)
+    for key, one in space.items():
+        low, high = bounds_of(one, key in whole)
+        if low > high or max(abs(low), abs(high)) > LARGEST or (one.log_uniform and low < SMALLEST):
+            kind = "whole number" if key in whole else "number"
+            wanted = f"bounds with a {kind} between them, of size {SMALLEST:g} to {LARGEST:g}"
+            got = list(one.uniform or one.log_uniform or ())
+            faults.append(_said(places, (block, "space", key), f"{block}.space.{key}: got {got}, expected {wanted}"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def count_of(sweep: Sweep) -> int:
+    """Settings that the blocks expand to."""
+    counts = [math.prod(map(len, sweep.grid.values())), max(map(len, sweep.zip.values()), default=1), len(sweep.list) or 1]
+    return math.prod(counts) * (sweep.random.num_settings if sweep.random else 1)
+
+
+def ends(space: Mapping[str, Distribution], places: Places, schema: type[Section]) -> Iterator[Setting]:
+    """Every key of a search by itself at its ends, or at each of its choices: what must be valid before anything runs."""
+    whole = whole_keys(schema)
+    for key, one in space.items():
+        stands = {key: place_of(places, ("search", "space", key))}
+        for value in one.choice or bounds_of(one, key in whole):
+            yield _flat(schema, Setting({key: value}, stands))
 
 
 def whole_keys(schema: type[Section]) -> set[str]:
@@ -75,6 +110,7 @@ def _list(sweep: Sweep, places: Places) -> list[Setting]:
 def _random(sweep: Sweep, places: Places, schema: type[Section]) -> list[Setting]:
     if sweep.random is None:
         return []
+    check_space("random", sweep.random.space, places, schema)
     generator, whole = np.random.default_rng(sweep.random.seed), whole_keys(schema)
     stands = {key: place_of(places, ("random", "space", key)) for key in sweep.random.space}
     return [
@@ -102,6 +138,8 @@ def _flat(schema: type[Section], setting: Setting) -> Setting:
     flat = Setting({}, {})
     for key, value in setting.values.items():
         for name, leaf in _leaves(schema, key, value):
+            if name in flat.values:
+                raise ConfigError([f"{setting.places[key]}: {name!r} is swept twice, also at {flat.places[name]}"])
             flat.values[name] = leaf
             flat.places[name] = setting.places[key]
     return flat

@@ -12,10 +12,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.pipeline import METRICS
 from experiments.report import write_csv
 from experiments.sweep.parts import Row
 
-METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
 SHOWN_SETTINGS = 20
 
 STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
@@ -60,7 +60,8 @@ def best_row(best: Summary, rows: Sequence[Row]) -> Row:
 
 def write_members(path: Path, settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
     """One row a member: its settings, seed, status and numbers."""
-    keys, (first, *names) = list(settings[0]), [name for name in rows[0] if name not in ("setting", "config")]
+    keys = [key for key in settings[0] if key != "seed"]  # each member tells its own
+    first, *names = [name for name in rows[0] if name not in ("setting", "config")]
     lines = [[row[first], *(text(settings[row["setting"]][k]) for k in keys), *(row[name] for name in names)] for row in rows]
     write_csv(path, [first, *keys, *names], lines)
 

@@ -1,7 +1,7 @@
 """The configuration of a run: what may stand in it (schema), and how it is read, checked, described and split."""
 
 from mdnjax.config.describe import keys
-from mdnjax.config.load import ConfigError, Layer, dump, load, read_file, read_words, resolve, settings_layer
+from mdnjax.config.load import ConfigError, Layer, dump, load, merged, read_file, read_words, resolve, settings_layer
 from mdnjax.config.numbers import join, split
 from mdnjax.config.schema import Config
 
@@ -13,6 +13,7 @@ __all__ = [
     "join",
     "keys",
     "load",
+    "merged",
     "read_file",
     "read_words",
     "resolve",

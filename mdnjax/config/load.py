@@ -56,11 +56,8 @@ def resolve(schema: type[S], layers: Sequence[Layer]) -> S:
 
     Raises: ConfigError with all faults at once, each with its place.
     """
-    tree: dict[str, Any] = schema().model_dump(mode="json", by_alias=True)  # a section given in part keeps its other defaults
-    places: dict[document.Path, str] = {}
-    for layer in layers:
-        _merge(tree, copy.deepcopy(layer.tree))  # a merge changes what lies in the tree
-        places |= layer.places
+    tree = merged([Layer(schema().model_dump(mode="json", by_alias=True), {}, []), *layers])  # a part given keeps other defaults
+    places = {path: place for layer in layers for path, place in layer.places.items()}
     faults = [fault for layer in layers for fault in layer.faults]
     try:
         # JSON mode: strict pydantic takes a list for a tuple there, and text for a path
@@ -71,6 +68,14 @@ def resolve(schema: type[S], layers: Sequence[Layer]) -> S:
     if faults:
         raise ConfigError(faults)
     return config
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    """One tree of all layers, later ones over earlier ones, not validated."""
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        _merge(tree, copy.deepcopy(layer.tree))  # a merge changes what lies in the tree
+    return tree
 
 
 def dump(config: Section | Mapping[str, Any]) -> str:
@@ -84,12 +89,18 @@ def read_file(path: Path) -> Layer:
     try:
         parsed = document.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
-        return Layer({}, {}, [f"cannot read {path}: {error.strerror if isinstance(error, OSError) else 'not a UTF-8 text'}"])
+        return Layer({}, {}, [f"cannot read {path}: {_reason(error)}"])
     faults = [f"{path}:{line}: {text}" for line, text in parsed.faults]
     places = {key: f"{path}:{line}" for key, line in parsed.lines.items()}
     if not isinstance(parsed.tree, dict | None):
         return Layer({}, places, [*faults, f"{path}:1: got {shown(parsed.tree)}, expected `key: value` lines"])
     return Layer(parsed.tree or {}, places, faults)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return "not a UTF-8 text" if isinstance(error, UnicodeError) else str(error)
 
 
 def read_words(words: Sequence[str]) -> Layer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from mdnjax.config import optax_names
 
@@ -15,6 +15,15 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Units = Annotated[int, Field(ge=1, le=10**5)]
 Positive = Annotated[float, Field(gt=0, le=1e30)]  # beyond 1e30 nothing is left of float32
 Scale = Annotated[float, Field(ge=0, le=1e15)]  # whose square is still a float32
+
+
+def _a_folder(path: Path) -> Path:
+    if not path.name or "\0" in str(path):
+        raise ValueError(f"got {str(path)!r}, expected a folder below this one, or another")
+    return path
+
+
+Folder = Annotated[Path, AfterValidator(_a_folder)]
 
 
 class Rides(NamedTuple):
@@ -154,15 +163,8 @@ class Config(Section, frozen=True):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="seed of the data, the initialisation and all noise"
     )
-    output: Path = Field(default=Path("results/run"), description="folder of the results")
+    output: Folder = Field(default=Path("results/run"), description="folder of the results")
     data: Data = Field(default=Data(), description="data")
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
-
-    @field_validator("output")
-    @classmethod
-    def _a_folder(cls, output: Path) -> Path:
-        if not output.name or "\0" in str(output):
-            raise ValueError(f"got {str(output)!r}, expected a folder below this one, or another")
-        return output

@@ -1,0 +1,60 @@
+"""The layers of a sweep file: what speaks of the sweep, what of every member, and the bases it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from experiments.inverse_sine import InverseSine
+from experiments.sweep.schema import Sweep
+from mdnjax.config import ConfigError, Layer, read_file
+
+SWEEP_KEYS = {field.alias or name for name, field in Sweep.model_fields.items()}
+RUN_KEYS = set(InverseSine.model_fields) - SWEEP_KEYS
+
+
+class Bases:
+    """Reads each base once: relative to the sweep's file or, where there is none, to the current folder."""
+
+    def __init__(self, folder: Path, place: str):
+        self.folder, self.place = folder, place
+        self.layers: dict[str, Layer] = {}
+
+    def find(self, base: Any) -> Path:
+        """Where a base is."""
+        beside = self.folder / str(base)
+        return beside if beside.exists() else Path(str(base))
+
+    def __call__(self, base: Any, place: str | None) -> Layer:
+        if not isinstance(base, str | Path):
+            raise ConfigError([f"{place or self.place}: base: got {base!r}, expected a path"])
+        if str(base) not in self.layers:
+            layer = read_file(self.find(base))
+            if layer.faults and not layer.places:  # it cannot be read: the fault is where it is named
+                layer = layer._replace(faults=[f"{place or self.place}: base: {fault}" for fault in layer.faults])
+            if wrong := (SWEEP_KEYS - {"output", "runtime"}) & layer.tree.keys():
+                layer.faults.append(f"{place or self.place}: base: {base} is a sweep itself (it has {min(wrong)!r})")
+            tree = {key: value for key, value in layer.tree.items() if key not in SWEEP_KEYS}
+            self.layers[str(base)] = layer._replace(tree=tree)
+        return self.layers[str(base)]
+
+
+def parts_of(layer: Layer) -> tuple[Layer, Layer]:
+    """What speaks of the sweep (and what nobody knows), and what speaks of every member."""
+    run = {key: value for key, value in layer.tree.items() if key in RUN_KEYS}
+    sweep, places = {key: value for key, value in layer.tree.items() if key not in RUN_KEYS}, dict(layer.places)
+    for block in ("grid", "zip"):
+        if isinstance(sweep.get(block), dict):
+            sweep[block] = _dotted(sweep[block], (block,), (block,), places)
+    return Layer(sweep, places, layer.faults), Layer(run, layer.places, [])
+
+
+def _dotted(tree: dict[str, Any], path: tuple, above: tuple, places: dict) -> dict[str, Any]:
+    """`grid: {model: {num_components: [..]}}`, as the command line gives it, is `grid: {model.num_components: [..]}`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = (above[0], ".".join([*above[1:], key]))
+        if (*path, key) in places:
+            places.setdefault(name, places[(*path, key)])
+        flat |= _dotted(value, (*path, key), name, places) if isinstance(value, dict) and value else {name[1]: value}
+    return flat
