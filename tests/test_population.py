@@ -25,7 +25,6 @@ LAYOUTS = {
 WORDS = ["train.num_steps=50", "train.report_every=20", "model.num_components=2", "model.hidden_sizes=[4]"]
 OPTIMIZERS = {
     "adam": ["train.optimizer.learning_rate=0.01"],
-    "lbfgs": ["train.optimizer={name: lbfgs, learning_rate: 1, schedule: constant_schedule}", "train.x_noise=0"],
     "decayed sgd": ["train.optimizer={name: sgd, learning_rate: 0.1, weight_decay: 0.01}", "train.y_noise=0.1"],
 }
 
@@ -52,8 +51,7 @@ def population(words, seeds, layout, capacity=None):
 @pytest.mark.parametrize(
     ("layout", "optimizer"),
     [
-        *((layout, "adam") for layout in LAYOUTS),
-        ("on two devices", "lbfgs"),
+        *((layout, "adam") for layout in LAYOUTS if layout != "one after the other"),  # that is what a run alone is
         ("on two devices", "decayed sgd"),
     ],
 )
@@ -63,9 +61,7 @@ def test_a_member_is_its_run_alone(layout, optimizer):
     for index, own in enumerate(inputs):
         alone, fitted = recipe.follow(steps, train, own), member(trained, index)
         exact = "side" not in layout
-        # L-BFGS's line search turns a difference of rounding into another step: only its first steps can be compared
-        compared = slice(None) if exact or optimizer != "lbfgs" else slice(5)
-        np.testing.assert_allclose(fitted.history.loss[compared], alone.history.loss[compared], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(fitted.history.loss, alone.history.loss, rtol=1e-4, atol=1e-5)
         assert fitted.history.report_steps.tolist() == [20, 40, 50]
         if exact:
             jax.tree.map(np.testing.assert_array_equal, fitted.state, alone.state)

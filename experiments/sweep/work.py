@@ -30,4 +30,5 @@ def train_members(members: Sequence[Member], layout: Layout, folder: Path, chunk
             of_chunk, outcome = train_chunk(chunk, layout, observe_chunk)
             parts.save(folder, of_chunk, outcome)
             rows += of_chunk
+            observe(len(rows), sum(row["status"] == "diverged" for row in rows))  # if all of a chunk diverged it ended early
     return sorted([*known, *rows], key=lambda row: row["member"])
