@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.sweep.plan import read
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
 
@@ -35,3 +37,15 @@ def test_commands_and_configurations_exist(page):
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
     for path in re.findall(r"configs/\S+?\.yaml", text):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sweeps_that_are_shown_can_be_run(page, tmp_path, monkeypatch):
+    """Every YAML block of a page is a sweep file, of as many settings as the page says."""
+    monkeypatch.chdir(ROOT)
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
+        (tmp_path / f"{number}.yaml").write_text(block)
+        planned = read(tmp_path / f"{number}.yaml", ())
+        assert planned.configs
+        if "search" not in block:
+            assert len(planned.settings) in (24, 320)
