@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from experiments.sweep.parts import Row
 from experiments.sweep.table import Summary, short, text
@@ -53,6 +54,9 @@ def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
                 axes.set_xticks(range(len(labels)), labels, rotation=25 if slanted else 0, ha="right" if slanted else "center")
             elif is_log:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.minorticks_off()
             _cut_outliers(axes, scores)
     return figure
 
@@ -124,11 +128,11 @@ def _axis(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None, bool]:
     """Positions of values, their labels where there are few or no numbers, and whether the axis is logarithmic."""
     distinct = _ordered(values)
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if not numeric or len(distinct) <= MOST_LABELS:
+    if not numeric or (len(distinct) <= MOST_LABELS and 2 * len(distinct) <= len(values)):  # drawn numbers have no neighbours
         labels = [Path(one).stem if one.endswith(".yaml") else one for one in distinct]
         return np.array([distinct.index(text(value, 4)) for value in values], float), labels, False
     positions = np.array(values, float)
-    return positions, None, bool(positions.min() > 0 and positions.max() > 30 * positions.min())
+    return positions, None, bool(positions.min() > 0 and positions.max() > 8 * positions.min())
 
 
 def _ordered(values: Sequence[Any]) -> list[str]:
