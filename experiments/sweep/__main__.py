@@ -47,7 +47,7 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
         train(plan.members_of(planned)[index::num_workers])
     missing = gather(planned, folder)
     if missing and merge:
-        raise command.RunFailed(f"{missing} of {len(plan.members_of(planned))} members are not trained yet; nothing was merged")
+        raise command.RunFailed(f"{missing} of {plan.num_members(planned)} members are not trained yet; nothing was merged")
     if missing:
         print(f"worker {index} of {num_workers} is done; {missing} members of others are not yet: the last one makes the table")
 

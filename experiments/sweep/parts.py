@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from experiments.sweep.chunks import Outcome
-from experiments.sweep.plan import Member
+from experiments.sweep.plan import Member, digest_of
 from mdnjax import checkpoint
 from mdnjax.data import Scaler
 from mdnjax.model import make_mdn
@@ -50,10 +50,11 @@ def read_all(folder: Path) -> list[Part]:
     return list(_readable(folder))
 
 
-def rows_of(parts: list[Part]) -> list[Row]:
-    """One row a member, in their order."""
-    by_member = {row["member"]: row for part in parts for row in part.rows}
-    return [by_member[number] for number in sorted(by_member)]
+def rows_of(found: Sequence[Part], members: Sequence[Member]) -> list[Row]:
+    """The rows of those members that are trained, in their order; rows of other configurations do not count."""
+    by_digest = {(row["member"], row["config"]): row for part in found for row in part.rows}
+    keys = ((member.number, digest_of(member.config)) for member in members)
+    return [by_digest[key] for key in keys if key in by_digest]
 
 
 def outcome_of(part: Part, member: Member) -> Outcome:

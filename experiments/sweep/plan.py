@@ -103,6 +103,11 @@ def members_of(plan: Plan) -> list[Member]:
     ]
 
 
+def num_members(plan: Plan) -> int:
+    """How many members there will be; of a search all are not known before its end."""
+    return plan.sweep.num_seeds * (plan.sweep.search.num_trials if plan.sweep.search else len(plan.configs))
+
+
 def group_of(config: InverseSine) -> Group:
     """The group of a member."""
     return Group(split(config.model)[0], split(config.train)[0], split(config.data)[0])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
 from experiments import command, report
+from experiments.inverse_sine import InverseSine
 from experiments.sweep import figures, parts, plan, table
-from experiments.sweep.plan import Member, Plan, digest_of
+from experiments.sweep.plan import Member, Plan
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
 from mdnjax.trained import Trained, save_model
@@ -23,11 +25,10 @@ def gather(planned: Plan, folder: Path) -> int:
     Several workers may do this at once: each writes the same, file by file.
     Raises: RunFailed if no member finished.
     """
-    members = {member.number: member for member in plan.members_of(planned)}
-    wanted = {number: digest_of(member.config) for number, member in members.items()}
+    members = plan.members_of(planned)
     found = parts.read_all(folder)
-    rows = [row for row in parts.rows_of(found) if wanted.get(row["member"]) == row["config"]]
-    if missing := len(members) - len(rows):
+    rows = parts.rows_of(found, members)
+    if missing := plan.num_members(planned) - len(rows):
         return missing
     summaries = table.summarise(planned.settings, rows)
     table.write_members(folder / "members.csv", planned.settings, rows)
@@ -37,34 +38,37 @@ def gather(planned: Plan, folder: Path) -> int:
     if not summaries[0].statistics:
         raise command.RunFailed(f"all {len(rows)} members diverged; see {folder}")
     best = members[table.best_row(summaries[0], rows)["member"]]
-    _write_arrays(folder, found, members, best, summaries, rows)
+    curves = _curves_and_best_model(folder, found, members, best)
+    write_bytes(folder / "best.yaml", dump(_again(best, folder)).encode())
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, figure in figures.of_sweep(summaries, rows, curves):
+        report.write_figure(folder / "figures" / f"{name}.png", figure)
     print(f"best: seed {best.config.seed} of the first row, in best.yaml and best.safetensors")
     print(f"results: {folder}")
     return 0
 
 
-def _write_arrays(
-    folder: Path,
-    found: list[parts.Part],
-    members: dict[int, Member],
-    best: Member,
-    summaries: list[table.Summary],
-    rows: list[parts.Row],
-) -> None:
-    """What needs the parts' arrays: the best member's model, and the figures."""
+def _curves_and_best_model(
+    folder: Path, found: Sequence[parts.Part], members: Sequence[Member], best: Member
+) -> list[figures.Curve]:
+    """What needs the parts' arrays: learning curves, and the best member's network, which is written."""
     curves: list[figures.Curve] = []
     for part in found:
+        if not (
+            own := {row["member"]: i for i, row in enumerate(part.rows) if parts.rows_of([part], members[row["member"] :][:1])}
+        ):
+            continue  # of another configuration
         try:
-            outcome = parts.outcome_of(part, members[part.rows[0]["member"]])
+            outcome = parts.outcome_of(part, members[min(own)])
         except CheckpointError as error:
             raise command.RunFailed(f"{error}; remove it and run the sweep again to train its members again") from None
-        for i, row in enumerate(part.rows):
-            curves.append((row["setting"], outcome.report_steps, outcome.held_out[i]))
-            if row["member"] == best.number:
-                trained: Trained = jax.tree.map(lambda leaf, i=i: leaf[i], outcome.trained)
-                save_model(folder / "best.safetensors", best.config.model, trained)
-    again = best.config.model_copy(update={"output": folder.with_name(f"{folder.name}_best")})
-    write_bytes(folder / "best.yaml", dump(again).encode())
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, figure in figures.of_sweep(summaries, rows, curves):
-        report.write_figure(folder / "figures" / f"{name}.png", figure)
+        curves += [(members[number].setting, outcome.report_steps, outcome.held_out[i]) for number, i in own.items()]
+        if best.number in own:
+            trained: Trained = jax.tree.map(lambda leaf, i=own[best.number]: leaf[i], outcome.trained)
+            save_model(folder / "best.safetensors", best.config.model, trained)
+    return curves
+
+
+def _again(best: Member, folder: Path) -> InverseSine:
+    """The best member's configuration, to be run into a folder of its own."""
+    return best.config.model_copy(update={"output": folder.with_name(f"{folder.name}_best")})
