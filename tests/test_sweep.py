@@ -275,6 +275,8 @@ def test_a_search_learns_and_goes_on_where_it_was_killed(file, cache, tmp_path):
         assert process.poll() is None
     process.kill()
     process.communicate()
+    merged = run("sweep", path, f"output={tmp_path / 'killed'}", "--merge", XDG_CACHE_HOME=cache)
+    assert_one_line_error(merged, "of 8 members are not trained yet", status=1)
     min(tmp_path.glob("killed/parts/0*")).unlink()  # of a trial that has been told
     again = run("sweep", path, f"output={tmp_path / 'killed'}", XDG_CACHE_HOME=cache)
     assert again.returncode == 0, again.stderr

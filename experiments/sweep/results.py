@@ -38,7 +38,7 @@ def gather(planned: Plan, folder: Path) -> int:
     if not summaries[0].statistics:
         raise command.RunFailed(f"all {len(rows)} members diverged; see {folder}")
     best = members[table.best_row(summaries[0], rows)["member"]]
-    curves = _curves_and_best_model(folder, found, members, best)
+    curves = _curves_and_best_model(folder, found, rows, members, best)
     write_bytes(folder / "best.yaml", dump(_again(best, folder)).encode())
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in figures.of_sweep(summaries, rows, curves):
@@ -49,15 +49,15 @@ def gather(planned: Plan, folder: Path) -> int:
 
 
 def _curves_and_best_model(
-    folder: Path, found: Sequence[parts.Part], members: Sequence[Member], best: Member
+    folder: Path, found: Sequence[parts.Part], rows: Sequence[parts.Row], members: Sequence[Member], best: Member
 ) -> list[figures.Curve]:
     """What needs the parts' arrays: learning curves, and the best member's network, which is written."""
+    wanted = {(row["member"], row["config"]) for row in rows}
     curves: list[figures.Curve] = []
     for part in found:
-        if not (
-            own := {row["member"]: i for i, row in enumerate(part.rows) if parts.rows_of([part], members[row["member"] :][:1])}
-        ):
-            continue  # of another configuration
+        own = {row["member"]: i for i, row in enumerate(part.rows) if (row["member"], row["config"]) in wanted}
+        if not own:  # of trials that have not been told
+            continue
         try:
             outcome = parts.outcome_of(part, members[min(own)])
         except CheckpointError as error:
