@@ -12,7 +12,7 @@ from pydantic import Field
 from experiments import command, report
 from experiments.benchmark import sweep, train
 from experiments.benchmark.race import Contender, Timing, disagreements, race, table_of
-from experiments.benchmark.report import write_tables
+from experiments.benchmark.tables import write_tables
 from experiments.run_folder import claim
 from mdnjax.config.schema import Count, Folder, Runtime, Section
 from mdnjax.population import local_layout

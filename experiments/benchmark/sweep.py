@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from experiments.benchmark import train
 from experiments.benchmark.race import Contender
 from experiments.command import CONFIGS
 from experiments.pipeline import make_data
-from experiments.sweep.chunks import chunks_of, inputs_of, recipe_of, train_chunk
+from experiments.sweep.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk
 from experiments.sweep.plan import Member, members_of, read
 from mdnjax import recipe
 from mdnjax.config.schema import Loop
@@ -50,11 +51,10 @@ def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
     """The same members on all devices and on one; and PyTorch, one member after the other."""
     chosen = members(num_members, num_steps)
     every = local_layout()
-    layouts = {f"mdnjax, {num_members} members on {len(every.devices)} devices": every}
-    if len(every.devices) > 1:
-        layouts[f"mdnjax, {num_members} members on one"] = every._replace(devices=every.devices[:1])
-    for name, layout in layouts.items():
+    layouts = [every] if len(every.devices) == 1 else [every, every._replace(devices=every.devices[:1])]
+    for layout in layouts:
         losses, run = prepared(chosen, layout)
+        name = f"mdnjax, {num_members} members on {len(layout.devices)} device{'s' * (len(layout.devices) > 1)}"
         yield Contender(name, run, float(losses[0]), num_members * num_steps)
     first = chosen[0].config
     splits, _ = make_data(first)
@@ -69,27 +69,28 @@ def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
 
 def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
     """The first losses of a population, and a function that trains it."""
-    (chunk,) = chunks_of(chosen, layout, len(chosen))
-    inputs = place(layout, [inputs_of(one) for one in chosen], len(chosen))
-    steps, loop = recipe_of(chunk), Loop(num_steps=chunk.group.train.num_steps, report_every=chunk.group.train.num_steps)
+    pairs = [(one, material_of(one)) for one in chosen]
+    inputs, steps = place(layout, [inputs_of(*pair) for pair in pairs], len(chosen)), recipe_of(*pairs[0])
 
-    def run(loop: Loop = loop) -> Any:
+    def run(loop: Loop) -> Any:
         return recipe.follow_population(steps, loop, inputs, len(chosen), layout)
 
-    first = run(loop.model_copy(update={"num_steps": 1}))
-    return first.history.loss[:, 0], run
+    return run(Loop(num_steps=1)).history.loss[:, 0], partial(run, loop_of(chosen[0].config.train.num_steps))
+
+
+def loop_of(num_steps: int) -> Loop:
+    """So many steps, without a report on the way."""
+    return Loop(num_steps=num_steps, report_every=num_steps)
 
 
 def agreement(num_members: int, num_steps: int) -> str:
     """How close members of a population are to the same runs alone."""
-    chosen, layout = members(num_members, num_steps), local_layout()
-    _, run = prepared(chosen, layout)
-    trained = run()
-    (chunk,) = chunks_of(chosen, layout, len(chosen))
-    loop = Loop(num_steps=num_steps, report_every=num_steps)
+    chosen = members(num_members, num_steps)
+    trained = prepared(chosen, local_layout())[1]()
     differences = []
     for index in (0, num_members // 2, num_members - 1):
-        alone, fitted = recipe.follow(recipe_of(chunk), loop, inputs_of(chosen[index])), member(trained, index)
+        pair = chosen[index], material_of(chosen[index])
+        alone, fitted = recipe.follow(recipe_of(*pair), loop_of(num_steps), inputs_of(*pair)), member(trained, index)
         pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
         same = all(np.array_equal(a, b) for a, b in pairs)
         differences.append((abs(float(alone.history.held_out[-1] - fitted.history.held_out[-1])), same))

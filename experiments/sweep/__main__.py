@@ -15,8 +15,8 @@ from experiments.sweep import plan, search
 from experiments.sweep.dry_run import show_plan
 from experiments.sweep.plan import Plan
 from experiments.sweep.results import FILES, gather
+from experiments.sweep.resume import train_members
 from experiments.sweep.schema import Sweep
-from experiments.sweep.work import train_members
 from mdnjax import recipe, runtime
 from mdnjax.population import local_layout
 
@@ -28,10 +28,10 @@ FLAGS = {
 
 def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
     """Runs this process's share of a sweep, and makes the table if it is the last to finish."""
-    settings = planned.sweep
-    if settings.search and not importlib.util.find_spec("optuna"):
+    section = planned.sweep
+    if section.search and not importlib.util.find_spec("optuna"):
         raise command.UserError("search: got no Optuna, expected it to be installed: pip install -e '.[search]'")
-    index, num_workers = _settle(settings)
+    index, num_workers = _settle(section)
     _check_optimizers(planned)
     if dry_run:
         return show_plan(planned, local_layout())
@@ -39,9 +39,9 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
         raise command.UserError("--merge: got --overwrite too, which leaves nothing to merge, expected one of them")
     if overwrite and num_workers > 1:
         raise command.UserError("--overwrite: got several workers, expected one; or choose another folder with output=DIR")
-    folder = claim(plan.resolved(planned), settings.output, FILES, overwrite)
-    train = functools.partial(train_members, layout=local_layout(), folder=folder, chunk_members=settings.chunk_members)
-    if settings.search:
+    folder = claim(plan.resolved(planned), section.output, FILES, overwrite)
+    train = functools.partial(train_members, layout=local_layout(), folder=folder, chunk_members=section.chunk_members)
+    if section.search:
         planned = search.run(planned, folder, None if merge else train)
     elif not merge:
         train(plan.members_of(planned)[index::num_workers])
@@ -52,13 +52,13 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
         print(f"worker {index} of {num_workers} is done; {missing} members of others are not yet: the last one makes the table")
 
 
-def _settle(settings: Sweep) -> tuple[int, int]:
+def _settle(section: Sweep) -> tuple[int, int]:
     """Settles the machine; this worker's number, and how many there are."""
-    start, *processes = dict(settings.distributed).values()
+    start, *processes = dict(section.distributed).values()
     if not (start or any(value is not None for value in processes)):
-        command.settle(settings.runtime, all_cores=True)
-        return settings.worker.index, settings.worker.num_workers
-    command.settle(settings.runtime, all_cores=True, processes=runtime.Processes(*processes))
+        command.settle(section.runtime, all_cores=True)
+        return section.worker.index, section.worker.num_workers
+    command.settle(section.runtime, all_cores=True, processes=runtime.Processes(*processes))
     return jax.process_index(), jax.process_count()
 
 

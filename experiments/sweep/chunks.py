@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.pipeline import METRICS, make_data, nll_metrics, nll_of_truth
+from experiments.pipeline import make_data, nll_metrics, nll_of_truth
 from experiments.sweep.plan import Group, Member, digest_of, group_of
 from mdnjax import recipe
-from mdnjax.config import split
 from mdnjax.config.schema import Config, Data
 from mdnjax.data import Dataset, Scaler, Splits, make_scaler, to_training_units
 from mdnjax.population import Layout, Population, place, spread
@@ -24,7 +23,7 @@ from mdnjax.trained import Trained, nll_of_member
 CPU_MEMORY = 2**28  # bytes that a chunk may take
 GPU_SHARE_OF_MEMORY = 0.5
 CPU_SECONDS = 10.0  # of a chunk: what is lost when the sweep is killed
-MOST_MEMBERS = 4096
+MOST_AT_ONCE = 4096
 SCORED_SIDE_BY_SIDE = 32  # where members are side by side at all: test sets are large
 
 
@@ -34,6 +33,14 @@ class Chunk(NamedTuple):
     group: Group
     members: list[Member]
     capacity: int
+
+
+class Material(NamedTuple):
+    """What a member is made from: its data, their scaler, and the truth's NLL of them."""
+
+    splits: Splits
+    scaler: Scaler
+    truth_nll: dict[str, float]
 
 
 class Outcome(NamedTuple):
@@ -46,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What members of a group take: bytes each on a device, bytes of one in work, seconds of a step on one core (roughly)."""
+    """What a member takes: bytes on a device, bytes more while in work, seconds of a step on one core (roughly)."""
 
     held: int
     working: int
@@ -64,76 +71,69 @@ def chunks_of(members: Sequence[Member], layout: Layout, chunk_members: int | No
 def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], None]) -> tuple[list[dict[str, Any]], Outcome]:
     """Trains and scores the members of a chunk; a row of results each, and their arrays. observe(share done, diverged)."""
     start, train = time.perf_counter(), chunk.group.train
-    drawn = [_drawn(member) for member in chunk.members]
-    scalers = [
-        make_scaler(splits.train, member.config.data.standardise)
-        for member, (splits, _) in zip(chunk.members, drawn, strict=True)
-    ]
-    inputs = place(layout, [_inputs(*one) for one in zip(chunk.members, drawn, scalers, strict=True)], chunk.capacity)
+    materials = [material_of(member) for member in chunk.members]
+    pairs = list(zip(chunk.members, materials, strict=True))
+    inputs = place(layout, [inputs_of(member, material) for member, material in pairs], chunk.capacity)
     population = recipe.follow_population(
-        recipe_of(chunk),
+        recipe_of(*pairs[0]),
         train,
         inputs,
         len(chunk.members),
         layout,
         lambda step, losses, scores, diverged: observe(step / train.num_steps, int(diverged.sum())),
     )
-    trained = Trained(population.state.params, place(layout, scalers, chunk.capacity))
-    nlls = [np.asarray(part) for part in _score(chunk, layout, inputs.numbers["model"], trained, [one for one, _ in drawn])]
+    trained = Trained(population.state.params, place(layout, [material.scaler for material in materials], chunk.capacity))
+    splits = [material.splits for material in materials]
+    nlls = zip(*(np.asarray(nll) for nll in _score(chunk, layout, inputs.numbers["model"], trained, splits)), strict=True)
+    metrics = [nll_metrics(of_member, material.truth_nll) for of_member, material in zip(nlls, materials, strict=False)]
     steps = np.asarray(population.state.step)
     seconds = (time.perf_counter() - start) / len(chunk.members)
     rows = [
-        {
-            "member": member.number,
-            "config": digest_of(member.config),
-            "setting": member.setting,
-            "seed": member.config.seed,
-            "status": "finished",
-            "steps": int(steps[i]),
-            "seconds": seconds,
-            **nll_metrics([part[i] for part in nlls], known),
-        }
-        for i, (member, (_, known)) in enumerate(zip(chunk.members, drawn, strict=True))
+        _row(member, bool(population.diverged[i]), int(steps[i]), seconds, metrics[i]) for i, member in enumerate(chunk.members)
     ]
-    for row, diverged in zip(rows, population.diverged, strict=False):
-        if diverged or not all(
-            math.isfinite(row[metric]) for metric in METRICS
-        ):  # its scores may have gone where its loss has not
-            row["status"] = "diverged"
     return rows, _outcome(population, trained, len(chunk.members))
 
 
-def recipe_of(chunk: Chunk) -> recipe.Recipe:
-    """The training of a chunk's members."""
-    return _recipe_of(chunk.group, _drawn(chunk.members[0])[0].train)
+def material_of(member: Member) -> Material:
+    """A member's data and what comes of them at once."""
+    data = member.config.data
+    splits, truth_nll = _draw(data.model_copy(update={"standardise": True}), member.config.seed)
+    return Material(splits, make_scaler(splits.train, data.standardise), truth_nll)
 
 
-def inputs_of(member: Member) -> recipe.Inputs:
+def recipe_of(member: Member, material: Material) -> recipe.Recipe:
+    """The training of a member, and of all of its group."""
+    group, train = group_of(member.config), material.splits.train
+    return recipe.make_mdn_recipe(group.model, group.train, train.x.shape[1], train.y.shape[1])
+
+
+def inputs_of(member: Member, material: Material) -> recipe.Inputs:
     """What the training of a member reads."""
-    drawn = _drawn(member)
-    return _inputs(member, drawn, make_scaler(drawn[0].train, member.config.data.standardise))
+    train, validation = (to_training_units(material.scaler, part) for part in material.splits[:2])
+    numbers = recipe.split_sections(member.config.model, member.config.train)[2]
+    return recipe.make_inputs(numbers, member.config.seed, train, validation)
 
 
-def need_of(group: Group, config: Config) -> Need:
-    """What members of a group take."""
-    splits, _ = _draw(split(config.data)[0], config.seed)
+def need_of(member: Member) -> Need:
+    """What a member takes."""
+    material, model, train = material_of(member), member.config.model, member.config.train
+    splits, inputs = material.splits, inputs_of(member, material)
     (num_train, num_inputs), num_targets = splits.train.x.shape, splits.train.y.shape[1]
-    inputs = _inputs(Member(0, 0, config), (splits, {}), make_scaler(splits.train, False))  # pyright: ignore
-    state = jax.eval_shape(_recipe_of(group, splits.train).init, inputs)
+    state = jax.eval_shape(recipe_of(member, material).init, inputs)
     data = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
     nlls = 4 * sum(len(part.x) for part in splits)
     # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
-    held = 3 * data + nlls + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state)) + 8 * group.train.num_steps
-    outputs = group.model.num_components * (1 + 2 * num_targets)
-    sizes = [num_inputs, *group.model.hidden_sizes, outputs]
-    products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(group.model.hidden_sizes)
-    noise = 30 * (num_inputs * (group.train.x_noise != 0) + num_targets * (group.train.y_noise != 0))
+    held = 3 * data + nlls + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state)) + 8 * train.num_steps
+    outputs = model.num_components * (1 + 2 * num_targets)
+    sizes = [num_inputs, *model.hidden_sizes, outputs]
+    products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(model.hidden_sizes)
+    noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
     nanoseconds = 10 + 0.07 * products + 0.5 * units + 1.4 * outputs + noise  # an example; fitted to measurements
     return Need(held, 4 * num_train * (2 * units + 6 * outputs), 1e-9 * num_train * nanoseconds)
 
 
 def _equal(group: Group, members: list[Member], layout: Layout, chunk_members: int | None) -> Iterator[Chunk]:
-    most = chunk_members or _most_members(need_of(group, members[0].config), group, layout)
+    most = chunk_members or _most_members(need_of(members[0]), group, layout)
     capacity = math.ceil(len(members) / math.ceil(len(members) / most))
     for start in range(0, len(members), capacity):
         yield Chunk(group, members[start : start + capacity], capacity)
@@ -147,35 +147,35 @@ def _most_members(need: Need, group: Group, layout: Layout) -> int:
     else:
         in_time = devices * CPU_SECONDS / (need.step_seconds * group.train.num_steps)
         most = int(min(in_time, (CPU_MEMORY - devices * need.working) / need.held))
-    return min(MOST_MEMBERS, max(devices, most // devices * devices))
+    return min(MOST_AT_ONCE, max(devices, most // devices * devices))
 
 
-def _drawn(member: Member) -> tuple[Splits, dict[str, float]]:
-    return _draw(split(member.config.data)[0], member.config.seed)
+def _row(member: Member, diverged: bool, steps: int, seconds: float, metrics: dict[str, float]) -> dict[str, Any]:
+    sound = not diverged and all(map(math.isfinite, metrics.values()))  # scores may go where the loss has not
+    return {
+        "member": member.number,
+        "config": digest_of(member.config),
+        "setting": member.setting,
+        "seed": member.config.seed,
+        "status": "finished" if sound else "diverged",
+        "steps": steps,
+        "seconds": seconds,
+        **metrics,
+    }
 
 
 @functools.lru_cache(maxsize=256)  # settings of one seed share their data
 def _draw(data: Data, seed: int) -> tuple[Splits, dict[str, float]]:
-    splits, truth = make_data(Config(data=data.model_copy(update={"standardise": True}), seed=seed))
+    splits, truth = make_data(Config(data=data, seed=seed))
     return splits, nll_of_truth(splits, truth)
 
 
-def _inputs(member: Member, drawn: tuple[Splits, Any], scaler: Scaler) -> recipe.Inputs:
-    train, validation = (to_training_units(scaler, part) for part in (drawn[0].train, drawn[0].validation))
-    numbers = recipe.split_sections(member.config.model, member.config.train)[2]
-    return recipe.make_inputs(numbers, member.config.seed, train, validation)
-
-
-def _recipe_of(group: Group, train: Dataset) -> recipe.Recipe:
-    return recipe.make_mdn_recipe(group.model, group.train, train.x.shape[1], train.y.shape[1])
-
-
-def _score(chunk: Chunk, layout: Layout, numbers: Any, trained: Trained, drawn: Sequence[Splits]) -> Iterator[jax.Array]:
+def _score(chunk: Chunk, layout: Layout, numbers: Any, trained: Trained, splits: Sequence[Splits]) -> Iterator[jax.Array]:
     """NLL of every example of every part, members first."""
     if layout.width is None:
         layout = layout._replace(width=SCORED_SIDE_BY_SIDE)
-    for parts in zip(*drawn, strict=True):
-        yield _nlls(layout, chunk.group.model, numbers, trained, place(layout, parts, chunk.capacity))
+    for datasets in zip(*splits, strict=True):
+        yield _nlls(layout, chunk.group.model, numbers, trained, place(layout, datasets, chunk.capacity))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

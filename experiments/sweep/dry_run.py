@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from experiments.sweep.chunks import Chunk, chunks_of, inputs_of, need_of, recipe_of
-from experiments.sweep.plan import Plan, members_of
+from experiments.sweep.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
+from experiments.sweep.plan import Group, Plan, members_of
+from experiments.sweep.table import short
 from mdnjax import recipe
 from mdnjax.config.schema import Loop
 from mdnjax.population import Layout
 
 MEASURED_STEPS = 100
+COLUMNS = ("model.num_components", "model.hidden_sizes", "train.num_steps", "data.num_train")
 
 
 class Pace(NamedTuple):
@@ -40,43 +42,63 @@ def show_plan(planned: Plan, layout: Layout) -> None:
     largest = max(groups.values(), key=lambda of_group: _work(of_group[0]))
     pace = _measure(largest[0])
     table = Table(title="groups: one compiled program each", title_justify="left", show_edge=False)
-    for heading in ("components", "hidden", "steps", "points", "optimizer", "members", "chunks", "memory", "time"):
-        table.add_column(heading, justify="left" if heading in ("hidden", "optimizer") else "right")
-    total = 0.0
-    for of_group in groups.values():
+    for heading in ("components", "hidden", "steps", "points", "also", "members", "chunks", "memory", "time"):
+        table.add_column(heading, justify="left" if heading in ("hidden", "also") else "right")
+    total, others = 0.0, _what_else_differs(list(groups))
+    for of_group, also in zip(groups.values(), others, strict=True):
         seconds = pace.compiling + _seconds(of_group, layout, pace.step * _work(of_group[0]) / _work(largest[0]))
         total += seconds
-        table.add_row(*_cells(of_group, layout), f"{seconds:,.0f} s")
+        table.add_row(*_cells(of_group, also, layout), f"{seconds:,.0f} s")
     Console(width=120, highlight=False).print(table)
-    print(f"about {total:,.0f} s in all: a step of the largest group took {1e6 * pace.step:.0f} us here, the others are scaled")
+    about = "about" if layout.width else "at least"  # nobody knows beforehand what members side by side cost
+    print(f"{about} {total:,.0f} s in all: a step of the largest group took {1e6 * pace.step:.0f} us here, the others are scaled")
 
 
 def _work(chunk: Chunk) -> float:
-    return need_of(chunk.group, chunk.members[0].config).step_seconds
+    return need_of(chunk.members[0]).step_seconds
 
 
 def _seconds(of_group: Sequence[Chunk], layout: Layout, step: float) -> float:
     num_steps = of_group[0].group.train.num_steps
     if layout.width is None:
-        return len(of_group) * num_steps * step  # what one member takes when it has the device for itself: a lower bound
+        return len(of_group) * num_steps * step  # what one member takes when it has the device for itself
     return sum(-(-len(chunk.members) // len(layout.devices)) for chunk in of_group) * num_steps * step
 
 
-def _cells(of_group: Sequence[Chunk], layout: Layout) -> list[str]:
+def _what_else_differs(groups: Sequence[Group]) -> list[str]:
+    """What tells groups apart besides the columns; of a number that is off in one group and rides in another, `on` or `off`."""
+    dumps = [_flat({"model": g.model.model_dump(), "train": g.train.model_dump(), "data": g.data.model_dump()}) for g in groups]
+    keys = dict.fromkeys(key for dump in dumps for key in dump if key not in COLUMNS)
+    varied = [key for key in keys if len({str(dump.get(key, "")) for dump in dumps}) > 1]
+    return [", ".join(f"{short(key, varied)} {_shown(dump.get(key))}" for key in varied) for dump in dumps]
+
+
+def _flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return "on" if value is None else "off" if value == 0 else str(value)
+
+
+def _cells(of_group: Sequence[Chunk], also: str, layout: Layout) -> list[str]:
     group, capacity = of_group[0].group, of_group[0].capacity
-    need = need_of(group, of_group[0].members[0].config)
+    need = need_of(of_group[0].members[0])
     at_once = len(layout.devices) if layout.width else capacity
     memory = (capacity * need.held + at_once * need.working) / 2**20
     hidden = ", ".join(map(str, group.model.hidden_sizes))
-    shape = [group.model.num_components, f"[{hidden}]", group.train.num_steps, group.data.num_train, group.train.optimizer.name]
+    shape = [group.model.num_components, f"[{hidden}]", group.train.num_steps, group.data.num_train, also]
     num_members = sum(len(chunk.members) for chunk in of_group)
     return [*map(str, shape), str(num_members), f"{len(of_group)} of {capacity}", f"{memory:,.0f} MB"]
 
 
 def _measure(chunk: Chunk) -> Pace:
     """Times one member's steps; the first chunk of them holds the compilation."""
-    times = [time.perf_counter()]
+    first, times = (chunk.members[0], material_of(chunk.members[0])), [time.perf_counter()]
     loop: Any = Loop(num_steps=2 * MEASURED_STEPS, report_every=MEASURED_STEPS)
-    recipe.follow(recipe_of(chunk), loop, inputs_of(chunk.members[0]), lambda *_: times.append(time.perf_counter()))
+    recipe.follow(recipe_of(*first), loop, inputs_of(*first), lambda *_: times.append(time.perf_counter()))
     step = (times[2] - times[1]) / MEASURED_STEPS
     return Pace(max(0.0, times[1] - times[0] - MEASURED_STEPS * step), step)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from experiments.inverse_sine import InverseSine
 from experiments.sweep.schema import Sweep
 from experiments.sweep.settings import Setting, check_space, count_of, ends, expand, place_of
-from experiments.sweep.sources import RUN_KEYS, Bases, parts_of
+from experiments.sweep.sources import RUN_KEYS, Bases, sweep_and_run
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
 from mdnjax.config.schema import Data, Model, Train
 
@@ -58,7 +58,7 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
     Raises: ConfigError with all that is wrong, each with its place.
     """
     file, typed = read_file(path) if path else Layer({}, {}, []), read_words(words)
-    (of_sweep, of_run), (sweep_words, run_words) = parts_of(file), parts_of(typed)
+    (of_sweep, of_run), (sweep_words, run_words) = sweep_and_run(file), sweep_and_run(typed)
     of_a_run = not of_sweep.tree.keys() - {"output", "runtime"}
     if of_a_run:  # what it calls its output is where the run itself writes
         of_sweep.tree.pop("output", None)

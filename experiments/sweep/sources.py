@@ -39,7 +39,7 @@ class Bases:
         return self.layers[str(base)]
 
 
-def parts_of(layer: Layer) -> tuple[Layer, Layer]:
+def sweep_and_run(layer: Layer) -> tuple[Layer, Layer]:
     """What speaks of the sweep (and what nobody knows), and what speaks of every member."""
     run = {key: value for key, value in layer.tree.items() if key in RUN_KEYS}
     sweep, places = {key: value for key, value in layer.tree.items() if key not in RUN_KEYS}, dict(layer.places)
