@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ["data.num_train=60", "data.num_validation=20", "data.num_test=200", "train.num_steps=40", "train.report_every=20"]
 SHORT += ["regression.num_steps=30", "model.num_components=3", "model.hidden_sizes=[5]"]
@@ -26,3 +29,11 @@ def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, sta
         assert done.stderr.count("\n") == 1
     for words in expected:
         assert words in last, last
+
+
+def assert_not_blank(picture_file: Path) -> None:
+    """A figure of some size, with something on it and not all over it."""
+    picture = matplotlib.image.imread(picture_file)[..., :3]
+    assert min(picture.shape[:2]) >= 300
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 30
+    assert 0.02 < np.mean(picture.min(axis=2) < 0.98) < 0.98

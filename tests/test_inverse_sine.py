@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import matplotlib.image
 import numpy as np
 import pytest
 
@@ -19,7 +18,7 @@ from experiments.inverse_sine import FILES, InverseSine
 from experiments.run_folder import claim
 from mdnjax.config import load
 from mdnjax.data import sinusoid
-from tests.commands import ROOT, SHORT, assert_one_line_error, run
+from tests.commands import ROOT, SHORT, assert_not_blank, assert_one_line_error, run
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +75,7 @@ def test_history_ends_at_the_last_step(done):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_not_blank(done, name):
-    picture = matplotlib.image.imread(done[0] / "figures" / f"{name}.png")[..., :3]
-    assert min(picture.shape[:2]) >= 400
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
-    assert 0.02 < np.mean(picture.min(axis=2) < 0.98) < 0.98
+    assert_not_blank(done[0] / "figures" / f"{name}.png")
 
 
 def test_the_resolved_configuration_gives_the_same_bits(done, tmp_path):

@@ -1,0 +1,37 @@
+"""What the tests of sweeps share: a small sweep, its command in the background, its table."""
+
+import csv
+import os
+import subprocess
+import sys
+
+from tests.commands import ROOT
+
+SMALL = """
+num_seeds: 3
+chunk_members: 1
+data: {num_train: 60, num_validation: 20, num_test: 200}
+model: {num_components: 2, hidden_sizes: [5]}
+train: {num_steps: 60, report_every: 20}
+grid:
+  model.scale_floor: [0.01, 0.1]
+  train.optimizer.learning_rate: [0.01, 0.02, 1.0e+30]
+"""
+
+
+def rows(folder, name="members.csv"):
+    """The table without wall-clock time."""
+    with open(folder / name) as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def start(file, cache, *words):
+    """The command in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.sweep", str(file), *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": cache},
+    )

@@ -1,0 +1,83 @@
+"""Sweeps that go wrong, and searches that are cut off."""
+
+import time
+
+import pytest
+
+from tests.commands import ROOT, assert_one_line_error, run
+from tests.sweeps import SMALL, rows, start
+
+
+def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
+    """Two training points and no floor: a scale of nothing, and a density of nothing elsewhere."""
+    words = [
+        "seed=9",
+        "data.num_train=2",
+        "data.num_validation=50",
+        "data.num_test=200",
+        "train.num_steps=3000",
+        "train.x_noise=0",
+    ]
+    words += ["train.report_every=300", "model.num_components=1", "train.optimizer.schedule=constant_schedule"]
+    words += ["train.optimizer.learning_rate=0.3", "grid.model.scale_floor=[0, 0.3]"]
+    done = run("sweep", ROOT / "configs" / "inverse_sine.yaml", *words, f"output={tmp_path / 'odd'}")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert [row["status"] for row in rows(tmp_path / "odd")] == ["diverged", "finished"]
+    assert rows(tmp_path / "odd", "summary.csv")[0]["model.scale_floor"] == "0.3"
+
+
+def test_all_diverged_is_a_failure_that_says_so(tmp_path):
+    done = run(
+        "sweep",
+        *("data.num_train=30", "data.num_test=50", "train.num_steps=40", "train.report_every=20", "model.num_components=2"),
+        *("train.optimizer.name=sgd", "train.optimizer.learning_rate=1e30", "num_seeds=2", f"output={tmp_path / 'all'}"),
+        ROOT / "configs" / "inverse_sine.yaml",
+    )
+    assert_one_line_error(done, "all 2 members diverged", status=1)
+    assert {row["status"] for row in rows(tmp_path / "all")} == {"diverged"}
+
+
+def test_a_search_learns_and_goes_on_where_it_was_killed(tmp_path):
+    pytest.importorskip("optuna")
+    text = SMALL.split("grid:")[0].replace("num_seeds: 3", "num_seeds: 2")
+    text += "search:\n  num_trials: 4\n  batch_size: 2\n  space:\n    model.scale_floor: {choice: [0.01, 0.1]}\n"
+    text += "    train.optimizer.learning_rate: {log_uniform: [1.0e-4, 0.1]}\n"
+    path = tmp_path / "search.yaml"
+    path.write_text(text)
+    whole = run("sweep", path, f"output={tmp_path / 'whole'}", XDG_CACHE_HOME=str(tmp_path))
+    assert whole.returncode == 0, whole.stderr
+    assert "8 members of 4 settings" in whole.stdout
+    assert (tmp_path / "whole" / "search.journal").exists()
+    process = start(path, str(tmp_path), f"output={tmp_path / 'killed'}")
+    while len(list(tmp_path.glob("killed/parts/0*"))) < 6:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    merged = run("sweep", path, f"output={tmp_path / 'killed'}", "--merge", XDG_CACHE_HOME=str(tmp_path))
+    assert_one_line_error(merged, "of 8 members are not trained yet", status=1)
+    min(tmp_path.glob("killed/parts/0*")).unlink()  # of a trial that has been told
+    again = run("sweep", path, f"output={tmp_path / 'killed'}", XDG_CACHE_HOME=str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["got no sweep file", "configs/sweeps"]),
+        (["nothing.yaml"], ["cannot read nothing.yaml"]),
+        (["FILE", "train.optimizer.options.b1=much"], ["train.optimizer: optax"]),
+        (["FILE", "grid.model.num_components=[0]"], ["model.num_components: got 0"]),
+        (["FILE", "num_seeds"], ["expected num_seeds=VALUE"]),
+        (["FILE", "--dryrun"], ["unrecognized arguments: --dryrun"]),
+        (["FILE", "distributed.start=true"], ["distributed: the processes did not find together"]),
+    ],
+)
+def test_bad_input_is_one_line(words, expected, tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(SMALL)
+    done = run("sweep", *(file if word == "FILE" else word for word in words), f"output={tmp_path / 'never'}")
+    assert_one_line_error(done, *expected)
+    assert not (tmp_path / "never").exists()
