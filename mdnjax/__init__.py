@@ -1,40 +1,148 @@
 """Conditional density estimation with mixture density networks, as pure functions in JAX."""
 
-from mdnjax.components import FAMILIES, Diagonal
+from mdnjax.components import (
+    FAMILIES,
+    Diagonal,
+    Full,
+    Isotropic,
+    Laplace,
+    LowRank,
+    StudentT,
+    Support,
+    Warped,
+)
 from mdnjax.mixture import (
     Mixture,
     affine,
-    cdf,
     log_prob,
     log_weights,
-    mean,
+    num_targets,
+    prob,
     responsibilities,
-    sample,
-    variance,
+    warp,
     weights,
 )
-from mdnjax.model import Model, make_mdn, make_model
-from mdnjax.networks import Network, make_mlp
-from mdnjax.optimizers import make_optimizer
-from mdnjax.population import fit
-from mdnjax.scores import coverage, crps, nll, pit
-from mdnjax.train import Batch, TrainState, init_state, make_train_step
-from mdnjax.trained import load
+from mdnjax.model import (
+    Model,
+    make_mdn,
+    make_model,
+)
+from mdnjax.networks import (
+    Network,
+    make_mlp,
+)
+from mdnjax.optimizers import (
+    make_optimizer,
+)
+from mdnjax.population import (
+    fit,
+)
+from mdnjax.quadrature import (
+    Estimate,
+)
+from mdnjax.scores import (
+    calibration_error,
+    cde_loss,
+    coverage,
+    crps,
+    crps_by_quadrature,
+    energy_score,
+    hdr_coverage,
+    nll,
+    pit,
+)
+from mdnjax.statistics import (
+    Modes,
+    Region,
+    align,
+    box_prob,
+    branches,
+    cdf,
+    central_interval,
+    condition,
+    covariance,
+    entropy,
+    entropy_bounds,
+    entropy_by_samples,
+    expected_shortfall,
+    hdr,
+    hdr_level,
+    hdr_mass,
+    hdr_mass_by_samples,
+    highest_mode,
+    interval_prob,
+    kurtosis,
+    marginal,
+    mean,
+    median,
+    modes,
+    pool,
+    quantile,
+    reduce,
+    sample,
+    sample_with_gradient,
+    skewness,
+    split_variance,
+    survival,
+    temper,
+    variance,
+)
+from mdnjax.train import (
+    Batch,
+    TrainState,
+    init_state,
+    make_train_step,
+)
+from mdnjax.trained import (
+    load,
+)
 
 __all__ = [
     "FAMILIES",
     "Batch",
     "Diagonal",
+    "Estimate",
+    "Full",
+    "Isotropic",
+    "Laplace",
+    "LowRank",
     "Mixture",
     "Model",
+    "Modes",
     "Network",
+    "Region",
+    "StudentT",
+    "Support",
     "TrainState",
+    "Warped",
     "affine",
+    "align",
+    "box_prob",
+    "branches",
+    "calibration_error",
+    "cde_loss",
     "cdf",
+    "central_interval",
+    "condition",
+    "covariance",
     "coverage",
     "crps",
+    "crps_by_quadrature",
+    "energy_score",
+    "entropy",
+    "entropy_bounds",
+    "entropy_by_samples",
+    "expected_shortfall",
     "fit",
+    "hdr",
+    "hdr_coverage",
+    "hdr_level",
+    "hdr_mass",
+    "hdr_mass_by_samples",
+    "highest_mode",
     "init_state",
+    "interval_prob",
+    "kurtosis",
     "load",
     "log_prob",
     "log_weights",
@@ -43,11 +151,25 @@ __all__ = [
     "make_model",
     "make_optimizer",
     "make_train_step",
+    "marginal",
     "mean",
+    "median",
+    "modes",
     "nll",
+    "num_targets",
     "pit",
+    "pool",
+    "prob",
+    "quantile",
+    "reduce",
     "responsibilities",
     "sample",
+    "sample_with_gradient",
+    "skewness",
+    "split_variance",
+    "survival",
+    "temper",
     "variance",
+    "warp",
     "weights",
 ]

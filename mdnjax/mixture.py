@@ -1,20 +1,21 @@
-"""The one value that flows: a mixture p(y|x), and what can be asked of it.
+"""The one value that flows: a mixture p(y|x), its density and its responsibilities.
 
 Every function here takes and gives batch-first arrays. Inside, the batch axes are moved to the end once, because the kernels
 of the components then run over long contiguous rows. All are compiled at their first call for a shape, and differentiable.
+What else can be asked of a mixture is in `mdnjax.statistics`.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from mdnjax.components import Component
-from mdnjax.types import AnyArray, Array, Float, PRNGKey
+from mdnjax.components import Component, Support, Warped
+from mdnjax.layout import answer, batch_to_front
+from mdnjax.types import AnyArray, Array, Float
 
 
 class Mixture(NamedTuple):
@@ -43,70 +44,58 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     log p = logsumexp_k(log w_k + log p_k(y)). Source: Bishop (1994), eq. 22 and 29.
     Raises: ValueError if y has another number of targets than the mixture.
     """
-    mixture, y = _aligned(mixture, y)
-    return mixture_log_prob(*_batch_last(mixture), _batch_last_array(y, 1))
+    check_targets(mixture, y)
+    return answer(mixture_log_prob, mixture, y)
+
+
+@jax.jit
+def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
+    """The density p(y|x), in the inverse units of y; it underflows where `log_prob` does not."""
+    return jnp.exp(log_prob(mixture, y))
 
 
 @jax.jit
 def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
     """Posterior probability of each component given y, r_k = w_k p_k(y) / p(y). Source: Bishop (1994), eq. 33."""
-    mixture, y = _aligned(mixture, y)
-    logits, component = _batch_last(mixture)
-    return jnp.moveaxis(mixture_responsibilities(logits, component, _batch_last_array(y, 1)), 0, -1)
-
-
-@jax.jit
-def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
-    """P(Y <= y|x) = sum_k w_k F_k(y), for a single target.
-
-    Raises: ValueError if there is more than one target.
-    """
-    mixture, y = _aligned(mixture, y)
-    if y.shape[-1] != 1:
-        raise ValueError(f"cdf: got {y.shape[-1]} targets, expected 1")
-    logits, component = _batch_last(mixture)
-    return jnp.sum(jax.nn.softmax(logits, axis=0) * component.cdfs(_batch_last_array(y, 1))[:, 0], axis=0)
-
-
-@jax.jit
-def mean(mixture: Mixture) -> Float[Array, "*batch D"]:
-    """E[y|x] = sum_k w_k m_k. Source: Bishop (1994), eq. 49."""
-    logits, component = _batch_last(mixture)
-    return _batch_first(jnp.sum(jax.nn.softmax(logits, axis=0)[:, None] * component.means(), axis=0))
-
-
-@jax.jit
-def variance(mixture: Mixture) -> Float[Array, "*batch D"]:
-    """Var[y_d|x] = sum_k w_k (v_kd + (m_kd - E[y_d])^2), for each target. Source: Bishop (1994), eq. 51."""
-    logits, component = _batch_last(mixture)
-    weight, means = jax.nn.softmax(logits, axis=0)[:, None], component.means()
-    centre = jnp.sum(weight * means, axis=0)
-    return _batch_first(jnp.sum(weight * (component.variances() + (means - centre) ** 2), axis=0))
-
-
-@partial(jax.jit, static_argnames="shape")
-def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float[Array, "*shape *batch D"]:
-    """Independent draws by the Gumbel-max trick, `shape` of them for every element of the batch.
-
-    k = argmax_k(logits_k + g_k) with g_k = -log(-log(u)), u uniform, is distributed as softmax(logits); then y ~ p_k.
-    Source: Gumbel (1954); Maddison et al. (2014), A* sampling, section 2.
-    """
-    choice_key, noise_key = jax.random.split(key)
-    logits, component = _batch_last(mixture)
-    batch = logits.shape[1:]
-    gumbel = jax.random.gumbel(choice_key, (logits.shape[0], *shape, *batch), logits.dtype)
-    chosen = jnp.argmax(_with_axes(logits, 1, len(shape)) + gumbel, axis=0)
-
-    def of_chosen(leaf: Array) -> Array:  # [K, *event, *batch] -> [1, *event, *shape, *batch]
-        num_event = leaf.ndim - 1 - len(batch)
-        return jnp.take_along_axis(_with_axes(leaf, 1 + num_event, len(shape)), _with_axes(chosen[None], 1, num_event), 0)
-
-    return _batch_first(jax.tree.map(of_chosen, component).draw(noise_key)[0])
+    check_targets(mixture, y)
+    return answer(mixture_responsibilities, mixture, y)
 
 
 def affine(mixture: Mixture, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Mixture:
-    """The mixture of `offset + factor * y`, factor > 0: a change of units with its Jacobian."""
+    """The mixture of `offset + factor * y`, factor > 0: a change of units with its Jacobian.
+
+    Raises: ValueError for a mixture on a bounded support: units are changed on the line, before `warp`.
+    """
     return Mixture(mixture.logits, mixture.component.affine(offset, factor))
+
+
+def warp(mixture: Mixture, support: Support) -> Mixture:
+    """The mixture of y = from_line(u) on a support, where `mixture` is that of u: log-normal, logit-normal and their like.
+
+    Raises: ValueError if the support has another number of targets, or the mixture is on a bounded support already.
+    """
+    if isinstance(mixture.component, Warped) or len(support.low) != num_targets(mixture):
+        raise ValueError(f"warp: got a support of {len(support.low)} targets for a mixture of {num_targets(mixture)} on the line")
+    return Mixture(mixture.logits, Warped(mixture.component, support))
+
+
+def num_targets(mixture: Mixture) -> int:
+    """D."""
+    component = mixture.component
+    return (component.component if isinstance(component, Warped) else component).loc.shape[-1]
+
+
+def check_targets(mixture: Mixture, y: Any, name: str = "y") -> None:
+    """Raises: ValueError if y has another number of targets than the mixture."""
+    expected, shape = num_targets(mixture), jnp.shape(y)
+    if not shape or shape[-1] != expected:
+        raise ValueError(f"{name}: got shape {shape}, expected [*batch, {expected}]: the mixture has {expected} targets")
+
+
+def check_single(name: str, mixture: Mixture) -> None:
+    """Raises: ValueError if the mixture has more than one target."""
+    if (number := num_targets(mixture)) != 1:
+        raise ValueError(f"{name}: got {number} targets, expected 1: ask mdn.marginal(mixture, (d,)) for target d")
 
 
 def mixture_log_prob(
@@ -130,35 +119,4 @@ def mixture_responsibilities(
 
 def from_batch_last(logits: Float[Array, "K *batch"], component: Component) -> Mixture:
     """A mixture from the hot path's pair."""
-    num_batch = logits.ndim - 1
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, range(-num_batch, 0), range(num_batch)), Mixture(logits, component))
-
-
-def _batch_last(mixture: Mixture) -> Mixture:
-    num_batch = mixture.logits.ndim - 1
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, range(num_batch), range(-num_batch, 0)), mixture)
-
-
-def _batch_last_array(array: Array, num_event: int) -> Array:
-    num_batch = array.ndim - num_event
-    return jnp.moveaxis(array, range(num_batch), range(-num_batch, 0))
-
-
-def _batch_first(array: Float[Array, "D *batch"]) -> Float[Array, "*batch D"]:
-    return jnp.moveaxis(array, 0, -1)
-
-
-def _with_axes(array: Array, position: int, count: int) -> Array:
-    return jnp.expand_dims(array, tuple(range(position, position + count)))
-
-
-def _aligned(mixture: Mixture, y: AnyArray) -> tuple[Mixture, Array]:
-    """Gives mixture and y the same number of batch axes, by leading 1s."""
-    y = jnp.asarray(y)
-    num_targets = mixture.component.means().shape[-1]
-    if y.ndim == 0 or y.shape[-1] != num_targets:
-        raise ValueError(f"y: got shape {y.shape}, expected [*batch, {num_targets}]: the mixture has {num_targets} targets")
-    missing = (y.ndim - 1) - (mixture.logits.ndim - 1)
-    if missing > 0:
-        mixture = jax.tree.map(lambda leaf: _with_axes(leaf, 0, missing), mixture)
-    return mixture, _with_axes(y, 0, max(0, -missing))
+    return batch_to_front(Mixture(logits, component), logits.ndim - 1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from mdnjax.components import FAMILIES, Component
+from mdnjax.components import FAMILIES, Component, Sizes
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.networks import Network, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
@@ -33,16 +33,17 @@ def make_mdn(
     hidden_sizes: Sequence[int],
     activation: str = "tanh",
     family: str = "diagonal",
+    rank: int = 1,
     scale_floor: float | Float[Array, ""] = 0.0,
 ) -> Model:
     """A mixture density network on a multilayer perceptron.
 
-    raw = MLP(x) in contiguous blocks: logits, locations, scales; weights = softmax(logits), locations as they are,
-    scales = scale_floor + exp(raw). Source: Bishop (1994), section 2; Bishop's scales have no floor.
+    raw = MLP(x) in contiguous blocks: logits, locations, scales and what else the family has; weights = softmax(logits), locations
+    as they are, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. Source: Bishop (1994), section 2; Bishop's scales have no floor.
     """
-    blocks = (num_components, *FAMILIES[family].raw_sizes(num_components, num_targets))
+    blocks = (num_components, *FAMILIES[family].raw_sizes(Sizes(num_components, num_targets, rank)))
     network = make_mlp(num_inputs, blocks, hidden_sizes=hidden_sizes, activation=activation)
-    return make_model(network, num_targets, num_components=num_components, family=family, scale_floor=scale_floor)
+    return make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
 
 
 def make_model(
@@ -51,13 +52,15 @@ def make_model(
     *,
     num_components: int,
     family: str = "diagonal",
+    rank: int = 1,
     scale_floor: float | Float[Array, ""] = 0.0,
 ) -> Model:
     """A mixture density network on any network whose outputs are logits, then the blocks `FAMILIES[family].raw_sizes(...)`."""
+    sizes = Sizes(num_components, num_targets, rank)
 
     def head(params: Params, x: Float[Array, "X *batch"]) -> tuple[Float[Array, "K *batch"], Component]:
         raw = network.apply(params, x)
-        component = FAMILIES[family].from_raw(raw[num_components:], num_components, num_targets, scale_floor)
+        component = FAMILIES[family].from_raw(raw[num_components:], sizes, scale_floor)
         return raw[:num_components], component
 
     def apply(params: Params, x: Float[AnyArray, "*batch X"]) -> Mixture:

@@ -9,8 +9,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the cellar to the roof; a module may import from those before it.
-ORDER = ["types", "config", "runtime", "components", "mixture", "scores", "data", "networks", "model", "losses", "optimizers"]
-ORDER += ["train", "population", "checkpoint", "recipe", "trained", "plots"]
+ORDER = [
+    "types",
+    "config",
+    "runtime",
+    "layout",
+    "quadrature",
+    "components",
+    "mixture",
+    "statistics",
+    "scores",
+    "data",
+    "networks",
+]
+ORDER += ["model", "losses", "optimizers", "train", "population", "checkpoint", "recipe", "trained", "plots"]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 
 

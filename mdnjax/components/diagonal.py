@@ -8,53 +8,55 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.types import AnyArray, Array, Float, PRNGKey
+from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale
+from mdnjax.types import Array, Float, PRNGKey
 
-# exp(40) is far above any scale that is meant, and its square is still finite in float32
-LARGEST_RAW_SCALE = 40.0
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class Diagonal(NamedTuple):
-    """Locations and standard deviations, `[*batch, K, D]`.
-
-    The methods are kernels, written for one example (`[K, D]`): batch axes, where there are any, trail (`[K, D, *batch]`).
-    """
-
+class _Fields(NamedTuple):
     loc: Float[Array, "..."]
     scale: Float[Array, "..."]
 
+
+class Diagonal(_Fields, LocationScale):
+    """Locations and standard deviations, `[*batch, K, D]`."""
+
+    __slots__ = ()
+
     @staticmethod
-    def raw_sizes(num_components: int, num_targets: int) -> tuple[int, ...]:
+    def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
         """Sizes of the blocks of network outputs that one example needs: locations, raw scales."""
-        return (num_components * num_targets,) * 2
+        return (sizes.num_components * sizes.num_targets,) * 2
 
     @classmethod
-    def from_raw(
-        cls, raw: Float[Array, "P *batch"], num_components: int, num_targets: int, scale_floor: float | Float[Array, ""]
-    ) -> Diagonal:
-        """scale = scale_floor + exp(min(raw, 40)): finite, with a finite gradient, for raw outputs of any size."""
-        loc, raw_scale = raw.reshape(2, num_components, num_targets, *raw.shape[1:])
-        return cls(loc, scale_floor + jnp.exp(jnp.minimum(raw_scale, LARGEST_RAW_SCALE)))
+    def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> Diagonal:
+        """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
+        loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
+        return cls(loc, positive_scale(raw_scale, scale_floor))
+
+    def log_density(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+        return -0.5 * z**2 - HALF_LOG_2PI
 
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
-        """log N(y; loc_k, scale_k^2), summed over the targets."""
+        """log N(y; loc_k, scale_k^2), summed over the targets; the hot path, with its constant taken out of the sum."""
         z = (y - self.loc) / self.scale
-        return -jnp.sum(0.5 * z**2 + jnp.log(self.scale), axis=1) - 0.5 * math.log(2 * math.pi) * self.loc.shape[1]
+        return -jnp.sum(0.5 * z**2 + jnp.log(self.scale), axis=1) - HALF_LOG_2PI * self.loc.shape[1]
 
-    def cdfs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
-        """Phi((y - loc) / scale), one for each component and target."""
-        return jax.scipy.special.ndtr((y - self.loc) / self.scale)
+    def lower_tail(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+        return jax.scipy.special.ndtr(z)
 
-    def draw(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
-        """One draw from each component."""
-        return self.loc + self.scale * jax.random.normal(noise_key, self.loc.shape, self.loc.dtype)
+    def lower_mean(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+        return -jnp.exp(self.log_density(z))
 
-    def means(self) -> Float[Array, "K D *batch"]:
-        return self.loc
+    def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """The quantile itself, twice."""
+        z = jnp.broadcast_to(-jax.scipy.special.ndtri(tail), jnp.broadcast_shapes(tail.shape, self.loc.shape))
+        return z, z
 
-    def variances(self) -> Float[Array, "K D *batch"]:
-        return self.scale**2
+    def spread_numbers(self) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+        one = jnp.ones_like(self.scale)
+        return one, 3 * one, (0.5 + HALF_LOG_2PI) * one
 
-    def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Diagonal:
-        """The components of `offset + factor * y`, for a positive factor; batch-first."""
-        return Diagonal(jnp.asarray(offset + factor * self.loc), jnp.asarray(factor * self.scale))
+    def draw_standard(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
+        return jax.random.normal(noise_key, self.loc.shape, self.loc.dtype)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from mdnjax.config import optax_names
 
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
-Family = Literal["diagonal"]
+Family = Literal["isotropic", "diagonal", "full", "low_rank", "laplace", "student_t"]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Units = Annotated[int, Field(ge=1, le=10**5)]
 Positive = Annotated[float, Field(gt=0, le=1e30)]  # beyond 1e30 nothing is left of float32
@@ -73,6 +73,7 @@ class Model(Network, frozen=True):
     """The mixture density network."""
 
     family: Family = Field(default="diagonal", description="components of the mixture")
+    rank: Units = Field(default=1, description="columns of the factor that the targets share (family low_rank alone)")
     num_components: Units = Field(default=10, description="components per input")
     scale_floor: Annotated[Scale, Rides()] = Field(
         default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"

@@ -1,0 +1,69 @@
+"""Gaussian components with one scale for all targets (Bishop 1994, eq. 23)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
+from mdnjax.components.location_scale import Sizes, positive_scale
+from mdnjax.types import AnyArray, Array, Float, PRNGKey
+
+
+class Isotropic(NamedTuple):
+    """Locations `[*batch, K, D]` and standard deviations `[*batch, K]`.
+
+    The density is its own; everything else is the diagonal family's, with equal scales.
+    """
+
+    loc: Float[Array, "..."]
+    scale: Float[Array, "..."]
+
+    @staticmethod
+    def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
+        """Sizes of the blocks of network outputs that one example needs: locations, raw scales."""
+        return sizes.num_components * sizes.num_targets, sizes.num_components
+
+    @classmethod
+    def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> Isotropic:
+        """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
+        num_loc = sizes.num_components * sizes.num_targets
+        loc = raw[:num_loc].reshape(sizes.num_components, sizes.num_targets, *raw.shape[1:])
+        return cls(loc, positive_scale(raw[num_loc:], scale_floor))
+
+    def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
+        """log N(y; loc_k, scale_k^2 I)."""
+        num_targets = self.loc.shape[1]
+        z = (y - self.loc) / self.scale[:, None]
+        return -0.5 * jnp.sum(z**2, axis=1) - num_targets * (jnp.log(self.scale) + HALF_LOG_2PI)
+
+    def marginals(self) -> Diagonal:
+        """The distribution of each target by itself."""
+        return Diagonal(self.loc, jnp.broadcast_to(self.scale[:, None], self.loc.shape))
+
+    def covariances(self) -> Float[Array, "K D D *batch"]:
+        return self.marginals().covariances()
+
+    def entropies(self) -> Float[Array, "K *batch"]:
+        return self.marginals().entropies()
+
+    def draw(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
+        return self.marginals().draw(noise_key)
+
+    def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
+        return self.marginals().conditionals(y)
+
+    def select(self, targets: tuple[int, ...]) -> Isotropic:
+        return Isotropic(self.loc[:, list(targets)], self.scale)
+
+    def condition(self, rest: tuple[int, ...], given: tuple[int, ...], y: Float[Array, "G *#batch"]) -> Isotropic:
+        return self.select(rest)
+
+    def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Diagonal:
+        """In other units targets have scales of their own: a diagonal component; batch-first."""
+        scale = jnp.broadcast_to(self.scale[..., None], self.loc.shape)
+        return Diagonal(self.loc, scale).affine(offset, factor)
+
+    def stretch(self, factor: float | Float[Array, ""]) -> Isotropic:
+        return self._replace(scale=self.scale * factor)

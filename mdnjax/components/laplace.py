@@ -1,0 +1,57 @@
+"""Laplace components: independent targets with exponential tails on both sides."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale
+from mdnjax.types import Array, Float, PRNGKey
+
+
+class _Fields(NamedTuple):
+    loc: Float[Array, "..."]
+    scale: Float[Array, "..."]
+
+
+class Laplace(_Fields, LocationScale):
+    """Locations and scales, `[*batch, K, D]`; the standard deviation is sqrt(2) scale."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
+        """Sizes of the blocks of network outputs that one example needs: locations, raw scales."""
+        return (sizes.num_components * sizes.num_targets,) * 2
+
+    @classmethod
+    def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> Laplace:
+        """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
+        loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
+        return cls(loc, positive_scale(raw_scale, scale_floor))
+
+    def log_density(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+        """log f(z) = -|z| - log 2."""
+        return -jnp.abs(z) - math.log(2)
+
+    def lower_tail(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+        tail = 0.5 * jnp.exp(-jnp.abs(z))
+        return jnp.where(z < 0, tail, 1 - tail)
+
+    def lower_mean(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+        return -0.5 * (1 + jnp.abs(z)) * jnp.exp(-jnp.abs(z))
+
+    def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """The quantile itself, twice."""
+        z = jnp.broadcast_to(-jnp.log(2 * tail), jnp.broadcast_shapes(tail.shape, self.loc.shape))
+        return z, z
+
+    def spread_numbers(self) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+        one = jnp.ones_like(self.scale)
+        return 2 * one, 24 * one, (1 + math.log(2)) * one
+
+    def draw_standard(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
+        return jax.random.laplace(noise_key, self.loc.shape, self.loc.dtype)

@@ -1,0 +1,101 @@
+"""Gaussian components whose targets share a few factors: covariance F F^T + diag(scale^2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mdnjax.components import triangular
+from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
+from mdnjax.components.full import Full
+from mdnjax.components.location_scale import Sizes, diagonal_matrix, positive_scale
+from mdnjax.types import AnyArray, Array, Float, PRNGKey
+
+
+class LowRank(NamedTuple):
+    """Locations `[*batch, K, D]`, factors F `[*batch, K, D, R]` and standard deviations of the rest, `[*batch, K, D]`.
+
+    y = loc + F u + scale z, with u[R] and z[D] standard normal.
+    """
+
+    loc: Float[Array, "..."]
+    factor: Float[Array, "..."]
+    scale: Float[Array, "..."]
+
+    @staticmethod
+    def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
+        """Sizes of the blocks of network outputs: locations, raw scales, factors."""
+        num = sizes.num_components * sizes.num_targets
+        return num, num, num * sizes.rank
+
+    @classmethod
+    def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> LowRank:
+        """loc = raw, scale = scale_floor + exp(min(raw, 40)), factor = raw."""
+        num, shape, batch = sizes.num_components * sizes.num_targets, sizes[:2], raw.shape[1:]
+        loc, raw_scale = raw[: 2 * num].reshape(2, *shape, *batch)
+        return cls(loc, raw[2 * num :].reshape(*shape, sizes.rank, *batch), positive_scale(raw_scale, scale_floor))
+
+    def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
+        """log N(y; loc_k, F F^T + diag(scale^2)), with M = I + F^T diag(scale^-2) F of the factors' small size.
+
+        The squared distance is min_u |(y - loc - F u) / scale|^2 + |u|^2, a sum of squares: the usual difference (Woodbury's) loses
+        all digits where the factors are long.
+        """
+        factor = self.factor / self.scale[:, :, None]
+        z = (y - self.loc) / self.scale
+        tril = self._inner_tril(factor)
+        pull = jnp.sum(factor * z[:, :, None], axis=1)
+        u = triangular.solve_transposed(tril, triangular.solve(tril, pull))
+        rest = z - jnp.sum(factor * u[:, None], axis=2)
+        distance = jnp.sum(rest**2, axis=1) + jnp.sum(u**2, axis=1)
+        log_volume = triangular.log_determinant(tril) + jnp.sum(jnp.log(self.scale), axis=1)
+        return -0.5 * distance - log_volume - HALF_LOG_2PI * self.loc.shape[1]
+
+    def full(self) -> Full:
+        """The same components by their full covariance."""
+        return Full.from_covariances(self.loc, self.covariances())
+
+    def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
+        return self.full().conditionals(y)
+
+    def draw(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
+        """loc + F u + scale z."""
+        factor_key, rest_key = jax.random.split(noise_key)
+        u = jax.random.normal(factor_key, (self.loc.shape[0], *self.factor.shape[2:]), self.loc.dtype)
+        z = jax.random.normal(rest_key, self.loc.shape, self.loc.dtype)
+        return self.loc + jnp.sum(self.factor * u[:, None], axis=2) + self.scale * z
+
+    def covariances(self) -> Float[Array, "K D D *batch"]:
+        return jnp.sum(self.factor[:, :, None] * self.factor[:, None], axis=3) + diagonal_matrix(self.scale**2)
+
+    def marginals(self) -> Diagonal:
+        """The distribution of each target by itself."""
+        return Diagonal(self.loc, jnp.sqrt(jnp.sum(self.factor**2, axis=2) + self.scale**2))
+
+    def entropies(self) -> Float[Array, "K *batch"]:
+        log_volume = triangular.log_determinant(self._inner_tril(self.factor / self.scale[:, :, None]))
+        return (0.5 + HALF_LOG_2PI) * self.loc.shape[1] + log_volume + jnp.sum(jnp.log(self.scale), axis=1)
+
+    def select(self, targets: tuple[int, ...]) -> LowRank:
+        """The distribution of some of the targets."""
+        return jax.tree.map(lambda leaf: leaf[:, list(targets)], self)
+
+    def condition(self, rest: tuple[int, ...], given: tuple[int, ...], y: Float[Array, "G *#batch"]) -> Full:
+        return self.full().condition(rest, given, y)
+
+    def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> LowRank:
+        """The components of `offset + factor * y`, for a positive factor; batch-first."""
+        factor = jnp.asarray(factor)
+        return LowRank(jnp.asarray(offset + factor * self.loc), factor[:, None] * self.factor, factor * self.scale)
+
+    def stretch(self, factor: float | Float[Array, ""]) -> LowRank:
+        """The same locations, all standard deviations times a factor."""
+        return self._replace(factor=self.factor * factor, scale=self.scale * factor)
+
+    @staticmethod
+    def _inner_tril(factor: Float[Array, "K D R *batch"]) -> Float[Array, "K R R *batch"]:
+        """Cholesky factor of I + F^T F."""
+        identity = diagonal_matrix(jnp.ones_like(factor[:, 0]))
+        return triangular.cholesky(identity + jnp.sum(factor[:, :, :, None] * factor[:, :, None], axis=1))

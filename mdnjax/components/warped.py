@@ -1,0 +1,194 @@
+"""Components on bounded or positive targets: a family on the whole line, seen through a logarithm or a logit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from mdnjax.components.diagonal import Diagonal
+from mdnjax.components.full import Full
+from mdnjax.components.isotropic import Isotropic
+from mdnjax.components.laplace import Laplace
+from mdnjax.components.location_scale import Moments, diagonal_matrix
+from mdnjax.components.low_rank import LowRank
+from mdnjax.components.student_t import StudentT
+from mdnjax.components.support import Support
+from mdnjax.quadrature import integrate
+from mdnjax.types import AnyArray, Array, Float, PRNGKey
+
+NUM_HERMITE = 64
+
+
+class Warped(NamedTuple):
+    """y = from_line(u) with u a component of another family: p(y) = p_u(u(y)) |du/dy|.
+
+    Moments over a logit, and everything of heavy tails, go by quadrature; over a logarithm in closed form.
+    """
+
+    component: Diagonal | Isotropic | Full | LowRank | Laplace | StudentT
+    support: Support
+
+    def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
+        """log p_k(u(y)) + sum_d log |du_d/dy_d|; -inf outside of the support."""
+        u = self.support.to_line(y)
+        inside = jnp.isfinite(u)
+        safe = jnp.where(inside, u, 0)
+        values = self.component.log_probs(safe) + jnp.sum(self.support.log_slope(safe), axis=0)
+        return jnp.where(jnp.all(inside, axis=0), values, -jnp.inf)
+
+    def target_log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
+        return self.conditionals(y)[1]
+
+    def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
+        """cdf and log density of each target given the targets after it."""
+        u = self.support.to_line(y)
+        inside = jnp.isfinite(u)
+        cdfs, log_probs = self.component.conditionals(jnp.where(inside, u, 0))
+        outside = jnp.where(u > 0, 1.0, 0.0).astype(y.dtype)
+        slopes = self.support.log_slope(jnp.where(inside, u, 0))
+        return jnp.where(inside, cdfs, outside), jnp.where(inside, log_probs + slopes, -jnp.inf)
+
+    def cdfs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
+        """P_k(Y_d <= y_d)."""
+        return self._marginal_line().cdfs(self.support.to_line(y))
+
+    def survivals(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
+        """P_k(Y_d > y_d)."""
+        return self._marginal_line().survivals(self.support.to_line(y))
+
+    def draw(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
+        """One draw from each component."""
+        return self.support.from_line(self.component.draw(noise_key), axis=1)
+
+    def marginals(self) -> Warped:
+        """The distribution of each target by itself."""
+        return Warped(self.component.marginals(), self.support)
+
+    def moments(self) -> Moments:
+        """Mean and central moments, target by target."""
+        line, low, high = self._marginal_line(), *(np.asarray(bound) for bound in self.support)
+        targets = [_moments_of(line.select((d,)), float(low[d]), float(high[d])) for d in range(len(low))]
+        return Moments(*(jnp.concatenate(parts, axis=1) for parts in zip(*targets, strict=True)))
+
+    def covariances(self) -> Float[Array, "K D D *batch"]:
+        """Covariance of each component; between targets by a product of Gauss-Hermite rules, where they depend on each other."""
+        variances = diagonal_matrix(self.moments().second)
+        if not isinstance(self.component, Full | LowRank):
+            return variances
+        on_line, mean = self.component.covariances(), self.moments().mean
+        for i in range(mean.shape[1]):
+            for j in range(i):
+                pair = self._covariance(on_line, mean, i, j)
+                variances = variances.at[:, i, j].set(pair).at[:, j, i].set(pair)
+        return variances
+
+    def entropies(self) -> Float[Array, "K *batch"]:
+        """Entropy of each component, in nats: that of u less the mean of log |du/dy|."""
+        slopes = _expectation(self._marginal_line(), lambda u: self.support.log_slope(u, axis=2))
+        return self.component.entropies() - jnp.sum(slopes, axis=1)
+
+    def select(self, targets: tuple[int, ...]) -> Warped:
+        """The distribution of some of the targets."""
+        return Warped(self.component.select(targets), self.support.select(targets))
+
+    def condition(self, rest: tuple[int, ...], given: tuple[int, ...], y: Float[Array, "G *#batch"]) -> Warped:
+        """The distribution of the rest where the given targets are y."""
+        on_line = self.component.condition(rest, given, self.support.select(given).to_line(y))
+        return Warped(on_line, self.support.select(rest))
+
+    def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Warped:
+        raise ValueError(
+            "affine: got a mixture on a bounded support, expected one on the whole line: change units first, then warp"
+        )
+
+    def stretch(self, factor: float | Float[Array, ""]) -> Warped:
+        """The same locations on the line, the scales there times a factor."""
+        return self._replace(component=self.component.stretch(factor))
+
+    def line(self) -> Any:
+        """The same distribution on the whole real line."""
+        return self._marginal_line()
+
+    def to_line(self, y: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
+        """Values as points of the line; `axis` is that of the targets."""
+        return self.support.to_line(y, axis)
+
+    def from_line(self, u: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
+        """Points of the line as values."""
+        return self.support.from_line(u, axis)
+
+    def log_slope(self, u: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
+        """log |du/dy| of each target, at points of the line."""
+        return self.support.log_slope(u, axis)
+
+    def line_points(self) -> Float[Array, "n D *batch"]:
+        """As of the family on the line; a logarithm moves the modes by a variance, a logit by one to either side."""
+        line = self._marginal_line()
+        shift = line.scale**2 + line.scale
+        near = jnp.linspace(-1, 1, 13, dtype=shift.dtype).reshape(-1, *(1 for _ in shift.shape)) * 4 * shift
+        moved = [line.loc + sign * line.scale**2 + step for sign in (-1, 1) for step in (near / 4, near)]
+        points = jnp.concatenate([line.loc + near, *moved])
+        return jnp.concatenate([line.line_points(), points.reshape(-1, *line.loc.shape[1:])])
+
+    def modes_per_component(self) -> int:
+        """A Gaussian times e^u is a Gaussian, and a logit's slope is a sum of three such powers."""
+        return self.component.marginals().modes_per_component() * (3 if self.support.two_sided() else 1)
+
+    def _marginal_line(self) -> Diagonal | Laplace | StudentT:
+        return self.component.marginals()
+
+    def _covariance(self, on_line: Array, mean: Array, i: int, j: int) -> Float[Array, "K *batch"]:
+        nodes, weight = (np.asarray(part) for part in np.polynomial.hermite_e.hermegauss(NUM_HERMITE))
+        ones = (1,) * (mean.ndim - 1)
+        z = jnp.asarray(nodes, mean.dtype).reshape(-1, *ones)
+        mass = jnp.asarray(weight / weight.sum(), mean.dtype).reshape(-1, *ones)
+        sd_i = jnp.sqrt(on_line[:, i, i])
+        slope = on_line[:, i, j] / sd_i
+        rest = jnp.sqrt(jnp.maximum(on_line[:, j, j] - slope**2, 0))
+        u_i = self.component.loc[:, i] + sd_i * z
+        u_j = self.component.loc[:, j] + slope * z + rest * z[:, None]  # [n, n, K, *batch]
+        y_i = self.support.select((i,)).from_line(u_i, axis=1) - mean[:, i]
+        y_j = self.support.select((j,)).from_line(u_j, axis=2) - mean[:, j]
+        return jnp.sum(mass * y_i * jnp.sum(mass[:, None] * y_j, axis=0), axis=0)
+
+
+def _expectation(line: Any, function: Any) -> Float[Array, "K D *batch"]:
+    """E[function(u)] of each component and target."""
+    points = jnp.sort(jnp.stack([line.loc, jnp.zeros_like(line.loc)]), axis=0)
+    return integrate(lambda u: jnp.exp(line.target_log_probs(u)) * function(u), points, line.scale).value
+
+
+def _moments_of(line: Any, low: float, high: float) -> Moments:
+    """Of one target: over a logit by quadrature, over a logarithm in closed form."""
+    if np.isfinite(low) and np.isfinite(high):
+        support = Support((low,), (high,))
+        mean = _expectation(line, lambda u: support.from_line(u, axis=2))
+        return Moments(mean, *(_expectation(line, lambda u, m=m: (support.from_line(u, axis=2) - mean) ** m) for m in (2, 3, 4)))
+    if not np.isfinite(low) and not np.isfinite(high):
+        return line.moments()
+    sign = 1 if np.isfinite(low) else -1  # high - exp(-u) is a positive variable, turned round
+    of_exp = _moments_of_exp(line._replace(loc=sign * line.loc))
+    bound = low if sign > 0 else high
+    return Moments(bound + sign * of_exp.mean, of_exp.second, sign * of_exp.third, of_exp.fourth)
+
+
+def _moments_of_exp(line: Any) -> Moments:
+    """Of exp(u): the log-normal, the log-Laplace, and a Student-t of which nothing is finite."""
+    unit = jnp.exp(line.loc)
+    if isinstance(line, Diagonal):
+        v, w = jnp.expm1(line.scale**2), jnp.exp(line.scale**2)
+        mean = unit * jnp.sqrt(w)
+        return Moments(mean, mean**2 * v, mean**3 * v**2 * (w + 2), mean**4 * v**2 * (w**4 + 2 * w**3 + 3 * w**2 - 3))
+    if isinstance(line, StudentT):
+        return Moments(*(jnp.full_like(unit, jnp.inf) for _ in range(4)))
+    # with q = scale^2: E[exp(t u)] = exp(t loc) / (1 - t^2 q) where t^2 q < 1, and infinite beyond
+    q = line.scale**2
+    a, b, c, d = (1 - t**2 * q for t in (1, 2, 3, 4))
+    mean = unit / a
+    second = unit**2 * q * (q + 2) / (a**2 * b)
+    third = 2 * unit**3 * q**2 * (2 * q**2 + 7 * q + 15) / (a**3 * b * c)
+    fourth = 3 * unit**4 * q**2 * (12 * q**4 + 33 * q**3 + 95 * q**2 + 212 * q + 8) / (a**4 * b * c * d)
+    pairs = zip((mean, second, third, fourth), (a, b, c, d), strict=True)
+    return Moments(*(jnp.where(room > 0, moment, jnp.inf) for moment, room in pairs))

@@ -1,0 +1,224 @@
+"""Modes: all of them for one target, those that the locations lead to for several; and modes followed along x as branches."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdnjax.components import Component, Laplace, Warped
+from mdnjax.layout import answer
+from mdnjax.mixture import Mixture, mixture_log_prob, num_targets
+from mdnjax.statistics.line import Line, line_of
+from mdnjax.statistics.quantiles import bracketed_root
+from mdnjax.types import Array, Bool, Float, Int
+
+ASCENT_STEPS = 100
+SAME_MODE = 1e-3  # of a scale apart, and what the ascents end at is one mode
+
+
+class Modes(NamedTuple):
+    """Local maxima of p(y|x): the first `count` along the axis M, in the order of their position; nan beyond.
+
+    mass[*batch, M] is the probability of what lies uphill to each: for one target between the minima on either side, for several the
+    weight of the components whose locations lead there.
+    """
+
+    y: Float[Array, "*batch M D"]
+    log_density: Float[Array, "*batch M"]
+    mass: Float[Array, "*batch M"]
+    count: Int[Array, "*batch"]
+
+
+class Turns(NamedTuple):
+    """Modes and minima of a density on the line, batch-last, with nan where there is none; `low` and `high` bound each mode's part."""
+
+    mode: Float[Array, "M *batch"]
+    low: Float[Array, "M *batch"]
+    high: Float[Array, "M *batch"]
+    found: Bool[Array, "M *batch"]
+
+
+@jax.jit
+def modes(mixture: Mixture) -> Modes:
+    """All modes of a single target; of several targets those that an ascent from each location reaches.
+
+    One target: sign changes of the derivative of log p between points a third of a scale apart around every location, and around
+    every extremum of that derivative between them. Gaussian and Laplace mixtures have no more modes than components.
+    Several targets: damped Newton steps from each location (for Laplace, whose modes are kinks, a search over the locations' own
+    coordinates); modes of another origin are not seen. Source: Carreira-Perpinan (2000), Mode-finding for mixtures of Gaussian
+    distributions.
+    """
+    if num_targets(mixture) == 1:
+        return answer(_single, mixture, size=32)
+    return answer(_several, mixture, size=8 * num_targets(mixture))
+
+
+@jax.jit
+def highest_mode(mixture: Mixture) -> Float[Array, "*batch D"]:
+    """The mode of the largest density."""
+    found = modes(mixture)
+    best = jnp.nanargmax(found.log_density, axis=-1)
+    return jnp.take_along_axis(found.y, best[..., None, None], axis=-2)[..., 0, :]
+
+
+def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B G"]:
+    """Modes of a single target followed along the batch, one axis `[G]` of neighbouring x: a row a branch, nan where it is not.
+
+    Neighbours are paired to the smallest sum of distances, and not where a mode would have to leap further than to the minimum that
+    bounds it. Modes of less mass are left out. Not compiled, and not differentiable.
+    Raises: ValueError if the batch has not one axis, or there is more than one target.
+    """
+    if mixture.logits.ndim != 2 or num_targets(mixture) != 1:
+        raise ValueError(
+            f"branches: got a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets, expected one axis and one target"
+        )
+    from scipy.optimize import linear_sum_assignment
+
+    found_turns = jax.tree.map(np.asarray, _turns_of(mixture))
+    found = jax.tree.map(np.asarray, modes(mixture))
+    shown = found_turns.found & (found.mass >= least_mass)
+    rows: list[np.ndarray] = []
+    current: list[int] = []  # the branch of each mode of the column before
+    for column in range(len(shown)):
+        here, before = (np.flatnonzero(shown[at]) if at >= 0 else np.array([], int) for at in (column, column - 1))
+        mode, low, high = (np.asarray(part[column])[here] for part in found_turns[:3])
+        old_mode, old_low, old_high = (np.asarray(part[max(column - 1, 0)])[before] for part in found_turns[:3])
+        inside = (mode[:, None] > old_low) & (mode[:, None] < old_high) | (old_mode > low[:, None]) & (old_mode < high[:, None])
+        cost = np.where(inside, np.abs(mode[:, None] - old_mode), 1e6 * (1 + np.abs(mode[:, None] - old_mode)))
+        taken = {i: current[j] for i, j in zip(*linear_sum_assignment(cost), strict=True) if inside[i, j]}
+        current = []
+        for i, number in enumerate(here):
+            if i not in taken:
+                rows.append(np.full(len(shown), np.nan))
+            current.append(taken.get(i, len(rows) - 1))
+            rows[current[-1]][column] = found.y[column, number, 0]
+    return np.array(rows).reshape(len(rows), len(shown))
+
+
+def turns(line: Line) -> Turns:
+    """Every mode of a density on the line, between the minima beside it or the ends of the line."""
+    points = jnp.sort(line.marginals.line_points()[:, 0], axis=0)
+    num_components = line.log_weight.shape[0]
+    most = num_components * line.marginals.modes_per_component()
+    points = jnp.sort(jnp.concatenate([points, _hidden(line, points, 2 * most + 2)]), axis=0)
+    rising = _slope(line, points) > 0
+    mode_between, minimum_between = rising[:-1] & ~rising[1:], ~rising[:-1] & rising[1:]
+    mode = _roots(partial(_slope, line), points, mode_between, most, falling=True)
+    minimum = _roots(partial(_slope, line), points, minimum_between, most + 1, falling=False)
+    below = jnp.where(minimum[None] < mode[:, None], minimum[None], -jnp.inf)
+    above = jnp.where(minimum[None] > mode[:, None], minimum[None], jnp.inf)
+    found = ~jnp.isnan(mode)
+    return Turns(mode, jnp.max(below, axis=1), jnp.min(above, axis=1), found)
+
+
+@jax.jit
+def _turns_of(mixture: Mixture) -> Turns:
+    return answer(lambda logits, component: turns(line_of(logits, component)), mixture, size=32)
+
+
+def _single(logits: Array, component: Component) -> Modes:
+    line = line_of(logits, component)
+    found = turns(line)
+    mass = jnp.where(found.found, line.cdf(found.high) - line.cdf(found.low), jnp.nan)
+    mode = found.mode
+    return Modes(line.value(mode)[:, None], line.log_density(mode), mass, jnp.sum(found.found, axis=0))
+
+
+def _slope(line: Line, u: Array) -> Array:
+    return jax.jvp(line.log_density, (u,), (jnp.ones_like(u),))[1]
+
+
+def _hidden(line: Line, points: Array, most: int) -> Float[Array, "M *batch"]:
+    """Extrema of the slope where it may reach across zero between two points without a change of sign at them."""
+    slope, bend = jax.jvp(partial(_slope, line), (points,), (jnp.ones_like(points),))
+    dips = (slope[:-1] > 0) & (slope[1:] > 0) & (bend[:-1] < 0) & (bend[1:] > 0)
+    peaks = (slope[:-1] <= 0) & (slope[1:] <= 0) & (bend[:-1] > 0) & (bend[1:] < 0)
+
+    def bend_of(u: Array) -> Array:
+        return jax.jvp(partial(_slope, line), (u,), (jnp.ones_like(u),))[1]
+
+    found = [_roots(bend_of, points, between, most, falling) for between, falling in ((dips, False), (peaks, True))]
+    return jnp.concatenate([jnp.where(jnp.isnan(root), points[:1], root) for root in found])
+
+
+def _roots(function: partial, points: Array, between: Array, most: int, falling: bool) -> Float[Array, "M *batch"]:
+    """Roots of a function in the marked intervals between points, the first `most` in their order; nan where there are fewer."""
+    order = jnp.argsort(~between, axis=0, stable=True)[: min(most, between.shape[0])]
+    low, high = (jnp.take_along_axis(ends, order, axis=0) for ends in (points[:-1], points[1:]))
+    sign = -1 if falling else 1
+    marked = jnp.take_along_axis(between, order, axis=0)
+    root = bracketed_root(lambda u: sign * function(u), low, jnp.where(marked, high, low))
+    return jnp.where(marked, root, jnp.nan)
+
+
+def _several(logits: Array, component: Component) -> Modes:
+    """Ascents from all locations at once; on a bounded support along the line."""
+    on_line = component.component if isinstance(component, Warped) else component
+    num_components, num_dimensions = on_line.loc.shape[:2]
+    batch = logits.shape[1:]
+
+    def log_density(u: Array) -> Array:  # one example: u[D] of the start of component k, over the batch
+        y = component.from_line(u) if isinstance(component, Warped) else u
+        return mixture_log_prob(logits, component, y)
+
+    ascend = _search if isinstance(on_line, Laplace) else _newton
+    ends = jnp.stack([ascend(log_density, on_line, on_line.loc[k]) for k in range(num_components)])  # [K, D, *batch]
+    height = jnp.stack([log_density(end) for end in ends])
+    unit = jnp.sqrt(on_line.marginals().moments().second)
+    apart = jnp.max(jnp.abs(ends[:, None] - ends) / jnp.minimum(unit[:, None], unit), axis=2)
+    leader = jnp.argmax(apart < SAME_MODE, axis=1)  # the first component that ends at the same place
+    own = leader == jnp.arange(num_components).reshape(-1, *(1 for _ in batch))
+    one_hot = leader[None] == jnp.arange(num_components).reshape(-1, 1, *(1 for _ in batch))
+    mass = jnp.sum(jnp.where(one_hot, jax.nn.softmax(logits, axis=0), 0), axis=1)
+    order = jnp.argsort(jnp.where(own, ends[:, 0], jnp.inf), axis=0)
+    y = jnp.where(
+        own[:, None], jnp.stack([component.from_line(e) for e in ends]) if isinstance(component, Warped) else ends, jnp.nan
+    )
+    height, mass = (jnp.where(own, part, jnp.nan) for part in (height, mass))
+    first = [jnp.take_along_axis(part, order, axis=0) for part in (height, mass)]
+    return Modes(jnp.take_along_axis(y, order[:, None], axis=0), *first, jnp.sum(own, axis=0))
+
+
+def _newton(log_density: partial, component: Component, start: Array) -> Float[Array, "D *batch"]:
+    """Newton steps up the hill, shortened until they do climb: the Hessian is damped by more after a step that failed."""
+    size = start.shape[0]
+    unit = jnp.min(component.marginals().scale, axis=(0, 1)) ** -2  # pyright: ignore[reportAttributeAccessIssue]
+
+    def gradient(u: Array) -> Array:
+        return jax.grad(lambda u: jnp.sum(log_density(u)))(u)
+
+    def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        u, height, damping = state
+        slope = gradient(u)
+        columns = [jax.jvp(gradient, (u,), (jnp.zeros_like(u).at[d].set(1),))[1] for d in range(size)]
+        hessian = jnp.moveaxis(jnp.stack(columns), (0, 1), (-2, -1))  # [*batch, D, D]
+        values, vectors = jnp.linalg.eigh(-hessian)
+        bend = jnp.abs(values) + (damping * unit)[..., None]
+        along = jnp.einsum("...ij,...i->...j", vectors, jnp.moveaxis(slope, 0, -1))
+        new = u + jnp.moveaxis(jnp.einsum("...ij,...j->...i", vectors, along / bend), -1, 0)
+        new_height = log_density(new)
+        better = new_height >= height
+        return (
+            jnp.where(better, new, u),
+            jnp.where(better, new_height, height),
+            jnp.clip(jnp.where(better, damping / 4, damping * 4), 1e-12, 1e12),
+        )
+
+    height = log_density(start)
+    return jax.lax.fori_loop(0, ASCENT_STEPS, step, (start, height, jnp.full_like(height, 1e-3)))[0]
+
+
+def _search(log_density: partial, component: Component, start: Array) -> Float[Array, "D *batch"]:
+    """Coordinate by coordinate the best of the locations' coordinates: between them a Laplace mixture is convex along the axis."""
+
+    def step(i: int, u: Array) -> Array:
+        d = i % start.shape[0]
+        trials = jnp.concatenate([u[None], jnp.broadcast_to(u, component.loc.shape).at[:, d].set(component.loc[:, d])])
+        heights = jnp.stack([log_density(trial) for trial in trials])
+        return jnp.take_along_axis(trials, jnp.argmax(heights, axis=0)[None, None], axis=0)[0]
+
+    return jax.lax.fori_loop(0, 4 * start.shape[0], step, start)
