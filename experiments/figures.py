@@ -12,14 +12,16 @@ from experiments.pipeline import Result
 from mdnjax import plots
 from mdnjax.config import schema
 from mdnjax.data import Dataset
-from mdnjax.mixture import Mixture, log_prob, weights
+from mdnjax.mixture import Mixture, locations, log_prob, weights
 from mdnjax.plots import Names
+from mdnjax.statistics import branches, hdr
 from mdnjax.trained import predict
 
 FORWARD, INVERSE = Names("x", "y"), Names("y (observed)", "x (to be predicted)")
 NUM_GRID = 300
-NAMES = ("data", "regression", "inverse_regression", "loss", "weights", "scales", "locations", "ribbon", "samples", "density")
-NAMES += ("calibration", "overview")
+LEAST_MASS = 0.01  # of a mode that is drawn
+NAMES = ("data", "regression", "inverse_regression", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
+NAMES += ("density", "calibration", "overview")
 
 
 def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
@@ -28,7 +30,8 @@ def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figur
     x = np.linspace(points[0].min(), points[0].max(), NUM_GRID, dtype=np.float32)
     y = np.linspace(*plots.padded_range(points[1]), NUM_GRID, dtype=np.float32)
     mixture = in_order(jax.tree.map(np.asarray, predict(model, result.trained, x[:, None])))
-    weight, (loc, scale) = np.asarray(weights(mixture)), (np.asarray(leaf)[..., 0] for leaf in mixture.component)
+    weight = np.asarray(weights(mixture))
+    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
     learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
@@ -36,9 +39,15 @@ def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figur
     yield "data", plots.plot_points([("data", points[1], points[0])], FORWARD, f"{len(points[0])} training points")
     yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
     yield "weights", plots.plot_components(x, weight, weight, Names(INVERSE.x, "weight"), "Mixing weights")
-    yield "scales", plots.plot_components(x, scale, weight, Names(INVERSE.x, "scale of x"), "Scales (faint: no weight)", log=True)
+    yield (
+        "scales",
+        plots.plot_components(x, (high - low) / 2, weight, Names(INVERSE.x, "scale of x"), "Scales (faint: no weight)", log=True),
+    )
     yield "locations", plots.plot_components(x, loc, weight, INVERSE, "Locations (faint: no weight)")
     yield "ribbon", plots.plot_ribbon(points, x, mixture, INVERSE, "Locations ± one scale, over the data")
+    regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
+    title = "Highest-density regions, and modes as branches"
+    yield "intervals", plots.plot_intervals(points, x, regions, branches(mixture, LEAST_MASS), INVERSE, title)
     samples = (points[0], result.samples)
     clouds = [("data", *points), ("samples", *samples)]
     yield "samples", plots.plot_points(clouds, INVERSE, "One Gumbel-max sample for every data point")
@@ -59,6 +68,6 @@ def in_order(mixture: Mixture) -> Mixture:
     """The components in the order of their mean location, so that neighbours in the picture have neighbouring numbers."""
     weight = np.asarray(weights(mixture))
     seen = np.maximum(np.sum(weight, axis=0), np.finfo(weight.dtype).tiny)  # a component may have no weight anywhere
-    centre = np.sum(weight * mixture.component.loc[..., 0], axis=0) / seen
+    centre = np.sum(weight * np.asarray(locations(mixture))[..., 0], axis=0) / seen
     order = np.argsort(centre)
     return Mixture(mixture.logits[:, order], jax.tree.map(lambda leaf: leaf[:, order], mixture.component))

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.command import UserError
 from experiments.progress import Clock, training
 from mdnjax import recipe
 from mdnjax.config import Config
-from mdnjax.data import SOURCES, Splits, Truth, make_scaler, to_training_units
-from mdnjax.mixture import sample
+from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, nats_to_data_units, to_training_units
 from mdnjax.population import Fit
 from mdnjax.scores import coverage, crps, pit
+from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict
 
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
@@ -33,26 +34,37 @@ class Result(NamedTuple):
 
 
 def make_data(config: Config) -> tuple[Splits, Truth]:
-    """The parts of the data of a configuration, and their truth."""
+    """The parts of the data of a configuration, and their truth.
+
+    Raises: UserError if a target is not inside of the support that the configuration says.
+    """
     make_splits, truth = SOURCES[config.data.name]
     data = config.data
     sizes = {"num_train": data.num_train, "num_validation": data.num_validation, "num_test": data.num_test}
-    return make_splits(config.seed, **sizes), truth
+    splits = make_splits(config.seed, **sizes)
+    for name, part in zip(Splits._fields, splits, strict=True):
+        try:
+            make_scaler(part, standardise=False, support=make_support(data.target_support, part.y.shape[1]))
+        except ValueError as error:
+            raise UserError(f"data.target_support: {name}: {error}") from None
+    return splits, truth
 
 
 def run(config: Config, splits: Splits, truth: Truth, clock: Clock) -> Result:
     """Model, training, scores and samples, in this order. A run that diverged is scored as its last sound state."""
-    scaler = make_scaler(splits.train, config.data.standardise)
+    support = make_support(config.data.target_support, splits.train.y.shape[1])
+    scaler = make_scaler(splits.train, config.data.standardise, support)
     train, validation = (to_training_units(scaler, part) for part in (splits.train, splits.validation))
     with clock.phase("mdn training"), training("mdn", config.train.num_steps, "validation nll") as observe:
         model_shape, train_shape, numbers = recipe.split_sections(config.model, config.train)
         steps = recipe.make_mdn_recipe(model_shape, train_shape, train.x.shape[1], train.y.shape[1])
         inputs = recipe.make_inputs(numbers, config.seed, train, validation)
-        offset = float(np.sum(np.log(scaler.y_sd)))  # scaled nats to nats in the data's own units
+        offset, offset_held_out = (nats_to_data_units(scaler, part) for part in splits[:2])
         fitted = recipe.follow(
-            steps, config.train, inputs, lambda step, loss, score: observe(step, loss + offset, score + offset)
+            steps, config.train, inputs, lambda step, loss, score: observe(step, loss + offset, score + offset_held_out)
         )
-        history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset)
+        history = fitted.history
+        history = history._replace(loss=history.loss + offset, held_out=history.held_out + offset_held_out)
         trained = Trained(fitted.state.params, scaler)
     with clock.phase("scores"):
         test_mixture = predict(config.model, trained, splits.test.x)

@@ -14,6 +14,7 @@ from mdnjax.components import (
 from mdnjax.mixture import (
     Mixture,
     affine,
+    locations,
     log_prob,
     log_weights,
     num_targets,
@@ -144,6 +145,7 @@ __all__ = [
     "interval_prob",
     "kurtosis",
     "load",
+    "locations",
     "log_prob",
     "log_weights",
     "make_mdn",

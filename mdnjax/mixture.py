@@ -7,6 +7,7 @@ What else can be asked of a mixture is in `mdnjax.statistics`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from mdnjax.components import Component, Support, Warped
-from mdnjax.layout import answer, batch_to_front
+from mdnjax.layout import answer_each, batch_to_front
 from mdnjax.types import AnyArray, Array, Float
 
 
@@ -45,7 +46,7 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     Raises: ValueError if y has another number of targets than the mixture.
     """
     check_targets(mixture, y)
-    return answer(mixture_log_prob, mixture, y)
+    return answer_each(mixture_log_prob, mixture, y)
 
 
 @jax.jit
@@ -58,7 +59,18 @@ def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*b
 def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
     """Posterior probability of each component given y, r_k = w_k p_k(y) / p(y). Source: Bishop (1994), eq. 33."""
     check_targets(mixture, y)
-    return answer(mixture_responsibilities, mixture, y)
+    return answer_each(mixture_responsibilities, mixture, y)
+
+
+@partial(jax.jit, static_argnames="num_scales")
+def locations(mixture: Mixture, num_scales: float = 0.0) -> Float[Array, "*batch K D"]:
+    """Location of each component, or what lies so many of its scales above it, in units of y: where to draw it."""
+
+    def kernel(_: Array, component: Component) -> Array:
+        line = component.marginals().line()
+        return component.marginals().from_line(line.loc + num_scales * line.scale, axis=1)
+
+    return answer_each(kernel, mixture)
 
 
 def affine(mixture: Mixture, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Mixture:

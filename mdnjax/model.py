@@ -38,8 +38,9 @@ def make_mdn(
 ) -> Model:
     """A mixture density network on a multilayer perceptron.
 
-    raw = MLP(x) in contiguous blocks: logits, locations, scales and what else the family has; weights = softmax(logits), locations
-    as they are, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. Source: Bishop (1994), section 2; Bishop's scales have no floor.
+    raw = MLP(x) in contiguous blocks: logits, locations, scales and what else the family has; weights = softmax(logits),
+    locations as they are, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. Source:
+    Bishop (1994), section 2; Bishop's scales have no floor.
     """
     blocks = (num_components, *FAMILIES[family].raw_sizes(Sizes(num_components, num_targets, rank)))
     network = make_mlp(num_inputs, blocks, hidden_sizes=hidden_sizes, activation=activation)

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, TypeAlias
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mdnjax.mixture import Mixture, weights
+from mdnjax.mixture import Mixture, locations, weights
 from mdnjax.population import History
+from mdnjax.statistics import Region
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 130,
@@ -107,6 +108,30 @@ def plot_density(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, exact: np.nda
     return figure
 
 
+def plot_intervals(
+    points: Points, x: np.ndarray, regions: Sequence[tuple[str, Region]], branches: np.ndarray, names: Names, title: str
+) -> Figure:
+    """Highest-density regions along x[G] (label, Region of G), the largest first, over the data, and branches[B, G] of modes."""
+    figure, axes = _figure(title, names)
+    axes.scatter(*points, s=6, color=DATA, alpha=0.6, linewidths=0, label="data", zorder=2)
+    step = (x[1] - x[0]) / 2
+    for number, (label, region) in enumerate(regions):
+        low, high = np.asarray(region.low), np.asarray(region.high)
+        cells = [
+            [(x[i] - step, low[i, j]), (x[i] + step, low[i, j]), (x[i] + step, high[i, j]), (x[i] - step, high[i, j])]
+            for i, j in np.argwhere(~np.isnan(low))
+        ]
+        shade = mpl.colormaps["Blues"](0.2 + 0.25 * number)
+        axes.add_collection(PolyCollection(cells, facecolors=shade, edgecolors="none", antialiased=False, zorder=1, label=label))
+    for number, branch in enumerate(branches):
+        axes.plot(x, branch, color=TRUTH, lw=1.6, zorder=3, label="modes" if number == 0 else None)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(*padded_range(points[1]))
+    with mpl.rc_context(STYLE):
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
+    return figure
+
+
 def plot_calibration(pit: np.ndarray, num_bins: int = 20) -> Figure:
     """Histogram of the PIT, with the band that 95 % of calibrated bars stay in, beside the coverage of central intervals."""
     with mpl.rc_context(STYLE):
@@ -159,12 +184,11 @@ def plot_overview(
 def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> None:
     """Draws data, locations and ribbons of one scale; components without weight are left out where they have none."""
     axes.scatter(*points, s=6, color=DATA, alpha=0.5, linewidths=0)
-    loc = np.asarray(mixture.component.means())[..., 0]
-    sd = np.sqrt(np.asarray(mixture.component.variances()))[..., 0]
+    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
     weight = np.asarray(weights(mixture))
     for k, colour in enumerate(component_colours(loc.shape[1])):
         seen = weight[:, k] > 0.02
-        axes.fill_between(x, loc[:, k] - sd[:, k], loc[:, k] + sd[:, k], where=seen.tolist(), color=colour, alpha=0.3, lw=0)
+        axes.fill_between(x, low[:, k], high[:, k], where=seen.tolist(), color=colour, alpha=0.3, lw=0)
         axes.plot(x, np.where(seen, loc[:, k], np.nan), color=colour, lw=1.6)
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(*padded_range(points[1]))

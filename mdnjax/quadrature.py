@@ -1,7 +1,7 @@
 """Integrals over the real line by double-exponential rules, for what has no closed form; batch axes trail.
 
-The line is cut at the points where a density may have a kink or a narrow peak. Nodes crowd at the ends of each piece, so a peak is
-resolved whatever its width. Source: Takahasi and Mori (1974), Double exponential formulas for numerical integration.
+The line is cut at the points where a density may have a kink or a narrow peak. Nodes crowd at the ends of each piece, so a peak
+is resolved whatever its width. Source: Takahasi and Mori (1974), Double exponential formulas for numerical integration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REACH = {"float64": (3.16, 3.83), "float32": (2.63, 3.24)}
 
 
 class Estimate(NamedTuple):
-    """A number that was not computed in closed form, and its error: of quadrature a bound in practice, of sampling a standard error."""
+    """A number not computed in closed form, and its error: of quadrature a bound in practice, of sampling a standard error."""
 
     value: Float[Array, "*batch"]
     error: Float[Array, "*batch"]
@@ -31,15 +31,15 @@ class Estimate(NamedTuple):
 def integrate(
     integrand: Callable[[Float[Array, "Q *batch"]], Float[Array, "Q *batch"]],
     points: Float[Array, "B *batch"],
-    unit: Float[Array, "*batch"],
+    unit: Float[Array, "*#batch"],
     *,
     left: bool = True,
     right: bool = True,
 ) -> Estimate:
     """Integral over the real line, or from the first point (left=False), or up to the last one (right=False).
 
-    `points` are sorted; `unit` is a typical length of the tails. The error is the difference to the rule of twice the step, of which
-    the true error is about the square.
+    `points` are sorted; `unit` is a typical length of the tails. The error is the difference to the rule of twice the step, of
+    which the true error is about the square.
     """
     points, unit = jnp.broadcast_arrays(points, unit[None])[0], jnp.broadcast_to(unit, points.shape[1:])
     coarse = fine = jnp.zeros(points.shape[1:], points.dtype)

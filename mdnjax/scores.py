@@ -11,7 +11,7 @@ from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
 from mdnjax.components import GAUSSIAN, Component
-from mdnjax.layout import answer
+from mdnjax.layout import answer_each, answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets, log_prob, prob
 from mdnjax.quadrature import NUM_STEPS, Estimate
 from mdnjax.statistics.line import line_of
@@ -34,13 +34,15 @@ def pit(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*br
 @jax.jit
 def coverage(pit_values: Float[AnyArray, "*batch"], level: float | Float[Array, ""]) -> Float[Array, ""]:
     """Share of observations inside the central interval of that level, which is |PIT - 1/2| <= level / 2."""
-    return jnp.mean(jnp.abs(pit_values - 0.5) <= level / 2)
+    values = jnp.asarray(pit_values)
+    return jnp.mean(jnp.abs(values - 0.5) <= level / 2, dtype=values.dtype)
 
 
 @jax.jit
 def hdr_coverage(hdr_masses: Float[AnyArray, "*batch"], level: float | Float[Array, ""]) -> Float[Array, ""]:
     """Share of observations inside the highest-density region of that level, from the `hdr_mass` of each."""
-    return jnp.mean(jnp.asarray(hdr_masses) <= level)
+    values = jnp.asarray(hdr_masses)
+    return jnp.mean(values <= level, dtype=values.dtype)
 
 
 @jax.jit
@@ -69,23 +71,28 @@ def crps(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*b
     check_single("crps", mixture)
     check_targets(mixture, y)
     if isinstance(mixture.component, GAUSSIAN):
-        return answer(_gaussian_crps, mixture, y, size=mixture.logits.shape[-1])
+        return answer_each(_gaussian_crps, mixture, y, size=mixture.logits.shape[-1])
     return crps_by_quadrature(mixture, y).value
 
 
 @jax.jit
 def crps_by_quadrature(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Estimate:
-    """CRPS = int (F(t) - [y <= t])^2 dt of any mixture of a single target, with its error. Source: Matheson and Winkler (1976)."""
+    """CRPS = int (F(t) - [y <= t])^2 dt of any mixture of a single target, with its error.
+
+    Source: Matheson and Winkler (1976).
+    """
+
     check_single("crps_by_quadrature", mixture)
     check_targets(mixture, y)
-    return answer(_crps, mixture, y, size=2 * NUM_STEPS)
+    return answer_together(_crps, mixture, y, size=2 * NUM_STEPS)
 
 
 @partial(jax.jit, static_argnames="num_samples")
 def energy_score(key: PRNGKey, mixture: Mixture, y: Float[AnyArray, "*batch D"], num_samples: int = 1000) -> Estimate:
-    """Energy score E|Y - y| - 1/2 E|Y - Y'| with Euclidean norms, for any number of targets, from samples with its standard error.
+    """Energy score E|Y - y| - 1/2 E|Y - Y'| for any number of targets, from samples with its standard error.
 
-    For one target it is the CRPS. Unbiased: Y' are the same samples, each paired with the next. y has the mixture's batch.
+    Norms are Euclidean; for one target it is the CRPS. Unbiased: Y' are the same samples, each paired with the next. y has the
+    mixture's batch.
     Source: Gneiting and Raftery (2007), eq. 22.
     """
     check_targets(mixture, y)
@@ -99,17 +106,19 @@ def energy_score(key: PRNGKey, mixture: Mixture, y: Float[AnyArray, "*batch D"],
 
 @jax.jit
 def cde_loss(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
-    """int p(t|x)^2 dt - 2 p(y|x), in inverse units of y: the squared distance to the true density but for a constant; lower is better.
+    """int p(t|x)^2 dt - 2 p(y|x), in inverse units of y: squared distance to the truth but for a constant; lower is better.
 
-    The integral is sum_kl w_k w_l int p_k p_l: closed for Gaussian components, by quadrature for others. Source: Izbicki and Lee (2016).
+    The integral is sum_kl w_k w_l int p_k p_l: closed for Gaussian components, by quadrature for others. Source: Izbicki and
+    Lee (2016).
     """
     check_targets(mixture, y)
-    return answer(_squared_density, mixture, size=mixture.logits.shape[-1]) - 2 * prob(mixture, y)
+    return answer_each(_squared_density, mixture, size=mixture.logits.shape[-1]) - 2 * prob(mixture, y)
 
 
 def _squared_density(logits: Array, component: Component) -> Float[Array, "*batch"]:
     log_weight = jax.nn.log_softmax(logits, axis=0)
-    return jnp.sum(jnp.exp(log_weight[:, None] + log_weight + log_overlaps(component)), axis=(0, 1))
+    pairs = log_weight[:, None] + log_weight
+    return jnp.sum(jnp.where(pairs > -jnp.inf, jnp.exp(pairs + log_overlaps(component)), 0), axis=(0, 1))
 
 
 def _gaussian_crps(logits: Array, component: Component, y: Array) -> Float[Array, "..."]:

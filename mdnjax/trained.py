@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mdnjax import checkpoint
+from mdnjax.components import Support
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset, Scaler, to_data_units
@@ -56,7 +58,10 @@ _nll = jax.jit(nll_of_member, static_argnums=0)
 
 def save_model(path: Path, model: schema.Model, trained: Trained) -> None:
     """Writes a trained network to one safetensors file, with its settings."""
-    shapes = {"num_inputs": _sizes(trained)[0], "num_targets": _sizes(trained)[1], "dtype": str(trained.scaler.x_mean.dtype)}
+    support = trained.scaler.support
+    bounds = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
+    dtype, (num_inputs, num_targets) = str(trained.scaler.x_mean.dtype), _sizes(trained)
+    shapes = {"num_inputs": num_inputs, "num_targets": num_targets, "dtype": dtype, "support": bounds}
     checkpoint.save(path, trained, {"model": model.model_dump_json(), "shapes": json.dumps(shapes)})
 
 
@@ -70,13 +75,21 @@ def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
         model = schema.Model.model_validate_json(metadata["model"])
         shapes = json.loads(metadata["shapes"])
         num_inputs, num_targets, dtype = shapes["num_inputs"], shapes["num_targets"], np.dtype(shapes["dtype"])
+        support = _support_of(shapes["support"])
     except (KeyError, ValueError, TypeError, ValidationError):
         raise checkpoint.CheckpointError(f"{path}: the settings of its model cannot be read") from None
     params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
     columns = (jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets))
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), Trained(params, Scaler(*columns)))  # pyright: ignore
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), Trained(params, Scaler(*columns, support)))  # pyright: ignore
     trained = checkpoint.load(Path(path), like)
     return functools.partial(predict, model, trained)
+
+
+def _support_of(bounds: Any) -> Support | None:
+    if bounds is None:
+        return None
+    ends = ((-math.inf, bounds[0]), (math.inf, bounds[1]))
+    return Support(*(tuple(end if bound is None else float(bound) for bound in side) for end, side in ends))
 
 
 def _mixture(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: AnyArray) -> Mixture:

@@ -3,10 +3,12 @@
 import csv
 import time
 
+import numpy as np
 import pytest
 
+from experiments.benchmark import mixture, peers
 from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
-from tests.commands import assert_one_line_error, run
+from tests.commands import assert_not_blank, assert_one_line_error, run
 
 
 def test_every_contender_runs_in_every_round():
@@ -44,6 +46,27 @@ def test_the_sweep_says_that_its_members_are_the_runs_alone(tmp_path):
     assert "mdnjax, 2 members on 2 devices" in done.stdout
     assert "equal bit for bit" in done.stdout
     assert (tmp_path / "sweep" / "sweep.md").read_text().strip() in done.stdout
+
+
+def test_the_functions_of_a_mixture_are_timed_beside_their_peers(tmp_path):
+    words = ["sizes=[20,50]", "num_components=[2]", "num_draws=400", "num_rounds=1", "runtime.compile_cache=true"]
+    done = run("benchmark", "mixture", *words, f"output={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "mixture" / "mixture.csv") as file:
+        rows = list(csv.DictReader(file))
+    ours = [(row["function"], row["N"], row["K"]) for row in rows if row["contender"] == "mdnjax"]
+    assert len(set(ours)) == 3 * 2 + 2 + 2
+    assert all(row["ratio to mdnjax"] == "1.00" for row in rows if row["contender"] == "mdnjax")
+    assert (tmp_path / "mixture" / "mixture.md").read_text().strip() in done.stdout
+    assert all(name in done.stdout + done.stderr for name in ("numpyro", "PyTorch", "SciPy"))  # timed, or skipped with a word
+    assert_not_blank(tmp_path / "mixture" / "mixture.png")
+
+
+def test_a_mixture_function_that_computes_something_else_is_named(monkeypatch):
+    shifted = peers.Way("shifted", lambda: np.zeros(20, np.float32), 20)
+    monkeypatch.setattr(mixture, "ways", lambda problem: [*peers.ways(problem), shifted])
+    with pytest.raises(mixture.Wrong, match=r"log_prob, N = 20, K = 2: shifted"):
+        list(mixture.measure(iter([mixture.make_problem("log_prob", 20, 2)]), 1, lambda line: None))
 
 
 def test_an_unknown_benchmark_is_one_line():

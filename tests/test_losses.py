@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from mdnjax import Diagonal
+from mdnjax.components import Sizes
 from mdnjax.losses import mse, nll, nll_closed_form
 from tests import oracles
 
@@ -54,7 +55,7 @@ def test_raw_outputs_of_any_size_are_finite_in_float32(raw, distance, loss):
     """Through the model's floor: raw scales and logits of any size, targets far away."""
 
     def of_raw(block):
-        component = Diagonal.from_raw(block[3:], 3, 1, 1e-3)
+        component = Diagonal.from_raw(block[3:], Sizes(3, 1), 1e-3)
         return loss(block[:3], component, jnp.full((1,), distance, jnp.float32))
 
     block = np.array([raw, 0, -raw, 0, 0, 0, raw, raw, raw], np.float32)

@@ -10,26 +10,36 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from experiments import command, report
-from experiments.benchmark import sweep, train
+from experiments.benchmark import mixture, sweep, train
 from experiments.benchmark.race import Contender, Timing, disagreements, race, table_of
 from experiments.benchmark.tables import write_tables
 from experiments.run_folder import claim
-from mdnjax.config.schema import Count, Folder, Runtime, Section
+from mdnjax.config.schema import Count, Folder, Runtime, Section, Units
 from mdnjax.population import local_layout
 
-FILES = ("train.csv", "train.md", "sweep.csv", "sweep.md", "sweep.png", "environment.json")
+FILES = ("train.csv", "train.md", "sweep.csv", "sweep.md", "sweep.png", "mixture.csv", "mixture.md", "mixture.png")
+FILES += ("environment.json",)
 CPU_MEMBERS, GPU_MEMBERS = 64, 4096
 
 
 class Benchmark(Section, frozen=True):
     """What is measured, and how long."""
 
-    name: Literal["train", "sweep"] = Field(default="train", description="benchmark; may stand alone, as in `benchmark sweep`")
+    name: Literal["train", "sweep", "mixture"] = Field(
+        default="train", description="benchmark; may stand alone, as in `benchmark sweep`"
+    )
     output: Folder = Field(default=Path("results/benchmark"), description="folder of the tables")
     num_steps: Count = Field(default=1000, description="training steps of one run")
     num_rounds: Annotated[int, Field(ge=1)] = Field(default=15, description="rounds; every contender runs once in each")
     num_members: Count | None = Field(default=None, description="members of the raced sweep (null: 64 on a CPU, 4096 on a GPU)")
     full: bool = Field(default=True, description="sweep: also its growth with members, and 256 members of 8000 steps")
+    sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        default=(1000, 10_000, 200_000), description="mixture: numbers of mixtures in a call"
+    )
+    num_components: Annotated[tuple[Units, ...], Field(min_length=1)] = Field(
+        default=(5, 16, 64), description="mixture: components of each"
+    )
+    num_draws: Count = Field(default=1_000_000, description="mixture: samples of a call")
     runtime: Runtime = Field(
         default=Runtime(compile_cache=False), description="use of the machine; compiles anew, to time that too"
     )
@@ -39,7 +49,8 @@ def measure(settings: Benchmark, overwrite: bool) -> None:
     """Runs one benchmark."""
     command.settle(settings.runtime, all_cores=settings.name == "sweep")
     claim(settings, settings.output / settings.name, FILES, overwrite)
-    {"train": measure_train, "sweep": measure_sweep}[settings.name](settings, settings.output / settings.name)
+    measures = {"train": measure_train, "sweep": measure_sweep, "mixture": measure_mixture}
+    measures[settings.name](settings, settings.output / settings.name)
 
 
 def measure_train(settings: Benchmark, folder: Path) -> None:
@@ -70,6 +81,17 @@ def measure_sweep(settings: Benchmark, folder: Path) -> None:
             f"{whole:.1f} s, of which start-up, compilation and figures {left:.1f} s ({100 * left / whole:.0f} %)."
         )
     write_tables(folder, "sweep", tables, notes)
+
+
+def measure_mixture(settings: Benchmark, folder: Path) -> None:
+    """What is asked of a mixture, in mdnjax and beside it."""
+    chosen = mixture.problems(settings.sizes, settings.num_components, settings.num_draws)
+    try:
+        groups = list(mixture.measure(chosen, settings.num_rounds, tell))
+    except mixture.Wrong as error:
+        raise command.RunFailed(f"the contenders do not compute the same: {error}") from None
+    write_tables(folder, "mixture", [mixture.table(groups)], mixture.notes())
+    report.write_figure(folder / "mixture.png", mixture.plot(groups))
 
 
 def timed(entrants: Iterable[Contender | str], num_rounds: int) -> list[Timing]:

@@ -39,8 +39,11 @@ def disagreements(contenders: Sequence[Contender], tolerance: float) -> list[str
     return [f"{c.name}: {c.check!r} against {reference!r}" for c in contenders if not abs(c.check - reference) <= tolerance]
 
 
-def race(contenders: Sequence[Contender], num_rounds: int, tell: Callable[[str], None]) -> list[Timing]:
-    """One run each to warm up (and compile), then rounds in which every contender runs once, each round from another start."""
+def race(contenders: Sequence[Contender], num_rounds: int, tell: Callable[[str], None], rest: float = 0) -> list[Timing]:
+    """One run each to warm up (and compile), then rounds in which every contender runs once, each round from another start.
+
+    Args: `rest` is a pause before each run, in seconds: threads of the one before may go on spinning for some milliseconds.
+    """
     for contender in contenders:
         contender.run()
     timings = [Timing(contender.name, []) for contender in contenders]
@@ -48,6 +51,7 @@ def race(contenders: Sequence[Contender], num_rounds: int, tell: Callable[[str],
     for number in range(num_rounds):
         first = number % len(entries)  # what ran just before leaves its mark on caches and clock rates
         for contender, timing in entries[first:] + entries[:first]:
+            time.sleep(rest)
             start = time.perf_counter()
             contender.run()
             timing.seconds.append((time.perf_counter() - start) / contender.num_units)

@@ -15,8 +15,9 @@ import numpy as np
 from experiments.pipeline import make_data, nll_metrics, nll_of_truth
 from experiments.sweep.plan import Group, Member, digest_of, group_of
 from mdnjax import recipe
+from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.schema import Config, Data
-from mdnjax.data import Dataset, Scaler, Splits, make_scaler, to_training_units
+from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units, to_training_units
 from mdnjax.population import Layout, Population, place, spread
 from mdnjax.trained import Trained, nll_of_member
 
@@ -91,14 +92,15 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     rows = [
         _row(member, bool(population.diverged[i]), int(steps[i]), seconds, metrics[i]) for i, member in enumerate(chunk.members)
     ]
-    return rows, _outcome(population, trained, len(chunk.members))
+    return rows, _outcome(population, trained, materials)
 
 
 def material_of(member: Member) -> Material:
     """A member's data and what comes of them at once."""
     data = member.config.data
     splits, truth_nll = _draw(data.model_copy(update={"standardise": True}), member.config.seed)
-    return Material(splits, make_scaler(splits.train, data.standardise), truth_nll)
+    support = make_support(data.target_support, splits.train.y.shape[1])
+    return Material(splits, make_scaler(splits.train, data.standardise, support), truth_nll)
 
 
 def recipe_of(member: Member, material: Material) -> recipe.Recipe:
@@ -124,7 +126,8 @@ def need_of(member: Member) -> Need:
     nlls = 4 * sum(len(part.x) for part in splits)
     # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
     held = 3 * data + nlls + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state)) + 8 * train.num_steps
-    outputs = model.num_components * (1 + 2 * num_targets)
+    sizes_of = Sizes(model.num_components, num_targets, model.rank)
+    outputs = model.num_components + sum(FAMILIES[model.family].raw_sizes(sizes_of))
     sizes = [num_inputs, *model.hidden_sizes, outputs]
     products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(model.hidden_sizes)
     noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
@@ -183,10 +186,13 @@ def _nlls(layout: Layout, shape: Any, numbers: Any, trained: Trained, part: Data
     return spread(layout, functools.partial(nll_of_member, shape))(numbers, trained, part)
 
 
-def _outcome(population: Population, trained: Trained, num_members: int) -> Outcome:
-    """Curves with the scaler's units taken off: scaled nats to nats in the data's own units."""
+def _outcome(population: Population, trained: Trained, materials: Sequence[Material]) -> Outcome:
+    """Curves in the data's own units."""
+    num_members = len(materials)
     trained = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], trained)
-    offset = np.sum(np.log(trained.scaler.y_sd), axis=1, keepdims=True)
+    offset, offset_held_out = (
+        np.array([[nats_to_data_units(material.scaler, material.splits[part])] for material in materials]) for part in (0, 1)
+    )
     steps, loss = population.history.report_steps, population.history.loss
     at_reports = loss[:num_members, np.minimum(steps, loss.shape[1]) - 1]
-    return Outcome(trained, steps, at_reports + offset, population.history.held_out[:num_members] + offset)
+    return Outcome(trained, steps, at_reports + offset, population.history.held_out[:num_members] + offset_held_out)

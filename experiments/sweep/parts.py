@@ -17,7 +17,7 @@ import numpy as np
 from experiments.sweep.chunks import Outcome
 from experiments.sweep.plan import Member, digest_of
 from mdnjax import checkpoint
-from mdnjax.data import Scaler
+from mdnjax.data import Scaler, make_support
 from mdnjax.model import make_mdn
 from mdnjax.trained import Trained
 
@@ -61,9 +61,10 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     """The arrays of a part; `member` is one of its group."""
     num_inputs, num_targets, num_reports = part.sizes
     params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(member.config.model)).init, jax.random.key(0))
+    support = make_support(member.config.data.target_support, num_targets)
     columns: Any = (jax.ShapeDtypeStruct((n,), np.float32) for n in (num_inputs, num_inputs, num_targets, num_targets))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    like: Any = Outcome(Trained(params, Scaler(*columns)), curve, curve, curve)  # pyright: ignore
+    like: Any = Outcome(Trained(params, Scaler(*columns, support)), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))

@@ -38,7 +38,7 @@ class Full(NamedTuple):
         (num_components, num_targets, _), batch = sizes, raw.shape[1:]
         num = num_components * num_targets
         loc, raw_scale = raw[: 2 * num].reshape(2, num_components, num_targets, *batch)
-        below = raw[2 * num :].reshape(num_components, -1, *batch)
+        below = raw[2 * num :].reshape(num_components, num_targets * (num_targets - 1) // 2, *batch)
         place = np.full((num_targets, num_targets), below.shape[1] + 1)  # of a zero, a one or an entry of below
         place[np.diag_indices(num_targets)] = below.shape[1]
         place[np.tril_indices(num_targets, -1)] = np.arange(below.shape[1])

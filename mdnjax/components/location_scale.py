@@ -12,7 +12,7 @@ from mdnjax.types import AnyArray, Array, Bool, Float, PRNGKey
 # exp(40) is far above any scale that is meant, and its square is still finite in float32
 LARGEST_RAW_SCALE = 40.0
 # Where to look at a density's slope, in scales from a location.
-NEAR_MODES = tuple(step / 3 for step in range(-9, 10))
+NEAR_MODES = tuple(step / 2 for step in range(-6, 7))
 
 Self = TypeVar("Self", bound="LocationScale")
 
@@ -42,8 +42,8 @@ def positive_scale(raw_scale: Float[Array, "..."], scale_floor: float | Float[Ar
 class LocationScale:
     """Kernels of y = loc + scale * z, z symmetric around 0 and independent from target to target.
 
-    They are written for one example (`loc[K, D]`); batch axes, where there are any, trail. A family gives the six functions of z that
-    raise here.
+    They are written for one example (`loc[K, D]`); batch axes, where there are any, trail. A family gives the six functions of
+    z that raise here.
     """
 
     __slots__ = ()
@@ -168,9 +168,9 @@ class LocationScale:
         near = jnp.asarray(NEAR_MODES, self.loc.dtype).reshape(-1, *(1 for _ in self.loc.shape))
         return (self.loc + near * self.scale).reshape(-1, *self.loc.shape[1:])
 
-    def modes_per_component(self) -> int:
-        """No mixture of K components has more than K times as many modes of one target."""
-        return 1
+    def most_modes(self) -> int:
+        """No mixture of these K components has more modes of one target."""
+        return self.loc.shape[0]
 
 
 def diagonal_matrix(entries: Float[Array, "K D *batch"]) -> Float[Array, "K D D *batch"]:

@@ -40,8 +40,8 @@ class LowRank(NamedTuple):
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
         """log N(y; loc_k, F F^T + diag(scale^2)), with M = I + F^T diag(scale^-2) F of the factors' small size.
 
-        The squared distance is min_u |(y - loc - F u) / scale|^2 + |u|^2, a sum of squares: the usual difference (Woodbury's) loses
-        all digits where the factors are long.
+        The squared distance is min_u |(y - loc - F u) / scale|^2 + |u|^2, a sum of squares: the usual difference (Woodbury's)
+        loses all digits where the factors are long.
         """
         factor = self.factor / self.scale[:, :, None]
         z = (y - self.loc) / self.scale

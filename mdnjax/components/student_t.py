@@ -74,9 +74,9 @@ class StudentT(_Fields, LocationScale):
     def draw_standard(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
         return jax.random.t(noise_key, self.df, self.loc.shape, self.loc.dtype)
 
-    def modes_per_component(self) -> int:
+    def most_modes(self) -> int:
         """Heavy tails do not diminish variation: no bound is known; two for each is far more than was ever seen."""
-        return 2
+        return 2 * self.loc.shape[0]
 
 
 def _log_gamma_ratio(a: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,4 +1,4 @@
-"""Small triangular matrices as `[K, D, D, *batch]`: loops over D of whole rows, many times faster here than a solver called for each."""
+"""Small triangular matrices `[K, D, D, *batch]`: loops over D of whole rows, much faster here than a solver called for each."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from mdnjax.quadrature import integrate
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 NUM_HERMITE = 64
+FAR_STEPS = tuple(4.0**step for step in range(1, 11))  # scales
 
 
 class Warped(NamedTuple):
@@ -124,17 +125,22 @@ class Warped(NamedTuple):
         return self.support.log_slope(u, axis)
 
     def line_points(self) -> Float[Array, "n D *batch"]:
-        """As of the family on the line; a logarithm moves the modes by a variance, a logit by one to either side."""
+        """As of the family on the line; a logarithm moves the modes by a variance, a logit by one to either side.
+
+        Where tails are heavier than exponential the density grows again far out, from a minimum that may be many scales away.
+        """
         line = self._marginal_line()
         shift = line.scale**2 + line.scale
         near = jnp.linspace(-1, 1, 13, dtype=shift.dtype).reshape(-1, *(1 for _ in shift.shape)) * 4 * shift
         moved = [line.loc + sign * line.scale**2 + step for sign in (-1, 1) for step in (near / 4, near)]
         points = jnp.concatenate([line.loc + near, *moved])
-        return jnp.concatenate([line.line_points(), points.reshape(-1, *line.loc.shape[1:])])
+        steps = jnp.asarray(FAR_STEPS, shift.dtype).reshape(-1, *(1 for _ in shift.shape))
+        parts = [points, line.loc + steps * line.scale, line.loc - steps * line.scale]
+        return jnp.concatenate([line.line_points(), *(part.reshape(-1, *line.loc.shape[1:]) for part in parts)])
 
-    def modes_per_component(self) -> int:
-        """A Gaussian times e^u is a Gaussian, and a logit's slope is a sum of three such powers."""
-        return self.component.marginals().modes_per_component() * (3 if self.support.two_sided() else 1)
+    def most_modes(self) -> int:
+        """A Gaussian times e^u is a Gaussian, and a logit's slope is a sum of three such powers; and one at either bound."""
+        return self._marginal_line().most_modes() * (3 if self.support.two_sided() else 1) + 2
 
     def _marginal_line(self) -> Diagonal | Laplace | StudentT:
         return self.component.marginals()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator, field_validator
 
 from mdnjax.config import optax_names
 
@@ -21,6 +21,16 @@ def _a_folder(path: Path) -> Path:
     if not path.name or "\0" in str(path):
         raise ValueError(f"got {str(path)!r}, expected a folder below this one, or another")
     return path
+
+
+def _a_support(value: Any, validate: Any) -> Any:
+    try:
+        support = validate(value)
+    except ValidationError:
+        support = None
+    if support is None or (isinstance(support, tuple) and not support[0] < support[1]):
+        raise ValueError(f"got {value!r}, expected real, positive or [low, high]")
+    return support
 
 
 Folder = Annotated[Path, AfterValidator(_a_folder)]
@@ -55,6 +65,10 @@ class Data(Section, frozen=True):
     num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
     num_validation: Count = Field(default=100, description="held-out points that are watched during training")
     num_test: Count = Field(default=20_000, description="fresh points for the final scores")
+    target_support: Annotated[Literal["real", "positive"] | tuple[float, float], WrapValidator(_a_support)] = Field(
+        default="real",
+        description="values that targets can take; positive ones are modelled by their log, those of [low, high] by their logit",
+    )
     standardise: Annotated[bool, Rides()] = Field(
         default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)"
     )
@@ -169,3 +183,13 @@ class Config(Section, frozen=True):
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+
+    @field_validator("train")
+    @classmethod
+    def _loss_of_the_family(cls, train: Train, info: Any) -> Train:
+        family = info.data["model"].family if "model" in info.data else "diagonal"  # else its own fault has been said
+        if train.loss == "nll_closed_form" and family != "diagonal":
+            raise ValueError(
+                f"loss: got 'nll_closed_form' with model.family {family!r}, expected 'nll' (it is of 'diagonal' alone)"
+            )
+        return train

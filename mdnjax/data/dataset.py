@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.mixture import Mixture, affine
+from mdnjax.components import Support
+from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Float
 
 
@@ -39,30 +41,68 @@ class Truth(NamedTuple):
 
 
 class Scaler(NamedTuple):
-    """Means and standard deviations of inputs and targets, `[X]` and `[D]`."""
+    """Means and standard deviations of inputs and targets, `[X]` and `[D]`; of targets with a support, those on its line."""
 
     x_mean: Float[AnyArray, " X"]
     x_sd: Float[AnyArray, " X"]
     y_mean: Float[AnyArray, " D"]
     y_sd: Float[AnyArray, " D"]
+    support: Support | None = None
 
 
-def make_scaler(dataset: Dataset, standardise: bool) -> Scaler:
-    """The scaler that gives a data set mean 0 and sd 1, or the one that changes nothing; a constant column keeps its scale."""
+def make_support(target_support: str | tuple[float, float], num_targets: int) -> Support | None:
+    """The support of so many targets by its name in a configuration: real (None), positive, or (low, high)."""
+    if target_support == "real":
+        return None
+    low, high = (0.0, np.inf) if isinstance(target_support, str) else target_support
+    return Support((low,) * num_targets, (high,) * num_targets)
+
+
+def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None) -> Scaler:
+    """The scaler that gives a data set mean 0 and sd 1, or the one that changes nothing; a constant column keeps its scale.
+
+    Raises: ValueError if a target is not inside of its support.
+    """
+    dataset = Dataset(dataset.x, _on_line(support, dataset.y))
     if not standardise:
         (num_inputs, num_targets), dtype = (dataset.x.shape[1], dataset.y.shape[1]), dataset.x.dtype
-        return Scaler(*(f(n, dtype) for n in (num_inputs, num_targets) for f in (np.zeros, np.ones)))
-    return Scaler(*_mean_and_sd(dataset.x), *_mean_and_sd(dataset.y))
+        return Scaler(*(f(n, dtype) for n in (num_inputs, num_targets) for f in (np.zeros, np.ones)), support)
+    return Scaler(*_mean_and_sd(dataset.x), *_mean_and_sd(dataset.y), support)
 
 
 def to_training_units(scaler: Scaler, dataset: Dataset) -> Dataset:
-    """The data set in the units of training."""
-    return Dataset((dataset.x - scaler.x_mean) / scaler.x_sd, (dataset.y - scaler.y_mean) / scaler.y_sd)
+    """The data set in the units of training.
+
+    Raises: ValueError if a target is not inside of its support.
+    """
+    y = _on_line(scaler.support, dataset.y)
+    return Dataset((dataset.x - scaler.x_mean) / scaler.x_sd, (y - scaler.y_mean) / scaler.y_sd)
+
+
+def nats_to_data_units(scaler: Scaler, dataset: Dataset) -> float:
+    """What the mean NLL of a data set grows by from the units of training to the data's own: the mean log |dy/dz|."""
+    offset = np.sum(np.log(np.asarray(scaler.y_sd, np.float64)))
+    if scaler.support is None:
+        return float(offset)
+    slopes = scaler.support.log_slope(scaler.support.to_line(jnp.asarray(dataset.y), axis=1), axis=1)
+    return float(offset - np.mean(np.sum(np.asarray(slopes, np.float64), axis=1)))
 
 
 def to_data_units(scaler: Scaler, mixture: Mixture) -> Mixture:
-    """A mixture over scaled targets as one over targets in their own units; the density's Jacobian, 1 / y_sd, comes with it."""
-    return affine(mixture, scaler.y_mean, scaler.y_sd)
+    """A mixture over scaled targets as one over targets in their own units; the density's Jacobian comes with it."""
+    on_line = affine(mixture, scaler.y_mean, scaler.y_sd)
+    return on_line if scaler.support is None else warp(on_line, scaler.support)
+
+
+def _on_line(support: Support | None, y: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+    if support is None:
+        return y
+    u = np.asarray(support.to_line(jnp.asarray(y), axis=1))
+    if not np.isfinite(u).all():
+        row, target = np.argwhere(~np.isfinite(u))[0]
+        bounds = f"{support.low[target]:g} < y < {support.high[target]:g}"
+        raise ValueError(f"got a target of {y[row, target]:g} (row {row} from 0), expected {bounds}")
+    return u
 
 
 def _mean_and_sd(values: Float[np.ndarray, "N C"]) -> tuple[np.ndarray, np.ndarray]:

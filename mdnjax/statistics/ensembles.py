@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mdnjax.components import Component, Diagonal, Full, Warped
-from mdnjax.layout import answer, batch_to_front
+from mdnjax.layout import answer_each, batch_to_front
 from mdnjax.mixture import Mixture, log_weights, num_targets, weights
 from mdnjax.types import Array, Float, Int
 
@@ -37,8 +38,8 @@ def pool(members: Mixture) -> Mixture:
 def reduce(mixture: Mixture, num_components: int) -> Mixture:
     """A Gaussian mixture of fewer components with the same mean and covariance.
 
-    The pair that costs least is merged into the Gaussian of its moments, until there are K: cost_kl = w_kl log|C_kl| -
-    w_k log|C_k| - w_l log|C_l|, twice a bound of the divergence that the merge adds. Full components, for one target diagonal ones;
+    The pair that costs least is merged into the Gaussian of its moments, until there are K: cost_kl = w_kl log|C_kl| - w_k
+    log|C_k| - w_l log|C_l|, twice a bound of the divergence that the merge adds. Full components, for one target diagonal ones;
     on a bounded support mean and covariance on the line are kept.
     Raises: ValueError if num_components is not between 1 and K. Source: Runnalls (2007), eq. 21 and section V.
     """
@@ -49,7 +50,7 @@ def reduce(mixture: Mixture, num_components: int) -> Mixture:
     def kernel(logits: Array, component: Component) -> tuple[Array, Array, Array]:
         return jax.nn.softmax(logits, axis=0), component.marginals().moments().mean, component.covariances()
 
-    parts = answer(kernel, Mixture(mixture.logits, on_line))
+    parts = answer_each(kernel, Mixture(mixture.logits, on_line))
     merge = partial(_merged, num_components=num_components)
     for _ in range(mixture.logits.ndim - 1):
         merge = jax.vmap(merge)
@@ -91,7 +92,7 @@ def _order(mixture: Mixture, reference: Mixture) -> Int[Array, " K"]:
             marginals = component.marginals().line()
             return marginals.loc, jnp.sqrt(marginals.moments().second)
 
-        loc, sd = answer(kernel, mixture)
+        loc, sd = answer_each(kernel, mixture)
         flat = (-1, loc.shape[-2], loc.shape[-1])
         return weights(mixture).reshape(flat[:2]), loc.reshape(flat), sd.reshape(flat)
 
@@ -108,25 +109,25 @@ def _merged(
     """Merges pairs of one mixture; a component that is merged away keeps weight 0 and goes behind the others."""
     start = weight.shape[0]
 
-    def pair(k: Array, l: Array, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def pair(k: Array, j: Array, parts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         weight, loc, covariance = parts
-        total = weight[k] + weight[l]
-        a, b = (jnp.where(total > 0, weight[i] / jnp.where(total > 0, total, 1), 0.5) for i in (k, l))
-        apart = loc[k] - loc[l]
-        return total, a * loc[k] + b * loc[l], a * covariance[k] + b * covariance[l] + a * b * jnp.outer(apart, apart)
+        total = weight[k] + weight[j]
+        a, b = (jnp.where(total > 0, weight[i] / jnp.where(total > 0, total, 1), 0.5) for i in (k, j))
+        apart = loc[k] - loc[j]
+        return total, a * loc[k] + b * loc[j], a * covariance[k] + b * covariance[j] + a * b * jnp.outer(apart, apart)
 
-    def step(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
         *parts, there = state
         weight, loc, covariance = parts
         index = jnp.arange(start)
-        total, _, together = jax.vmap(lambda k: jax.vmap(lambda l: pair(k, l, (weight, loc, covariance)))(index))(index)
+        total, _, together = jax.vmap(lambda k: jax.vmap(lambda other: pair(k, other, (weight, loc, covariance)))(index))(index)
         volume, volumes = jnp.linalg.slogdet(covariance)[1], jnp.linalg.slogdet(together)[1]
         cost = total * volumes - (weight * volume)[:, None] - weight * volume
         possible = there[:, None] & there & (index[:, None] < index)
-        k, l = jnp.divmod(jnp.argmin(jnp.where(possible, cost, jnp.inf)), start)
-        merged = pair(k, l, (weight, loc, covariance))
+        k, j = jnp.divmod(jnp.argmin(jnp.where(possible, cost, jnp.inf)), start)
+        merged = pair(k, j, (weight, loc, covariance))
         weight, loc, covariance = (old.at[k].set(new) for old, new in zip(parts, merged, strict=True))
-        return weight.at[l].set(0), loc, covariance, there.at[l].set(False)
+        return weight.at[j].set(0), loc, covariance, there.at[j].set(False)
 
     state = (weight, loc, covariance, jnp.ones(start, bool))
     weight, loc, covariance, there = jax.lax.fori_loop(0, start - num_components, step, state)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import Component
-from mdnjax.layout import answer
+from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, check_single, log_prob, num_targets
 from mdnjax.quadrature import NUM_STEPS, Estimate
 from mdnjax.statistics.line import line_of
@@ -26,7 +26,7 @@ def entropy(mixture: Mixture) -> Estimate:
     Raises: ValueError if there is more than one target: there `entropy_by_samples` answers.
     """
     check_single("entropy", mixture)
-    return answer(_entropy, mixture, size=2 * NUM_STEPS)
+    return answer_together(_entropy, mixture, size=2 * NUM_STEPS)
 
 
 @partial(jax.jit, static_argnames="num_samples")
@@ -40,11 +40,11 @@ def entropy_by_samples(key: PRNGKey, mixture: Mixture, num_samples: int = 1000) 
 def entropy_bounds(mixture: Mixture) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """A number that the entropy is not below, and one that it is not above, in nats.
 
-    Below: sum_k w_k H(p_k), and -sum_k w_k log sum_l w_l int p_k p_l. Above: the same with the weights' entropy added, and (on the
-    whole line) that of a Gaussian of the mixture's covariance. Source: Huber et al. (2008), On entropy approximation for Gaussian
-    mixture random variables, theorems 2 and 3.
+    Below: sum_k w_k H(p_k), and -sum_k w_k log sum_l w_l int p_k p_l. Above: the same with the weights' entropy added, and (on
+    the whole line) that of a Gaussian of the mixture's covariance. Source: Huber et al. (2008), On entropy approximation for
+    Gaussian mixture random variables, theorems 2 and 3.
     """
-    below, above = answer(_bounds, mixture, size=mixture.logits.shape[-1])
+    below, above = answer_together(_bounds, mixture, size=mixture.logits.shape[-1])
     if hasattr(mixture.component, "support"):
         return below, above
     log_volume = jnp.linalg.slogdet(covariance(mixture))[1]
@@ -66,6 +66,8 @@ def _bounds(logits: Array, component: Component) -> tuple[Array, Array]:
     log_weight = jax.nn.log_softmax(logits, axis=0)
     weight = jnp.exp(log_weight)
     inner = jnp.sum(weight * component.entropies(), axis=0)
-    surprise = jax.scipy.special.logsumexp(log_weight[None] + log_overlaps(component), axis=1)
-    below = jnp.maximum(inner, -jnp.sum(weight * surprise, axis=0))
+    # a component without weight may overlap the others infinitely
+    overlaps = jnp.where(weight[:, None] * weight > 0, log_overlaps(component), -jnp.inf)
+    surprise = jax.scipy.special.logsumexp(log_weight + overlaps, axis=1)
+    below = jnp.maximum(inner, -jnp.sum(jnp.where(weight > 0, weight * surprise, 0), axis=0))
     return below, inner - jnp.sum(weight * jnp.where(weight > 0, log_weight, 0), axis=0)

@@ -18,28 +18,28 @@ class Line(NamedTuple):
     log_weight: Float[Array, "K *batch"]
     marginals: Any
 
-    def log_prob(self, u: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
+    def log_prob(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Log density of u."""
         log_probs = self.marginals.line().target_log_probs(u[:, None, None])[:, :, 0]
         return jax.scipy.special.logsumexp(self.log_weight + log_probs, axis=1)
 
-    def log_slope(self, u: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
+    def log_slope(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """log |du/dy|."""
         return self.marginals.log_slope(u[:, None], axis=1)[:, 0]
 
-    def log_density(self, u: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
+    def log_density(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Log density of y, at y(u)."""
         return self.log_prob(u) + self.log_slope(u)
 
-    def cdf(self, u: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
+    def cdf(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """P(U <= u)."""
         return jnp.sum(jnp.exp(self.log_weight) * self.marginals.line().cdfs(u[:, None, None])[:, :, 0], axis=1)
 
-    def survival(self, u: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
+    def survival(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """P(U > u)."""
         return jnp.sum(jnp.exp(self.log_weight) * self.marginals.line().survivals(u[:, None, None])[:, :, 0], axis=1)
 
-    def value(self, u: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
+    def value(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """y(u)."""
         return self.marginals.from_line(u[:, None], axis=1)[:, 0]
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from mdnjax.components import Component, Laplace, Warped
-from mdnjax.layout import answer
+from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, mixture_log_prob, num_targets
 from mdnjax.statistics.line import Line, line_of
 from mdnjax.statistics.quantiles import bracketed_root
 from mdnjax.types import Array, Bool, Float, Int
 
 ASCENT_STEPS = 100
+FARTHEST_TAIL = 1e-30  # probability of each component beyond which nothing is looked for
 SAME_MODE = 1e-3  # of a scale apart, and what the ascents end at is one mode
 
 
 class Modes(NamedTuple):
     """Local maxima of p(y|x): the first `count` along the axis M, in the order of their position; nan beyond.
 
-    mass[*batch, M] is the probability of what lies uphill to each: for one target between the minima on either side, for several the
-    weight of the components whose locations lead there.
+    mass[*batch, M] is the probability of what lies uphill to each: for one target between the minima on either side, for
+    several the weight of the components whose locations lead there.
     """
 
     y: Float[Array, "*batch M D"]
@@ -34,7 +37,7 @@ class Modes(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """Modes and minima of a density on the line, batch-last, with nan where there is none; `low` and `high` bound each mode's part."""
+    """Modes of a density on the line, batch-last, nan where there is none, and the minima `low` and `high` beside each."""
 
     mode: Float[Array, "M *batch"]
     low: Float[Array, "M *batch"]
@@ -46,15 +49,16 @@ class Turns(NamedTuple):
 def modes(mixture: Mixture) -> Modes:
     """All modes of a single target; of several targets those that an ascent from each location reaches.
 
-    One target: sign changes of the derivative of log p between points a third of a scale apart around every location, and around
-    every extremum of that derivative between them. Gaussian and Laplace mixtures have no more modes than components.
+    One target: sign changes of the derivative of log p between points half a scale apart around every location,
+    and around every extremum of that derivative between them; where the density grows towards a bound of its support, there too.
+    Gaussian and Laplace mixtures on the line have no more modes than components.
     Several targets: damped Newton steps from each location (for Laplace, whose modes are kinks, a search over the locations' own
     coordinates); modes of another origin are not seen. Source: Carreira-Perpinan (2000), Mode-finding for mixtures of Gaussian
     distributions.
     """
     if num_targets(mixture) == 1:
-        return answer(_single, mixture, size=32)
-    return answer(_several, mixture, size=8 * num_targets(mixture))
+        return _modes_and_turns(mixture)[0]
+    return answer_together(_several, mixture, size=8 * num_targets(mixture))
 
 
 @jax.jit
@@ -68,25 +72,22 @@ def highest_mode(mixture: Mixture) -> Float[Array, "*batch D"]:
 def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B G"]:
     """Modes of a single target followed along the batch, one axis `[G]` of neighbouring x: a row a branch, nan where it is not.
 
-    Neighbours are paired to the smallest sum of distances, and not where a mode would have to leap further than to the minimum that
-    bounds it. Modes of less mass are left out. Not compiled, and not differentiable.
+    Neighbours are paired to the smallest sum of distances, and not where a mode would have to leap further than to the minimum
+    that bounds it. Modes of less mass are left out. Not compiled, and not differentiable.
     Raises: ValueError if the batch has not one axis, or there is more than one target.
     """
     if mixture.logits.ndim != 2 or num_targets(mixture) != 1:
-        raise ValueError(
-            f"branches: got a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets, expected one axis and one target"
-        )
-    from scipy.optimize import linear_sum_assignment
+        got = f"a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets"
+        raise ValueError(f"branches: got {got}, expected one axis and one target")
 
-    found_turns = jax.tree.map(np.asarray, _turns_of(mixture))
-    found = jax.tree.map(np.asarray, modes(mixture))
-    shown = found_turns.found & (found.mass >= least_mass)
+    found, beside = jax.tree.map(np.asarray, _modes_and_turns(mixture))
+    shown = beside.found & (found.mass >= least_mass)
     rows: list[np.ndarray] = []
     current: list[int] = []  # the branch of each mode of the column before
     for column in range(len(shown)):
         here, before = (np.flatnonzero(shown[at]) if at >= 0 else np.array([], int) for at in (column, column - 1))
-        mode, low, high = (np.asarray(part[column])[here] for part in found_turns[:3])
-        old_mode, old_low, old_high = (np.asarray(part[max(column - 1, 0)])[before] for part in found_turns[:3])
+        mode, low, high = (np.asarray(part[column])[here] for part in beside[:3])
+        old_mode, old_low, old_high = (np.asarray(part[max(column - 1, 0)])[before] for part in beside[:3])
         inside = (mode[:, None] > old_low) & (mode[:, None] < old_high) | (old_mode > low[:, None]) & (old_mode < high[:, None])
         cost = np.where(inside, np.abs(mode[:, None] - old_mode), 1e6 * (1 + np.abs(mode[:, None] - old_mode)))
         taken = {i: current[j] for i, j in zip(*linear_sum_assignment(cost), strict=True) if inside[i, j]}
@@ -101,14 +102,18 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
 
 def turns(line: Line) -> Turns:
     """Every mode of a density on the line, between the minima beside it or the ends of the line."""
-    points = jnp.sort(line.marginals.line_points()[:, 0], axis=0)
-    num_components = line.log_weight.shape[0]
-    most = num_components * line.marginals.modes_per_component()
-    points = jnp.sort(jnp.concatenate([points, _hidden(line, points, 2 * most + 2)]), axis=0)
-    rising = _slope(line, points) > 0
-    mode_between, minimum_between = rising[:-1] & ~rising[1:], ~rising[:-1] & rising[1:]
-    mode = _roots(partial(_slope, line), points, mode_between, most, falling=True)
-    minimum = _roots(partial(_slope, line), points, minimum_between, most + 1, falling=False)
+    low, high = far_ends(line)
+    points = jnp.clip(jnp.sort(line.marginals.line_points()[:, 0], axis=0), low, high)
+    most = line.marginals.most_modes()
+    points = jnp.sort(jnp.concatenate([points, _hidden(line, points, 2 * most)]), axis=0)
+    points = jnp.concatenate([low, low, points, high, high])
+    # a density that grows towards a bound has a mode there: at the outermost points it is taken to grow inwards
+    rising = (_slope(line, points) > 0).at[0].set(True).at[-1].set(False)
+    falls, climbs = rising[:-1] & ~rising[1:], ~rising[:-1] & rising[1:]
+    root = _roots(partial(_slope, line), points, falls | climbs, falls, 2 * most + 1)
+    is_mode = root.falling & ~jnp.isnan(root.u)
+    minimum = jnp.where(root.falling, jnp.nan, root.u)
+    mode = _first(root.u, is_mode, most)
     below = jnp.where(minimum[None] < mode[:, None], minimum[None], -jnp.inf)
     above = jnp.where(minimum[None] > mode[:, None], minimum[None], jnp.inf)
     found = ~jnp.isnan(mode)
@@ -116,16 +121,22 @@ def turns(line: Line) -> Turns:
 
 
 @jax.jit
-def _turns_of(mixture: Mixture) -> Turns:
-    return answer(lambda logits, component: turns(line_of(logits, component)), mixture, size=32)
+def _modes_and_turns(mixture: Mixture) -> tuple[Modes, Turns]:
+    return answer_together(lambda logits, component: _single(line_of(logits, component)), mixture, size=32)
 
 
-def _single(logits: Array, component: Component) -> Modes:
-    line = line_of(logits, component)
+def _single(line: Line) -> tuple[Modes, Turns]:
     found = turns(line)
     mass = jnp.where(found.found, line.cdf(found.high) - line.cdf(found.low), jnp.nan)
     mode = found.mode
-    return Modes(line.value(mode)[:, None], line.log_density(mode), mass, jnp.sum(found.found, axis=0))
+    return Modes(line.value(mode)[:, None], line.log_density(mode), mass, jnp.sum(found.found, axis=0)), found
+
+
+def far_ends(line: Line) -> tuple[Float[Array, "1 *batch"], Float[Array, "1 *batch"]]:
+    """Points of the line so far out that nothing is looked for beyond."""
+    on_line = line.marginals.line()
+    low = on_line.brackets(jnp.full(line.log_weight.shape[1:], FARTHEST_TAIL, line.log_weight.dtype))[0][:, 0]
+    return jnp.min(low, axis=0)[None], jnp.max(2 * on_line.loc[:, 0] - low, axis=0)[None]
 
 
 def _slope(line: Line, u: Array) -> Array:
@@ -141,24 +152,34 @@ def _hidden(line: Line, points: Array, most: int) -> Float[Array, "M *batch"]:
     def bend_of(u: Array) -> Array:
         return jax.jvp(partial(_slope, line), (u,), (jnp.ones_like(u),))[1]
 
-    found = [_roots(bend_of, points, between, most, falling) for between, falling in ((dips, False), (peaks, True))]
-    return jnp.concatenate([jnp.where(jnp.isnan(root), points[:1], root) for root in found])
+    u = _roots(bend_of, points, dips | peaks, peaks, most).u
+    return jnp.where(jnp.isnan(u), points[:1], u)
 
 
-def _roots(function: partial, points: Array, between: Array, most: int, falling: bool) -> Float[Array, "M *batch"]:
+class _Roots(NamedTuple):
+    u: Float[Array, "M *batch"]
+    falling: Bool[Array, "M *batch"]
+
+
+def _roots(function: Callable[[Array], Array], points: Array, between: Array, falling: Array, most: int) -> _Roots:
     """Roots of a function in the marked intervals between points, the first `most` in their order; nan where there are fewer."""
     order = jnp.argsort(~between, axis=0, stable=True)[: min(most, between.shape[0])]
-    low, high = (jnp.take_along_axis(ends, order, axis=0) for ends in (points[:-1], points[1:]))
-    sign = -1 if falling else 1
-    marked = jnp.take_along_axis(between, order, axis=0)
+    low, high, marked, falls = (jnp.take_along_axis(part, order, axis=0) for part in (points[:-1], points[1:], between, falling))
+    sign = jnp.where(falls, -1, 1)
     root = bracketed_root(lambda u: sign * function(u), low, jnp.where(marked, high, low))
-    return jnp.where(marked, root, jnp.nan)
+    return _Roots(jnp.where(marked, root, jnp.nan), falls)
+
+
+def _first(values: Array, marked: Array, most: int) -> Float[Array, "M *batch"]:
+    """The marked values before the others, which become nan."""
+    order = jnp.argsort(~marked, axis=0, stable=True)[:most]
+    return jnp.take_along_axis(jnp.where(marked, values, jnp.nan), order, axis=0)
 
 
 def _several(logits: Array, component: Component) -> Modes:
     """Ascents from all locations at once; on a bounded support along the line."""
     on_line = component.component if isinstance(component, Warped) else component
-    num_components, num_dimensions = on_line.loc.shape[:2]
+    num_components = on_line.loc.shape[0]
     batch = logits.shape[1:]
 
     def log_density(u: Array) -> Array:  # one example: u[D] of the start of component k, over the batch
@@ -183,7 +204,7 @@ def _several(logits: Array, component: Component) -> Modes:
     return Modes(jnp.take_along_axis(y, order[:, None], axis=0), *first, jnp.sum(own, axis=0))
 
 
-def _newton(log_density: partial, component: Component, start: Array) -> Float[Array, "D *batch"]:
+def _newton(log_density: Callable[[Array], Array], component: Component, start: Array) -> Float[Array, "D *batch"]:
     """Newton steps up the hill, shortened until they do climb: the Hessian is damped by more after a step that failed."""
     size = start.shape[0]
     unit = jnp.min(component.marginals().scale, axis=(0, 1)) ** -2  # pyright: ignore[reportAttributeAccessIssue]
@@ -191,7 +212,7 @@ def _newton(log_density: partial, component: Component, start: Array) -> Float[A
     def gradient(u: Array) -> Array:
         return jax.grad(lambda u: jnp.sum(log_density(u)))(u)
 
-    def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def step(_: Any, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         u, height, damping = state
         slope = gradient(u)
         columns = [jax.jvp(gradient, (u,), (jnp.zeros_like(u).at[d].set(1),))[1] for d in range(size)]
@@ -212,10 +233,10 @@ def _newton(log_density: partial, component: Component, start: Array) -> Float[A
     return jax.lax.fori_loop(0, ASCENT_STEPS, step, (start, height, jnp.full_like(height, 1e-3)))[0]
 
 
-def _search(log_density: partial, component: Component, start: Array) -> Float[Array, "D *batch"]:
-    """Coordinate by coordinate the best of the locations' coordinates: between them a Laplace mixture is convex along the axis."""
+def _search(log_density: Callable[[Array], Array], component: Component, start: Array) -> Float[Array, "D *batch"]:
+    """Coordinate by coordinate the best of the locations' coordinates: along an axis a Laplace mixture is convex between them."""
 
-    def step(i: int, u: Array) -> Array:
+    def step(i: Any, u: Array) -> Array:
         d = i % start.shape[0]
         trials = jnp.concatenate([u[None], jnp.broadcast_to(u, component.loc.shape).at[:, d].set(component.loc[:, d])])
         heights = jnp.stack([log_density(trial) for trial in trials])

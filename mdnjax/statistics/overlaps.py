@@ -15,8 +15,8 @@ from mdnjax.types import Array, Float
 def log_overlaps(component: Component) -> Float[Array, "K K *batch"]:
     """log int p_k(y) p_l(y) dy, batch-last.
 
-    For Gaussians log N(m_k - m_l; 0, C_k + C_l); for the other families, and on a bounded support, a sum over targets of logarithms
-    of one-dimensional integrals by quadrature.
+    For Gaussians log N(m_k - m_l; 0, C_k + C_l); for the other families, and on a bounded support, a sum over targets of
+    logarithms of one-dimensional integrals by quadrature.
     Raises: ValueError for correlated targets on a bounded support.
     """
     if isinstance(component, Isotropic | Diagonal):

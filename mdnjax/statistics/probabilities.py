@@ -11,7 +11,7 @@ from jax.scipy.special import ndtr, ndtri
 
 from mdnjax.components import Component, Full, LowRank, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
-from mdnjax.layout import answer
+from mdnjax.layout import answer_each, answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets
 from mdnjax.quadrature import Estimate, integrate
 from mdnjax.types import AnyArray, Array, Float
@@ -28,7 +28,7 @@ def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*br
     """
     check_single("cdf", mixture)
     check_targets(mixture, y)
-    return answer(lower_tail, mixture, y)
+    return answer_each(lower_tail, mixture, y)
 
 
 @jax.jit
@@ -39,7 +39,7 @@ def survival(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     """
     check_single("survival", mixture)
     check_targets(mixture, y)
-    return answer(upper_tail, mixture, y)
+    return answer_each(upper_tail, mixture, y)
 
 
 @jax.jit
@@ -53,7 +53,7 @@ def interval_prob(
     check_single("interval_prob", mixture)
     check_targets(mixture, low, "low")
     check_targets(mixture, high, "high")
-    return answer(
+    return answer_each(
         lambda logits, component, low, high: _weighted(logits, _inside(component.marginals(), low, high)[:, 0]),
         mixture,
         low,
@@ -67,15 +67,15 @@ def box_prob(
 ) -> Estimate:
     """P(low_d < Y_d <= high_d for all d|x), with its error; bounds may be infinite.
 
-    Exact (error 0) where the targets of a component are independent. With covariances: separation of variables along the Cholesky
-    factor; for two targets by quadrature, for more by 12 shifted lattices of `num_points`, the error three standard errors of their
-    mean. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
+    Exact (error 0) where the targets of a component are independent. With covariances: separation of variables along the
+    Cholesky factor; for two targets by quadrature, for more by 12 shifted lattices of `num_points`, the error three standard
+    errors of their mean. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
     """
     check_targets(mixture, low, "low")
     check_targets(mixture, high, "high")
     kernel = partial(_box, num_points=num_points)
     correlated = isinstance(_on_line(mixture.component), Full | LowRank) and low.shape[-1] > 1
-    return answer(kernel, mixture, low, high, size=num_points if correlated else 1)
+    return answer_together(kernel, mixture, low, high, size=num_points if correlated else 1)
 
 
 def lower_tail(logits: Float[Array, "K *#batch"], component: Component, y: Float[Array, "D *#batch"]) -> Float[Array, "..."]:

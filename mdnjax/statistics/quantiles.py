@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from mdnjax.components import Component, Warped
-from mdnjax.layout import answer
+from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, check_single
 from mdnjax.quadrature import integrate
 from mdnjax.types import AnyArray, Array, Float
@@ -28,7 +28,7 @@ def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[
     Raises: ValueError if there is more than one target. Source: Chandrupatla (1997).
     """
     check_single("quantile", mixture)
-    return answer(_quantile, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,))
+    return answer_together(_quantile, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,))
 
 
 @jax.jit
@@ -48,12 +48,12 @@ def central_interval(mixture: Mixture, level: Float[AnyArray, "*batch_level"] | 
 def expected_shortfall(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[Array, "*broadcast 1"]:
     """E[Y | Y <= quantile(p)], the mean of the lowest share p, for a single target.
 
-    The mean of the highest share p is (E[Y] - (1 - p) expected_shortfall(1 - p)) / p. In closed form on the line, by quadrature on
-    a bounded support. Source: Rockafellar and Uryasev (2000).
+    The mean of the highest share p is (E[Y] - (1 - p) expected_shortfall(1 - p)) / p. In closed form on the line, by quadrature
+    on a bounded support. Source: Rockafellar and Uryasev (2000).
     """
     check_single("expected_shortfall", mixture)
     size = 512 if isinstance(mixture.component, Warped) else 1
-    return answer(_shortfall, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,), size=size)
+    return answer_together(_shortfall, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,), size=size)
 
 
 def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
@@ -103,10 +103,11 @@ def quantile_on_line(logits: Array, line: Any, p: Array) -> Float[Array, "..."]:
 
 
 def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array) -> Float[Array, "..."]:
-    """A root of a growing function between low and high, to the last digit, all elements at once.
+    """A root of a function that is negative at low and positive at high, to the last digit, all elements at once.
 
-    Inverse quadratic interpolation where three points allow it, else bisection. Source: Chandrupatla (1997), A new hybrid
-    quadratic/bisection algorithm for finding the zero of a nonlinear function without using derivatives.
+    Inverse quadratic interpolation where three points allow it, else bisection. The ends themselves are not evaluated: a function
+    is compiled once, wherever it stands in the program. Source: Chandrupatla (1997), A new hybrid quadratic/bisection algorithm
+    for finding the zero of a nonlinear function without using derivatives.
     """
     epsilon, tiny = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny
 
@@ -134,7 +135,7 @@ def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array) 
         t = jnp.clip(jnp.where(usable & jnp.isfinite(quadratic), quadratic, 0.5), least, 1 - least)
         return a, b, c, f_a, f_b, f_c, t, count + 1
 
-    f_low, f_high = jax.lax.map(function, jnp.stack([low, high]))  # a loop, so that the function is compiled twice and not thrice
+    f_low, f_high = (jnp.full_like(low, end) for end in (-jnp.inf, jnp.inf))  # at the ends only the signs are known
     start = (low, high, low, f_low, f_high, f_low, jnp.full_like(low, 0.5), 0)
     a, b, _, f_a, f_b, *_ = jax.lax.while_loop(unfinished, step, start)
     return jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)

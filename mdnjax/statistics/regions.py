@@ -10,16 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import Component
-from mdnjax.layout import answer
+from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets, log_prob
 from mdnjax.quadrature import Estimate
 from mdnjax.statistics.line import Line, line_of
-from mdnjax.statistics.modes import Turns, turns
+from mdnjax.statistics.modes import Turns, far_ends, turns
 from mdnjax.statistics.quantiles import bracketed_root
 from mdnjax.statistics.samples import sample
 from mdnjax.types import AnyArray, Array, Float, Int, PRNGKey
-
-FARTHEST_TAIL = 1e-30  # probability beyond which no end of a region is looked for
 
 
 class Region(NamedTuple):
@@ -43,7 +41,7 @@ def hdr(mixture: Mixture, level: Float[AnyArray, "*batch_level"] | float) -> Reg
     Raises: ValueError if there is more than one target: there `hdr_level` answers. Source: Hyndman (1996).
     """
     check_single("hdr", mixture)
-    return answer(_region, mixture, jnp.asarray(level, mixture.logits.dtype), events=(0,), size=32)
+    return answer_together(_region, mixture, jnp.asarray(level, mixture.logits.dtype), events=(0,), size=32)
 
 
 @jax.jit
@@ -54,14 +52,15 @@ def hdr_mass(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     """
     check_single("hdr_mass", mixture)
     check_targets(mixture, y)
-    return answer(_mass_above, mixture, y, size=32)
+    return answer_together(_mass_above, mixture, y, size=32)
 
 
 @partial(jax.jit, static_argnames="num_samples")
 def hdr_level(key: PRNGKey, mixture: Mixture, level: Float[AnyArray, ""] | float, num_samples: int = 10_000) -> Estimate:
-    """log c of the region {log p(y|x) >= log c} of a probability, for any number of targets, from samples, with its standard error.
+    """log c of the region {log p(y|x) >= log c} of a probability, for any number of targets, from samples.
 
-    The (1 - level)-quantile of log p(Y); the error is half of what it moves by when the share moves by its own standard error twice.
+    The (1 - level)-quantile of log p(Y); the standard error is half of what it moves by when the share moves by its own
+    standard error up and down.
     Source: Hyndman (1996), section 3.2.
     """
     heights = log_prob(mixture, sample(key, mixture, (num_samples,)))
@@ -96,7 +95,7 @@ def _region(logits: Array, component: Component, level: Array) -> Region:
         return jnp.sum(_masses(line, *_ends(line, found, -depth)), axis=0) - level
 
     heights = jnp.where(found.found, line.log_density(found.mode), -jnp.inf)
-    far_low, far_high = _far(line)
+    far_low, far_high = far_ends(line)
     shallow = -jnp.max(heights, axis=0)
     deep = -jnp.minimum(line.log_density(far_low), line.log_density(far_high))[0]
     depth = bracketed_root(excess, shallow, jnp.broadcast_to(deep, shallow.shape))
@@ -108,21 +107,13 @@ def _ends(line: Line, found: Turns, log_c: Array) -> tuple[Float[Array, "M *batc
     """Ends of {log p >= log_c} around each mode, or the minimum beside it where the density there is higher still."""
     mode = jnp.where(found.found, found.mode, 0)
     reaches = found.found & (line.log_density(mode) > log_c)
-    far = [jnp.where(jnp.isfinite(bound), bound, end) for bound, end in zip((found.low, found.high), _far(line), strict=True)]
+    far = [jnp.where(jnp.isfinite(bound), bound, end) for bound, end in zip((found.low, found.high), far_ends(line), strict=True)]
     bounds = jnp.where(jnp.concatenate([reaches] * 2), jnp.concatenate(far), jnp.concatenate([mode] * 2))
     crosses = line.log_density(bounds) < log_c
     inner = jnp.where(crosses, jnp.concatenate([mode] * 2), bounds)
     # from outside to the mode the density grows
     ends = bracketed_root(lambda u: jnp.where(crosses, line.log_density(u) - log_c, 0), bounds, inner)
     return ends[: len(mode)], ends[len(mode) :]
-
-
-def _far(line: Line) -> tuple[Array, Array]:
-    """Points so far out that no region ends beyond."""
-    on_line = line.marginals.line()
-    low = on_line.brackets(jnp.full(line.log_weight.shape[1:], FARTHEST_TAIL, line.log_weight.dtype))[0][:, 0]
-    middle = on_line.loc[:, 0]
-    return jnp.min(low, axis=0)[None], jnp.max(2 * middle - low, axis=0)[None]
 
 
 def _masses(line: Line, low: Array, high: Array) -> Float[Array, "M *batch"]:

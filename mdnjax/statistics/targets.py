@@ -25,8 +25,10 @@ def marginal(mixture: Mixture, targets: Sequence[int]) -> Mixture:
 def condition(mixture: Mixture, targets: Sequence[int], y: Float[AnyArray, "*batch_y G"]) -> Mixture:
     """The mixture of the other targets, in their order, where the targets named are `y[..., G]`: p(y_rest | y_targets, x).
 
-    Weights become the responsibilities for the given targets; components of full covariance move and shrink too. Batch axes broadcast.
-    Raises: ValueError for a target that is not there or named twice, if none or all are named, or if y has another number of them.
+    Weights become the responsibilities for the given targets; components of full covariance move and shrink too. Batch axes
+    broadcast.
+    Raises: ValueError for a target that is not there or named twice, if none or all are named, or if y has another number of
+    them.
     """
     given = _checked("condition", mixture, targets)
     rest = tuple(d for d in range(num_targets(mixture)) if d not in given)

@@ -1,0 +1,1 @@
+"""Every public function of a mixture against an independent answer."""
