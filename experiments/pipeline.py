@@ -11,13 +11,16 @@ import numpy as np
 from experiments.command import UserError
 from experiments.progress import Clock, training
 from mdnjax import recipe
+from mdnjax.components import GAUSSIAN
 from mdnjax.config import Config
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, nats_to_data_units, to_training_units
+from mdnjax.mixture import Mixture
 from mdnjax.population import Fit
 from mdnjax.scores import coverage, crps, pit
 from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict
 
+MOST_BY_QUADRATURE = 1000
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
 
 
@@ -72,7 +75,7 @@ def run(config: Config, splits: Splits, truth: Truth, clock: Clock) -> Result:
         metrics = {
             **nll_metrics((nll(config.model, trained, part) for part in splits), nll_of_truth(splits, truth)),
             "entropy": truth.entropy(),
-            "test_crps": _mean(crps(test_mixture, splits.test.y)),
+            "test_crps": _mean(_crps(test_mixture, splits.test.y)),
             "coverage_50": float(coverage(pit_values, 0.5)),
             "coverage_90": float(coverage(pit_values, 0.9)),
         }
@@ -96,6 +99,13 @@ def nll_metrics(nlls: Iterable[Any], known: dict[str, float]) -> dict[str, float
     train, validation, test = map(_mean, nlls)
     means = {"train_nll": train, "validation_nll": validation, "test_nll": test}
     return {**means, **known, "excess_nll": test - known["truth_nll"]}
+
+
+def _crps(mixture: Mixture, y: np.ndarray) -> np.ndarray:
+    """CRPS of every example; where it has no closed form, of the first thousand: a Student-t costs 20 ms an example."""
+    if not isinstance(mixture.component, GAUSSIAN):
+        mixture, y = jax.tree.map(lambda leaf: leaf[:MOST_BY_QUADRATURE], (mixture, y))
+    return np.asarray(crps(mixture, y))
 
 
 def _mean(values: Any) -> float:

@@ -88,6 +88,7 @@ from mdnjax.statistics import (
     temper,
     variance,
 )
+from mdnjax.to_numpyro import to_numpyro
 from mdnjax.train import (
     Batch,
     TrainState,
@@ -171,6 +172,7 @@ __all__ = [
     "split_variance",
     "survival",
     "temper",
+    "to_numpyro",
     "variance",
     "warp",
     "weights",

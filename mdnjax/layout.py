@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mdnjax.types import AnyArray, Array
 
@@ -25,7 +26,7 @@ def answer_each(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, eve
     """`kernel(logits, component, *arrays)` of one example, mapped over batch axes that broadcast.
 
     `events` are the numbers of trailing axes of the arrays that are no batch (1 each, if not given); `size` is how many numbers
-    the kernel makes of one component and target of an example.
+    the kernel makes of one component and target of an example. Of a kernel that makes one, the compiler keeps none in memory.
     """
 
     def evaluate(leaves: list[Array], unflatten: Callable[[list[Array]], Any], num_batch: int) -> Any:
@@ -44,7 +45,7 @@ def answer_each(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, eve
             one = jax.vmap(one, in_axes=([0 if own[axis] else None for own in mapped],), axis_size=batch[axis])
         return one(squeezed)
 
-    return _answer(evaluate, mixture, arrays, events, size)
+    return _answer(evaluate, mixture, arrays, events, size if size > 1 else None)
 
 
 def answer_together(
@@ -60,22 +61,29 @@ def answer_together(
     return _answer(evaluate, mixture, arrays, events, size)
 
 
-def _answer(evaluate: Callable[..., Any], mixture: Any, arrays: Sequence[AnyArray], events: Sequence[int], size: int) -> Any:
+def _answer(
+    evaluate: Callable[..., Any], mixture: Any, arrays: Sequence[AnyArray], events: Sequence[int], size: int | None
+) -> Any:
     events = tuple(events) or (1,) * len(arrays)
     dtype = mixture.logits.dtype  # what is given with fewer digits is computed with as many as the mixture has
     values = [jnp.asarray(array) for array in arrays]
     values = [value.astype(jnp.promote_types(value.dtype, dtype)) for value in values]
     shapes = [value.shape[: value.ndim - event] for value, event in zip(values, events, strict=True)]
-    batch = jnp.broadcast_shapes(mixture.logits.shape[:-1], *shapes)
+    batch: tuple[int, ...] = np.broadcast_shapes(mixture.logits.shape[:-1], *shapes)
     leaves, tree = jax.tree.flatten((mixture, values))
     own = [mixture.logits.ndim - 1] * len(jax.tree.leaves(mixture)) + [len(shape) for shape in shapes]
     leaves = [with_axes(leaf, 0, len(batch) - num) for leaf, num in zip(leaves, own, strict=True)]
-    per_example = size * max((math.prod(leaf.shape[len(batch) :]) for leaf in leaves), default=1)
 
     def unflatten(leaves: list[Array]) -> Any:
         return jax.tree.unflatten(tree, leaves)
 
-    return _in_blocks(lambda leaves: evaluate(leaves, unflatten, len(batch)), leaves, batch, max(1, BLOCK // max(per_example, 1)))
+    def evaluate_part(leaves: list[Array]) -> Any:
+        return evaluate(leaves, unflatten, len(batch))
+
+    if size is None:
+        return evaluate_part(leaves)
+    per_example = size * max(math.prod(leaf.shape[len(batch) :]) for leaf in leaves)
+    return _in_blocks(evaluate_part, leaves, batch, max(1, BLOCK // max(per_example, 1)))
 
 
 def _in_blocks(evaluate: Callable[[list[Array]], Any], leaves: list[Array], batch: tuple[int, ...], most: int) -> Any:

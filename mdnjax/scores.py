@@ -13,12 +13,14 @@ from jax.scipy.stats import norm
 from mdnjax.components import GAUSSIAN, Component
 from mdnjax.layout import answer_each, answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets, log_prob, prob
-from mdnjax.quadrature import NUM_STEPS, Estimate
+from mdnjax.quadrature import Estimate
 from mdnjax.statistics.line import line_of
 from mdnjax.statistics.overlaps import log_overlaps
 from mdnjax.statistics.probabilities import cdf
 from mdnjax.statistics.samples import sample
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
+
+NUM_STEPS_CRPS = 32  # of the quadrature: distribution functions are smoother than densities
 
 
 def nll(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
@@ -84,7 +86,7 @@ def crps_by_quadrature(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Es
 
     check_single("crps_by_quadrature", mixture)
     check_targets(mixture, y)
-    return answer_together(_crps, mixture, y, size=2 * NUM_STEPS)
+    return answer_together(_crps, mixture, y, size=2 * NUM_STEPS_CRPS)
 
 
 @partial(jax.jit, static_argnames="num_samples")
@@ -145,7 +147,7 @@ def _crps(logits: Array, component: Component, y: Array) -> Estimate:
         return jnp.where(tail > 0, jnp.exp(2 * jnp.log(jnp.where(tail > 0, tail, 1)) - line.log_slope(u)), 0)
 
     inside = jnp.isfinite(at)
-    value, error = line.integrate(integrand, jnp.where(inside, at, 0))
+    value, error = line.integrate(integrand, jnp.where(inside, at, 0), num_steps=NUM_STEPS_CRPS)
     beyond = jnp.where(inside, 0, jnp.abs(y[0] - line.value(at[None])[0]))  # outside of the support
     return Estimate(value + beyond, error)
 

@@ -19,7 +19,7 @@ def test_apply_is_head_with_the_batch_axes_moved(batch, num_inputs, num_targets)
     y = np.random.default_rng(1).standard_normal((*batch, num_targets))
     mixture = model.apply(params, x)
     assert mixture.logits.shape == (*batch, 4)
-    assert mixture.component.loc.shape == (*batch, 4, num_targets)
+    assert mdn.locations(mixture).shape == (*batch, 4, num_targets)
     last = mixture_log_prob(*model.head(params, jnp.moveaxis(x, -1, 0)), jnp.moveaxis(y, -1, 0))
     np.testing.assert_allclose(mdn.log_prob(mixture, y), last, rtol=1e-12)
 

@@ -16,7 +16,7 @@ from tests.commands import assert_one_line_error
 from tests.commands import run as command
 
 # What compiles in a second or less; the rest is in the command.
-QUICK = ("log_prob", "cdf", "survival", "responsibilities", "mean", "variance", "crps", "entropy", "coverage", "from_raw")
+QUICK = ("log_prob", "cdf", "responsibilities", "mean", "crps", "coverage", "from_raw")
 CASES = [Name("diagonal"), Name("laplace", "positive"), Name("full", "line", 2)]
 
 

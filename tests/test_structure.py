@@ -17,6 +17,7 @@ ORDER = [
     "quadrature",
     "components",
     "mixture",
+    "to_numpyro",
     "statistics",
     "scores",
     "data",

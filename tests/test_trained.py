@@ -7,27 +7,32 @@ import pytest
 import mdnjax as mdn
 from mdnjax.checkpoint import CheckpointError, save
 from mdnjax.config.schema import Model
-from mdnjax.data import Dataset, make_scaler, to_training_units
+from mdnjax.data import Dataset, make_scaler, make_support, nats_to_data_units, to_training_units
 from mdnjax.trained import Trained, predict, save_model
 
 MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1)
+SUPPORTS = {"real": "real", "positive": "positive", "box": (0.0, 10.0)}
 
 
-@pytest.fixture(scope="module")
-def trained():
+@pytest.fixture(scope="module", params=SUPPORTS.values(), ids=SUPPORTS.keys())
+def trained(request):
     generator = np.random.default_rng(0)
-    data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(-3, 1e-3, (40, 1)))
+    data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(3, 1e-3, (40, 1)))
     params = mdn.make_mdn(2, 1, **dict(MODEL)).init(jax.random.key(0))
-    return data, Trained(params, make_scaler(data, True))
+    return data, Trained(params, make_scaler(data, True, make_support(request.param, 1)))
 
 
 def test_the_jacobian_is_put_back(trained):
-    """The density in the data's units is the scaled density over the product of the sds."""
+    """The density in the data's units is the scaled density over the product of the sds, and of the slopes of a support."""
     data, value = trained
     scaled = to_training_units(value.scaler, data)
     in_units = mdn.log_prob(predict(MODEL, value, data.x), data.y)
     in_scaled = mdn.log_prob(mdn.make_mdn(2, 1, **dict(MODEL)).apply(value.params, scaled.x), scaled.y)
-    np.testing.assert_allclose(in_units, in_scaled - np.log(value.scaler.y_sd).sum(), rtol=1e-9)
+    slope = {None: 0 * data.y, np.inf: -np.log(data.y), 10.0: np.log(10 / data.y / (10 - data.y))}[
+        value.scaler.support and value.scaler.support.high[0]
+    ]
+    np.testing.assert_allclose(in_units, in_scaled - np.log(value.scaler.y_sd).sum() + slope[:, 0], rtol=1e-9)
+    assert nats_to_data_units(value.scaler, data) == pytest.approx(float(np.mean(in_scaled - in_units)), rel=1e-9)
 
 
 def test_scaled_data_have_mean_0_and_sd_1(trained):
@@ -59,3 +64,9 @@ def test_a_file_without_settings_is_refused(trained, tmp_path):
     save(tmp_path / "m", trained[1])
     with pytest.raises(CheckpointError, match="settings"):
         mdn.load(tmp_path / "m")
+
+
+def test_a_target_outside_of_its_support_is_refused():
+    data = Dataset(np.zeros((3, 1)), np.array([[1.0], [2.0], [-0.5]]))
+    with pytest.raises(ValueError, match=r"got a target of -0.5 \(row 2 from 0\), expected 0 < y < inf"):
+        make_scaler(data, True, make_support("positive", 1))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from experiments.proof import line
-from experiments.proof.oracles import Example, Numbers, from_line, to_line
+from experiments.proof.oracles import LAPLACE, Example, Numbers, from_line, to_line
 
 
 class Hills(NamedTuple):
@@ -34,7 +34,7 @@ def slope(example: Example, u: Any) -> Any:
         df = example.df[:, 0]
         own = -(df + 1) * z / (df + z**2) / scale
     else:
-        own = (-np.sign(z) if example.kind is stats.laplace else -z) / scale
+        own = (-np.sign(z) if example.kind is LAPLACE else -z) / scale
     log_p = example.kind.logpdf(u, *line.arguments(example))
     share = special.softmax(
         np.where(example.weight > 0, log_p + np.log(np.where(example.weight > 0, example.weight, 1)), -np.inf), axis=-1
@@ -46,7 +46,7 @@ def hills(example: Example) -> Hills:
     """All turning points."""
     used = example.weight > 0
     loc, scale = example.loc[used, 0], example.scale[used, 0]
-    far = {stats.norm: 38.0, stats.laplace: 650.0}.get(example.kind, 1e12)
+    far = {stats.norm: 38.0, LAPLACE: 650.0}.get(example.kind, 1e12)
     steps = np.concatenate([np.linspace(0, 12, 3001), np.geomspace(12.1, far, 400)])
     points = np.unique(np.concatenate([loc[:, None] + scale[:, None] * sign * steps for sign in (-1, 1)]))
     rising = slope(example, points) > 0
@@ -58,14 +58,23 @@ def hills(example: Example) -> Hills:
 
 
 def modes(example: Example) -> tuple[Numbers, Numbers, Numbers]:
-    """Positions, log densities and masses between the minima."""
+    """Positions, log densities and masses between the minima; a bound that the density grows towards is a mode too."""
     found = hills(example)
     cuts = np.array([-np.inf, *found.minima, np.inf])
-    at = np.array(found.modes)
+    ends = found.ends if bounded(example) else ()
+    low, high = (
+        (bool(sign * slope(example, end) > 0) for sign, end in zip((-1, 1), ends, strict=False)) if ends else (False, False)
+    )
+    at = np.array([*ends[:low], *found.modes, *ends[1 : 1 + high]])
     below = np.array([max(cuts[cuts < mode]) for mode in at])
     above = np.array([min(cuts[cuts > mode]) for mode in at])
     mass = line.cdf_on_line(example, above) - line.cdf_on_line(example, below)
     return line.value(example, at), log_density(example, at), mass
+
+
+def bounded(example: Example) -> bool:
+    """Whether there is a bound."""
+    return bool(np.isfinite([example.low[0], example.high[0]]).any())
 
 
 def pieces(example: Example, found: Hills, log_c: float) -> list[tuple[float, float]]:

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
-from experiments.proof.oracles import Example, Numbers, from_line, to_line
+from experiments.proof.oracles import LAPLACE, Example, Numbers, from_line, to_line
 
 NODES, RULE = np.polynomial.legendre.leggauss(24)
 
@@ -94,7 +94,7 @@ def moment_is_infinite(example: Example, order: int) -> bool:
         return False
     if example.df is not None:
         return one_sided or bool((example.df[used] <= order).any())
-    return bool(one_sided and example.kind is stats.laplace and (order * example.scale[used] >= 1).any())
+    return bool(one_sided and example.kind is LAPLACE and (order * example.scale[used] >= 1).any())
 
 
 def mean(example: Example) -> float:

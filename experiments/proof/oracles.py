@@ -12,6 +12,16 @@ from mdnjax import Full, Isotropic, Laplace, LowRank, Mixture, StudentT, Warped
 Numbers = np.ndarray
 
 
+class _Laplace(type(stats.laplace)):
+    """scipy's own takes the logarithm of a density that underflows 745 scales out."""
+
+    def _logpdf(self, x: Numbers, *args: Any) -> Numbers:
+        return -np.abs(x) - np.log(2)
+
+
+LAPLACE: Any = _Laplace(name="laplace")
+
+
 class Example(NamedTuple):
     """p(y) = sum_k w_k p_k(u(y)) |du/dy| of one example: what is on the line, and the bounds that it is carried to.
 
@@ -109,7 +119,7 @@ def _example(mixture: Mixture, i: int) -> Example:
     elif isinstance(on_line, LowRank):
         covariance = leaves[1] @ np.swapaxes(leaves[1], 1, 2) + leaves[2][:, :, None] * np.eye(loc.shape[1]) * leaves[2][:, None]
     elif isinstance(on_line, Laplace):
-        kind = stats.laplace
+        kind = LAPLACE
     elif isinstance(on_line, StudentT):
         kind, df = stats.t, leaves[2]
     if covariance is not None:

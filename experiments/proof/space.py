@@ -6,7 +6,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from experiments.proof import line
-from experiments.proof.oracles import Example, Numbers, from_line, to_line
+from experiments.proof.oracles import LAPLACE, Example, Numbers, from_line, to_line
 
 HALF_WIDTH, NUM_PANELS = 10.0, 14
 
@@ -42,7 +42,7 @@ def box_prob(example: Example, low: Numbers, high: Numbers) -> float:
         return float(example.weight @ np.prod(sides[1] - sides[0], axis=1))
     parts = zip(example.loc, example.covariance, strict=True)
     values = [
-        stats.multivariate_normal.cdf(b, m, c, lower_limit=a, abseps=1e-9, releps=1e-9, maxpts=2_000_000, rng=0) for m, c in parts
+        stats.multivariate_normal.cdf(b, m, c, lower_limit=a, abseps=1e-8, releps=1e-8, maxpts=300_000, rng=0) for m, c in parts
     ]
     return float(example.weight @ np.array(values))
 
@@ -80,7 +80,7 @@ def draw(example: Example, rng: np.random.Generator, number: int) -> Numbers:
     elif example.df is not None:
         u = example.loc[chosen] + example.scale[chosen] * rng.standard_t(example.df[chosen])
     else:
-        noise = rng.laplace(size=shape) if example.kind is stats.laplace else rng.standard_normal(shape)
+        noise = rng.laplace(size=shape) if example.kind is LAPLACE else rng.standard_normal(shape)
         u = example.loc[chosen] + example.scale[chosen] * noise
     return from_line(u, example.low, example.high)
 

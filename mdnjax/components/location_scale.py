@@ -166,7 +166,7 @@ class LocationScale:
     def line_points(self) -> Float[Array, "n D *batch"]:
         """Points of the line, in no order: all modes between them, and enough near each location to see what the density does."""
         near = jnp.asarray(NEAR_MODES, self.loc.dtype).reshape(-1, *(1 for _ in self.loc.shape))
-        return (self.loc + near * self.scale).reshape(-1, *self.loc.shape[1:])
+        return (self.loc + near * self.scale).reshape(len(NEAR_MODES) * self.loc.shape[0], *self.loc.shape[1:])
 
     def most_modes(self) -> int:
         """No mixture of these K components has more modes of one target."""

@@ -136,7 +136,9 @@ class Warped(NamedTuple):
         points = jnp.concatenate([line.loc + near, *moved])
         steps = jnp.asarray(FAR_STEPS, shift.dtype).reshape(-1, *(1 for _ in shift.shape))
         parts = [points, line.loc + steps * line.scale, line.loc - steps * line.scale]
-        return jnp.concatenate([line.line_points(), *(part.reshape(-1, *line.loc.shape[1:]) for part in parts)])
+        return jnp.concatenate(
+            [line.line_points(), *(part.reshape(part.shape[0] * part.shape[1], *part.shape[2:]) for part in parts)]
+        )
 
     def most_modes(self) -> int:
         """A Gaussian times e^u is a Gaussian, and a logit's slope is a sum of three such powers; and one at either bound."""

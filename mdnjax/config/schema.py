@@ -25,7 +25,8 @@ def _a_folder(path: Path) -> Path:
 
 def _a_support(value: Any, validate: Any) -> Any:
     try:
-        support = validate(value)
+        # a list is no tuple to strict pydantic, once it has come through here
+        support = validate(tuple(value) if isinstance(value, list) else value)
     except ValidationError:
         support = None
     if support is None or (isinstance(support, tuple) and not support[0] < support[1]):

@@ -66,7 +66,8 @@ def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = N
     dataset = Dataset(dataset.x, _on_line(support, dataset.y))
     if not standardise:
         (num_inputs, num_targets), dtype = (dataset.x.shape[1], dataset.y.shape[1]), dataset.x.dtype
-        return Scaler(*(f(n, dtype) for n in (num_inputs, num_targets) for f in (np.zeros, np.ones)), support)
+        x, y = ((np.zeros(n, dtype), np.ones(n, dtype)) for n in (num_inputs, num_targets))
+        return Scaler(*x, *y, support)
     return Scaler(*_mean_and_sd(dataset.x), *_mean_and_sd(dataset.y), support)
 
 

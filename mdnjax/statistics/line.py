@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import Component
-from mdnjax.quadrature import Estimate, integrate
+from mdnjax.quadrature import NUM_STEPS, Estimate, integrate
 from mdnjax.types import Array, Float
 
 
@@ -43,13 +43,13 @@ class Line(NamedTuple):
         """y(u)."""
         return self.marginals.from_line(u[:, None], axis=1)[:, 0]
 
-    def integrate(self, integrand: Any, *more: Array) -> Estimate:
+    def integrate(self, integrand: Any, *more: Array, num_steps: int = NUM_STEPS) -> Estimate:
         """Integral over the line, cut at the locations, at 0 (where a logit turns) and at more points."""
         line = self.marginals.line()
         cuts = [line.loc[:, 0], jnp.zeros_like(line.loc[:1, 0]), *(point[None] for point in more)]
         batch = jnp.broadcast_shapes(*(cut.shape[1:] for cut in cuts))
         points = jnp.sort(jnp.concatenate([jnp.broadcast_to(cut, (cut.shape[0], *batch)) for cut in cuts]), axis=0)
-        return integrate(integrand, points, jnp.max(line.scale[:, 0], axis=0))
+        return integrate(integrand, points, jnp.max(line.scale[:, 0], axis=0), num_steps=num_steps)
 
 
 def line_of(logits: Float[Array, "K *batch"], component: Component) -> Line:

@@ -24,7 +24,7 @@ SAME_MODE = 1e-3  # of a scale apart, and what the ascents end at is one mode
 
 
 class Modes(NamedTuple):
-    """Local maxima of p(y|x): the first `count` along the axis M, in the order of their position; nan beyond.
+    """Local maxima of p(y|x): the first `num_modes` along the axis M, in the order of their position; nan beyond.
 
     mass[*batch, M] is the probability of what lies uphill to each: for one target between the minima on either side, for
     several the weight of the components whose locations lead there.
@@ -33,7 +33,7 @@ class Modes(NamedTuple):
     y: Float[Array, "*batch M D"]
     log_density: Float[Array, "*batch M"]
     mass: Float[Array, "*batch M"]
-    count: Int[Array, "*batch"]
+    num_modes: Int[Array, "*batch"]
 
 
 class Turns(NamedTuple):
@@ -186,8 +186,11 @@ def _several(logits: Array, component: Component) -> Modes:
         y = component.from_line(u) if isinstance(component, Warped) else u
         return mixture_log_prob(logits, component, y)
 
-    ascend = _search if isinstance(on_line, Laplace) else _newton
-    ends = jnp.stack([ascend(log_density, on_line, on_line.loc[k]) for k in range(num_components)])  # [K, D, *batch]
+    starts = [on_line.loc[k] for k in range(num_components)]
+    if isinstance(on_line, Laplace):
+        ends = jnp.stack([_search(log_density, on_line, start) for start in starts])  # [K, D, *batch]
+    else:
+        ends = jnp.stack([_newton(log_density, on_line, start) for start in starts])
     height = jnp.stack([log_density(end) for end in ends])
     unit = jnp.sqrt(on_line.marginals().moments().second)
     apart = jnp.max(jnp.abs(ends[:, None] - ends) / jnp.minimum(unit[:, None], unit), axis=2)
@@ -196,12 +199,13 @@ def _several(logits: Array, component: Component) -> Modes:
     one_hot = leader[None] == jnp.arange(num_components).reshape(-1, 1, *(1 for _ in batch))
     mass = jnp.sum(jnp.where(one_hot, jax.nn.softmax(logits, axis=0), 0), axis=1)
     order = jnp.argsort(jnp.where(own, ends[:, 0], jnp.inf), axis=0)
-    y = jnp.where(
-        own[:, None], jnp.stack([component.from_line(e) for e in ends]) if isinstance(component, Warped) else ends, jnp.nan
-    )
-    height, mass = (jnp.where(own, part, jnp.nan) for part in (height, mass))
-    first = [jnp.take_along_axis(part, order, axis=0) for part in (height, mass)]
-    return Modes(jnp.take_along_axis(y, order[:, None], axis=0), *first, jnp.sum(own, axis=0))
+    values = jnp.stack([component.from_line(end) for end in ends]) if isinstance(component, Warped) else ends
+
+    def in_order(part: Array) -> Array:
+        at = order.reshape(*order.shape[:1], *(1 for _ in range(part.ndim - order.ndim)), *order.shape[1:])
+        return jnp.take_along_axis(jnp.where(own.reshape(at.shape), part, jnp.nan), at, axis=0)
+
+    return Modes(in_order(values), in_order(height), in_order(mass), jnp.sum(own, axis=0))
 
 
 def _newton(log_density: Callable[[Array], Array], component: Component, start: Array) -> Float[Array, "D *batch"]:
@@ -233,7 +237,7 @@ def _newton(log_density: Callable[[Array], Array], component: Component, start: 
     return jax.lax.fori_loop(0, ASCENT_STEPS, step, (start, height, jnp.full_like(height, 1e-3)))[0]
 
 
-def _search(log_density: Callable[[Array], Array], component: Component, start: Array) -> Float[Array, "D *batch"]:
+def _search(log_density: Callable[[Array], Array], component: Laplace, start: Array) -> Float[Array, "D *batch"]:
     """Coordinate by coordinate the best of the locations' coordinates: along an axis a Laplace mixture is convex between them."""
 
     def step(i: Any, u: Array) -> Array:

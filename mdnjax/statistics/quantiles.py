@@ -136,7 +136,7 @@ def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array) 
         return a, b, c, f_a, f_b, f_c, t, count + 1
 
     f_low, f_high = (jnp.full_like(low, end) for end in (-jnp.inf, jnp.inf))  # at the ends only the signs are known
-    start = (low, high, low, f_low, f_high, f_low, jnp.full_like(low, 0.5), 0)
+    start = (low, high, low, f_low, f_high, f_low, jnp.full_like(low, 0.5), jnp.asarray(0))
     a, b, _, f_a, f_b, *_ = jax.lax.while_loop(unfinished, step, start)
     return jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)
 
@@ -157,7 +157,8 @@ def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1
         below = jnp.sum(weight * line.lower_means(u[None])[:, 0], axis=0)
     whole = jnp.sum(weight * marginals.moments().mean[:, 0], axis=0)
     end = marginals.from_line(jnp.full_like(u, -jnp.inf)[None])[0]
-    return jnp.where(proper, below / share, jnp.where(p == 1, whole, jnp.where(p == 0, end, jnp.nan)))[None]
+    inner = jnp.where(whole == -jnp.inf, whole, below / share)  # of a lower tail without a mean
+    return jnp.where(proper, inner, jnp.where(p == 1, whole, jnp.where(p == 0, end, jnp.nan)))[None]
 
 
 def _lower_mean_warped(weight: Array, marginals: Warped, u: Array) -> Array:

@@ -51,11 +51,15 @@ def _with_order_and_shift(mixture: Mixture, case: Case) -> Any:
     """Components in another order and logits with 7 added."""
     order = np.roll(np.arange(case.name.num_components), 1)
     other = jax.tree.map(lambda leaf: leaf[:, order], mixture._replace(logits=mixture.logits + 7))
-    return _log_prob(other, case) - _log_prob(mixture, case), np.asarray(mdn.mean(other) - mdn.mean(mixture))
+    return _apart(_log_prob(other, case), _log_prob(mixture, case)), np.asarray(mdn.mean(other) - mdn.mean(mixture))
 
 
 def _log_prob(mixture: Mixture, case: Case) -> Numbers:
     return np.asarray(mdn.log_prob(mixture, y_of(mixture, case)))
+
+
+def _apart(one: Numbers, other: Numbers) -> Numbers:
+    return (one - other) / np.maximum(1, np.abs(other))
 
 
 def _no_points(case: Case) -> Any:
@@ -64,7 +68,7 @@ def _no_points(case: Case) -> Any:
 
 def _copies(mixture: Mixture, case: Case) -> Numbers:
     both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), mixture)
-    return _log_prob(mdn.pool(both), case) - _log_prob(mixture, case)
+    return _apart(_log_prob(mdn.pool(both), case), _log_prob(mixture, case))
 
 
 def _as_diagonal(mixture: Mixture, case: Case) -> Numbers:
@@ -76,7 +80,7 @@ def _as_diagonal(mixture: Mixture, case: Case) -> Numbers:
     else:
         scale, same = component.scale, component._replace(factor=0 * component.factor)
     diagonal = mixture._replace(component=mdn.Diagonal(component.loc, scale))
-    return _log_prob(mixture._replace(component=same), case) - _log_prob(diagonal, case)
+    return _apart(_log_prob(mixture._replace(component=same), case), _log_prob(diagonal, case))
 
 
 def _affine(mixture: Mixture, case: Case) -> Numbers:
@@ -157,7 +161,7 @@ CHECKS = [
     ),
     Check(
         "affine",
-        "p(a + b y) |b| = p(y)",
+        "b p(a + b y) = p(y), b > 0",
         "scipy's densities",
         _affine,
         lambda c: c.each(lambda e, y: e.log_prob(y.astype(float)), c.y),

@@ -26,12 +26,21 @@ def padded(numbers: Any) -> Numbers:
 
 def _modes(mixture: Mixture, case: Case) -> Any:
     found = mdn.modes(mixture)
-    return padded(found.y[..., 0]), padded(found.log_density), padded(found.mass), found.count
+    return padded(found.y[..., 0]), _heights(case, found.y[..., 0], found.log_density), padded(found.mass), found.num_modes
 
 
 def _true_modes(case: Case) -> Any:
     parts = [hills.modes(example) for example in case.examples]
-    return *(np.stack([padded(part[i]) for part in parts]) for i in range(3)), np.array([len(part[0]) for part in parts])
+    y, heights, mass = (np.stack([padded(part[i]) for part in parts]) for i in range(3))
+    return y, _heights(case, y, heights), mass, np.array([len(part[0]) for part in parts])
+
+
+def _heights(case: Case, y: Any, log_density: Any) -> Numbers:
+    """Log densities, infinite at a bound: how far out it was looked at is nobody's concern."""
+    at_bound = np.zeros(np.shape(padded(y)), bool)
+    for bound in (case.examples[0].low[0], case.examples[0].high[0]):
+        at_bound |= np.abs(padded(y) - bound) < 1e-6
+    return np.where(at_bound, np.inf, padded(log_density))
 
 
 def _highest(example: Example) -> Numbers:

@@ -107,7 +107,7 @@ def _line_only(name: Name) -> bool:
 CHECKS = [
     Check(
         "sample",
-        "sqrt(S) sup |F_S - F|, each target",
+        "sqrt(S) sup abs(F_S - F), each target",
         "Kolmogorov-Smirnov on scipy's cdf",
         _kolmogorov,
         lambda c: np.zeros(len(c.examples) * c.name.num_targets),
@@ -150,7 +150,7 @@ CHECKS = [
     ),
     Check(
         "energy_score",
-        "E|Y - y| - E|Y - Y'| / 2",
+        "E norm(Y - y) - E norm(Y - Y') / 2",
         "20,000 draws by numpy",
         _energy,
         zeros(),

@@ -67,7 +67,7 @@ CHECKS = [
     ),
     Check(
         "coverage",
-        "share of |PIT - 1/2| <= level / 2",
+        "share of abs(PIT - 1/2) <= level / 2",
         "counted",
         lambda m, c: mdn.coverage(_places(m), LEVEL),
         lambda c: sum(0.1 <= v <= 0.9 for v in _places(c.float64)) / 200,
@@ -87,7 +87,7 @@ CHECKS = [
     ),
     Check(
         "calibration_error",
-        "int |F_n(u) - u| du",
+        "int abs(F_n(u) - u) du",
         "two million points",
         lambda m, c: mdn.calibration_error(_places(m)),
         _calibration,

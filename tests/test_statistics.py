@@ -1,0 +1,216 @@
+"""Statistics: laws and known cases; `experiments.proof` holds everything against independent oracles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from tests import oracles
+
+P = np.array([1e-6, 0.05, 0.5, 0.95, 1 - 1e-6])
+EXTREMES = {
+    "far apart": ([0.0, 0.0, -1.0], [-1e4, 0.0, 3e5], [1e-3, 1.0, 10.0]),
+    "narrow in wide": ([0.0, 0.0, 0.0], [0.0, 0.1, -50.0], [1e-4, 1e2, 1.0]),
+    "without weight": ([0.0, -np.inf, 1.0], [0.0, 1e30, 2.0], [1.0, 1.0, 0.5]),
+    "all alike": ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.5, 0.5]),
+    "one by far": ([1e3, 0.0, -1e3], [2.0, 0.0, 5.0], [0.3, 1.0, 1.0]),
+}
+
+
+def gaussian(logits, loc, scale, dtype=jnp.float64):
+    column = [jnp.asarray(values, dtype)[..., None] for values in (loc, scale)]
+    return mdn.Mixture(jnp.asarray(logits, dtype), mdn.Diagonal(*column))
+
+
+@pytest.fixture(scope="module")
+def extremes():
+    return gaussian(*map(list, zip(*EXTREMES.values(), strict=True)), jnp.float32)
+
+
+def test_quantiles_of_extremes_are_quantiles_in_float32(extremes):
+    q = mdn.quantile(extremes, jnp.asarray(P[:, None], jnp.float32))
+    assert q.shape == (5, 5, 1)
+    assert np.isfinite(q).all()
+    below, above = np.asarray(mdn.cdf(extremes, q)), np.asarray(mdn.survival(extremes, q))
+    # in the tail that p is in, to the digits of q itself: where a component is narrow a last digit moves much
+    step = np.asarray(mdn.prob(extremes, q)) * np.abs(np.asarray(q))[..., 0] * 4e-7
+    p = P.astype(np.float32)[:, None]
+    assert (np.abs(np.where(p < 0.5, below - p, above - (1 - p))) <= 3e-6 * np.minimum(p, 1 - p) + step + 1e-12).all()
+
+
+def test_gradients_of_extremes_are_finite_in_float32(extremes):
+    def total(mixture):
+        answers = (
+            mdn.quantile(mixture, 0.3)[:, 0],
+            mdn.crps(mixture, jnp.ones(1)),
+            mdn.cdf(mixture, jnp.zeros(1)),
+            mdn.mean(mixture)[:, 0],
+        )
+        return jnp.sum(jnp.stack(answers))
+
+    slopes = jax.jit(jax.grad(total))(
+        extremes._replace(component=jax.tree.map(lambda leaf: jnp.clip(leaf, -1e6, 1e6), extremes.component))
+    )
+    assert all(np.isfinite(slope).all() for slope in jax.tree.leaves(slopes))
+
+
+def test_quantile_of_zero_and_one_and_beyond():
+    mixture = gaussian([0.0, 1.0], [0.0, 3.0], [1.0, 1.0])
+    np.testing.assert_array_equal(
+        mdn.quantile(mixture, jnp.array([0.0, 1.0, -0.1, 1.1, np.nan]))[:, 0], [-np.inf, np.inf] + [np.nan] * 3
+    )
+    positive = mdn.warp(mixture, mdn.Support((0.0,), (1.0,)))
+    np.testing.assert_allclose(mdn.quantile(positive, jnp.array([0.0, 1.0]))[:, 0], [0, 1], atol=1e-15)
+
+
+def test_long_batches_in_blocks_are_the_same():
+    mixture = oracles.random_mixture(0, (9_001,), 5, 1)
+    part = jax.tree.map(lambda leaf: leaf[-10:], mixture)
+    y = oracles.random_targets(0, (9_001,), 1)
+    for question in (
+        mdn.median,
+        lambda m: mdn.crps(m, y[-len(m.logits) :]),
+        lambda m: mdn.quantile(m, jnp.array([[0.1], [0.9]])),
+    ):
+        whole, alone = np.asarray(question(mixture)), np.asarray(question(part))
+        axis = whole.shape.index(9_001)
+        np.testing.assert_allclose(np.take(whole, range(8_991, 9_001), axis), alone, rtol=1e-11)
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(1.9, 1), (2.0, 1), (2.001, 2), (2.1, 2), (6.0, 2)])
+def test_two_equal_gaussians_have_two_modes_beyond_two_scales(apart, expected):
+    """Of equal weights and scales: one mode up to a distance of 2 scales, two beyond (Schilling et al. 2002)."""
+    found = mdn.modes(gaussian([0.0, 0.0], [0.0, apart], [1.0, 1.0]))
+    assert int(found.num_modes) == expected
+    np.testing.assert_allclose(np.nansum(found.mass), 1, rtol=1e-12)
+
+
+def test_modes_have_no_slope_and_the_highest_is_one_of_them():
+    mixture = oracles.random_mixture(1, (50,), 5, 1)
+    found = mdn.modes(mixture)
+    there = np.asarray(~jnp.isnan(found.log_density))
+    assert (there.sum(-1) == np.asarray(found.num_modes)).all()
+    y = jnp.where(there[..., None], found.y, 0.0)
+    slope = jax.grad(lambda y: jnp.sum(mdn.log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y)))(y)
+    assert np.abs(np.asarray(slope)[..., 0][there]).max() < 1e-6
+    grid = np.linspace(-15, 15, 30_001)[:, None, None]
+    best = np.asarray(mdn.log_prob(mixture, grid)).max(0)
+    np.testing.assert_allclose(mdn.log_prob(mixture, mdn.highest_mode(mixture)), best, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["diagonal", "laplace"])
+def test_modes_of_several_targets_are_maxima(family):
+    centres = jnp.array([[0.0, 0.0], [4.0, 1.0], [4.1, 1.1]])
+    mixture = mdn.Mixture(jnp.array([0.0, 1.0, 0.0]), mdn.FAMILIES[family](centres, jnp.full((3, 2), 0.5)))
+    found = mdn.modes(mixture)
+    assert int(found.num_modes) == 2
+    np.testing.assert_allclose(found.mass[:2], [mdn.weights(mixture)[0], mdn.weights(mixture)[1:].sum()], rtol=1e-12)
+    around = found.y[:2, None] + 1e-3 * np.stack([np.cos(np.arange(8)), np.sin(np.arange(8))], -1)
+    assert (np.asarray(mdn.log_prob(mixture, around)) < np.asarray(found.log_density[:2, None])).all()
+
+
+def test_regions_hold_their_probability_and_are_the_smallest():
+    mixture = oracles.random_mixture(2, (40,), 5, 1)
+    region = mdn.hdr(mixture, jnp.array([[0.5], [0.9]]))
+    low, high = (jnp.where(jnp.isnan(ends), 0.0, ends)[..., None] for ends in (region.low, region.high))
+    inside = mdn.interval_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), low, high)
+    np.testing.assert_allclose(inside.sum(-1), np.broadcast_to([[0.5], [0.9]], (2, 40)), atol=1e-12)
+    ends = mdn.central_interval(mixture, jnp.array([[0.5], [0.9]]))
+    assert (np.asarray(region.size) <= np.asarray(ends[..., 1] - ends[..., 0]) + 1e-9).all()
+    at_ends = mdn.log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), low)
+    np.testing.assert_allclose(
+        np.where(np.isnan(region.low), region.log_density[..., None], at_ends),
+        np.broadcast_to(region.log_density[..., None], at_ends.shape),
+        atol=1e-8,
+    )
+    assert (np.asarray(mdn.hdr_mass(mixture, mdn.highest_mode(mixture))) < 1e-6).all()
+
+
+def test_samples_with_gradient_move_as_their_moments_do():
+    mixture = oracles.random_mixture(3, (), 3, 2)
+
+    def sampled(mixture):
+        y = mdn.sample_with_gradient(jax.random.key(0), mixture, (100_000,))
+        return jnp.mean(jnp.sum(y * jnp.array([1.0, 0.5]), -1))
+
+    exact = jax.grad(lambda m: jnp.sum(mdn.mean(m) * jnp.array([1.0, 0.5])))(mixture)
+    slopes = jax.jit(jax.grad(sampled))(mixture)
+    np.testing.assert_allclose(
+        sampled(mixture), jnp.mean(jnp.sum(mdn.sample(jax.random.key(0), mixture, (100_000,)) * jnp.array([1.0, 0.5]), -1))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.08), slopes, exact)
+
+
+def test_temperatures():
+    mixture = oracles.random_mixture(4, (7,), 4, 2)
+    cold, broad = mdn.temper(mixture, weights=1e-3), mdn.temper(mixture, scales=4.0)
+    np.testing.assert_array_equal(mdn.weights(cold).argmax(-1), mdn.weights(mixture).argmax(-1))
+    assert (np.asarray(mdn.weights(cold)).max(-1) > 0.99).all()
+    np.testing.assert_allclose(broad.component.scale, 2 * mixture.component.scale)
+    with pytest.raises(ValueError, match="expected a positive temperature"):
+        mdn.temper(mixture, scales=0.0)
+
+
+def test_branches_follow_modes_and_end_where_modes_end():
+    x = np.linspace(0, 0.7, 101)
+    loc = np.stack([3 * x, 5 - 2 * x, np.full_like(x, 20.0)], -1)
+    logits = np.stack([0 * x, 0 * x, np.where(x > 0.5, 0.0, -60.0)], -1)
+    rows = mdn.branches(gaussian(logits, loc, np.full_like(loc, 0.3)), least_mass=1e-3)
+    assert rows.shape == (3, 101)
+    np.testing.assert_allclose(rows[0], 3 * x, atol=0.3)
+    np.testing.assert_allclose(rows[1], 5 - 2 * x, atol=0.3)
+    np.testing.assert_array_equal(np.isnan(rows[2]), x <= 0.5)
+
+
+def test_members_pool_to_one_mixture_and_their_variance_splits():
+    members = oracles.random_mixture(5, (4, 6), 3, 2)
+    pooled, y = mdn.pool(members), oracles.random_targets(5, (6,), 2)
+    np.testing.assert_allclose(mdn.prob(pooled, y), mdn.prob(members, y).mean(0), rtol=1e-12)
+    np.testing.assert_allclose(sum(mdn.split_variance(members)), mdn.variance(pooled), rtol=1e-12)
+    smaller = mdn.reduce(pooled, 3)
+    assert smaller.logits.shape == (6, 3)
+    np.testing.assert_allclose(mdn.mean(smaller), mdn.mean(pooled), atol=1e-10)
+    np.testing.assert_allclose(mdn.covariance(smaller), mdn.covariance(pooled), rtol=1e-9)
+
+
+def test_alignment_undoes_a_permutation():
+    mixture = oracles.random_mixture(6, (20,), 5, 2)
+    order = np.array([3, 0, 4, 1, 2])
+    shuffled = jax.tree.map(lambda leaf: leaf[:, order], mixture)
+    jax.tree.map(np.testing.assert_array_equal, mdn.align(shuffled, mixture), mixture)
+
+
+UNIVARIATE = {
+    "cdf": lambda m: mdn.cdf(m, jnp.zeros(2)),
+    "quantile": lambda m: mdn.quantile(m, 0.5),
+    "expected_shortfall": lambda m: mdn.expected_shortfall(m, 0.5),
+    "entropy": mdn.entropy,
+    "hdr": lambda m: mdn.hdr(m, 0.5),
+    "crps": lambda m: mdn.crps(m, jnp.zeros(2)),
+}
+
+
+@pytest.mark.parametrize("name", UNIVARIATE)
+def test_what_is_of_one_target_says_so(name):
+    with pytest.raises(ValueError, match=rf"{name}: got 2 targets, expected 1: ask mdn.marginal"):
+        UNIVARIATE[name](oracles.random_mixture(0, (3,), 2, 2))
+
+
+@pytest.mark.parametrize("targets", [[], [2], [0, 0], [-1]])
+def test_targets_that_are_not_there_are_refused(targets):
+    with pytest.raises(ValueError, match="expected different ones of 0 to 1"):
+        mdn.marginal(oracles.random_mixture(0, (3,), 2, 2), targets)
+
+
+def test_an_empty_batch_is_answered_with_nothing():
+    empty, y = oracles.random_mixture(0, (0,), 3, 1), jnp.zeros((0, 1))
+    answers = [
+        mdn.log_prob(empty, y),
+        mdn.quantile(empty, 0.5),
+        mdn.mean(empty),
+        mdn.crps(empty, y),
+        mdn.sample(jax.random.key(0), empty),
+    ]
+    answers += [*mdn.entropy(empty), *mdn.hdr(empty, 0.9), *mdn.modes(empty)]
+    assert all(answer.shape[0] == 0 for answer in answers)
