@@ -14,7 +14,7 @@ MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1)
 SUPPORTS = {"real": "real", "positive": "positive", "box": (0.0, 10.0)}
 
 
-@pytest.fixture(scope="module", params=SUPPORTS.values(), ids=SUPPORTS.keys())
+@pytest.fixture(scope="module", params=SUPPORTS.values(), ids=list(SUPPORTS))
 def trained(request):
     generator = np.random.default_rng(0)
     data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(3, 1e-3, (40, 1)))

@@ -62,10 +62,11 @@ def modes(mixture: Mixture) -> Modes:
 
 
 @jax.jit
-def highest_mode(mixture: Mixture) -> Float[Array, "*batch D"]:
-    """The mode of the largest density."""
+def highest_mode(mixture: Mixture, least_mass: float = 1e-6) -> Float[Array, "*batch D"]:
+    """The mode of the largest density, of those with some probability: heavy tails make a spike of none at a bound."""
     found = modes(mixture)
-    best = jnp.nanargmax(found.log_density, axis=-1)
+    height = jnp.where(found.mass >= least_mass, found.log_density, -jnp.inf)
+    best = jnp.argmax(height, axis=-1)
     return jnp.take_along_axis(found.y, best[..., None, None], axis=-2)[..., 0, :]
 
 

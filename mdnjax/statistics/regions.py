@@ -95,10 +95,10 @@ def _region(logits: Array, component: Component, level: Array) -> Region:
         return jnp.sum(_masses(line, *_ends(line, found, -depth)), axis=0) - level
 
     heights = jnp.where(found.found, line.log_density(found.mode), -jnp.inf)
-    far_low, far_high = far_ends(line)
-    shallow = -jnp.max(heights, axis=0)
-    deep = -jnp.minimum(line.log_density(far_low), line.log_density(far_high))[0]
-    depth = bracketed_root(excess, shallow, jnp.broadcast_to(deep, shallow.shape))
+    valleys = jnp.concatenate([*far_ends(line), found.low, found.high])
+    depths = -line.log_density(jnp.where(jnp.isfinite(valleys), valleys, valleys[:1]))
+    shallow, deep = -jnp.max(heights, axis=0), jnp.max(depths, axis=0)
+    depth = bracketed_root(excess, shallow, deep)
     low, high = _ends(line, found, -depth)
     return _joined(line, low, high, found.found & (heights > -depth), -depth)
 
