@@ -20,7 +20,7 @@ from mdnjax.statistics.probabilities import cdf
 from mdnjax.statistics.samples import sample
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
-NUM_STEPS_CRPS = 32  # of the quadrature: distribution functions are smoother than densities
+NUM_STEPS_CRPS = 48  # of the quadrature: distribution functions are smoother than densities
 
 
 def nll(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:

@@ -25,7 +25,8 @@ def gaussian(logits, loc, scale, dtype=jnp.float64):
 
 @pytest.fixture(scope="module")
 def extremes():
-    return gaussian(*map(list, zip(*EXTREMES.values(), strict=True)), jnp.float32)
+    logits, loc, scale = (list(part) for part in zip(*EXTREMES.values(), strict=True))
+    return gaussian(logits, loc, scale, jnp.float32)
 
 
 def test_quantiles_of_extremes_are_quantiles_in_float32(extremes):

@@ -90,7 +90,7 @@ def measure_mixture(settings: Benchmark, folder: Path) -> None:
         groups = list(mixture.measure(chosen, settings.num_rounds, tell))
     except mixture.Wrong as error:
         raise command.RunFailed(f"the contenders do not compute the same: {error}") from None
-    write_tables(folder, "mixture", [mixture.table(groups)], mixture.notes())
+    write_tables(folder, "mixture", [mixture.wide(groups)], mixture.notes(), csv=mixture.table(groups))
     report.write_figure(folder / "mixture.png", mixture.plot(groups))
 
 

@@ -164,6 +164,23 @@ def _row(group: Group, timing: Timing) -> list[str]:
     return [*place, *numbers, f"{ratio(timing, group.timings[0]):.2f}", str(len(timing.seconds))]
 
 
+def wide(groups: Sequence[Group]) -> list[list[str]]:
+    """A row for each function, N and K: mdnjax's median, and how many times that its peers take (SciPy: its fastest way)."""
+    peers = list(dict.fromkeys(_family(timing) for group in groups for timing in group.timings[1:]))
+    rows = []
+    for group in groups:
+        of = {peer: [ratio(t, group.timings[0]) for t in group.timings[1:] if _family(t) == peer] for peer in peers}
+        place = _row(group, group.timings[0])[:3]
+        rows.append(
+            [*place, f"{1e9 * group.timings[0].median:.1f}", *(f"{min(of[peer]):.2f}" if of[peer] else "" for peer in peers)]
+        )
+    return [["function", "N", "K", "mdnjax, ns per example", *(f"{peer}, times that" for peer in peers)], *rows]
+
+
+def _family(timing: Timing) -> str:
+    return "SciPy" if timing.name.startswith("SciPy") else timing.name
+
+
 def notes() -> list[str]:
     """What the table does not say by itself."""
     lines = [

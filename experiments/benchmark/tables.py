@@ -9,13 +9,16 @@ from experiments.report import environment, write_csv, write_json
 from mdnjax.checkpoint import write_bytes
 
 
-def write_tables(folder: Path, name: str, tables: Sequence[list[list[str]]], notes: Sequence[str]) -> None:
-    """Prints and writes tables (header and rows) as Markdown, the first one as CSV too, with the device and notes below."""
+def write_tables(
+    folder: Path, name: str, tables: Sequence[list[list[str]]], notes: Sequence[str], csv: list[list[str]] | None = None
+) -> None:
+    """Prints and writes tables (header and rows) as Markdown, with device and notes below; the first one, or `csv`, as CSV."""
     about = environment()
     text = "\n\n".join(_markdown(table) for table in tables)
     device = f"Device {about['devices'][0]} x {len(about['devices'])} ({about['processor']}, {about['cpu_count']} cores)."
     text += "\n\n" + "\n".join([device, *notes]) + "\n"
-    write_csv(folder / f"{name}.csv", tables[0][0], tables[0][1:])
+    header, *rows = csv or tables[0]
+    write_csv(folder / f"{name}.csv", header, rows)
     write_bytes(folder / f"{name}.md", text.encode())
     write_json(folder / "environment.json", about)
     print(text, end="")

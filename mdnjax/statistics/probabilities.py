@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,14 +79,22 @@ def box_prob(
     return answer_together(kernel, mixture, low, high, size=num_points if correlated else 1)
 
 
-def lower_tail(logits: Float[Array, "K *#batch"], component: Component, y: Float[Array, "D *#batch"]) -> Float[Array, "..."]:
-    """cdf of a single target, batch-last."""
-    return _weighted(logits, component.marginals().cdfs(y)[:, 0])
+def lower_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
+    """cdf of a single target."""
+    line, u = _single(component, y)
+    return _weighted(logits, line.cdfs(u))
 
 
-def upper_tail(logits: Float[Array, "K *#batch"], component: Component, y: Float[Array, "D *#batch"]) -> Float[Array, "..."]:
-    """1 - cdf of a single target, batch-last."""
-    return _weighted(logits, component.marginals().survivals(y)[:, 0])
+def upper_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
+    """1 - cdf of a single target."""
+    line, u = _single(component, y)
+    return _weighted(logits, line.survivals(u))
+
+
+def _single(component: Component, y: Array) -> tuple[Any, Array]:
+    """On the line, without the axis of targets: a last axis of length 1 keeps a compiler from vectors."""
+    marginals = component.marginals()
+    return jax.tree.map(lambda leaf: leaf[:, 0], marginals.line()), marginals.to_line(y)[0]
 
 
 def _weighted(logits: Array, values: Array) -> Array:

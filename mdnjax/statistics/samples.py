@@ -19,7 +19,8 @@ def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float
     """Independent draws by the Gumbel-max trick, `shape` of them for every element of the batch.
 
     k = argmax_k(logits_k + g_k) with g_k = -log(-log(u_k)), u uniform, is distributed as softmax(logits); then y ~ p_k, of the
-    chosen component alone. Source: Gumbel (1954); Maddison et al. (2014), A* sampling, section 2.
+    chosen component alone. The race is run as a tournament, without its logarithms: see `_choose`.
+    Source: Gumbel (1954); Maddison et al. (2014), A* sampling, sections 2 and 3.
     """
     choice_key, noise_key = jax.random.split(key)
     num_batch = mixture.logits.ndim - 1
@@ -35,22 +36,22 @@ def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float
 
 
 def _choose(choice_key: PRNGKey, logits: Float[Array, "K *batch"], shape: tuple[int, ...]) -> Int[Array, "..."]:
-    """The component of each draw, argmax_k(logits_k + g_k), which is argmax_k log(u_k) / w_k: one logarithm instead of two.
+    """The component of each draw.
 
-    One component after the other, in rows of draws: four times as fast on a CPU as to hold all K at once and reduce.
+    The largest of logits_j + g_j, j < k, is itself a Gumbel variable, around log W_k with W_k = sum_(j<k) w_j, and independent of
+    which j it was. So component k beats those before it with probability w_k / (W_k + w_k): one uniform number decides, and no
+    logarithm.
     """
-    inverse_weight = 1 / jax.nn.softmax(logits, axis=0)
+    weight = jax.nn.softmax(logits, axis=0)
+    reached = jnp.cumsum(weight, axis=0)
+    chance = jnp.where(reached > 0, weight / jnp.where(reached > 0, reached, 1), 0)
     keys = jax.random.split(choice_key, logits.shape[0])
-    drawn, tiny = (*shape, *logits.shape[1:]), jnp.finfo(logits.dtype).tiny
+    drawn = (*shape, *logits.shape[1:])
 
-    def height(k: Any) -> Array:
-        return jnp.log(jax.random.uniform(keys[k], drawn, logits.dtype, minval=tiny)) * inverse_weight[k]
+    def step(k: Any, best: Array) -> Array:
+        return jnp.where(jax.random.uniform(keys[k], drawn, logits.dtype) < chance[k], k, best)
 
-    def step(k: Any, best: tuple[Array, Array]) -> tuple[Array, Array]:
-        new = height(k)
-        return jnp.maximum(new, best[0]), jnp.where(new > best[0], k, best[1])
-
-    return jax.lax.fori_loop(1, logits.shape[0], step, (height(0), jnp.zeros(drawn, jnp.int32)))[1]
+    return jax.lax.fori_loop(1, logits.shape[0], step, jnp.zeros(drawn, jnp.int32))
 
 
 def temper(mixture: Mixture, *, weights: float = 1.0, scales: float = 1.0) -> Mixture:
