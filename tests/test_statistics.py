@@ -224,7 +224,9 @@ def test_a_region_of_heavy_tails_on_a_box_keeps_its_middle():
     """The density of a Student-t behind a logit grows without bound at both ends, where there is no probability."""
     t = mdn.StudentT(jnp.array([[0.3]]), jnp.array([[0.2]]), jnp.array([[6.0]]))
     mixture = mdn.warp(mdn.Mixture(jnp.zeros(1), t), mdn.Support((-1.0,), (2.0,)))
-    region = mdn.hdr(mixture, 0.5)
+    region, nothing = (jax.tree.map(lambda part, i=i: part[i], mdn.hdr(mixture, jnp.array([0.5, 1.5]))) for i in (0, 1))
+    assert int(nothing.num_pieces) == 0
+    assert np.isnan(nothing.low).all()
     assert int(region.num_pieces) == 3
     inside = mdn.interval_prob(mixture, region.low[1:2], region.high[1:2])
     assert float(inside) == pytest.approx(0.5, abs=1e-6)

@@ -38,6 +38,7 @@ def hdr(mixture: Mixture, level: Float[AnyArray, "*batch_level"] | float) -> Reg
     """The highest-density region of a probability `level` in (0, 1), for a single target: exact ends, each a root of p(y) = c.
 
     c is the root of P(p(Y) >= c) = level; between a mode and the minima beside it p is monotone, so each piece has one end there.
+    A level that is not in (0, 1) has no pieces.
     Raises: ValueError if there is more than one target: there `hdr_level` answers. Source: Hyndman (1996).
     """
     check_single("hdr", mixture)
@@ -91,6 +92,9 @@ def _region(logits: Array, component: Component, level: Array) -> Region:
     logits, line = jnp.broadcast_to(logits, (logits.shape[0], *shape)), jax.tree.map(lambda leaf: _spread(leaf, shape), line)
     found = turns(line)
 
+    proper = (level > 0) & (level < 1)
+    level = jnp.where(proper, level, 0.5)
+
     def excess(depth: Array) -> Array:  # depth = -log c: the deeper, the more
         return jnp.sum(_masses(line, *_ends(line, found, -depth)), axis=0) - level
 
@@ -100,7 +104,9 @@ def _region(logits: Array, component: Component, level: Array) -> Region:
     shallow, deep = -jnp.max(heights, axis=0), jnp.max(depths, axis=0)
     depth = bracketed_root(excess, shallow, deep)
     low, high = _ends(line, found, -depth)
-    return _joined(line, low, high, found.found & (heights > -depth), -depth)
+    region = _joined(line, low, high, found.found & (heights > -depth), -depth)
+    none = Region(*(jnp.full_like(part, 0 if part.dtype.kind == "i" else jnp.nan) for part in region))
+    return jax.tree.map(lambda part, nothing: jnp.where(proper, part, nothing), region, none)
 
 
 def _ends(line: Line, found: Turns, log_c: Array) -> tuple[Float[Array, "M *batch"], Float[Array, "M *batch"]]:
