@@ -35,7 +35,7 @@ class Diagonal(_Fields, LocationScale):
         loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw_scale, scale_floor))
 
-    def log_density(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -0.5 * z**2 - HALF_LOG_2PI
 
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
@@ -43,10 +43,10 @@ class Diagonal(_Fields, LocationScale):
         z = (y - self.loc) / self.scale
         return -jnp.sum(0.5 * z**2 + jnp.log(self.scale), axis=1) - HALF_LOG_2PI * self.loc.shape[1]
 
-    def lower_tail(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return 0.5 * jax.lax.erfc(-math.sqrt(0.5) * z)  # as exact as ndtr, which computes two such functions and chooses
 
-    def lower_mean(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -jnp.exp(self.log_density(z))
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -33,15 +33,15 @@ class Laplace(_Fields, LocationScale):
         loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw_scale, scale_floor))
 
-    def log_density(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """log f(z) = -|z| - log 2."""
         return -jnp.abs(z) - math.log(2)
 
-    def lower_tail(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z < 0, tail, 1 - tail)
 
-    def lower_mean(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -0.5 * (1 + jnp.abs(z)) * jnp.exp(-jnp.abs(z))
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -50,15 +50,15 @@ class LocationScale:
     loc: Float[Array, "..."]
     scale: Float[Array, "..."]
 
-    def log_density(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """log f(z)."""
         raise NotImplementedError
 
-    def lower_tail(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """F(z), exact far into the lower tail."""
         raise NotImplementedError
 
-    def lower_mean(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """The integral of t f(t) up to z."""
         raise NotImplementedError
 
@@ -78,28 +78,28 @@ class LocationScale:
         """log p_k(y), summed over the targets."""
         return jnp.sum(self.target_log_probs(y), axis=1)
 
-    def target_log_probs(self, y: Float[Array, "..."]) -> Float[Array, "K D ..."]:
+    def target_log_probs(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """log p_kd(y_d)."""
         return self.log_density((y - self.loc) / self.scale) - jnp.log(self.scale)
 
-    def cdfs(self, y: Float[Array, "..."]) -> Float[Array, "K D ..."]:
+    def cdfs(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """P_k(Y_d <= y_d)."""
         return self.lower_tail((y - self.loc) / self.scale)
 
-    def survivals(self, y: Float[Array, "..."]) -> Float[Array, "K D ..."]:
+    def survivals(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """P_k(Y_d > y_d)."""
         return self.lower_tail((self.loc - y) / self.scale)
 
-    def tails(self, y: Float[Array, "..."], lower: Bool[Array, "..."]) -> Float[Array, "K D ..."]:
+    def tails(self, y: Float[Array, "..."], lower: Bool[Array, "..."]) -> Float[Array, "..."]:
         """The cdf where `lower`, else the survival."""
         return self.lower_tail(jnp.where(lower, 1, -1) * (y - self.loc) / self.scale)
 
-    def lower_means(self, y: Float[Array, "..."]) -> Float[Array, "K D ..."]:
+    def lower_means(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """E_k[Y_d; Y_d <= y_d]."""
         z = (y - self.loc) / self.scale
         return self.loc * self.lower_tail(z) + self.scale * self.lower_mean(z)
 
-    def brackets(self, p: Float[Array, "..."]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
+    def brackets(self, p: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Two values, the component's quantile of p between them."""
         near, far = self.tail_bounds(jnp.minimum(p, 1 - p))
         low, high = jnp.where(p < 0.5, -far, near), jnp.where(p < 0.5, -near, far)
@@ -126,7 +126,7 @@ class LocationScale:
         """Covariance of each component."""
         return diagonal_matrix(self.moments().second)
 
-    def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
+    def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """cdf and log density of each target given the targets after it."""
         return self.cdfs(y), self.target_log_probs(y)
 

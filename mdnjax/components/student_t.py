@@ -38,14 +38,14 @@ class StudentT(_Fields, LocationScale):
         loc, raw_scale, raw_df = raw.reshape(3, sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw_scale, scale_floor), SMALLEST_DF + jnp.exp(jnp.minimum(START + raw_df, LARGEST)))
 
-    def log_density(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """log f(z) = log Gamma((df + 1) / 2) - log Gamma(df / 2) - log(df pi) / 2 - (df + 1) / 2 log(1 + z^2 / df)."""
         return _log_density(self.df, z)
 
-    def lower_tail(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return _cdf(self.df, z)
 
-    def lower_mean(self, z: Float[Array, "K D ..."]) -> Float[Array, "K D ..."]:
+    def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.where(self.df > 1, -(self.df + z**2) / (self.df - 1) * jnp.exp(self.log_density(z)), jnp.nan)
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
