@@ -15,7 +15,8 @@ import jax
 
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
-from mdnjax.config.schema import Runtime, Section
+from mdnjax.config.schema import Runtime
+from mdnjax.config.section import Section
 
 S = TypeVar("S", bound=Section)
 OVERWRITE = {"overwrite": "replace another configuration's results in the output folder"}

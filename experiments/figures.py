@@ -33,6 +33,7 @@ def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figur
     weight = np.asarray(weights(mixture))
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
     learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
+    assert result.truth
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 

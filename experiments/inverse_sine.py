@@ -17,7 +17,8 @@ from experiments.progress import Clock, training
 from experiments.run_folder import claim
 from mdnjax import checkpoint, recipe
 from mdnjax.config import split
-from mdnjax.config.schema import Config, Folder, Loop, Optimizer, Regression
+from mdnjax.config.schema import Config, Loop, Optimizer, Regression
+from mdnjax.config.section import Folder
 from mdnjax.data import Dataset, sinusoid
 from mdnjax.trained import save_model
 from mdnjax.types import Params
@@ -90,7 +91,7 @@ def prepare(config: InverseSine) -> None:
 
     Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
     """
-    command.settle(config.runtime)
+    command.settle(config.runtime, all_cores=config.ensemble.num_members * config.ensemble.num_restarts > 1)
     faults = []
     sections: list[tuple[str, Loop]] = [("train", config.train), ("regression", config.regression)]
     for name, loop in sections:
@@ -106,7 +107,7 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
     """Fits the plain network by mean squared error, in the data's own units, as the original study does."""
     shape, numbers = split(config.regression)
     steps = recipe.make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
-    inputs = recipe.make_inputs(numbers, config.seed, train, validation)
+    inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), train, validation)
     with training(name, config.regression.num_steps, "validation mse") as observe:
         fitted = recipe.follow(steps, config.regression, inputs, observe)
     params = fitted.state.params

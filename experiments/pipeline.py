@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -13,12 +14,14 @@ from experiments.progress import Clock, training
 from mdnjax import recipe
 from mdnjax.components import GAUSSIAN
 from mdnjax.config import Config
-from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, nats_to_data_units, to_training_units
+from mdnjax.data import SOURCES, Scaler, Splits, Truth, make_scaler, make_support, nats_to_data_units, to_training_units
 from mdnjax.mixture import Mixture
-from mdnjax.population import Fit
+from mdnjax.population import Fit, Layout, Observer, local_layout, member, place
 from mdnjax.scores import coverage, crps, pit
+from mdnjax.selection import best_runs, kept, kept_scores, run_keys
 from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict
+from mdnjax.types import Params
 
 MOST_BY_QUADRATURE = 1000
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
@@ -28,7 +31,7 @@ class Result(NamedTuple):
     """All that a report needs of a run."""
 
     splits: Splits
-    truth: Truth
+    truth: Truth | None
     fit: Fit
     trained: Trained
     metrics: dict[str, float]
@@ -36,7 +39,7 @@ class Result(NamedTuple):
     samples: np.ndarray
 
 
-def make_data(config: Config) -> tuple[Splits, Truth]:
+def make_data(config: Config) -> tuple[Splits, Truth | None]:
     """The parts of the data of a configuration, and their truth.
 
     Raises: UserError if a target is not inside of the support that the configuration says.
@@ -44,7 +47,7 @@ def make_data(config: Config) -> tuple[Splits, Truth]:
     make_splits, truth = SOURCES[config.data.name]
     data = config.data
     sizes = {"num_train": data.num_train, "num_validation": data.num_validation, "num_test": data.num_test}
-    splits = make_splits(config.seed, **sizes)
+    splits = make_splits(config.seed if data.seed is None else data.seed, **sizes)
     for name, part in zip(Splits._fields, splits, strict=True):
         try:
             make_scaler(part, standardise=False, support=make_support(data.target_support, part.y.shape[1]))
@@ -53,28 +56,19 @@ def make_data(config: Config) -> tuple[Splits, Truth]:
     return splits, truth
 
 
-def run(config: Config, splits: Splits, truth: Truth, clock: Clock) -> Result:
+def run(config: Config, splits: Splits, truth: Truth | None, clock: Clock) -> Result:
     """Model, training, scores and samples, in this order. A run that diverged is scored as its last sound state."""
     support = make_support(config.data.target_support, splits.train.y.shape[1])
     scaler = make_scaler(splits.train, config.data.standardise, support)
-    train, validation = (to_training_units(scaler, part) for part in (splits.train, splits.validation))
     with clock.phase("mdn training"), training("mdn", config.train.num_steps, "validation nll") as observe:
-        model_shape, train_shape, numbers = recipe.split_sections(config.model, config.train)
-        steps = recipe.make_mdn_recipe(model_shape, train_shape, train.x.shape[1], train.y.shape[1])
-        inputs = recipe.make_inputs(numbers, config.seed, train, validation)
-        offset, offset_held_out = (nats_to_data_units(scaler, part) for part in splits[:2])
-        fitted = recipe.follow(
-            steps, config.train, inputs, lambda step, loss, score: observe(step, loss + offset, score + offset_held_out)
-        )
-        history = fitted.history
-        history = history._replace(loss=history.loss + offset, held_out=history.held_out + offset_held_out)
-        trained = Trained(fitted.state.params, scaler)
+        params, fitted = train_networks(config, splits, scaler, observe)
+    trained = Trained(params, scaler)
     with clock.phase("scores"):
         test_mixture = predict(config.model, trained, splits.test.x)
         pit_values = np.asarray(pit(test_mixture, splits.test.y))
         metrics = {
             **nll_metrics((nll(config.model, trained, part) for part in splits), nll_of_truth(splits, truth)),
-            "entropy": truth.entropy(),
+            "entropy": truth.entropy() if truth else math.nan,
             "test_crps": _mean(_crps(test_mixture, splits.test.y)),
             "coverage_50": float(coverage(pit_values, 0.5)),
             "coverage_90": float(coverage(pit_values, 0.9)),
@@ -83,11 +77,39 @@ def run(config: Config, splits: Splits, truth: Truth, clock: Clock) -> Result:
         sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
         train_mixture = predict(config.model, trained, splits.train.x)
         samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point
-    return Result(splits, truth, fitted._replace(history=history), trained, metrics, pit_values, samples)
+    return Result(splits, truth, fitted, trained, metrics, pit_values, samples)
 
 
-def nll_of_truth(splits: Splits, truth: Truth) -> dict[str, float]:
-    """NLL of the exact density on the very points that a network is trained and scored on."""
+def train_networks(config: Config, splits: Splits, scaler: Scaler, observe: Observer) -> tuple[Params, Fit]:
+    """Trains all networks of a configuration, as one population; parameters, networks first, and the training of the first.
+
+    Losses and scores are in the data's own units; the observer sees those of the first run.
+    """
+    train, validation = (to_training_units(scaler, part) for part in splits[:2])
+    model_shape, train_shape, numbers = recipe.split_sections(config.model, config.train)
+    steps = recipe.make_mdn_recipe(model_shape, train_shape, train.x.shape[1], train.y.shape[1])
+    keys = run_keys(config.seed, config.ensemble.num_members * config.ensemble.num_restarts)
+    layout = local_layout() if len(keys) > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
+    inputs = place(layout, [recipe.make_inputs(numbers, key, train, validation) for key in keys], len(keys))
+    offset, offset_held_out = (nats_to_data_units(scaler, part) for part in splits[:2])
+
+    def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+        if not diverged.all():
+            observe(step, float(np.nanmean(losses)) + offset, float(np.nanmean(scores)) + offset_held_out)
+
+    population = recipe.follow_population(steps, config.train, inputs, len(keys), layout, tell)
+    scores = kept_scores(population, config.train.keep)[: len(keys)]
+    chosen = best_runs(scores, config.ensemble.num_restarts)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, config.train.keep))
+    fitted = member(population, int(chosen[0]))
+    history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset_held_out)
+    return params, Fit(fitted.state, history, bool(population.diverged[chosen].any()))
+
+
+def nll_of_truth(splits: Splits, truth: Truth | None) -> dict[str, float]:
+    """NLL of the exact density on the very points that a network is trained and scored on; NaN where there is none."""
+    if truth is None:
+        return {"truth_train_nll": math.nan, "truth_nll": math.nan}
     return {
         "truth_train_nll": -_mean(truth.log_prob(*splits.train)),
         "truth_nll": -_mean(truth.log_prob(*splits.test)),

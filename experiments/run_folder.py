@@ -12,7 +12,7 @@ from experiments.command import UserError
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config import dump
 from mdnjax.config.document import parse
-from mdnjax.config.schema import Section
+from mdnjax.config.section import Section
 
 FREE_KEYS = ("output", "runtime", "worker", "distributed", "chunk_members")  # do not change the results
 ELSEWHERE = "choose another with output=DIR"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -17,11 +17,12 @@ class Model(NamedTuple):
     """Three pure functions.
 
     init(init_key) gives parameters; apply(params, x[*batch, X]) gives a `Mixture` for every input; head(params, x[X, *batch])
-    gives the same as the bare pair (logits[K, *batch], component), batch-last, for the losses.
+    gives the same as the bare pair (logits[K, *batch], component), batch-last, for the losses; what is given to it beyond these
+    two goes on to the network.
     """
 
     init: Callable[[PRNGKey], Params]
-    head: Callable[[Params, Float[Array, "X *batch"]], tuple[Float[Array, "K *batch"], Component]]
+    head: Callable[..., tuple[Float[Array, "K *batch"], Component]]
     apply: Callable[[Params, Float[AnyArray, "*batch X"]], Mixture]
 
 
@@ -59,8 +60,8 @@ def make_model(
     """A mixture density network on any network whose outputs are logits, then the blocks `FAMILIES[family].raw_sizes(...)`."""
     sizes = Sizes(num_components, num_targets, rank)
 
-    def head(params: Params, x: Float[Array, "X *batch"]) -> tuple[Float[Array, "K *batch"], Component]:
-        raw = network.apply(params, x)
+    def head(params: Params, x: Float[Array, "X *batch"], *of_training: Any) -> tuple[Float[Array, "K *batch"], Component]:
+        raw = network.apply(params, x, *of_training)
         component = FAMILIES[family].from_raw(raw[num_components:], sizes, scale_floor)
         return raw[:num_components], component
 

@@ -11,12 +11,24 @@ import jax.numpy as jnp
 
 from mdnjax.types import Array, Float, Params, PRNGKey
 
+FIRST, HEAD = "hidden_0", "head"  # names of an MLP's first hidden layer and of its last layer
+
 
 class Network(NamedTuple):
-    """A pair of pure functions: parameters from a key, outputs from parameters and inputs (batch-last)."""
+    """A pair of pure functions: parameters from a key, outputs from parameters and inputs (batch-last).
+
+    What is given to `apply` beyond these two, as a `Dropout`, is of one step of training.
+    """
 
     init: Callable[[PRNGKey], Params]
-    apply: Callable[[Params, Float[Array, "X *batch"]], Float[Array, "P *batch"]]
+    apply: Callable[..., Float[Array, "P *batch"]]
+
+
+class Dropout(NamedTuple):
+    """Which share of the hidden units is left out, drawn anew for each example. Source: Srivastava et al. (2014)."""
+
+    key: PRNGKey
+    share: float | Float[Array, ""]
 
 
 class Dense(nn.Module):
@@ -51,10 +63,13 @@ class MLP(nn.Module):
     activation: Callable[[Array], Array]
 
     @nn.compact
-    def __call__(self, x: Float[Array, "X *batch"]) -> Float[Array, "P *batch"]:
+    def __call__(self, x: Float[Array, "X *batch"], dropout: Dropout | None = None) -> Float[Array, "P *batch"]:
         for layer, num_units in enumerate(self.hidden_sizes):
             x = self.activation(Dense((num_units,), name=f"hidden_{layer}")(x))
-        return Dense(self.output_blocks, name="head")(x)
+            if dropout:
+                kept = jax.random.bernoulli(jax.random.fold_in(dropout.key, layer), 1 - dropout.share, x.shape)
+                x = jnp.where(kept, x / (1 - dropout.share), 0).astype(x.dtype)
+        return Dense(self.output_blocks, name=HEAD)(x)
 
 
 def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Sequence[int], activation: str) -> Network:
@@ -64,7 +79,7 @@ def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Seq
     def init(init_key: PRNGKey) -> Params:
         return cast(Params, module.init(init_key, jnp.zeros((num_inputs, 1)))["params"])
 
-    def apply(params: Params, x: Float[Array, "X *batch"]) -> Float[Array, "P *batch"]:
-        return module.apply({"params": params}, x)  # type: ignore[return-value]
+    def apply(params: Params, x: Float[Array, "X *batch"], dropout: Dropout | None = None) -> Float[Array, "P *batch"]:
+        return module.apply({"params": params}, x, dropout)  # type: ignore[return-value]
 
     return Network(init, apply)

@@ -12,6 +12,8 @@ import optax
 from mdnjax.config.optax_names import LENGTH_ARGUMENTS, rate_argument, signature_of
 from mdnjax.types import Array, Float
 
+STEADY = ("lbfgs",)  # compare losses between steps: see train.make_steady_step
+
 
 def make_schedule(
     name: str, learning_rate: float | Float[Array, ""], num_steps: int, options: Mapping[str, Any]
@@ -32,22 +34,33 @@ def make_optimizer(
     learning_rate: float | Float[Array, ""],
     num_steps: int,
     weight_decay: float | Float[Array, ""] = 0.0,
+    clip_norm: float | Float[Array, ""] = 0.0,
+    base_width: float | Float[Array, ""] = 0.0,
     schedule: str = "constant_schedule",
     options: Mapping[str, Any] = {},
     schedule_options: Mapping[str, Any] = {},
 ) -> optax.GradientTransformation:
-    """An optax optimiser by name, with its schedule and with weight decay apart from the gradient.
+    """An optax optimiser by name, with its schedule, gradient clipping, rates by width, and weight decay apart from the gradient.
 
+    A gradient of norm above clip_norm is cut to it. The update of a kernel of n inputs is multiplied by min(1, base_width / n):
+    what a step changes in a unit then does not grow with its inputs, and one rate suits all widths.
     A step with decay: kernel <- kernel + update - rate(step) weight_decay kernel; biases do not decay.
+    L-BFGS alone is as it is: its line search finds its rate, and its decay belongs into the loss.
 
-    Source: Loshchilov & Hutter (2019), algorithm 2.
+    Source: Loshchilov & Hutter (2019), algorithm 2 (decay); Yang et al. (2022), Tensor Programs V, table 3 (rates by width).
     """
+    if name in STEADY:
+        return optax.lbfgs(None, **options)
     rate = make_schedule(schedule, learning_rate, num_steps, schedule_options)
     constant = schedule == "constant_schedule"  # as a number: not every optimiser takes a schedule
-    optimizer = getattr(optax, name)(learning_rate if constant else rate, **options)
-    if isinstance(weight_decay, float) and weight_decay == 0:  # a static 0: see Rides.off
-        return optimizer
-    return optax.chain(optimizer, optax.add_decayed_weights(lambda step: -jnp.asarray(rate(step)) * weight_decay, mask=_kernels))
+    parts = [getattr(optax, name)(learning_rate if constant else rate, **options)]
+    if is_on(clip_norm):
+        parts = [optax.clip_by_global_norm(cast(float, clip_norm)), *parts]
+    if is_on(base_width):
+        parts += [_rates_by_width(base_width)]
+    if is_on(weight_decay):
+        parts += [optax.add_decayed_weights(lambda step: -jnp.asarray(rate(step)) * weight_decay, mask=_kernels)]
+    return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
 def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers: Any = None) -> None:
@@ -76,6 +89,18 @@ def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers
         raise ValueError(f"optax cannot take a step with these options: {reason[:200]}") from error
     if wrong := {leaf.dtype for leaf in after.values() if not jnp.issubdtype(leaf.dtype, jnp.floating)}:
         raise ValueError(f"optax turns parameters into {wrong} with these options")
+
+
+def is_on(number: float | Array) -> bool:
+    """Whether it is not a static 0: see Rides.off."""
+    return not (isinstance(number, float) and number == 0)
+
+
+def _rates_by_width(base_width: float | Array) -> optax.GradientTransformation:
+    def scaled(leaf: Array) -> Array:
+        return leaf * jnp.minimum(1, base_width / leaf.shape[0]).astype(leaf.dtype) if leaf.ndim > 1 else leaf
+
+    return optax.stateless(lambda updates, params: jax.tree.map(scaled, updates))
 
 
 def _kernels(params: Any) -> Any:

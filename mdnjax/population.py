@@ -40,7 +40,7 @@ class History(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The end of a training run; if it diverged, the last state whose loss was finite."""
+    """The end of a training run; if it diverged, the last state whose loss was finite. `state.best` is that by held-out score."""
 
     state: TrainState
     history: History
@@ -70,9 +70,13 @@ def place(layout: Layout, members: Sequence[T], capacity: int) -> T:
 
     Args: `capacity`, at least the number of members, is rounded up; one capacity means one compiled program.
     """
+    return put(layout, jax.tree.map(_stack, *members), capacity)
+
+
+def put(layout: Layout, stacked: T, capacity: int) -> T:
+    """`place` for members that are stacked already."""
     capacity = -(-capacity // len(layout.devices)) * len(layout.devices)
-    padded = [*members, *[members[-1]] * (capacity - len(members))]
-    stacked = jax.tree.map(_stack, *padded)
+    stacked = jax.tree.map(lambda leaf: _padded(leaf, capacity), stacked)
     if len(layout.devices) == 1:
         return jax.device_put(stacked, layout.devices[0])
     return jax.device_put(stacked, NamedSharding(_mesh(layout), MEMBERS))
@@ -101,12 +105,14 @@ def fit(
     num_steps: int,
     report_every: int,
     held_out_score: Score | None = None,
+    patience: int | None = None,
     observe: Observer | None = None,
 ) -> Fit:
     """Runs `num_steps` steps in compiled chunks of `report_every`, reporting between them.
 
     Args: train_step(state, *inputs) and held_out_score(params, *inputs) are pure, and `inputs` are any pytrees.
     Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
+    With `patience`, a run ends when its held-out score has not fallen for so many reports.
     A run whose loss or parameters are no longer finite stops there, and goes back to its last state with both finite.
     """
 
@@ -122,6 +128,7 @@ def fit(
         num_steps=num_steps,
         report_every=report_every,
         held_out_score=held_out_score,
+        patience=patience,
         observe=observe_first,
     )
     return member(population, 0)
@@ -137,6 +144,7 @@ def fit_population(
     num_steps: int,
     report_every: int,
     held_out_score: Score | None = None,
+    patience: int | None = None,
     observe: PopulationObserver | None = None,
 ) -> Population:
     """`fit` for the first `num_members` of a population placed by the layout (the others fill it up); all start at the same step.
@@ -146,28 +154,29 @@ def fit_population(
     """
     capacity, first = max(1, min(report_every, num_steps)), np.asarray(states.step)
     done, started = int(first[0]), np.arange(len(first)) < num_members
-    alive, before = started, states
+    alive, diverged, before = started, np.zeros(len(first), bool), states
     losses, scores, steps = [np.zeros((len(first), 0))], [np.zeros((len(first), 0))], []
     while done < num_steps and alive.any():
         count = min(capacity, num_steps - done)
         counts = np.where(alive, count, 0).astype(np.int32)
-        after, chunk_losses, sound = _advance(train_step, capacity, layout, states, inputs, counts)
+        after, chunk_losses, held_out, sound = _advance(train_step, capacity, held_out_score, layout, states, inputs, counts)
         if (fallen := alive & ~np.asarray(sound)).any():
             after = _choose(fallen, before, after)  # one chunk further back: the loss of its last state was not known yet
-            alive = alive & ~fallen
+            diverged = diverged | fallen
         before, states, done = states, after, done + count
+        tired = done - np.asarray(states.best.step) >= capacity * patience if patience else ~started
+        alive = alive & ~diverged & ~tired
         steps.append(done)
         losses.append(np.asarray(chunk_losses)[:, :count])
-        held_out = _score(held_out_score, layout, states.params, inputs) if held_out_score else np.full(len(first), np.nan)
         scores.append(np.asarray(held_out)[:, None])
         if observe:
-            observe(done, losses[-1][:num_members, -1], scores[-1][:num_members, 0], ~alive[:num_members])
-    for index in np.flatnonzero(started & ~alive):
+            observe(done, losses[-1][:num_members, -1], scores[-1][:num_members, 0], diverged[:num_members])
+    for index in np.flatnonzero(diverged):
         states = _rewind(train_step, layout, states, inputs, int(index), 2 * capacity)
     last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
     known = np.where(first[:, None] + np.arange(loss.shape[1]) <= last, loss, np.nan)
     held_out = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
-    return Population(states, History(known, report_steps, held_out), started & ~alive)
+    return Population(states, History(known, report_steps, held_out), diverged)
 
 
 def member(population: Population, index: int) -> Fit:
@@ -178,14 +187,11 @@ def member(population: Population, index: int) -> Fit:
     return Fit(state, History(loss[np.isfinite(loss)], steps[reports], held_out[reports]), bool(population.diverged[index]))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _advance(train_step: TrainStep, capacity: int, layout: Layout, states: TrainState, inputs: Any, counts: Any) -> Any:
-    return spread(layout, partial(advance, train_step, capacity))(states, inputs, counts)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _score(held_out_score: Score, layout: Layout, params: Any, inputs: tuple[Any, ...]) -> Any:
-    return spread(layout, lambda params, inputs: held_out_score(params, *inputs))(params, inputs)
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _advance(
+    train_step: TrainStep, capacity: int, score: Score | None, layout: Layout, states: TrainState, inputs: Any, counts: Any
+) -> Any:
+    return spread(layout, partial(advance, train_step, capacity, score))(states, inputs, counts)
 
 
 _replay = jax.jit(replay, static_argnums=0)
@@ -223,6 +229,15 @@ def _stack(*leaves: Any) -> Any:
     if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(np.stack([np.asarray(jax.random.key_data(key)) for key in leaves])))
     return np.stack(leaves)
+
+
+def _padded(leaf: Any, capacity: int) -> Any:
+    missing = capacity - leaf.shape[0]
+    if not missing:
+        return leaf
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(_padded(np.asarray(jax.random.key_data(leaf)), capacity)))
+    return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)])
 
 
 def _mesh(layout: Layout) -> Mesh:

@@ -14,18 +14,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.components import Sizes
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset
-from mdnjax.losses import LOSSES, mse
+from mdnjax.initialise import SMALLEST_SCALE, fit_marginal, spread_over_inputs, start_at_marginal
+from mdnjax.losses import LOSSES, entropy_of_weights, mse
 from mdnjax.model import Model, make_mdn
-from mdnjax.networks import Network, make_mlp
-from mdnjax.optimizers import check_optimizer, make_optimizer
+from mdnjax.networks import Dropout, Network, make_mlp
+from mdnjax.optimizers import STEADY, check_optimizer, is_on, make_optimizer
 from mdnjax.population import Fit, Layout, Observer, Population, PopulationObserver, fit, fit_population, spread
-from mdnjax.train import Batch, TrainState, init_state, make_train_step
+from mdnjax.shuffle import shuffled
+from mdnjax.train import Batch, Loss, TrainState, TrainStep, init_state, init_steady_state, make_steady_step, make_train_step
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
+EPOCHS, DROPOUT = 2**31, 2  # of keys below those
 
 
 class Inputs(NamedTuple):
@@ -45,10 +49,20 @@ class Recipe(NamedTuple):
     held_out_score: Callable[[Params, Inputs], Float[Array, ""]]
 
 
-def make_inputs(numbers: dict[str, Any], seed: int, train: Dataset, validation: Dataset) -> Inputs:
+def make_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> Inputs:
     """Scaled data in the hot path's layout, numbers and key: what one member of a population reads, not yet on a device."""
     batches = [Batch(*(np.ascontiguousarray(array.T) for array in part)) for part in (train, validation)]  # pyright: ignore
-    return Inputs(as_arrays(numbers), jax.random.key(seed), *batches)
+    bandwidth = rule_of_thumb(len(train.x), train.x.shape[1] + train.y.shape[1])
+    numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
+    return Inputs(as_arrays(numbers), key, *batches)
+
+
+def rule_of_thumb(num: int, num_columns: int) -> float:
+    """The normal-reference bandwidth 1.06 N^(-1 / (4 + d)) of N points in d columns of sd 1.
+
+    Source: Silverman (1986); as the sd of training noise: Rothfuss et al. (2019), section 4.
+    """
+    return 1.06 * num ** (-1 / (4 + num_columns))
 
 
 def as_arrays(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -72,17 +86,35 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
 
     def init(inputs: Inputs) -> TrainState:
         network, settings = build(inputs)
-        return init_state(optimizer_of(settings), network.init(jax.random.fold_in(inputs.key, INIT)))
+        key = jax.random.fold_in(inputs.key, INIT)
+        return _first_state(settings, _start(key, network.init(key), inputs))
+
+    def _start(key: PRNGKey, params: Params, inputs: Inputs) -> Params:
+        settings, sizes = build(inputs)[1].init, Sizes(model.num_components, num_targets, model.rank)
+        if settings.name == "glorot":
+            return params
+        floor = join(model, inputs.numbers["model"]).scale_floor
+        marginal_key, unit_key = jax.random.split(key)
+        least = jnp.maximum(floor, SMALLEST_SCALE)
+        marginal = fit_marginal(marginal_key, inputs.train.y, model.num_components, least)
+        params = start_at_marginal(params, marginal, model.family, sizes, floor, settings.head_scale)
+        return spread_over_inputs(params, unit_key, inputs.train.x, settings.slope)
 
     def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
         network, settings = build(inputs)
 
         def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
-            noisy = _with_noise(noise_key, batch, settings)
-            return jnp.mean(LOSSES[settings.loss](*network.head(params, noisy.x), noisy.y))
+            noisy, dropout_key = _with_noise(noise_key, batch, settings)
+            dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
+            logits, component = network.head(params, noisy.x, *dropout)
+            value = jnp.mean(LOSSES[settings.loss](logits, component, noisy.y))
+            if is_on(settings.entropy_bonus):
+                value -= settings.entropy_bonus * jnp.mean(entropy_of_weights(logits))
+            return value + _penalty(settings.optimizer, params)
 
-        step = make_train_step(loss, optimizer_of(settings))
-        return step(state, jax.random.fold_in(inputs.key, TRAIN), inputs.train)
+        key = jax.random.fold_in(inputs.key, TRAIN)
+        batch = minibatch(settings.batch_size, key, state.step, inputs.train)
+        return _step_of(settings, loss)(state, key, batch)
 
     def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
         network, _ = build(inputs)
@@ -100,12 +132,10 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
         return jnp.mean(mse(network.apply(params, batch.x), batch.y))
 
     def init(inputs: Inputs) -> TrainState:
-        optimizer = optimizer_of(join(regression, inputs.numbers))
-        return init_state(optimizer, network.init(jax.random.fold_in(inputs.key, INIT)))
+        return _first_state(join(regression, inputs.numbers), network.init(jax.random.fold_in(inputs.key, INIT)))
 
     def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
-        step = make_train_step(loss, optimizer_of(join(regression, inputs.numbers)))
-        return step(state, inputs.key, inputs.train)
+        return _step_of(join(regression, inputs.numbers), loss)(state, inputs.key, inputs.train)
 
     def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
         return loss(params, inputs.key, inputs.validation)
@@ -122,6 +152,7 @@ def follow(recipe: Recipe, loop: schema.Loop, inputs: Inputs, observe: Observer 
         num_steps=loop.num_steps,
         report_every=loop.report_every,
         held_out_score=recipe.held_out_score,
+        patience=loop.patience,
         observe=observe,
     )
 
@@ -139,6 +170,7 @@ def follow_population(
         num_steps=loop.num_steps,
         report_every=loop.report_every,
         held_out_score=recipe.held_out_score,
+        patience=loop.patience,
         observe=observe,
     )
 
@@ -167,10 +199,44 @@ def check(loop: schema.Loop) -> None:
     check_optimizer(lambda numbers: optimizer_of(join(shape, numbers)), numbers)
 
 
-def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> Batch:
+def _first_state(loop: schema.Loop, params: Params) -> TrainState:
+    first = init_steady_state if loop.optimizer.name in STEADY else init_state
+    return first(optimizer_of(loop), params)
+
+
+def _step_of(loop: schema.Loop, loss: Loss) -> TrainStep:
+    make = make_steady_step if loop.optimizer.name in STEADY else make_train_step
+    return make(loss, optimizer_of(loop))
+
+
+def _penalty(optimizer: schema.Optimizer, params: Params) -> Float[Array, ""] | float:
+    """The decay of an optimiser whose line search must see it: half of it times the kernels' squares."""
+    if optimizer.name not in STEADY or not is_on(optimizer.weight_decay):
+        return 0.0
+    squares = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
+    return 0.5 * optimizer.weight_decay * sum(squares, jnp.zeros(()))
+
+
+def minibatch(size: int | None, key: PRNGKey, step: Array, train: Batch) -> Batch:
+    """The points of a step: each epoch is a permutation of its own, whose end is left out where it does not come out even."""
+    num = train.x.shape[1]
+    if size is None or size >= num:
+        return train
+    epoch, place = step // (num // size), step % (num // size)
+    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCHS), epoch)
+    indices = shuffled(epoch_key, place * size + jnp.arange(size), num)
+    return Batch(train.x[:, indices], train.y[:, indices])
+
+
+def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[Batch, PRNGKey]:
+    """The points of a step with their noise, and a key for what else is random."""
+    if train.noise_copies > 1:
+        batch = jax.tree.map(lambda leaf: jnp.tile(leaf, train.noise_copies), batch)
+
     def noisy(key: PRNGKey, values: Array, sd: Any) -> Array:
-        off = isinstance(sd, float) and sd == 0  # a static 0: see Rides.off
-        return values if off else values + sd * jax.random.normal(key, values.shape, values.dtype)
+        return values + sd * jax.random.normal(key, values.shape, values.dtype) if is_on(sd) else values
 
     x_key, y_key = jax.random.split(noise_key)
-    return Batch(noisy(x_key, batch.x, train.x_noise), noisy(y_key, batch.y, train.y_noise))
+    return Batch(noisy(x_key, batch.x, train.x_noise), noisy(y_key, batch.y, train.y_noise)), jax.random.fold_in(
+        noise_key, DROPOUT
+    )

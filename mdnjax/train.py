@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from mdnjax.types import Array, Bool, Float, Int, Params, PRNGKey
 
@@ -19,12 +20,21 @@ class Batch(NamedTuple):
     y: Float[Array, "D N"]
 
 
+class Best(NamedTuple):
+    """The parameters with the lowest held-out score so far, and the step after which they were found."""
+
+    score: Float[Array, ""]
+    step: Int[Array, ""]
+    params: Params
+
+
 class TrainState(NamedTuple):
-    """What the next step needs."""
+    """What the next step needs; and the best so far, for a run that is gone on with."""
 
     step: Int[Array, ""]
     params: Params
     opt_state: Any
+    best: Best
 
 
 # loss(params, noise_key, batch) -> scalar; train_step(state, *inputs) -> (state, loss); score(params, *inputs) -> scalar
@@ -35,7 +45,12 @@ Score = Callable[..., Float[Array, ""]]
 
 def init_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
     """The state before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return _first_state(params, optimizer.init(params))
+
+
+def init_steady_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+    """The state before the first step of `make_steady_step`."""
+    return _first_state(params, optimizer.init(ravel_pytree(params)[0]))
 
 
 def make_train_step(
@@ -62,17 +77,47 @@ def make_train_step(
             value_fn=lambda params: loss(params, noise_key, batch),
         )
         params = cast(Params, optax.apply_updates(state.params, updates))
-        return TrainState(state.step + 1, params, opt_state), value
+        return state._replace(step=state.step + 1, params=params, opt_state=opt_state), value
+
+    return train_step
+
+
+def make_steady_step(
+    loss: Loss, optimizer: optax.GradientTransformationExtraArgs
+) -> Callable[[TrainState, PRNGKey, Any], tuple[TrainState, Float[Array, ""]]]:
+    """`make_train_step` for an optimiser that compares losses between steps, as the line search of L-BFGS does.
+
+    The loss is one function at every step: its noise is drawn once, from the key itself. So the loss and gradient where a line
+    search ended are those that the next step begins with; and the parameters are one vector, since the many small products
+    between the steps that are remembered cost more on a tree.
+    """
+
+    @jax.jit
+    def train_step(state: TrainState, key: PRNGKey, batch: Any) -> tuple[TrainState, Float[Array, ""]]:
+        flat, to_tree = ravel_pytree(state.params)
+
+        def value_fn(flat: Float[Array, " n"]) -> Float[Array, ""]:
+            return loss(to_tree(flat), key, batch)
+
+        value, grad = optax.value_and_grad_from_state(value_fn)(flat, state=state.opt_state)
+        updates, opt_state = optimizer.update(grad, state.opt_state, flat, value=value, grad=grad, value_fn=value_fn)
+        params = to_tree(cast(Array, optax.apply_updates(flat, updates)))
+        return state._replace(step=state.step + 1, params=params, opt_state=opt_state), jnp.asarray(value)
 
     return train_step
 
 
 def advance(
-    train_step: TrainStep, capacity: int, state: TrainState, inputs: tuple[Any, ...], count: int | Int[Array, ""]
-) -> tuple[TrainState, Float[Array, " capacity"], Bool[Array, ""]]:
-    """`count` steps, or fewer if a loss is not finite; their losses; and whether all losses and the last parameters are finite.
+    train_step: TrainStep,
+    capacity: int,
+    held_out_score: Score | None,
+    state: TrainState,
+    inputs: tuple[Any, ...],
+    count: int | Int[Array, ""],
+) -> tuple[TrainState, Float[Array, " capacity"], Float[Array, ""], Bool[Array, ""]]:
+    """`count` steps, or fewer if a loss is not finite; their losses; the held-out score after them; whether all were sound.
 
-    The count is traced and not static, so that a shorter last chunk needs no program of its own.
+    Sound are finite losses and last parameters. The count is traced, so that a shorter last chunk needs no program of its own.
     """
 
     def unfinished(carry: Any) -> Array:
@@ -87,7 +132,12 @@ def advance(
     dtype = jax.eval_shape(train_step, state, *inputs)[1].dtype
     losses = jnp.full(capacity, jnp.nan, dtype)
     state, losses, i = jax.lax.while_loop(unfinished, body, (state, losses, jnp.zeros((), jnp.int32)))
-    return state, losses, (i == count) & jnp.isfinite(losses[i - 1]) & all_finite(state.params)
+    sound = (i == count) & jnp.isfinite(losses[i - 1]) & all_finite(state.params)
+    score = held_out_score(state.params, *inputs) if held_out_score else jnp.full_like(state.best.score, jnp.nan)
+    now = Best(score.astype(state.best.score.dtype), state.step, state.params)
+    better = sound & (score < state.best.score)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), now, state.best)
+    return state._replace(best=best), losses, score, sound
 
 
 def replay(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...], limit: int | Int[Array, ""]) -> TrainState:
@@ -106,6 +156,11 @@ def replay(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...], li
 
     start = (state, state, jnp.array(True), jnp.zeros((), jnp.int32))
     return jax.lax.while_loop(lambda carry: carry[2] & (carry[3] < limit), body, start)[0]
+
+
+def _first_state(params: Params, opt_state: Any) -> TrainState:
+    step = jnp.zeros((), jnp.int32)
+    return TrainState(step, params, opt_state, Best(jnp.array(jnp.inf, jnp.result_type(float)), step, params))
 
 
 def all_finite(params: Params) -> Bool[Array, ""]:

@@ -20,11 +20,12 @@ from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset, Scaler, to_data_units
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
+from mdnjax.statistics import pool
 from mdnjax.types import AnyArray, Array, Float, Params
 
 
 class Trained(NamedTuple):
-    """Parameters and the scaler of the data they were trained on."""
+    """Parameters of the networks of an ensemble, which are the first axis, and the scaler of the data they were trained on."""
 
     params: Params
     scaler: Scaler
@@ -61,7 +62,8 @@ def save_model(path: Path, model: schema.Model, trained: Trained) -> None:
     support = trained.scaler.support
     bounds = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
     dtype, (num_inputs, num_targets) = str(trained.scaler.x_mean.dtype), _sizes(trained)
-    shapes = {"num_inputs": num_inputs, "num_targets": num_targets, "dtype": dtype, "support": bounds}
+    num_members = num_networks(trained)
+    shapes = {"num_inputs": num_inputs, "num_targets": num_targets, "num_members": num_members, "dtype": dtype, "support": bounds}
     checkpoint.save(path, trained, {"model": model.model_dump_json(), "shapes": json.dumps(shapes)})
 
 
@@ -75,14 +77,21 @@ def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
         model = schema.Model.model_validate_json(metadata["model"])
         shapes = json.loads(metadata["shapes"])
         num_inputs, num_targets, dtype = shapes["num_inputs"], shapes["num_targets"], np.dtype(shapes["dtype"])
+        num_members = shapes["num_members"]
         support = _support_of(shapes["support"])
     except (KeyError, ValueError, TypeError, ValidationError):
         raise checkpoint.CheckpointError(f"{path}: the settings of its model cannot be read") from None
-    params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
+    params = params_like(model, num_inputs, num_targets, num_members)
     columns = (jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), Trained(params, Scaler(*columns, support)))  # pyright: ignore
     trained = checkpoint.load(Path(path), like)
     return functools.partial(predict, model, trained)
+
+
+def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_members: int) -> Params:
+    """Shapes and dtypes of an ensemble's parameters."""
+    one = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype), one)
 
 
 def _support_of(bounds: Any) -> Support | None:
@@ -96,10 +105,18 @@ def _mixture(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: 
     num_inputs, num_targets = _sizes(trained)
     network = make_mdn(num_inputs, num_targets, **dict(join(shape, numbers)))
     scaler = trained.scaler
-    return to_data_units(scaler, network.apply(trained.params, (x - scaler.x_mean) / scaler.x_sd))
+    x = (x - scaler.x_mean) / scaler.x_sd
+    if num_networks(trained) == 1:
+        return to_data_units(scaler, network.apply(jax.tree.map(lambda leaf: leaf[0], trained.params), x))
+    return to_data_units(scaler, pool(jax.vmap(network.apply, (0, None))(trained.params, x)))
 
 
 _predict = jax.jit(_mixture, static_argnums=0)
+
+
+def num_networks(trained: Trained) -> int:
+    """Networks of an ensemble."""
+    return jax.tree.leaves(trained.params)[0].shape[0]
 
 
 def _sizes(trained: Trained) -> tuple[int, int]:

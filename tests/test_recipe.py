@@ -1,6 +1,7 @@
 """Recipes: numbers that ride in a program give what constants in it give, and compile nothing anew."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.population import fit
+from mdnjax.train import Batch
 
 
 def problem(*words):
@@ -18,7 +20,7 @@ def problem(*words):
     scaled = to_training_units(make_scaler(data, True), data)
     model, train, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model, train, 1, 1)
-    return steps, recipe.make_inputs(numbers, config.seed, scaled, scaled)
+    return steps, recipe.make_inputs(numbers, jax.random.key(config.seed), scaled, scaled)
 
 
 def final(steps, inputs):
@@ -50,6 +52,13 @@ def test_every_number_has_its_effect(loss):
         "model.scale_floor=0.5",
         "train.x_noise=0.5",
         "train.y_noise=0.5",
+        "train.dropout=0.3",
+        "train.entropy_bonus=0.5",
+        "train.optimizer.clip_norm=0.01",
+        "train.optimizer.base_width=1",
+        "train.init.name=data",
+        "train.noise_copies=3",
+        "train.batch_size=10",
         "seed=1",
     ):
         assert not np.array_equal(final(*problem(f"train.loss={loss}", word)).history.loss, base), word
@@ -68,7 +77,7 @@ def test_validation_points_never_touch_training():
     steps, inputs = problem()
     other = inputs._replace(validation=jax.tree.map(lambda leaf: leaf + 100, inputs.validation))
     a, b = final(steps, inputs), final(steps, other)
-    jax.tree.map(np.testing.assert_array_equal, a.state, b.state)
+    jax.tree.map(np.testing.assert_array_equal, a.state._replace(best=b.state.best), b.state)
     assert not np.array_equal(a.history.held_out, b.history.held_out)
 
 
@@ -78,4 +87,43 @@ def test_split_and_join_are_inverse():
         shape, numbers = split(section)
         assert join(shape, numbers) == section
         assert shape != section
-    assert set(split(config.train)[1]) == {"optimizer.learning_rate", "x_noise"}  # a noise that is off is shape
+    assert set(split(config.train)[1]) == {
+        *("optimizer.learning_rate", "x_noise", "init.slope", "init.head_scale")
+    }  # a noise that is off is shape
+
+
+def test_minibatches_pass_through_all_points_once_an_epoch():
+    """The points of three steps of ten are all thirty, in another order in the next epoch."""
+    train = Batch(jnp.arange(30.0)[None], jnp.arange(30.0)[None])
+    points = [np.asarray(recipe.minibatch(10, jax.random.key(0), jnp.array(step), train).x[0]) for step in range(6)]
+    for epoch in (points[:3], points[3:]):
+        assert sorted(np.concatenate(epoch)) == list(range(30))
+    assert not np.array_equal(points[0], points[3])
+
+
+def test_rule_of_thumb_is_a_number_of_the_data():
+    base = final(*problem(f"train.x_noise={recipe.rule_of_thumb(30, 2)}")).history.loss
+    np.testing.assert_array_equal(final(*problem("train.x_noise=rule_of_thumb")).history.loss, base)
+    assert recipe.rule_of_thumb(30, 2) == pytest.approx(1.06 * 30 ** (-1 / 6))
+
+
+@pytest.mark.parametrize("words", [(), ("train.x_noise=0.1", "train.noise_copies=2"), ("train.optimizer.weight_decay=0.1",)])
+def test_lbfgs_lowers_one_loss_at_every_step(words):
+    """Its loss is the same function throughout, with whatever is drawn at random."""
+    losses = final(*problem("train.optimizer.name=lbfgs", "train.x_noise=0", *words)).history.loss
+    assert (np.diff(losses) <= 1e-9).all()
+    assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize("words", [("train.optimizer.name=lbfgs",), ("train.batch_size=7",), ("train.dropout=0.2",)])
+def test_resumed_is_straight(words):
+    """Bit for bit, the best so far included."""
+    steps, inputs = problem(*words)
+
+    def go(state, num_steps):
+        return fit(
+            steps.train_step, state, (inputs,), num_steps=num_steps, report_every=3, held_out_score=steps.held_out_score
+        ).state
+
+    straight, resumed = go(steps.init(inputs), 12), go(go(steps.init(inputs), 6), 12)
+    jax.tree.map(np.testing.assert_array_equal, resumed, straight)

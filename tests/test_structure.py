@@ -22,8 +22,21 @@ ORDER = [
     "scores",
     "data",
     "networks",
+    "initialise",
 ]
-ORDER += ["model", "losses", "optimizers", "train", "population", "checkpoint", "recipe", "trained", "plots"]
+ORDER += [
+    "model",
+    "losses",
+    "shuffle",
+    "optimizers",
+    "train",
+    "population",
+    "selection",
+    "checkpoint",
+    "recipe",
+    "trained",
+    "plots",
+]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 
 

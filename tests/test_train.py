@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import mdnjax as mdn
-from mdnjax.train import TrainState
+from mdnjax.train import init_steady_state, make_steady_step
 
 OPTIMIZER = optax.adam(0.05)
 
@@ -48,9 +48,9 @@ def test_chunks_change_nothing(report_every):
         observe=lambda *report: seen.append(report),
     )
     whole = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=20, report_every=20)
-    jax.tree.map(np.testing.assert_array_equal, fitted.state, whole.state)
+    jax.tree.map(np.testing.assert_array_equal, fitted.state._replace(best=whole.state.best), whole.state)
     np.testing.assert_array_equal(fitted.history.loss, whole.history.loss)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), fitted.state, state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole.state, state)
     np.testing.assert_allclose(fitted.history.loss, losses, rtol=1e-12)
     assert [report[0] for report in seen] == fitted.history.report_steps.tolist()
     assert fitted.history.report_steps[-1] == 20
@@ -82,9 +82,9 @@ def diverging(loss_of, params_after):
     """A run of twelve steps whose parameter counts 0, 1, 2, ..., with a loss and an update to order."""
 
     def step(state, _):
-        return TrainState(state.step + 1, params_after(state.params + 1.0), ()), loss_of(state.params)
+        return state._replace(step=state.step + 1, params=params_after(state.params + 1.0)), loss_of(state.params)
 
-    begin = TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ())
+    begin = mdn.init_state(optax.sgd(1.0), jnp.zeros(()))
     return lambda every: mdn.fit(step, begin, (None,), num_steps=12, report_every=every, held_out_score=lambda params, _: params)
 
 
@@ -115,3 +115,47 @@ def test_lbfgs_gets_what_it_needs():
     state = mdn.init_state(optimizer, jnp.zeros(3))
     fitted = mdn.fit(step, state, (KEY, jnp.array([1.0, -2.0, 3.0])), num_steps=20, report_every=20)
     np.testing.assert_allclose(fitted.state.params, [1, -2, 3], atol=1e-6)
+
+
+def ups_and_downs(patience=None, state=None, num_steps=40, report_every=2):
+    """A run whose parameter counts its steps and whose held-out score falls until step 10, then rises."""
+
+    def step(state, _):
+        return state._replace(step=state.step + 1, params=state.params + 1.0), state.params
+
+    start = mdn.init_state(optax.sgd(1.0), jnp.zeros(())) if state is None else state
+    score = lambda params, _: jnp.abs(params - 10.0)  # noqa: E731
+    return mdn.fit(step, start, (None,), num_steps=num_steps, report_every=report_every, held_out_score=score, patience=patience)
+
+
+def test_the_best_state_is_kept():
+    best = ups_and_downs().state.best
+    assert (float(best.score), int(best.step), float(best.params)) == (0.0, 10, 10.0)
+
+
+@pytest.mark.parametrize(("patience", "end"), [(1, 12), (3, 16), (100, 40)])
+def test_a_run_without_progress_ends_after_patience(patience, end):
+    fitted = ups_and_downs(patience)
+    assert int(fitted.state.step) == end == fitted.history.report_steps[-1]
+    assert len(fitted.history.loss) == end
+    assert not fitted.diverged
+
+
+def test_resumed_early_stopping_is_straight():
+    straight = ups_and_downs(3)
+    half = ups_and_downs(3, num_steps=12)
+    resumed = ups_and_downs(3, half.state)
+    jax.tree.map(np.testing.assert_array_equal, resumed.state, straight.state)
+
+
+def test_a_steady_step_meets_the_optimum():
+    """Rosenbrock's valley, where plain descent crawls; a tree of parameters, flattened inside."""
+    optimizer = optax.lbfgs(memory_size=5)
+
+    def loss(params, key, batch):
+        return (1 - params["a"]) ** 2 + 100 * (params["b"] - params["a"] ** 2) ** 2
+
+    state = init_steady_state(optimizer, {"a": jnp.array(-1.2), "b": jnp.array(1.0)})
+    fitted = mdn.fit(make_steady_step(loss, optimizer), state, (KEY, BATCH), num_steps=60, report_every=60)
+    np.testing.assert_allclose([fitted.state.params["a"], fitted.state.params["b"]], [1, 1], atol=1e-4)
+    assert (np.diff(fitted.history.loss) <= 0).all()

@@ -14,12 +14,16 @@ MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1)
 SUPPORTS = {"real": "real", "positive": "positive", "box": (0.0, 10.0)}
 
 
+def alone(params, index=0):
+    return jax.tree.map(lambda leaf: leaf[index], params)
+
+
 @pytest.fixture(scope="module", params=SUPPORTS.values(), ids=list(SUPPORTS))
 def trained(request):
     generator = np.random.default_rng(0)
     data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(3, 1e-3, (40, 1)))
     params = mdn.make_mdn(2, 1, **dict(MODEL)).init(jax.random.key(0))
-    return data, Trained(params, make_scaler(data, True, make_support(request.param, 1)))
+    return data, Trained(jax.tree.map(lambda leaf: leaf[None], params), make_scaler(data, True, make_support(request.param, 1)))
 
 
 def test_the_jacobian_is_put_back(trained):
@@ -27,7 +31,7 @@ def test_the_jacobian_is_put_back(trained):
     data, value = trained
     scaled = to_training_units(value.scaler, data)
     in_units = mdn.log_prob(predict(MODEL, value, data.x), data.y)
-    in_scaled = mdn.log_prob(mdn.make_mdn(2, 1, **dict(MODEL)).apply(value.params, scaled.x), scaled.y)
+    in_scaled = mdn.log_prob(mdn.make_mdn(2, 1, **dict(MODEL)).apply(alone(value.params), scaled.x), scaled.y)
     slope = {None: 0 * data.y, np.inf: -np.log(data.y), 10.0: np.log(10 / data.y / (10 - data.y))}[
         value.scaler.support and value.scaler.support.high[0]
     ]
@@ -70,3 +74,17 @@ def test_a_target_outside_of_its_support_is_refused():
     data = Dataset(np.zeros((3, 1)), np.array([[1.0], [2.0], [-0.5]]))
     with pytest.raises(ValueError, match=r"got a target of -0.5 \(row 2 from 0\), expected 0 < y < inf"):
         make_scaler(data, True, make_support("positive", 1))
+
+
+def test_an_ensemble_is_the_pool_of_its_networks(tmp_path):
+    """And one file, which gives the same mixture."""
+    data, value = Dataset(np.linspace(-1, 1, 10)[:, None], np.linspace(0, 3, 10)[:, None]), []
+    init = mdn.make_mdn(1, 1, **dict(MODEL)).init
+    params = jax.vmap(init)(jax.random.split(jax.random.key(0), 3))
+    scaler = make_scaler(data, True)
+    pooled = predict(MODEL, Trained(params, scaler), data.x)
+    value = [predict(MODEL, Trained(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params), scaler), data.x) for i in range(3)]
+    density = np.mean([mdn.prob(one, data.y) for one in value], axis=0)
+    np.testing.assert_allclose(mdn.prob(pooled, data.y), density, rtol=1e-10)
+    save_model(tmp_path / "m.safetensors", MODEL, Trained(params, scaler))
+    jax.tree.map(np.testing.assert_array_equal, mdn.load(tmp_path / "m.safetensors")(data.x), pooled)

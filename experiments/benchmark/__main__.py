@@ -14,7 +14,8 @@ from experiments.benchmark import mixture, sweep, train
 from experiments.benchmark.race import Contender, Timing, disagreements, race, table_of
 from experiments.benchmark.tables import write_tables
 from experiments.run_folder import claim
-from mdnjax.config.schema import Count, Folder, Runtime, Section, Units
+from mdnjax.config.schema import Runtime
+from mdnjax.config.section import Count, Folder, Section, Units
 from mdnjax.population import local_layout
 
 FILES = ("train.csv", "train.md", "sweep.csv", "sweep.md", "sweep.png", "mixture.csv", "mixture.md", "mixture.png")

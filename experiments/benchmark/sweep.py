@@ -70,7 +70,7 @@ def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
 def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
     """The first losses of a population, and a function that trains it."""
     pairs = [(one, material_of(one)) for one in chosen]
-    inputs, steps = place(layout, [inputs_of(*pair) for pair in pairs], len(chosen)), recipe_of(*pairs[0])
+    inputs, steps = place(layout, [inputs_of(*pair)[0] for pair in pairs], len(chosen)), recipe_of(*pairs[0])
 
     def run(loop: Loop) -> Any:
         return recipe.follow_population(steps, loop, inputs, len(chosen), layout)
@@ -90,7 +90,7 @@ def agreement(num_members: int, num_steps: int) -> str:
     differences = []
     for index in (0, num_members // 2, num_members - 1):
         pair = chosen[index], material_of(chosen[index])
-        alone, fitted = recipe.follow(recipe_of(*pair), loop_of(num_steps), inputs_of(*pair)), member(trained, index)
+        alone, fitted = recipe.follow(recipe_of(*pair), loop_of(num_steps), inputs_of(*pair)[0]), member(trained, index)
         pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
         same = all(np.array_equal(a, b) for a, b in pairs)
         differences.append((abs(float(alone.history.held_out[-1] - fitted.history.held_out[-1])), same))

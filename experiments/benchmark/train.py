@@ -50,7 +50,7 @@ def start(config: Config, splits: Splits) -> tuple[recipe.Recipe, TrainState, re
     """A run in raw units, as the original study has it, before its first step."""
     model, train, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model, train, 1, 1)
-    inputs = recipe.make_inputs(numbers, config.seed, splits.train, splits.validation)
+    inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), splits.train, splits.validation)
     return steps, steps.init(inputs), inputs
 
 

@@ -16,7 +16,8 @@ from experiments.proof.checks import CHECKS
 from experiments.proof.prove import HEADER, Finding, prove, rows_of, tell
 from experiments.run_folder import claim
 from mdnjax import runtime
-from mdnjax.config.schema import Family, Folder, Runtime, Section
+from mdnjax.config.schema import Family, Runtime
+from mdnjax.config.section import Folder, Section
 
 FILES = ("proof.csv", "proof.md", "environment.json")
 

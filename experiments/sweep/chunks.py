@@ -18,7 +18,8 @@ from mdnjax import recipe
 from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.schema import Config, Data
 from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units, to_training_units
-from mdnjax.population import Layout, Population, place, spread
+from mdnjax.population import Layout, Population, place, put, spread
+from mdnjax.selection import best_runs, kept, kept_scores, run_keys
 from mdnjax.trained import Trained, nll_of_member
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
@@ -74,25 +75,32 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     start, train = time.perf_counter(), chunk.group.train
     materials = [material_of(member) for member in chunk.members]
     pairs = list(zip(chunk.members, materials, strict=True))
-    inputs = place(layout, [inputs_of(member, material) for member, material in pairs], chunk.capacity)
+    ensemble = chunk.group.ensemble
+    runs = ensemble.num_members * ensemble.num_restarts  # of a member
+    inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * runs)
     population = recipe.follow_population(
         recipe_of(*pairs[0]),
         train,
         inputs,
-        len(chunk.members),
+        len(chunk.members) * runs,
         layout,
         lambda step, losses, scores, diverged: observe(step / train.num_steps, int(diverged.sum())),
     )
-    trained = Trained(population.state.params, place(layout, [material.scaler for material in materials], chunk.capacity))
+    chosen = best_runs(kept_scores(population, train.keep)[: len(chunk.members) * runs], ensemble.num_restarts)
+    chosen = chosen.reshape(len(chunk.members), ensemble.num_members)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, train.keep))
+    trained = Trained(*(put(layout, part, chunk.capacity) for part in (params, _stacked([m.scaler for m in materials]))))
+    numbers = put(layout, jax.tree.map(lambda leaf: np.asarray(leaf)[chosen[:, 0]], inputs.numbers["model"]), chunk.capacity)
     splits = [material.splits for material in materials]
-    nlls = zip(*(np.asarray(nll) for nll in _score(chunk, layout, inputs.numbers["model"], trained, splits)), strict=True)
+    nlls = zip(*(np.asarray(nll) for nll in _score(chunk, layout, numbers, trained, splits)), strict=True)
     metrics = [nll_metrics(of_member, material.truth_nll) for of_member, material in zip(nlls, materials, strict=False)]
     steps = np.asarray(population.state.step)
     seconds = (time.perf_counter() - start) / len(chunk.members)
     rows = [
-        _row(member, bool(population.diverged[i]), int(steps[i]), seconds, metrics[i]) for i, member in enumerate(chunk.members)
+        _row(member, bool(population.diverged[chosen[i]].any()), int(steps[chosen[i, 0]]), seconds, metrics[i])
+        for i, member in enumerate(chunk.members)
     ]
-    return rows, _outcome(population, trained, materials)
+    return rows, _outcome(population, chosen[:, 0], trained, materials)
 
 
 def material_of(member: Member) -> Material:
@@ -109,30 +117,35 @@ def recipe_of(member: Member, material: Material) -> recipe.Recipe:
     return recipe.make_mdn_recipe(group.model, group.train, train.x.shape[1], train.y.shape[1])
 
 
-def inputs_of(member: Member, material: Material) -> recipe.Inputs:
-    """What the training of a member reads."""
+def inputs_of(member: Member, material: Material) -> list[recipe.Inputs]:
+    """What each training of a member reads."""
     train, validation = (to_training_units(material.scaler, part) for part in material.splits[:2])
     numbers = recipe.split_sections(member.config.model, member.config.train)[2]
-    return recipe.make_inputs(numbers, member.config.seed, train, validation)
+    ensemble = member.config.ensemble
+    keys = run_keys(member.config.seed, ensemble.num_members * ensemble.num_restarts)
+    return [recipe.make_inputs(numbers, key, train, validation) for key in keys]
 
 
 def need_of(member: Member) -> Need:
     """What a member takes."""
     material, model, train = material_of(member), member.config.model, member.config.train
-    splits, inputs = material.splits, inputs_of(member, material)
+    splits, (inputs, *others) = material.splits, inputs_of(member, material)
+    runs = 1 + len(others)
     (num_train, num_inputs), num_targets = splits.train.x.shape, splits.train.y.shape[1]
     state = jax.eval_shape(recipe_of(member, material).init, inputs)
     data = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
     nlls = 4 * sum(len(part.x) for part in splits)
     # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
-    held = 3 * data + nlls + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state)) + 8 * train.num_steps
+    in_training = 3 * data + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
+    held = nlls + runs * in_training
     sizes_of = Sizes(model.num_components, num_targets, model.rank)
     outputs = model.num_components + sum(FAMILIES[model.family].raw_sizes(sizes_of))
     sizes = [num_inputs, *model.hidden_sizes, outputs]
     products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(model.hidden_sizes)
     noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
     nanoseconds = 10 + 0.07 * products + 0.5 * units + 1.4 * outputs + noise  # an example; fitted to measurements
-    return Need(held, 4 * num_train * (2 * units + 6 * outputs), 1e-9 * num_train * nanoseconds)
+    step_points = min(num_train, train.batch_size or num_train) * train.noise_copies
+    return Need(held, 4 * step_points * (2 * units + 6 * outputs), 1e-9 * runs * step_points * nanoseconds)
 
 
 def _equal(group: Group, members: list[Member], layout: Layout, chunk_members: int | None) -> Iterator[Chunk]:
@@ -154,7 +167,8 @@ def _most_members(need: Need, group: Group, layout: Layout) -> int:
 
 
 def _row(member: Member, diverged: bool, steps: int, seconds: float, metrics: dict[str, float]) -> dict[str, Any]:
-    sound = not diverged and all(map(math.isfinite, metrics.values()))  # scores may go where the loss has not
+    nlls = (metrics[part] for part in ("train_nll", "validation_nll", "test_nll"))
+    sound = not diverged and all(map(math.isfinite, nlls))  # scores may go where the loss has not
     return {
         "member": member.number,
         "config": digest_of(member.config),
@@ -186,13 +200,17 @@ def _nlls(layout: Layout, shape: Any, numbers: Any, trained: Trained, part: Data
     return spread(layout, functools.partial(nll_of_member, shape))(numbers, trained, part)
 
 
-def _outcome(population: Population, trained: Trained, materials: Sequence[Material]) -> Outcome:
-    """Curves in the data's own units."""
+def _stacked(scalers: Sequence[Scaler]) -> Scaler:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *scalers)
+
+
+def _outcome(population: Population, first: np.ndarray, trained: Trained, materials: Sequence[Material]) -> Outcome:
+    """Curves in the data's own units, of the first network of each member."""
     num_members = len(materials)
     trained = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], trained)
     offset, offset_held_out = (
         np.array([[nats_to_data_units(material.scaler, material.splits[part])] for material in materials]) for part in (0, 1)
     )
     steps, loss = population.history.report_steps, population.history.loss
-    at_reports = loss[:num_members, np.minimum(steps, loss.shape[1]) - 1]
-    return Outcome(trained, steps, at_reports + offset, population.history.held_out[:num_members] + offset_held_out)
+    at_reports = loss[first][:, np.minimum(steps, loss.shape[1]) - 1]
+    return Outcome(trained, steps, at_reports + offset, population.history.held_out[first] + offset_held_out)

@@ -99,6 +99,6 @@ def _measure(chunk: Chunk) -> Pace:
     """Times one member's steps; the first chunk of them holds the compilation."""
     first, times = (chunk.members[0], material_of(chunk.members[0])), [time.perf_counter()]
     loop: Any = Loop(num_steps=2 * MEASURED_STEPS, report_every=MEASURED_STEPS)
-    recipe.follow(recipe_of(*first), loop, inputs_of(*first), lambda *_: times.append(time.perf_counter()))
+    recipe.follow(recipe_of(*first), loop, inputs_of(*first)[0], lambda *_: times.append(time.perf_counter()))
     step = (times[2] - times[1]) / MEASURED_STEPS
     return Pace(max(0.0, times[1] - times[0] - MEASURED_STEPS * step), step)

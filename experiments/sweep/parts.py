@@ -18,8 +18,7 @@ from experiments.sweep.chunks import Outcome
 from experiments.sweep.plan import Member, digest_of
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
-from mdnjax.model import make_mdn
-from mdnjax.trained import Trained
+from mdnjax.trained import Trained, params_like
 
 FOLDER = "parts"
 PATTERN = f"{FOLDER}/*.safetensors"
@@ -60,7 +59,7 @@ def rows_of(found: Sequence[Part], members: Sequence[Member]) -> list[Row]:
 def outcome_of(part: Part, member: Member) -> Outcome:
     """The arrays of a part; `member` is one of its group."""
     num_inputs, num_targets, num_reports = part.sizes
-    params = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(member.config.model)).init, jax.random.key(0))
+    params = params_like(member.config.model, num_inputs, num_targets, member.config.ensemble.num_members)
     support = make_support(member.config.data.target_support, num_targets)
     columns: Any = (jax.ShapeDtypeStruct((n,), np.float32) for n in (num_inputs, num_inputs, num_targets, num_targets))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)

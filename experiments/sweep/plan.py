@@ -12,7 +12,7 @@ from experiments.sweep.schema import Sweep
 from experiments.sweep.settings import Setting, check_space, count_of, ends, expand, place_of
 from experiments.sweep.sources import RUN_KEYS, Bases, sweep_and_run
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
-from mdnjax.config.schema import Data, Model, Train
+from mdnjax.config.schema import Data, Ensemble, Model, Train
 
 NOT_OF_A_MEMBER = ("output", "runtime", "regression")
 SHOWN_FAULTS = 8
@@ -25,6 +25,7 @@ class Group(NamedTuple):
     model: Model
     train: Train
     data: Data
+    ensemble: Ensemble
 
 
 class Member(NamedTuple):
@@ -110,7 +111,7 @@ def num_members(plan: Plan) -> int:
 
 def group_of(config: InverseSine) -> Group:
     """The group of a member."""
-    return Group(split(config.model)[0], split(config.train)[0], split(config.data)[0])
+    return Group(split(config.model)[0], split(config.train)[0], split(config.data)[0], config.ensemble)
 
 
 def value_at(config: InverseSine, key: str, setting: Setting) -> Any:
@@ -132,7 +133,7 @@ def resolved(plan: Plan) -> dict[str, Any]:
 
 def digest_of(config: InverseSine) -> str:
     """What a member's results are recognised by."""
-    return _sha256(config.model_dump_json(include={"seed", "data", "model", "train"}))[:16]
+    return _sha256(config.model_dump_json(include={"seed", "data", "model", "train", "ensemble"}))[:16]
 
 
 def _sha256(text: str) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from mdnjax.config.schema import Count, Folder, Runtime, Section
+from mdnjax.config.schema import Runtime
+from mdnjax.config.section import Count, Folder, Section
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Bounds = Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)]

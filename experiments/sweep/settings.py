@@ -12,7 +12,7 @@ import numpy as np
 from experiments.sweep.schema import Distribution, Sweep
 from mdnjax.config import ConfigError, keys
 from mdnjax.config.document import Path as DocumentPath
-from mdnjax.config.schema import Section
+from mdnjax.config.section import Section
 
 
 class Setting(NamedTuple):

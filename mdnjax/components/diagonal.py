@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale
+from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale, raw_of_scale
 from mdnjax.types import Array, Float, PRNGKey
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -34,6 +34,13 @@ class Diagonal(_Fields, LocationScale):
         """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
         loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw_scale, scale_floor))
+
+    @staticmethod
+    def to_raw(
+        loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
+    ) -> Float[Array, " P"]:
+        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        return jnp.concatenate([loc.ravel(), raw_of_scale(sd, scale_floor).ravel()])
 
     def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -0.5 * z**2 - HALF_LOG_2PI

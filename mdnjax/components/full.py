@@ -10,7 +10,7 @@ import numpy as np
 
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.location_scale import Sizes, positive_scale
+from mdnjax.components.location_scale import Sizes, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
@@ -45,6 +45,14 @@ class Full(NamedTuple):
         one = jnp.ones((num_components, 1, *batch), raw.dtype)
         unit = jnp.concatenate([below, one, 0 * one], axis=1)[:, place]
         return cls(loc, unit / positive_scale(raw_scale, scale_floor)[:, None])
+
+    @staticmethod
+    def to_raw(
+        loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
+    ) -> Float[Array, " P"]:
+        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        below = jnp.zeros(loc.size * (sizes.num_targets - 1) // 2, loc.dtype)
+        return jnp.concatenate([loc.ravel(), raw_of_scale(sd, scale_floor).ravel(), below])
 
     @classmethod
     def from_covariances(cls, loc: Float[Array, "K D *batch"], covariance: Float[Array, "K D D *batch"]) -> Full:

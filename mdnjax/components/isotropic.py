@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.location_scale import Sizes, positive_scale
+from mdnjax.components.location_scale import Sizes, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
@@ -31,6 +31,14 @@ class Isotropic(NamedTuple):
         num_loc = sizes.num_components * sizes.num_targets
         loc = raw[:num_loc].reshape(sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw[num_loc:], scale_floor))
+
+    @staticmethod
+    def to_raw(
+        loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
+    ) -> Float[Array, " P"]:
+        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        scale = jnp.sqrt(jnp.mean(sd**2, axis=1))
+        return jnp.concatenate([loc.ravel(), raw_of_scale(scale, scale_floor)])
 
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
         """log N(y; loc_k, scale_k^2 I)."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale
+from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale, raw_of_scale
 from mdnjax.types import Array, Float, PRNGKey
 
 
@@ -32,6 +32,13 @@ class Laplace(_Fields, LocationScale):
         """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
         loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw_scale, scale_floor))
+
+    @staticmethod
+    def to_raw(
+        loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
+    ) -> Float[Array, " P"]:
+        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        return jnp.concatenate([loc.ravel(), raw_of_scale(sd / math.sqrt(2), scale_floor).ravel()])
 
     def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """log f(z) = -|z| - log 2."""

@@ -39,6 +39,11 @@ def positive_scale(raw_scale: Float[Array, "..."], scale_floor: float | Float[Ar
     return scale_floor + jnp.exp(jnp.minimum(raw_scale, LARGEST_RAW_SCALE))
 
 
+def raw_of_scale(scale: Float[Array, "..."], scale_floor: float | Float[Array, ""]) -> Float[Array, "..."]:
+    """The raw output of a scale, or, for one at the floor or below it, that of a scale a little above."""
+    return jnp.log(jnp.maximum(scale - scale_floor, 0.1 * scale))
+
+
 class LocationScale:
     """Kernels of y = loc + scale * z, z symmetric around 0 and independent from target to target.
 

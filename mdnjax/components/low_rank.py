@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
 from mdnjax.components.full import Full
-from mdnjax.components.location_scale import Sizes, diagonal_matrix, positive_scale
+from mdnjax.components.location_scale import Sizes, diagonal_matrix, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
@@ -36,6 +36,14 @@ class LowRank(NamedTuple):
         num, shape, batch = sizes.num_components * sizes.num_targets, sizes[:2], raw.shape[1:]
         loc, raw_scale = raw[: 2 * num].reshape(2, *shape, *batch)
         return cls(loc, raw[2 * num :].reshape(*shape, sizes.rank, *batch), positive_scale(raw_scale, scale_floor))
+
+    @staticmethod
+    def to_raw(
+        loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
+    ) -> Float[Array, " P"]:
+        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        factor = jnp.zeros(loc.size * sizes.rank, loc.dtype)
+        return jnp.concatenate([loc.ravel(), raw_of_scale(sd, scale_floor).ravel(), factor])
 
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
         """log N(y; loc_k, F F^T + diag(scale^2)), with M = I + F^T diag(scale^-2) F of the factors' small size.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.location_scale import LocationScale, Moments, Sizes, positive_scale
+from mdnjax.components.location_scale import LocationScale, Moments, Sizes, positive_scale, raw_of_scale
 from mdnjax.quadrature import integrate
 from mdnjax.types import Array, Float, PRNGKey
 
@@ -37,6 +37,15 @@ class StudentT(_Fields, LocationScale):
         """loc = raw, scale = scale_floor + exp(min(raw, 40)), df = 2.1 + exp(min(2 + raw, 8))."""
         loc, raw_scale, raw_df = raw.reshape(3, sizes.num_components, sizes.num_targets, *raw.shape[1:])
         return cls(loc, positive_scale(raw_scale, scale_floor), SMALLEST_DF + jnp.exp(jnp.minimum(START + raw_df, LARGEST)))
+
+    @staticmethod
+    def to_raw(
+        loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
+    ) -> Float[Array, " P"]:
+        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        df = SMALLEST_DF + math.exp(START)
+        raw = raw_of_scale(sd * math.sqrt((df - 2) / df), scale_floor)
+        return jnp.concatenate([loc.ravel(), raw.ravel(), jnp.zeros(loc.size, loc.dtype)])
 
     def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """log f(z) = log Gamma((df + 1) / 2) - log Gamma(df / 2) - log(df pi) / 2 - (df + 1) / 2 log(1 + z^2 / df)."""

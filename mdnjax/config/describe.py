@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
 
-from mdnjax.config.schema import Section
+from mdnjax.config.section import Section
 
 _NAMES = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path", Any: "any"}
 

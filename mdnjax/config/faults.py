@@ -10,7 +10,7 @@ from typing import Any
 from mdnjax.config import document
 from mdnjax.config.describe import keys
 from mdnjax.config.optax_names import nearest
-from mdnjax.config.schema import Section
+from mdnjax.config.section import Section
 
 
 def fault(schema: type[Section], error: Any, places: Mapping[document.Path, str]) -> str:

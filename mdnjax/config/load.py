@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from mdnjax.config import document
 from mdnjax.config.faults import fault, shown
-from mdnjax.config.schema import Section
+from mdnjax.config.section import Section
 
 S = TypeVar("S", bound=Section)
 COMMAND_LINE = "command line"

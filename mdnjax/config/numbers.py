@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from mdnjax.config.schema import Rides, Section
+from mdnjax.config.section import Rides, Section
 
 S = TypeVar("S", bound=Section)
 

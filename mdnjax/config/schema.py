@@ -3,70 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator, field_validator
+from pydantic import Field, field_validator
 
 from mdnjax.config import optax_names
+from mdnjax.config.section import Count, Folder, Noise, Positive, Rides, Scale, Section, Seed, Share, TargetSupport, Units
 
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
 Family = Literal["isotropic", "diagonal", "full", "low_rank", "laplace", "student_t"]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Units = Annotated[int, Field(ge=1, le=10**5)]
-Positive = Annotated[float, Field(gt=0, le=1e30)]  # beyond 1e30 nothing is left of float32
-Scale = Annotated[float, Field(ge=0, le=1e15)]  # whose square is still a float32
-
-
-def _a_folder(path: Path) -> Path:
-    if not path.name or "\0" in str(path):
-        raise ValueError(f"got {str(path)!r}, expected a folder below this one, or another")
-    return path
-
-
-def _a_support(value: Any, validate: Any) -> Any:
-    try:
-        # a list is no tuple to strict pydantic, once it has come through here
-        support = validate(tuple(value) if isinstance(value, list) else value)
-    except ValidationError:
-        support = None
-    if support is None or (isinstance(support, tuple) and not support[0] < support[1]):
-        raise ValueError(f"got {value!r}, expected real, positive or [low, high]")
-    return support
-
-
-Folder = Annotated[Path, AfterValidator(_a_folder)]
-
-
-class Rides(NamedTuple):
-    """Marks a field that is a plain number inside a compiled program, or before it: changing it compiles nothing anew.
-
-    Where a value switches something off altogether (`off`), the program without it is a program of its own.
-    """
-
-    off: float | None = None
-
-
-class Section(BaseModel, frozen=True):
-    """A frozen, strict part of a configuration; hashable, so that it can key a compiled program."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
-
-    def shaping(self) -> set[str]:
-        """Names of fields that shape the program after all, with the other fields as they are."""
-        return set()
+Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal"]
 
 
 class Data(Section, frozen=True):
     """Where the examples come from."""
 
-    name: Literal["sinusoid"] = Field(default="sinusoid", description="source of the data")
+    name: Source = Field(default="sinusoid", description="source of the data")
+    seed: Seed | None = Field(default=None, description="seed of the data alone (null: that of the run)")
     num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
     num_validation: Count = Field(default=100, description="held-out points that are watched during training")
     num_test: Count = Field(default=20_000, description="fresh points for the final scores")
-    target_support: Annotated[Literal["real", "positive"] | tuple[float, float], WrapValidator(_a_support)] = Field(
+    target_support: TargetSupport = Field(
         default="real",
         description="values that targets can take; positive ones are modelled by their log, those of [low, high] by their logit",
     )
@@ -102,7 +59,15 @@ class Optimizer(Section, frozen=True):
     learning_rate: Annotated[Positive, Rides()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
     weight_decay: Annotated[Scale, Rides(off=0.0)] = Field(
         default=0.0,
-        description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser",
+        description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser; "
+        "for lbfgs weight_decay / 2 x the kernels' squares are added to the loss",
+    )
+    clip_norm: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0, description="a gradient longer than this is cut to it (0: none is)"
+    )
+    base_width: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0,
+        description="a kernel of n inputs, n more than this, learns at learning rate x base_width / n (0: all learn at one rate)",
     )
     schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
     options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
@@ -141,30 +106,74 @@ class Optimizer(Section, frozen=True):
         return {"learning_rate"} if self.schedule in optax_names.NEEDS_A_NUMBER else set()
 
 
+class Init(Section, frozen=True):
+    """Where training starts."""
+
+    name: Literal["glorot", "data"] = Field(
+        default="glorot",
+        description="glorot: random kernels; data: also biases of the head at the targets' own mixture, "
+        "and first hidden units that bend where the inputs are",
+    )
+    slope: Annotated[Positive, Rides()] = Field(
+        default=1.0, description="of the first hidden units, in units of the trained inputs (data alone)"
+    )
+    head_scale: Annotated[Scale, Rides()] = Field(default=0.3, description="factor of the head's random kernel (data alone)")
+
+
 class Loop(Section, frozen=True):
     """A training run, whatever it minimises."""
 
     num_steps: Count = Field(default=4000, description="steps of the optimiser, each on all training points")
     report_every: Count = Field(default=100, description="steps between two looks at the validation points")
+    keep: Literal["last", "best"] = Field(
+        default="last",
+        description="network that is scored and saved: the last, or that with the best validation score of all reports",
+    )
+    patience: Count | None = Field(
+        default=None, description="reports without a better validation score after which training ends (null: never)"
+    )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="optimiser")
 
 
 class Train(Loop, frozen=True):
     """Training of the mixture density network."""
 
-    loss: Literal["nll", "nll_closed_form"] = Field(
+    loss: Literal["nll", "nll_closed_form", "natural_em", "crps_hybrid"] = Field(
         default="nll", description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff"
     )
-    x_noise: Annotated[Scale, Rides(off=0.0)] = Field(
-        default=0.07, description="sd of the noise on the inputs, drawn afresh at every step, in units of the trained inputs"
+    init: Init = Field(default=Init(), description="start")
+    batch_size: Count | None = Field(
+        default=None, description="points of a step, all of which are passed before one comes again (null: all points)"
     )
-    y_noise: Annotated[Scale, Rides(off=0.0)] = Field(
+    x_noise: Annotated[Noise, Rides(off=0.0)] = Field(
+        default=0.07,
+        description="sd of the noise on the inputs, drawn afresh at every step, in units of the trained inputs; "
+        "rule_of_thumb is 1.06 N^(-1 / (4 + inputs + targets))",
+    )
+    y_noise: Annotated[Noise, Rides(off=0.0)] = Field(
         default=0.0, description="sd of the noise on the targets, drawn afresh at every step, in units of the trained targets"
+    )
+    noise_copies: Units = Field(
+        default=1,
+        description="copies of each point in a step, each with its own noise; lbfgs draws the noise of all steps once",
+    )
+    dropout: Annotated[Share, Rides(off=0.0)] = Field(
+        default=0.0, description="share of hidden units left out, others at each step"
+    )
+    entropy_bonus: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0, description="times the entropy of the weights is taken off the loss: components stay in use"
     )
 
 
 class Regression(Network, Loop, frozen=True):
     """The warm-up: a plain network trained by mean squared error, in the data's own units."""
+
+
+class Ensemble(Section, frozen=True):
+    """Several trainings on the same data."""
+
+    num_members: Units = Field(default=1, description="networks that are pooled to one mixture")
+    num_restarts: Units = Field(default=1, description="trainings of each of them; that with the best validation NLL is used")
 
 
 class Runtime(Section, frozen=True):
@@ -176,13 +185,12 @@ class Runtime(Section, frozen=True):
 class Config(Section, frozen=True):
     """One run: data, model, training, and where the results go."""
 
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        default=0, description="seed of the data, the initialisation and all noise"
-    )
+    seed: Seed = Field(default=0, description="seed of the data, the initialisation and all noise")
     output: Folder = Field(default=Path("results/run"), description="folder of the results")
     data: Data = Field(default=Data(), description="data")
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
+    ensemble: Ensemble = Field(default=Ensemble(), description="several trainings")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
     @field_validator("train")

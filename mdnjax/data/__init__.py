@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mdnjax.data import sinusoid
+from mdnjax.data import arma_jump, bishop_curve, econ_density, robot_arm, sinusoid, skew_normal
 from mdnjax.data.dataset import (
     Dataset,
     Scaler,
@@ -15,8 +15,15 @@ from mdnjax.data.dataset import (
     to_training_units,
 )
 
-# A source gives the parts of a data set from a seed and their sizes, and what is known of its truth.
-SOURCES: dict[str, tuple[Callable[..., Splits], Truth]] = {"sinusoid": (sinusoid.make_splits, sinusoid.TRUTH)}
+# A source gives the parts of a data set from a seed and their sizes, and what is known of its truth, if there is a density.
+SOURCES: dict[str, tuple[Callable[..., Splits], Truth | None]] = {
+    "sinusoid": (sinusoid.make_splits, sinusoid.TRUTH),
+    "bishop_curve": (bishop_curve.make_splits, bishop_curve.TRUTH),
+    "robot_arm": (robot_arm.make_splits, None),
+    "econ_density": (econ_density.make_splits, econ_density.TRUTH),
+    "arma_jump": (arma_jump.make_splits, arma_jump.TRUTH),
+    "skew_normal": (skew_normal.make_splits, skew_normal.TRUTH),
+}
 
 __all__ = [
     "SOURCES",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.panels import equal_panels
 
 HALF_WIDTH = 10.5
 NOISE_SD = 1.0
@@ -47,7 +48,7 @@ def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 @functools.cache
 def entropy() -> float:
     """E[-log p(u|v)] in nats: h(v|u) + h(u) - h(v), with h(v) by quadrature."""
-    v, weight = _panels(-LARGEST_V, LARGEST_V, 400)
+    v, weight = equal_panels(-LARGEST_V, LARGEST_V, 400)
     log_p = _log_normaliser(v) - 0.5 * np.log(2 * np.pi) - np.log(2 * HALF_WIDTH)
     entropy_of_v = -np.sum(weight * np.exp(log_p) * log_p)
     return float(0.5 * np.log(2 * np.pi * np.e) + np.log(2 * HALF_WIDTH) - entropy_of_v)
@@ -56,8 +57,8 @@ def entropy() -> float:
 @functools.cache
 def floor_mse() -> float:
     """E[Var(u|v)], the smallest mean squared error of any prediction of u from v."""
-    v, weight = _panels(-LARGEST_V, LARGEST_V, 400)
-    u, du = _panels(-HALF_WIDTH, HALF_WIDTH, 64)
+    v, weight = equal_panels(-LARGEST_V, LARGEST_V, 400)
+    u, du = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     joint = du * np.exp(-0.5 * (v[:, None] - curve(u)) ** 2) / np.sqrt(2 * np.pi) / (2 * HALF_WIDTH)
     explained = np.sum(weight * (joint @ u) ** 2 / np.maximum(joint.sum(axis=1), np.finfo(float).tiny))
     return float(HALF_WIDTH**2 / 3 - explained)
@@ -91,7 +92,7 @@ def _interpolated(v: np.ndarray) -> np.ndarray:
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes, log-normalisers and their derivatives, E[f(u)|v] - v."""
     nodes = np.linspace(-LARGEST_V, LARGEST_V, NUM_NODES)
-    u, weight = _panels(-HALF_WIDTH, HALF_WIDTH, 64)
+    u, weight = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     f = curve(u)
     values = _log_normaliser(nodes)
     means = [np.exp(-0.5 * (v[:, None] - f) ** 2 - z[:, None]) @ (weight * f) for v, z in _blocks(nodes, values)]
@@ -106,7 +107,7 @@ def _blocks(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
 
 def _log_normaliser(v: np.ndarray) -> np.ndarray:
     """log of the integral of exp(-(v - f(u))^2 / 2) over u, by panels of Gauss-Legendre nodes, in blocks of v."""
-    u, weight = _panels(-HALF_WIDTH, HALF_WIDTH, 64)
+    u, weight = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     f, log_weight = curve(u), np.log(weight)
     return np.concatenate([_logsumexp(log_weight - 0.5 * (block[:, None] - f) ** 2) for (block,) in _blocks(v)])
 
@@ -114,12 +115,3 @@ def _log_normaliser(v: np.ndarray) -> np.ndarray:
 def _logsumexp(values: np.ndarray) -> np.ndarray:
     largest = values.max(axis=1)
     return largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
-
-
-@functools.cache
-def _panels(low: float, high: float, num_panels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of composite Gauss-Legendre quadrature, 10 nodes a panel."""
-    node, weight = np.polynomial.legendre.leggauss(10)
-    edges = np.linspace(low, high, num_panels + 1)
-    half = np.diff(edges)[:, None] / 2
-    return (edges[:-1, None] + half * (1 + node)).ravel(), (half * weight).ravel()

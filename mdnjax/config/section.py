@@ -1,0 +1,71 @@
+"""What sections of a configuration are made of: strict, frozen records, kinds of values, fields that ride in a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Units = Annotated[int, Field(ge=1, le=10**5)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]  # beyond 1e30 nothing is left of float32
+Scale = Annotated[float, Field(ge=0, le=1e15)]  # whose square is still a float32
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _a_folder(path: Path) -> Path:
+    if not path.name or "\0" in str(path):
+        raise ValueError(f"got {str(path)!r}, expected a folder below this one, or another")
+    return path
+
+
+def _a_support(value: Any, validate: Any) -> Any:
+    try:
+        # a list is no tuple to strict pydantic, once it has come through here
+        support = validate(tuple(value) if isinstance(value, list) else value)
+    except ValidationError:
+        support = None
+    if support is None or (isinstance(support, tuple) and not support[0] < support[1]):
+        raise ValueError(f"got {value!r}, expected real, positive or [low, high]")
+    return support
+
+
+def _or_word(expected: str) -> WrapValidator:
+    """For a number that a word may stand for: one message where there are two ways to be right."""
+
+    def check(value: Any, validate: Any) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            raise ValueError(f"got {value!r}, expected {expected}") from None
+
+    return WrapValidator(check)
+
+
+Noise = Annotated[Scale | Literal["rule_of_thumb"], _or_word("a number from 0 to 1e15, or rule_of_thumb")]
+TargetSupport = Annotated[Literal["real", "positive"] | tuple[float, float], WrapValidator(_a_support)]
+Folder = Annotated[Path, AfterValidator(_a_folder)]
+
+
+class Rides(NamedTuple):
+    """Marks a field that is a plain number inside a compiled program, or before it: changing it compiles nothing anew.
+
+    Where a value switches something off altogether (`off`), the program without it is a program of its own.
+    """
+
+    off: float | None = None
+
+
+class Section(BaseModel, frozen=True):
+    """A frozen, strict part of a configuration; hashable, so that it can key a compiled program."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def shaping(self) -> set[str]:
+        """Names of fields that shape the program after all, with the other fields as they are."""
+        return set()

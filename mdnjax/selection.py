@@ -1,0 +1,64 @@
+"""Which of many trainings are kept: of restarts the best, of numbers of components the smallest that does as well as the best."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mdnjax.population import Population
+from mdnjax.train import TrainState
+from mdnjax.types import Float, Params, PRNGKey
+
+RESTARTS = 2**16  # beyond the purposes of keys that one training has
+
+
+class Choice(NamedTuple):
+    """The number of a candidate, what each lacks of the best in the mean, and the standard error of that difference."""
+
+    chosen: int
+    excess: Float[np.ndarray, " C"]
+    standard_error: Float[np.ndarray, " C"]
+
+
+def run_keys(seed: int, num_runs: int) -> list[PRNGKey]:
+    """A key for each training on one data set; the first is that of a training alone."""
+    key = jax.random.key(seed)
+    return [key, *(jax.random.fold_in(key, RESTARTS + run) for run in range(1, num_runs))]
+
+
+def kept(state: TrainState, keep: str) -> Params:
+    """The parameters of a finished training that are used: the last, or the best by held-out score."""
+    return state.best.params if keep == "best" else state.params
+
+
+def kept_scores(population: Population, keep: str) -> Float[np.ndarray, " M"]:
+    """Held-out scores of the parameters that are used; infinite where a training diverged or was never scored."""
+    if keep == "best":
+        scores = np.asarray(population.state.best.score, np.float64)
+    else:
+        held_out = population.history.held_out
+        last = np.where(np.isfinite(held_out), np.arange(1, held_out.shape[1] + 1), 0).argmax(axis=1) if held_out.size else None
+        scores = np.full(len(held_out), np.inf) if last is None else held_out[np.arange(len(held_out)), last]
+    return np.where(population.diverged | ~np.isfinite(scores), np.inf, scores)
+
+
+def best_runs(scores: Float[np.ndarray, " R_of_all"], num_restarts: int) -> np.ndarray:
+    """Of each `num_restarts` runs that follow one another, the index of the one with the lowest score."""
+    groups = scores.reshape(-1, num_restarts)
+    return groups.argmin(axis=1) + num_restarts * np.arange(len(groups))
+
+
+def smallest_as_good(nlls: Float[np.ndarray, "C N"]) -> Choice:
+    """The one-standard-error rule: the first candidate whose mean NLL is within one standard error of the lowest.
+
+    Candidates come by size, the smallest first, with the NLL of each held-out example. The standard error is that of the mean
+    difference to the best on the same examples, for what is hard about an example is hard for all of them.
+    Source: Breiman, Friedman, Olshen & Stone (1984), section 3.4.3, there for trees and without pairs.
+    """
+    best = int(np.argmin(nlls.mean(axis=1)))
+    difference = nlls - nlls[best]
+    excess = difference.mean(axis=1)
+    error = difference.std(axis=1, ddof=1) / np.sqrt(nlls.shape[1]) if nlls.shape[1] > 1 else np.full(len(nlls), np.inf)
+    return Choice(int(np.argmax(excess <= error)), excess, error)

@@ -1,0 +1,87 @@
+"""First parameters: the marginal's laws, families that start at it, hidden units where the inputs are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from mdnjax.components import FAMILIES, Sizes
+from mdnjax.initialise import Marginal, em_step, fit_marginal, spread_over_inputs, start_at_marginal
+from mdnjax.networks import FIRST
+
+KEY = jax.random.key(0)
+
+
+def draws(num_targets, num=400):
+    generator = np.random.default_rng(num_targets)
+    centres = generator.uniform(-3, 3, (3, num_targets))
+    return jnp.asarray((centres[generator.integers(3, size=num)] + 0.2 * generator.standard_normal((num, num_targets))).T)
+
+
+def mean_log_prob(y, marginal):
+    mixture = mdn.Mixture(jnp.log(marginal.weights), mdn.Diagonal(marginal.loc, marginal.scale))
+    return float(
+        jnp.mean(mdn.log_prob(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (y.shape[1], *leaf.shape)), mixture), y.T))
+    )
+
+
+@pytest.mark.parametrize("smallest", [1e-3, 0.5])
+def test_em_never_lowers_the_likelihood(smallest):
+    y = draws(2)
+    marginal = Marginal(jnp.full(4, 0.25), jnp.asarray(np.random.default_rng(0).normal(size=(4, 2))), jnp.ones((4, 2)))
+    before = -np.inf
+    for _ in range(30):
+        now = mean_log_prob(y, marginal)
+        assert now >= before - 1e-10
+        before, marginal = now, em_step(y, marginal, smallest)
+    assert (marginal.scale >= smallest).all()
+    np.testing.assert_allclose(marginal.weights.sum(), 1)
+
+
+def test_three_clusters_are_found():
+    y = draws(2)
+    marginal = fit_marginal(KEY, y, 3)
+    np.testing.assert_allclose(np.sort(marginal.weights), np.full(3, 1 / 3), atol=0.1)
+    np.testing.assert_allclose(marginal.scale, 0.2, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.zeros((1, 50)),
+        np.repeat([[0.0, 1.0]], 20, axis=0).reshape(1, -1),
+        np.array([[1.0, 2.0]]),
+        np.append(np.zeros(49), 1e6)[None],
+    ],
+    ids=["equal", "two values", "two points", "outlier"],
+)
+def test_few_distinct_targets_leave_everything_finite(y):
+    marginal = fit_marginal(KEY, jnp.asarray(y), 5)
+    assert all(np.isfinite(leaf).all() for leaf in marginal)
+    assert (marginal.scale > 0).all()
+    np.testing.assert_allclose(marginal.weights.sum(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_starts_at_the_marginal(family):
+    """With a head of no weight, mean and variance of the marginal for every input, through the family's own statistics."""
+    sizes = Sizes(3, 2, 1)
+    marginal = Marginal(jnp.array([0.2, 0.3, 0.5]), jnp.asarray(np.arange(6.0).reshape(3, 2)), jnp.full((3, 2), 0.4))
+    model = mdn.make_mdn(2, 2, num_components=3, hidden_sizes=(4,), family=family, scale_floor=0.1)
+    params = start_at_marginal(model.init(KEY), marginal, family, sizes, 0.1, 0.0)
+    mixture = model.apply(params, jnp.asarray(np.random.default_rng(0).normal(size=(5, 2))))
+    mean = marginal.weights @ marginal.loc
+    np.testing.assert_allclose(mdn.mean(mixture), np.broadcast_to(mean, (5, 2)), rtol=1e-2)
+    variance = marginal.weights @ (marginal.scale**2 + marginal.loc**2) - mean**2
+    np.testing.assert_allclose(mdn.variance(mixture), np.broadcast_to(variance, (5, 2)), rtol=1e-2)
+
+
+def test_hidden_units_bend_where_the_inputs_are():
+    x = jnp.asarray(np.random.default_rng(0).uniform(5, 6, (1, 200)))
+    params = mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(50,)).init(KEY)
+    layer = spread_over_inputs(params, KEY, x, 3.0)[FIRST]
+    bends = -layer["bias"] / layer["kernel"][0]
+    assert ((bends >= 5) & (bends <= 6)).all()
+    np.testing.assert_allclose(np.abs(layer["kernel"]), 3.0)
+    assert np.std(bends) > 0.2
