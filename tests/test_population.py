@@ -76,13 +76,18 @@ def test_neighbours_and_room_change_nothing():
     jax.tree.map(np.testing.assert_array_equal, member(few, 1).state, member(many, 1).state)
 
 
+def falling(state, falls_at):
+    loss = jnp.where(state.params >= falls_at, jnp.inf, -state.params)
+    return TrainState(state.step + 1, state.params + 1.0, ()), loss
+
+
+def parameters(params, *_):
+    return params
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_diverging_member_harms_no_other(layout):
     """Members whose loss is infinite from their own step on, or never; each goes back to its own last sound state."""
-
-    def step(state, falls_at):
-        loss = jnp.where(state.params >= falls_at, jnp.inf, -state.params)
-        return TrainState(state.step + 1, state.params + 1.0, ()), loss
 
     falls_at = jnp.array([3.0, 100.0, 0.0, 8.0])
     start = TrainState(jnp.zeros(4, jnp.int32), jnp.zeros(4), ())
@@ -90,14 +95,14 @@ def test_a_diverging_member_harms_no_other(layout):
     states, inputs = place(LAYOUTS[layout], rows, 4)
     seen = []
     trained = fit_population(
-        step,
+        falling,
         states,
         inputs,
         num_members=4,
         layout=LAYOUTS[layout],
         num_steps=12,
         report_every=5,
-        held_out_score=lambda params, _: params,
+        held_out_score=parameters,
         observe=lambda done, losses, scores, diverged: seen.append((done, diverged.tolist())),
     )
     assert trained.diverged.tolist() == [True, False, True, True]
@@ -105,12 +110,12 @@ def test_a_diverging_member_harms_no_other(layout):
     assert seen == [(5, [True, False, True, False]), (10, [True, False, True, True]), (12, [True, False, True, True])]
     for index, limit in enumerate([3.0, 100.0, 0.0, 8.0]):
         alone = fit(
-            step,
+            falling,
             TrainState(jnp.zeros((), jnp.int32), jnp.zeros(()), ()),
             (jnp.asarray(limit),),
             num_steps=12,
             report_every=5,
-            held_out_score=lambda params, _: params,
+            held_out_score=parameters,
         )
         fitted = member(trained, index)
         assert fitted.diverged == alone.diverged
