@@ -7,11 +7,12 @@ import sys
 
 from tests.commands import ROOT
 
+# Of the sizes of `commands.SHORT`, so that both have the same compiled programs.
 SMALL = """
 num_seeds: 3
 chunk_members: 1
 data: {num_train: 60, num_validation: 20, num_test: 200}
-model: {num_components: 2, hidden_sizes: [5]}
+model: {num_components: 3, hidden_sizes: [5]}
 train: {num_steps: 60, report_every: 20}
 grid:
   model.scale_floor: [0.01, 0.1]

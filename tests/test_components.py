@@ -18,7 +18,7 @@ SUPPORT = Support((0.0, -np.inf, -1.0, -np.inf), (np.inf, np.inf, 2.0, 3.0))
 def components(family, num_components, num_targets, batch=(6,), scale_floor=0.01):
     sizes = Sizes(num_components, num_targets, 2)
     raw = jnp.asarray(np.random.default_rng(0).standard_normal((sum(family.raw_sizes(sizes)), *batch)))
-    return family.from_raw(raw, sizes, scale_floor)
+    return jax.jit(lambda raw: family.from_raw(raw, sizes, scale_floor))(raw)
 
 
 def answers(component, y):
@@ -47,8 +47,9 @@ def test_draws_have_the_components_moments(family, num_components, num_targets, 
         one = Warped(one.stretch(0.05), SUPPORT)  # wider ones of the log-Laplace have no variance
     if warped and family is FAMILIES["student_t"]:  # of its logarithm nothing is finite
         one = one.select((2,))
-    draws = np.asarray(jax.jit(jax.vmap(one.draw))(jax.random.split(jax.random.key(2), 40_000)))
-    mean, covariance = (np.asarray(a) for a in jax.jit(lambda one: (one.marginals().moments().mean, one.covariances()))(one))
+    keys = jax.random.split(jax.random.key(2), 40_000)
+    answers = jax.jit(lambda one: (jax.vmap(one.draw)(keys), one.marginals().moments().mean, one.covariances()))(one)
+    draws, mean, covariance = map(np.asarray, answers)
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     np.testing.assert_array_less(np.abs(draws.mean(0) - mean), 5 * np.sqrt(variance) / 200)
     if family is not FAMILIES["student_t"]:
@@ -133,16 +134,21 @@ def test_extremes_are_finite_in_float32(family, num_targets):
     def log_prob(logits, raw, y):
         return mixture_log_prob(logits, family.from_raw(raw, sizes, 1e-3), y)
 
-    assert np.isfinite(log_prob(logits, raw, y)).all()
-    slopes = jax.jit(jax.grad(lambda *arguments: jnp.sum(log_prob(*arguments)), (0, 1, 2)))(logits, raw, y)
+    gradient = jax.grad(lambda *arguments: jnp.sum(log_prob(*arguments)), (0, 1, 2))
+    value, slopes = jax.jit(lambda *arguments: (log_prob(*arguments), gradient(*arguments)))(logits, raw, y)
+    assert np.isfinite(value).all()
     assert all(np.isfinite(slope).all() for slope in slopes)
 
 
 @each_family
 def test_beyond_what_float32_holds_log_prob_is_minus_infinity_and_not_nan(family):
     sizes = Sizes(2, 2, 1)
-    component = family.from_raw(jnp.full((sum(family.raw_sizes(sizes)), 1), -50.0, jnp.float32), sizes, 1e-3)
-    value = mixture_log_prob(jnp.zeros((2, 1), jnp.float32), component, jnp.full((2, 1), 1e30, jnp.float32))
+
+    @jax.jit
+    def log_prob(raw, y):
+        return mixture_log_prob(jnp.zeros((2, 1), jnp.float32), family.from_raw(raw, sizes, 1e-3), y)
+
+    value = log_prob(np.full((sum(family.raw_sizes(sizes)), 1), -50.0, np.float32), np.full((2, 1), 1e30, np.float32))
     assert not np.isnan(value).any()
 
 
@@ -157,7 +163,7 @@ def test_any_number_of_components_targets_and_examples(family, batch, num_compon
         mixture = from_batch_last(jnp.asarray(logits), family.from_raw(raw, sizes, 0.01))
         return jnp.sum(mdn.log_prob(mixture, jnp.ones((*batch, num_targets), jnp.float32)))
 
-    value, slope = jax.value_and_grad(total)(jnp.asarray(raw))
+    value, slope = jax.jit(jax.value_and_grad(total))(raw)
     assert np.isfinite(value)
     assert np.isfinite(slope).all()
     assert slope.shape == raw.shape

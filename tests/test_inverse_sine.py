@@ -24,7 +24,7 @@ from tests.commands import ROOT, SHORT, assert_not_blank, assert_one_line_error,
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "run"
-    return folder, run("inverse_sine", *SHORT, f"output={folder}", "seed=3", XDG_CACHE_HOME=str(folder.parent))
+    return folder, run("inverse_sine", *SHORT, f"output={folder}", "seed=3")
 
 
 def metrics_of(folder):
@@ -96,7 +96,12 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
     claim(
         load(InverseSine, folder / "config.yaml", ["runtime.compile_cache=false", "output=x"]), folder, FILES, False
     )  # the same
-    told = run("inverse_sine", *SHORT, f"output={folder}", "--overwrite", "seed=4")
+
+
+def test_overwritten_by_one_component_which_is_drawn_without_a_warning(done, tmp_path):
+    folder = shutil.copytree(done[0], tmp_path / "run")
+    words = [*SHORT, "seed=4", "model.num_components=1"]
+    told = run("inverse_sine", *words, f"output={folder}", "--overwrite", PYTHONWARNINGS="error::UserWarning")
     assert told.returncode == 0, told.stderr
     assert metrics_of(folder)["seed"] == 4
 
@@ -220,10 +225,3 @@ def test_help_lists_every_key():
 @pytest.mark.parametrize("name", ["inverse_sine.yaml", "inverse_sine_original.yaml"])
 def test_configurations_of_the_repository_are_valid(name):
     assert load(InverseSine, ROOT / "configs" / name).data.name == "sinusoid"
-
-
-def test_one_component_is_drawn_without_a_warning(tmp_path):
-    done = run(
-        "inverse_sine", *SHORT, "model.num_components=1", f"output={tmp_path / 'run'}", PYTHONWARNINGS="error::UserWarning"
-    )
-    assert done.returncode == 0, done.stderr

@@ -1,5 +1,7 @@
 """Losses: closed form, autodiff and finite differences are one number; nothing overflows."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,18 +50,19 @@ def test_gradients_are_finite_differences(loss, modes):
     check_grads(jax.jit(lambda *a: loss(a[0], Diagonal(a[1], a[2]), a[3])), (logits, *component, y), 1, modes, rtol=1e-6)
 
 
+@partial(jax.jit, static_argnums=0)
+@partial(jax.value_and_grad, argnums=1)
+def of_raw(loss, block, y):
+    return loss(block[:3], Diagonal.from_raw(block[3:], Sizes(3, 1), 1e-3), y)
+
+
 @pytest.mark.parametrize("raw", [-1e30, -50.0, 0.0, 50.0, 80.0, 1e3, 1e30])
 @pytest.mark.parametrize("distance", [0.0, 1.0, 1e6, 1e12])
 @pytest.mark.parametrize("loss", [nll, nll_closed_form])
 def test_raw_outputs_of_any_size_are_finite_in_float32(raw, distance, loss):
     """Through the model's floor: raw scales and logits of any size, targets far away."""
-
-    def of_raw(block):
-        component = Diagonal.from_raw(block[3:], Sizes(3, 1), 1e-3)
-        return loss(block[:3], component, jnp.full((1,), distance, jnp.float32))
-
     block = np.array([raw, 0, -raw, 0, 0, 0, raw, raw, raw], np.float32)
-    value, slope = jax.jit(jax.value_and_grad(of_raw))(block)
+    value, slope = of_raw(loss, block, np.full((1,), distance, np.float32))
     assert np.isfinite(value)
     assert np.isfinite(slope).all()
 

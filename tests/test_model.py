@@ -1,7 +1,6 @@
 """Networks and models: batch-first and batch-last are one function; parameters are what the docstrings say."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,24 +16,25 @@ def test_apply_is_head_with_the_batch_axes_moved(batch, num_inputs, num_targets)
     params = jax.jit(model.init)(jax.random.key(0))
     x = np.random.default_rng(0).standard_normal((*batch, num_inputs))
     y = np.random.default_rng(1).standard_normal((*batch, num_targets))
-    mixture = model.apply(params, x)
+    mixture = jax.jit(model.apply)(params, x)
     assert mixture.logits.shape == (*batch, 4)
     assert mdn.locations(mixture).shape == (*batch, 4, num_targets)
-    last = mixture_log_prob(*model.head(params, jnp.moveaxis(x, -1, 0)), jnp.moveaxis(y, -1, 0))
+    log_prob = jax.jit(lambda params, x, y: mixture_log_prob(*model.head(params, x), y))
+    last = log_prob(params, np.moveaxis(x, -1, 0), np.moveaxis(y, -1, 0))
     np.testing.assert_allclose(mdn.log_prob(mixture, y), last, rtol=1e-12)
 
 
 def test_an_mlp_is_matrices_and_tanh():
     network = make_mlp(2, (3, 4), hidden_sizes=(5,), activation="tanh")
-    params = network.init(jax.random.key(1))
+    params = jax.jit(network.init)(jax.random.key(1))
     x = np.random.default_rng(2).standard_normal((2, 7))
     (w1, b1), (w2, b2) = ((np.asarray(params[name]["kernel"]), np.asarray(params[name]["bias"])) for name in ("hidden_0", "head"))
     by_hand = w2.T @ np.tanh(w1.T @ x + b1[:, None]) + b2[:, None]
-    np.testing.assert_allclose(network.apply(params, jnp.asarray(x)), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(network.apply)(params, x), by_hand, rtol=1e-12)
 
 
 def test_each_block_of_outputs_is_glorot_uniform_by_itself():
-    params = make_mlp(1, (50, 200), hidden_sizes=(400,), activation="tanh").init(jax.random.key(2))
+    params = jax.jit(make_mlp(1, (50, 200), hidden_sizes=(400,), activation="tanh").init)(jax.random.key(2))
     kernel, bias = np.asarray(params["head"]["kernel"]), np.asarray(params["head"]["bias"])
     for block in (kernel[:, :50], kernel[:, 50:]):
         limit = np.sqrt(6 / (400 + block.shape[1]))
@@ -45,13 +45,13 @@ def test_each_block_of_outputs_is_glorot_uniform_by_itself():
 
 def test_no_hidden_layer_is_a_linear_model():
     model = mdn.make_mdn(2, 1, num_components=1, hidden_sizes=())
-    params = model.init(jax.random.key(3))
+    params = jax.jit(model.init)(jax.random.key(3))
     x = np.random.default_rng(3).standard_normal((9, 2))
-    np.testing.assert_allclose(model.apply(params, x).logits, x @ params["head"]["kernel"][:, :1], atol=1e-12)
+    np.testing.assert_allclose(jax.jit(model.apply)(params, x).logits, x @ params["head"]["kernel"][:, :1], atol=1e-12)
 
 
 def test_float32_without_x64():
     with jax.enable_x64(False):
         model = mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(3,))
-        params = model.init(jax.random.key(0))
+        params = jax.jit(model.init)(jax.random.key(0))
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}

@@ -84,13 +84,18 @@ def start_at(params):
     return init_state(optax.sgd(1.0), params)
 
 
+def falling(state, falls_at):
+    loss = jnp.where(state.params >= falls_at, jnp.inf, -state.params)
+    return state._replace(step=state.step + 1, params=state.params + 1.0), loss
+
+
+def parameters(params, *_):
+    return params
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_diverging_member_harms_no_other(layout):
     """Members whose loss is infinite from their own step on, or never; each goes back to its own last sound state."""
-
-    def step(state, falls_at):
-        loss = jnp.where(state.params >= falls_at, jnp.inf, -state.params)
-        return state._replace(step=state.step + 1, params=state.params + 1.0), loss
 
     falls_at = jnp.array([3.0, 100.0, 0.0, 8.0])
     start = jax.vmap(start_at)(jnp.zeros(4))
@@ -98,14 +103,14 @@ def test_a_diverging_member_harms_no_other(layout):
     states, inputs = place(LAYOUTS[layout], rows, 4)
     seen = []
     trained = fit_population(
-        step,
+        falling,
         states,
         inputs,
         num_members=4,
         layout=LAYOUTS[layout],
         num_steps=12,
         report_every=5,
-        held_out_score=lambda params, _: params,
+        held_out_score=parameters,
         observe=lambda done, losses, scores, diverged: seen.append((done, diverged.tolist())),
     )
     assert trained.diverged.tolist() == [True, False, True, True]
@@ -113,12 +118,12 @@ def test_a_diverging_member_harms_no_other(layout):
     assert seen == [(5, [True, False, True, False]), (10, [True, False, True, True]), (12, [True, False, True, True])]
     for index, limit in enumerate([3.0, 100.0, 0.0, 8.0]):
         alone = fit(
-            step,
+            falling,
             start_at(jnp.zeros(())),
             (jnp.asarray(limit),),
             num_steps=12,
             report_every=5,
-            held_out_score=lambda params, _: params,
+            held_out_score=parameters,
         )
         fitted = member(trained, index)
         assert fitted.diverged == alone.diverged

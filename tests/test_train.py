@@ -1,5 +1,7 @@
 """Training: chunks, resumption and divergence, against a plain Python loop."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,14 +80,23 @@ def test_noise_is_drawn_afresh_at_every_step():
     assert len(np.unique(fitted.history.loss)) == 10
 
 
-def diverging(loss_of, params_after):
-    """A run of twelve steps whose parameter counts 0, 1, 2, ..., with a loss and an update to order."""
+def parameters(params, *_):
+    return params
 
-    def step(state, _):
-        return state._replace(step=state.step + 1, params=params_after(state.params + 1.0)), loss_of(state.params)
 
-    begin = mdn.init_state(optax.sgd(1.0), jnp.zeros(()))
-    return lambda every: mdn.fit(step, begin, (None,), num_steps=12, report_every=every, held_out_score=lambda params, _: params)
+@functools.cache
+def spoilt_step(kind):
+    """A step whose parameter counts 0, 1, 2, ..., until `bad`; the same function for every `bad`, which compiles once."""
+    value = jnp.nan if "nan" in kind else jnp.inf
+
+    def with_bad_loss(state, bad):
+        return state._replace(step=state.step + 1, params=state.params + 1.0), jnp.where(state.params >= bad, value, state.params)
+
+    def with_bad_parameters(state, bad):
+        params = jnp.where(state.params + 1.0 >= bad + 1, value, state.params + 1.0)
+        return state._replace(step=state.step + 1, params=params), jnp.tanh(state.params)
+
+    return with_bad_parameters if "parameters" in kind else with_bad_loss
 
 
 @pytest.mark.parametrize("report_every", [1, 2, 3, 4, 100])
@@ -93,14 +104,9 @@ def diverging(loss_of, params_after):
 @pytest.mark.parametrize("kind", ["nan loss", "infinite loss", "nan parameters", "infinite parameters, finite loss"])
 def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
     """Parameters `bad` have a loss that is not finite, or are themselves spoilt on the way there."""
-    spoilt = {"nan parameters": jnp.nan, "infinite parameters, finite loss": jnp.inf}.get(kind)
-    if spoilt is None:
-        value = jnp.nan if kind == "nan loss" else jnp.inf
-        run = diverging(lambda params: jnp.where(params >= bad, value, params), lambda params: params)
-    else:
-        run = diverging(jnp.tanh, lambda params: jnp.where(params >= bad + 1, spoilt, params))
-    fitted = run(report_every)
-    last = max(bad - 1, 0) if spoilt is None else bad
+    begin, inputs = mdn.init_state(optax.sgd(1.0), jnp.zeros(())), (jnp.asarray(bad, float),)
+    fitted = mdn.fit(spoilt_step(kind), begin, inputs, num_steps=12, report_every=report_every, held_out_score=parameters)
+    last = bad if "parameters" in kind else max(bad - 1, 0)
     assert fitted.diverged
     assert int(fitted.state.step) == float(fitted.state.params) == last
     assert np.isfinite(fitted.history.loss).all()
