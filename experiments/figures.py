@@ -1,4 +1,4 @@
-"""The figures of the inverse-sine study, in the study's own names: x is the position, y the noisy curve."""
+"""The figures of a problem of one input and one target, in the names of the study that draws them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mdnjax.plots import Names
 from mdnjax.statistics import branches, hdr
 from mdnjax.trained import predict
 
-FORWARD, INVERSE = Names("x", "y"), Names("y (observed)", "x (to be predicted)")
+FORWARD, INVERSE, PLAIN = Names("x", "y"), Names("y (observed)", "x (to be predicted)"), Names("x", "y (to be predicted)")
 NUM_GRID = 300
 LEAST_MASS = 0.01  # of a mode that is drawn
-NAMES = ("data", "regression", "inverse_regression", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
+NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
 NAMES += ("density", "calibration", "overview")
 
 
-def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figure]]:
+def of_mixture(model: schema.Model, result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     """Every figure of the mixture density network, by name."""
     points = (result.splits.train.x, result.splits.train.y)
     x = np.linspace(points[0].min(), points[0].max(), NUM_GRID, dtype=np.float32)
@@ -37,25 +37,27 @@ def of_mixture(model: schema.Model, result: Result) -> Iterator[tuple[str, Figur
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 
-    yield "data", plots.plot_points([("data", points[1], points[0])], FORWARD, f"{len(points[0])} training points")
+    yield "data", plots.plot_points([("data", points[1], points[0])], names, f"{len(points[0])} training points")
     yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
-    yield "weights", plots.plot_components(x, weight, weight, Names(INVERSE.x, "weight"), "Mixing weights")
+    yield "weights", plots.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
     yield (
         "scales",
-        plots.plot_components(x, (high - low) / 2, weight, Names(INVERSE.x, "scale of x"), "Scales (faint: no weight)", log=True),
+        plots.plot_components(
+            x, (high - low) / 2, weight, Names(names.x, f"scale of {names.y[0]}"), "Scales (faint: no weight)", log=True
+        ),
     )
-    yield "locations", plots.plot_components(x, loc, weight, INVERSE, "Locations (faint: no weight)")
-    yield "ribbon", plots.plot_ribbon(points, x, mixture, INVERSE, "Locations ± one scale, over the data")
+    yield "locations", plots.plot_components(x, loc, weight, names, "Locations (faint: no weight)")
+    yield "ribbon", plots.plot_ribbon(points, x, mixture, names, "Locations ± one scale, over the data")
     regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
     title = "Highest-density regions, and modes as branches"
-    yield "intervals", plots.plot_intervals(points, x, regions, branches(mixture, LEAST_MASS), INVERSE, title)
+    yield "intervals", plots.plot_intervals(points, x, regions, branches(mixture, LEAST_MASS), names, title)
     samples = (points[0], result.samples)
     clouds = [("data", *points), ("samples", *samples)]
-    yield "samples", plots.plot_points(clouds, INVERSE, "One Gumbel-max sample for every data point")
-    title = f"p(x | y): test NLL {metrics['test_nll']:.3f}, truth {metrics['truth_nll']:.3f}"
-    yield "density", plots.plot_density(x, y, learnt, exact, INVERSE, title)
+    yield "samples", plots.plot_points(clouds, names, "One Gumbel-max sample for every data point")
+    title = f"p({names.y[0]} | {names.x[0]}): test NLL {metrics['test_nll']:.3f}, truth {metrics['truth_nll']:.3f}"
+    yield "density", plots.plot_density(x, y, learnt, exact, names, title)
     yield "calibration", plots.plot_calibration(result.pit)
-    yield "overview", plots.plot_overview(points, x, mixture, y, learnt, samples, INVERSE)
+    yield "overview", plots.plot_overview(points, x, mixture, y, learnt, samples, names)
 
 
 def regression(data: Dataset, grid: np.ndarray, prediction: np.ndarray, names: Names, metrics: dict[str, float]) -> Figure:

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from pydantic import Field
-from rich.console import Console
-from rich.table import Table
+from matplotlib.figure import Figure
 
 from experiments import command, figures, report
+from experiments.density import RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
+from experiments.studies import InverseSine
 from mdnjax import checkpoint, recipe
 from mdnjax.config import split
-from mdnjax.config.schema import Config, Loop, Optimizer, Regression
-from mdnjax.config.section import Folder
+from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, sinusoid
-from mdnjax.trained import save_model
 from mdnjax.types import Params
 
 FILES = (
-    *("metrics.json", "timing.json", "environment.json", "history.csv"),
-    *("model.safetensors", "regression.safetensors", "inverse_regression.safetensors"),
-    *(f"figures/{name}.png" for name in figures.NAMES),
+    *RUN_FILES,
+    *("regression.safetensors", "inverse_regression.safetensors"),
+    *(f"figures/{name}.png" for name in ("regression", "inverse_regression", *figures.NAMES)),
 )
-
-
-class InverseSine(Config, frozen=True):
-    """The study's configuration: the one of every run, and the warm-up."""
-
-    output: Folder = Field(default=Path("results/inverse_sine"), description="folder of the results")
-    regression: Regression = Field(
-        default_factory=lambda: Regression(
-            num_steps=3000,
-            report_every=500,
-            optimizer=Optimizer(name="rmsprop", learning_rate=0.01, schedule="constant_schedule", options={"decay": 0.99}),
-        ),
-        description="warm-up",
-    )
 
 
 class Warmup(NamedTuple):
@@ -55,8 +39,11 @@ class Warmup(NamedTuple):
 def study(config: InverseSine, overwrite: bool) -> None:
     """Runs the whole study and writes its run folder."""
     prepare(config)
-    folder = claim(config, config.output, FILES, overwrite)
-    clock = Clock()
+    try:
+        recipe.check(config.regression)
+    except ValueError as error:
+        raise command.UserError(f"regression.optimizer: {error}") from None
+    folder, clock = claim(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
     with clock.phase("regression"):
@@ -64,43 +51,19 @@ def study(config: InverseSine, overwrite: bool) -> None:
     with clock.phase("inverse regression"):
         towards_u = fit_regression("inverse regression", config, *splits)
         towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
-    result = run(config, splits, truth, clock)
-    metrics = {
-        "seed": config.seed,
-        "status": "diverged" if result.fit.diverged else "finished",
-        "regression": {"forward": towards_v.metrics, "inverse": towards_u.metrics},
-        "mdn": {**result.metrics, "steps": int(result.fit.state.step)},
-    }
-    write(folder, config, clock, (towards_v, towards_u), result, metrics)
-    show(folder, clock, metrics)
-    if result.fit.diverged:
-        raise command.RunFailed(stopped("mdn", metrics["mdn"]["steps"], config.train.num_steps, folder / "model.safetensors"))
-    if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value)]:
-        raise command.RunFailed(f"mdn: not finite on the data: {', '.join(wrong)}; the trained network is in {folder}")
-
-
-def stopped(name: str, step: int, num_steps: int, path: Path) -> str:
-    """The message of a run that diverged."""
-    return (
-        f"{name}: loss or parameters were no longer finite after step {step} of {num_steps}; the last finite state is in {path}"
+    settled = settle_number(config, clock)
+    result = run(settled, splits, truth, clock)
+    if not result.fit.diverged:
+        with clock.phase("figures"):
+            report.write_figures(folder / "figures", draw(config, settled.model, (towards_v, towards_u), result))
+    forward, inverse = towards_v.metrics, towards_u.metrics
+    write_run(folder, settled, clock, result, {"regression": {"forward": forward, "inverse": inverse}})
+    above = (
+        ("regression, mean squared error", forward["train_mse"], forward["test_mse"], sinusoid.FORWARD_FLOOR_MSE),
+        ("inverse regression, mean squared error", inverse["train_mse"], inverse["test_mse"], inverse["floor_mse"]),
     )
-
-
-def prepare(config: InverseSine) -> None:
-    """Settles the machine, and tries what a configuration cannot be checked for by itself.
-
-    Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
-    """
-    command.settle(config.runtime, all_cores=config.ensemble.num_members * config.ensemble.num_restarts > 1)
-    faults = []
-    sections: list[tuple[str, Loop]] = [("train", config.train), ("regression", config.regression)]
-    for name, loop in sections:
-        try:
-            recipe.check(loop)
-        except ValueError as error:
-            faults.append(f"{name}.optimizer: {error}")
-    if faults:
-        raise command.UserError("; ".join(faults))
+    show(f"Inverse sinusoid, seed {config.seed}", folder, clock, result, above)
+    check_sound(folder, settled, result)
 
 
 def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> Warmup:
@@ -128,58 +91,13 @@ def predict_regression(config: InverseSine, params: Params, x: np.ndarray) -> np
     return np.asarray(jax.jit(network.apply)(params, x.T)).T
 
 
-def write(
-    folder: Path, config: InverseSine, clock: Clock, warmups: tuple[Warmup, Warmup], result: Result, metrics: dict[str, Any]
-) -> None:
-    """Writes everything but the configuration, which is there already."""
-    if not result.fit.diverged:
-        write_figures(folder / "figures", config, clock, warmups, result)
-    save_model(folder / "model.safetensors", config.model, result.trained)
-    report.write_history(folder / "history.csv", result.fit.history)
-    report.write_json(folder / "environment.json", report.environment())
-    report.write_json(folder / "timing.json", clock.seconds)
-    report.write_json(folder / "metrics.json", metrics)  # last: where it stands, the run is complete
-
-
-def write_figures(folder: Path, config: InverseSine, clock: Clock, warmups: tuple[Warmup, Warmup], result: Result) -> None:
-    """Draws and writes every figure of the study."""
-    folder.mkdir(exist_ok=True)
-    with clock.phase("figures"):
-        for name, figure in figures.of_mixture(config.model, result):
-            report.write_figure(folder / f"{name}.png", figure)
-        for name, warmup, axes in zip(
-            ("regression", "inverse_regression"), warmups, (figures.FORWARD, figures.INVERSE), strict=True
-        ):
-            grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
-            figure = figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
-            report.write_figure(folder / f"{name}.png", figure)
-
-
-def show(folder: Path, clock: Clock, metrics: dict[str, Any]) -> None:
-    """Prints the study's one table."""
-    mdn, regression = metrics["mdn"], metrics["regression"]
-    table = Table(title=f"Inverse sinusoid, seed {metrics['seed']}", title_justify="left", show_edge=False)
-    for heading in ("", "train", "test", "known limit"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    rows = [
-        ("regression, mean squared error", *_pair(regression["forward"], "mse"), sinusoid.FORWARD_FLOOR_MSE),
-        ("inverse regression, mean squared error", *_pair(regression["inverse"], "mse"), regression["inverse"]["floor_mse"]),
-        ("mixture, NLL (nats)", *_pair(mdn, "nll"), mdn["entropy"]),
-        ("truth on the same points, NLL", mdn["truth_train_nll"], mdn["truth_nll"], mdn["entropy"]),
-        ("excess over the truth", mdn["train_nll"] - mdn["truth_train_nll"], mdn["excess_nll"], 0.0),
-        ("mixture, CRPS", None, mdn["test_crps"], None),
-        ("coverage of the 50 % interval", None, mdn["coverage_50"], 0.5),
-        ("coverage of the 90 % interval", None, mdn["coverage_90"], 0.9),
-    ]
-    for label, *numbers in rows:
-        table.add_row(label, *("" if number is None else f"{number:.4f}" for number in numbers))
-    Console(width=100, highlight=False).print(table)
-    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
-    print(f"results: {folder}")
-
-
-def _pair(metrics: dict[str, float], name: str) -> tuple[float, float]:
-    return metrics[f"train_{name}"], metrics[f"test_{name}"]
+def draw(config: InverseSine, model: Model, warmups: tuple[Warmup, Warmup], result: Result) -> Iterator[tuple[str, Figure]]:
+    """Every figure of the study."""
+    yield from figures.of_mixture(model, result, figures.INVERSE)
+    directions = (("regression", figures.FORWARD), ("inverse_regression", figures.INVERSE))
+    for (name, axes), warmup in zip(directions, warmups, strict=True):
+        grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
+        yield name, figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
 
 
 if __name__ == "__main__":

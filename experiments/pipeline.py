@@ -15,6 +15,7 @@ from mdnjax import recipe
 from mdnjax.components import GAUSSIAN
 from mdnjax.config import Config
 from mdnjax.data import SOURCES, Scaler, Splits, Truth, make_scaler, make_support, nats_to_data_units, to_training_units
+from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.mixture import Mixture
 from mdnjax.population import Fit, Layout, Observer, local_layout, member, place
 from mdnjax.scores import coverage, crps, pit
@@ -24,7 +25,7 @@ from mdnjax.trained import Trained, nll, predict
 from mdnjax.types import Params
 
 MOST_BY_QUADRATURE = 1000
-METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "excess_nll")
+METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess_nll", "excess_nll")
 
 
 class Result(NamedTuple):
@@ -35,8 +36,14 @@ class Result(NamedTuple):
     fit: Fit
     trained: Trained
     metrics: dict[str, float]
+    diagnosis: Diagnosis
     pit: np.ndarray
     samples: np.ndarray
+
+    @property
+    def remarks(self) -> list[str]:
+        """What looks wrong, with what helps."""
+        return list(remedies(self.diagnosis))
 
 
 def make_data(config: Config) -> tuple[Splits, Truth | None]:
@@ -65,19 +72,24 @@ def run(config: Config, splits: Splits, truth: Truth | None, clock: Clock) -> Re
     trained = Trained(params, scaler)
     with clock.phase("scores"):
         test_mixture = predict(config.model, trained, splits.test.x)
-        pit_values = np.asarray(pit(test_mixture, splits.test.y))
         metrics = {
             **nll_metrics((nll(config.model, trained, part) for part in splits), nll_of_truth(splits, truth)),
             "entropy": truth.entropy() if truth else math.nan,
-            "test_crps": _mean(_crps(test_mixture, splits.test.y)),
-            "coverage_50": float(coverage(pit_values, 0.5)),
-            "coverage_90": float(coverage(pit_values, 0.9)),
         }
+        single = splits.test.y.shape[1] == 1
+        pit_values = np.asarray(pit(test_mixture, splits.test.y)) if single else np.zeros(0)
+        if single:
+            metrics["test_crps"] = _mean(_crps(test_mixture, splits.test.y))
+            metrics |= {f"coverage_{100 * level:.0f}": float(coverage(pit_values, level)) for level in (0.5, 0.9)}
     with clock.phase("samples"):
         sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
         train_mixture = predict(config.model, trained, splits.train.x)
         samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point
-    return Result(splits, truth, fitted, trained, metrics, pit_values, samples)
+        first = predict(
+            config.model, trained._replace(params=jax.tree.map(lambda leaf: leaf[:1], trained.params)), splits.train.x
+        )
+        diagnosis = diagnose(first, config.model.scale_floor * scaler.y_sd)
+    return Result(splits, truth, fitted, trained, metrics, diagnosis, pit_values, samples)
 
 
 def train_networks(config: Config, splits: Splits, scaler: Scaler, observe: Observer) -> tuple[Params, Fit]:
@@ -120,7 +132,8 @@ def nll_metrics(nlls: Iterable[Any], known: dict[str, float]) -> dict[str, float
     """Mean NLL of each part from the NLL of its examples, beside the truth's; excess is what the network lacks of it."""
     train, validation, test = map(_mean, nlls)
     means = {"train_nll": train, "validation_nll": validation, "test_nll": test}
-    return {**means, **known, "excess_nll": test - known["truth_nll"]}
+    excess = {"train_excess_nll": train - known["truth_train_nll"], "excess_nll": test - known["truth_nll"]}
+    return {**means, **known, **excess}
 
 
 def _crps(mixture: Mixture, y: np.ndarray) -> np.ndarray:

@@ -50,6 +50,13 @@ def write_figure(path: Path, figure: Figure) -> None:
     write_bytes(path, picture.getvalue())
 
 
+def write_figures(folder: Path, drawn: Iterable[tuple[str, Figure]]) -> None:
+    """Writes figures by their names."""
+    folder.mkdir(exist_ok=True)
+    for name, figure in drawn:
+        write_figure(folder / f"{name}.png", figure)
+
+
 def environment() -> dict[str, Any]:
     """Versions, device and commit of this run."""
     return {

@@ -90,13 +90,13 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
         return _first_state(settings, _start(key, network.init(key), inputs))
 
     def _start(key: PRNGKey, params: Params, inputs: Inputs) -> Params:
-        settings, sizes = build(inputs)[1].init, Sizes(model.num_components, num_targets, model.rank)
+        settings, sizes = build(inputs)[1].init, Sizes(model.settled_components, num_targets, model.rank)
         if settings.name == "glorot":
             return params
         floor = join(model, inputs.numbers["model"]).scale_floor
         marginal_key, unit_key = jax.random.split(key)
         least = jnp.maximum(floor, SMALLEST_SCALE)
-        marginal = fit_marginal(marginal_key, inputs.train.y, model.num_components, least)
+        marginal = fit_marginal(marginal_key, inputs.train.y, sizes.num_components, least)
         params = start_at_marginal(params, marginal, model.family, sizes, floor, settings.head_scale)
         return spread_over_inputs(params, unit_key, inputs.train.x, settings.slope)
 
@@ -195,8 +195,8 @@ def check(loop: schema.Loop) -> None:
 
     Raises: ValueError if optax cannot work with its options.
     """
-    shape, numbers = split(loop)
-    check_optimizer(lambda numbers: optimizer_of(join(shape, numbers)), numbers)
+    shape, numbers = split(loop.optimizer)
+    check_optimizer(lambda numbers: optimizer_of(loop.model_copy(update={"optimizer": join(shape, numbers)})), numbers)
 
 
 def _first_state(loop: schema.Loop, params: Params) -> TrainState:

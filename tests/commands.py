@@ -34,7 +34,7 @@ def run(module: str, *words: object, **environment: str) -> subprocess.Completed
         request = {"module": f"experiments.{module}", "words": [*map(str, words)], "environment": environment}
         print(json.dumps(request | {"outputs": [*map(str, outputs)], "timeout": TIMEOUT}), file=forks.stdin, flush=True)
         status = int(forks.stdout.readline())
-        return subprocess.CompletedProcess([module, *words], status, *(path.read_text() for path in outputs))
+        return subprocess.CompletedProcess([module, *map(str, words)], status, *(path.read_text() for path in outputs))
 
 
 @functools.cache

@@ -14,8 +14,9 @@ import pytest
 import mdnjax as mdn
 from experiments.command import UserError
 from experiments.figures import NAMES
-from experiments.inverse_sine import FILES, InverseSine
+from experiments.inverse_sine import FILES
 from experiments.run_folder import claim
+from experiments.studies import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
 from tests.commands import ROOT, SHORT, assert_not_blank, assert_one_line_error, run

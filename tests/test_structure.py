@@ -20,6 +20,7 @@ ORDER = [
     "to_numpyro",
     "statistics",
     "scores",
+    "diagnostics",
     "data",
     "networks",
     "initialise",

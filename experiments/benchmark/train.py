@@ -16,8 +16,8 @@ from jax.scipy.special import logsumexp
 
 from experiments.benchmark.race import Contender
 from experiments.command import CONFIGS
-from experiments.inverse_sine import InverseSine
 from experiments.pipeline import make_data
+from experiments.studies import InverseSine
 from mdnjax import recipe
 from mdnjax.config import Config, load
 from mdnjax.data import Splits

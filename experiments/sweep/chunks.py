@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.pipeline import make_data, nll_metrics, nll_of_truth
-from experiments.sweep.plan import Group, Member, digest_of, group_of
+from experiments.sweep.plan import Group, Member, group_of, problem_of
 from mdnjax import recipe
 from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.schema import Config, Data
@@ -54,6 +54,14 @@ class Outcome(NamedTuple):
     held_out: np.ndarray
 
 
+class Finished(NamedTuple):
+    """A row of results for each member of a chunk, their arrays, and the NLL of each of their validation points."""
+
+    rows: list[dict[str, Any]]
+    outcome: Outcome
+    validation_nlls: np.ndarray
+
+
 class Need(NamedTuple):
     """What a member takes: bytes on a device, bytes more while in work, seconds of a step on one core (roughly)."""
 
@@ -70,37 +78,37 @@ def chunks_of(members: Sequence[Member], layout: Layout, chunk_members: int | No
     return [chunk for group, of_group in groups.items() for chunk in _equal(group, of_group, layout, chunk_members)]
 
 
-def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], None]) -> tuple[list[dict[str, Any]], Outcome]:
-    """Trains and scores the members of a chunk; a row of results each, and their arrays. observe(share done, diverged)."""
-    start, train = time.perf_counter(), chunk.group.train
+def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], None]) -> Finished:
+    """Trains and scores the members of a chunk. observe(share done, diverged)."""
+    start, train, ensemble = time.perf_counter(), chunk.group.train, chunk.group.ensemble
     materials = [material_of(member) for member in chunk.members]
     pairs = list(zip(chunk.members, materials, strict=True))
-    ensemble = chunk.group.ensemble
     runs = ensemble.num_members * ensemble.num_restarts  # of a member
     inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * runs)
-    population = recipe.follow_population(
-        recipe_of(*pairs[0]),
-        train,
-        inputs,
-        len(chunk.members) * runs,
-        layout,
-        lambda step, losses, scores, diverged: observe(step / train.num_steps, int(diverged.sum())),
-    )
-    chosen = best_runs(kept_scores(population, train.keep)[: len(chunk.members) * runs], ensemble.num_restarts)
-    chosen = chosen.reshape(len(chunk.members), ensemble.num_members)
+    reports: list[tuple[int, float]] = []
+
+    def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+        reports.append((step, time.perf_counter()))
+        observe(step / train.num_steps, int(diverged.sum()))
+
+    num_runs = len(chunk.members) * runs
+    population = recipe.follow_population(recipe_of(*pairs[0]), train, inputs, num_runs, layout, tell)
+    chosen = best_runs(kept_scores(population, train.keep)[:num_runs], ensemble.num_restarts).reshape(-1, ensemble.num_members)
+    first = chosen[:, 0]
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, train.keep))
-    trained = Trained(*(put(layout, part, chunk.capacity) for part in (params, _stacked([m.scaler for m in materials]))))
-    numbers = put(layout, jax.tree.map(lambda leaf: np.asarray(leaf)[chosen[:, 0]], inputs.numbers["model"]), chunk.capacity)
+    numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])
+    scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
+    on_device = [put(layout, tree, chunk.capacity) for tree in (numbers, params, scalers)]
     splits = [material.splits for material in materials]
-    nlls = zip(*(np.asarray(nll) for nll in _score(chunk, layout, numbers, trained, splits)), strict=True)
-    metrics = [nll_metrics(of_member, material.truth_nll) for of_member, material in zip(nlls, materials, strict=False)]
-    steps = np.asarray(population.state.step)
+    nlls = [np.asarray(nll)[: len(splits)] for nll in _score(chunk, layout, on_device[0], Trained(*on_device[1:]), splits)]
+    metrics = [nll_metrics(own, material.truth_nll) for *own, material in zip(*nlls, materials, strict=True)]
+    steps, diverged = np.asarray(population.state.step)[first], np.any(population.diverged[chosen], axis=1)
     seconds = (time.perf_counter() - start) / len(chunk.members)
+    in_training = _training_seconds(reports, layout) / len(chunk.members)
     rows = [
-        _row(member, bool(population.diverged[chosen[i]].any()), int(steps[chosen[i, 0]]), seconds, metrics[i])
-        for i, member in enumerate(chunk.members)
+        _row(member, bool(diverged[i]), int(steps[i]), seconds, in_training, metrics[i]) for i, member in enumerate(chunk.members)
     ]
-    return rows, _outcome(population, chosen[:, 0], trained, materials)
+    return Finished(rows, _outcome(population, first, Trained(params, scalers), materials), nlls[1])
 
 
 def material_of(member: Member) -> Material:
@@ -138,8 +146,8 @@ def need_of(member: Member) -> Need:
     # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
     in_training = 3 * data + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
     held = nlls + runs * in_training
-    sizes_of = Sizes(model.num_components, num_targets, model.rank)
-    outputs = model.num_components + sum(FAMILIES[model.family].raw_sizes(sizes_of))
+    sizes_of = Sizes(model.settled_components, num_targets, model.rank)
+    outputs = sizes_of.num_components + sum(FAMILIES[model.family].raw_sizes(sizes_of))
     sizes = [num_inputs, *model.hidden_sizes, outputs]
     products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(model.hidden_sizes)
     noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
@@ -166,17 +174,28 @@ def _most_members(need: Need, group: Group, layout: Layout) -> int:
     return min(MOST_AT_ONCE, max(devices, most // devices * devices))
 
 
-def _row(member: Member, diverged: bool, steps: int, seconds: float, metrics: dict[str, float]) -> dict[str, Any]:
+def _training_seconds(reports: Sequence[tuple[int, float]], layout: Layout) -> float:
+    """Seconds of all steps, on one device, at the pace after the first report, before which the program was compiled."""
+    (first, start), (last, end) = reports[0], reports[-1]
+    return (end - start) * len(layout.devices) * last / (last - first) if last > first else math.nan
+
+
+def _row(
+    member: Member, diverged: bool, steps: int, seconds: float, training_seconds: float, metrics: dict[str, float]
+) -> dict[str, Any]:
     nlls = (metrics[part] for part in ("train_nll", "validation_nll", "test_nll"))
     sound = not diverged and all(map(math.isfinite, nlls))  # scores may go where the loss has not
     return {
         "member": member.number,
-        "config": digest_of(member.config),
+        "config": member.digest,
+        "problem": problem_of(member.config),
         "setting": member.setting,
         "seed": member.config.seed,
         "status": "finished" if sound else "diverged",
         "steps": steps,
+        "num_components": member.config.model.num_components,
         "seconds": seconds,
+        "training_seconds": training_seconds,
         **metrics,
     }
 
@@ -198,10 +217,6 @@ def _score(chunk: Chunk, layout: Layout, numbers: Any, trained: Trained, splits:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _nlls(layout: Layout, shape: Any, numbers: Any, trained: Trained, part: Dataset) -> jax.Array:
     return spread(layout, functools.partial(nll_of_member, shape))(numbers, trained, part)
-
-
-def _stacked(scalers: Sequence[Scaler]) -> Scaler:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *scalers)
 
 
 def _outcome(population: Population, first: np.ndarray, trained: Trained, materials: Sequence[Material]) -> Outcome:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from experiments.sweep.chunks import Outcome
-from experiments.sweep.plan import Member, digest_of
+from experiments.sweep.plan import Member
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
 from mdnjax.trained import Trained, params_like
@@ -52,14 +52,15 @@ def read_all(folder: Path) -> list[Part]:
 def rows_of(found: Sequence[Part], members: Sequence[Member]) -> list[Row]:
     """The rows of those members that are trained, in their order; rows of other configurations do not count."""
     by_digest = {(row["member"], row["config"]): row for part in found for row in part.rows}
-    keys = ((member.number, digest_of(member.config)) for member in members)
+    keys = ((member.number, member.digest) for member in members)
     return [by_digest[key] for key in keys if key in by_digest]
 
 
 def outcome_of(part: Part, member: Member) -> Outcome:
     """The arrays of a part; `member` is one of its group."""
     num_inputs, num_targets, num_reports = part.sizes
-    params = params_like(member.config.model, num_inputs, num_targets, member.config.ensemble.num_members)
+    model = member.config.model.model_copy(update={"num_components": part.rows[0]["num_components"]})
+    params = params_like(model, num_inputs, num_targets, member.config.ensemble.num_members)
     support = make_support(member.config.data.target_support, num_targets)
     columns: Any = (jax.ShapeDtypeStruct((n,), np.float32) for n in (num_inputs, num_inputs, num_targets, num_targets))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.inverse_sine import InverseSine
+from experiments.studies import InverseSine
 from experiments.sweep.schema import Sweep
 from experiments.sweep.settings import Setting, check_space, count_of, ends, expand, place_of
 from experiments.sweep.sources import RUN_KEYS, Bases, sweep_and_run
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
-from mdnjax.config.schema import Data, Ensemble, Model, Train
+from mdnjax.config.schema import Config, Data, Ensemble, Model, Train
 
 NOT_OF_A_MEMBER = ("output", "runtime", "regression")
 SHOWN_FAULTS = 8
@@ -29,11 +29,12 @@ class Group(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One training run: its number in the sweep, the number of its setting, its whole configuration."""
+    """One of a sweep: its number, the number of its setting, its whole configuration, and what its results are recognised by."""
 
     number: int
     setting: int
-    config: InverseSine
+    config: Config
+    digest: str
 
 
 class Plan(NamedTuple):
@@ -97,11 +98,12 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
 def members_of(plan: Plan) -> list[Member]:
     """All members, the seeds of a setting one after the other."""
     num = plan.sweep.num_seeds
-    return [
-        Member(setting * num + i, setting, config.model_copy(update={"seed": config.seed + i}))
+    numbered = (
+        (setting * num + i, setting, config.model_copy(update={"seed": config.seed + i}))
         for setting, config in enumerate(plan.configs)
         for i in range(num)
-    ]
+    )
+    return [Member(*one, digest_of(one[-1])) for one in numbered]
 
 
 def num_members(plan: Plan) -> int:
@@ -109,7 +111,7 @@ def num_members(plan: Plan) -> int:
     return plan.sweep.num_seeds * (plan.sweep.search.num_trials if plan.sweep.search else len(plan.configs))
 
 
-def group_of(config: InverseSine) -> Group:
+def group_of(config: Config) -> Group:
     """The group of a member."""
     return Group(split(config.model)[0], split(config.train)[0], split(config.data)[0], config.ensemble)
 
@@ -131,9 +133,14 @@ def resolved(plan: Plan) -> dict[str, Any]:
     return {**tree, **written, "digest": plan.digest}
 
 
-def digest_of(config: InverseSine) -> str:
+def problem_of(config: Config) -> str:
+    """What tells members that solve the same problem, each on its own draw of the data, from others."""
+    return config.data.model_copy(update={"seed": None}).model_dump_json()
+
+
+def digest_of(config: Config) -> str:
     """What a member's results are recognised by."""
-    return _sha256(config.model_dump_json(include={"seed", "data", "model", "train", "ensemble"}))[:16]
+    return _sha256(config.model_dump_json(include={"seed", "data", "model", "train", "ensemble", "selection"}))[:16]
 
 
 def _sha256(text: str) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 import jax
 
 from experiments import command, report
-from experiments.inverse_sine import InverseSine
 from experiments.sweep import figures, parts, plan, table
+from experiments.sweep.choice import with_number
 from experiments.sweep.plan import Member, Plan
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
+from mdnjax.config.schema import Config
 from mdnjax.trained import Trained, save_model
 
 FILES = (parts.PATTERN, "members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "figures/*.png")
@@ -65,10 +66,11 @@ def _curves_and_best_model(
         curves += [(members[number].setting, outcome.report_steps, outcome.held_out[i]) for number, i in own.items()]
         if best.number in own:
             trained: Trained = jax.tree.map(lambda leaf, i=own[best.number]: leaf[i], outcome.trained)
-            save_model(folder / "best.safetensors", best.config.model, trained)
+            chosen = with_number(best, part.rows[own[best.number]]["num_components"])
+            save_model(folder / "best.safetensors", chosen.config.model, trained)
     return curves
 
 
-def _again(best: Member, folder: Path) -> InverseSine:
+def _again(best: Member, folder: Path) -> Config:
     """The best member's configuration, to be run into a folder of its own."""
     return best.config.model_copy(update={"output": folder.with_name(f"{folder.name}_best")})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.progress import sweeping
 from experiments.sweep import parts
+from experiments.sweep.choice import settle
 from experiments.sweep.chunks import chunks_of, train_chunk
 from experiments.sweep.plan import Member
 from mdnjax.population import Layout
@@ -20,11 +21,11 @@ def train_members(members: Sequence[Member], layout: Layout, folder: Path, chunk
     left = [member for member in members if member.number not in done]
     rows: list[parts.Row] = []
     with sweeping(len(members), len(done), _num_diverged(known)) as observe:
-        for chunk in chunks_of(left, layout, chunk_members):
+        for chunk in chunks_of(settle(left, layout, chunk_members), layout, chunk_members):
             begun = partial(_observe_chunk, observe, len(rows), len(chunk.members), _num_diverged(rows))
-            of_chunk, outcome = train_chunk(chunk, layout, begun)
-            parts.save(folder, of_chunk, outcome)
-            rows += of_chunk
+            finished = train_chunk(chunk, layout, begun)
+            parts.save(folder, finished.rows, finished.outcome)
+            rows += finished.rows
             observe(len(rows), _num_diverged(rows))  # a chunk that diverged altogether has ended early
     return sorted([*known, *rows], key=lambda row: row["member"])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.inverse_sine import InverseSine
+from experiments.studies import InverseSine
 from experiments.sweep.parts import Row
 from experiments.sweep.plan import Member, Plan, members_of
 from experiments.sweep.schema import Distribution, Search

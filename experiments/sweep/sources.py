@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.inverse_sine import InverseSine
+from experiments.studies import InverseSine
 from experiments.sweep.schema import Sweep
 from mdnjax.config import ConfigError, Layer, read_file
 

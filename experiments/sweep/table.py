@@ -16,8 +16,21 @@ from experiments.pipeline import METRICS
 from experiments.report import write_csv
 from experiments.sweep.parts import Row
 
-SHOWN_SETTINGS = 20
+SHOWN_SETTINGS = 40
+NEAR = 0.05  # nats
+COLUMNS = (*METRICS, "training_seconds")
 
+SHOWN = (  # heading, metric, statistic
+    ("validation", "validation_nll", "mean"),
+    ("± se", "validation_nll", "se"),
+    ("train", "train_nll", "mean"),
+    ("test", "test_nll", "mean"),
+    ("excess: mean", "excess_nll", "mean"),
+    ("median", "excess_nll", "median"),
+    ("worst", "excess_nll", "max"),
+    ("of train, worst", "train_excess_nll", "max"),
+    ("s", "training_seconds", "median"),
+)
 STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
     "mean": np.mean,
     "sd": lambda values: np.std(values, ddof=1) if len(values) > 1 else math.nan,
@@ -29,12 +42,17 @@ STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 class Summary(NamedTuple):
-    """A setting over its seeds; the statistics are of the members that finished, metric by metric."""
+    """A setting over its seeds; the statistics are of the members that finished, metric by metric.
+
+    Near the best are members within 0.05 nats of the smallest excess (NLL, where no truth is known) that any setting reached on
+    the same problem.
+    """
 
     setting: int
     values: dict[str, Any]
     num_members: int
     num_diverged: int
+    num_near_best: int
     statistics: dict[str, dict[str, float]]
 
     @property
@@ -46,9 +64,11 @@ class Summary(NamedTuple):
 def summarise(settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[Summary]:
     """Every setting over its seeds, the best by mean validation NLL first."""
     by_setting: dict[int, list[Row]] = {}
+    best: dict[str, float] = {}
     for row in rows:
         by_setting.setdefault(row["setting"], []).append(row)
-    summaries = [_summary(setting, settings[setting], of_setting) for setting, of_setting in by_setting.items()]
+        best[row["problem"]] = min(best.get(row["problem"], math.inf), _quality(row))
+    summaries = [_summary(setting, settings[setting], of_setting, best) for setting, of_setting in by_setting.items()]
     return sorted(summaries, key=lambda summary: (summary.score, summary.setting))
 
 
@@ -61,7 +81,7 @@ def best_row(best: Summary, rows: Sequence[Row]) -> Row:
 def write_members(path: Path, settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
     """One row a member: its settings, seed, status and numbers."""
     keys = [key for key in settings[0] if key != "seed"]  # each member tells its own
-    first, *names = [name for name in rows[0] if name not in ("setting", "config")]
+    first, *names = [name for name in rows[0] if name not in ("setting", "config", "problem")]
     lines = [[row[first], *(text(settings[row["setting"]][k]) for k in keys), *(row[name] for name in names)] for row in rows]
     write_csv(path, [first, *keys, *names], lines)
 
@@ -69,8 +89,16 @@ def write_members(path: Path, settings: Sequence[dict[str, Any]], rows: Sequence
 def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
     """One row a setting, the best first; a statistic that there is not (sd of one member) is empty."""
     keys = list(summaries[0].values)
-    columns = [(metric, name) for metric in METRICS for name in STATISTICS]
-    header = ["rank", "setting", *keys, "num_members", "num_diverged", *(f"{metric}_{name}" for metric, name in columns)]
+    columns = [(metric, name) for metric in COLUMNS for name in STATISTICS]
+    header = [
+        "rank",
+        "setting",
+        *keys,
+        "num_members",
+        "num_diverged",
+        "num_near_best",
+        *(f"{metric}_{name}" for metric, name in columns),
+    ]
     write_csv(path, header, [_summary_line(rank, summary, columns) for rank, summary in enumerate(summaries, start=1)])
 
 
@@ -82,7 +110,7 @@ def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
     keys = list(summaries[0].values)
     for heading in ("#", *(short(key, keys) for key in keys)):
         table.add_column(heading, justify="right" if heading == "#" else "left", overflow="fold")
-    for heading in ("seeds", "diverged", "validation", "± se", "train", "test", "excess, median", "worst"):
+    for heading in ("seeds", "diverged", *(heading for heading, *_ in SHOWN), "near best"):
         table.add_column(heading, justify="right")
     for rank, one in enumerate(summaries[:SHOWN_SETTINGS], start=1):
         cells = [str(rank), *(text(one.values[key], 4) for key in keys), str(one.num_members), str(one.num_diverged)]
@@ -107,23 +135,30 @@ def text(value: Any, digits: int = 17) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _summary(setting: int, values: dict[str, Any], rows: Sequence[Row]) -> Summary:
+def _quality(row: Row) -> float:
+    """What a member is compared by: its excess over the truth, or its NLL where no truth is known."""
+    if row["status"] != "finished":
+        return math.inf
+    return row["test_nll"] if math.isnan(row["excess_nll"]) else row["excess_nll"]
+
+
+def _summary(setting: int, values: dict[str, Any], rows: Sequence[Row], best: dict[str, float]) -> Summary:
+    near = sum(_quality(row) <= best[row["problem"]] + NEAR for row in rows)
     finished = [row for row in rows if row["status"] == "finished"]
-    numbers = {metric: np.array([row[metric] for row in finished]) for metric in METRICS} if finished else {}
+    numbers = {metric: np.array([row[metric] for row in finished]) for metric in COLUMNS} if finished else {}
     statistics = {metric: {name: float(f(of)) for name, f in STATISTICS.items()} for metric, of in numbers.items()}
-    return Summary(setting, values, len(rows), len(rows) - len(finished), statistics)
+    return Summary(setting, values, len(rows), len(rows) - len(finished), near, statistics)
 
 
 def _summary_line(rank: int, one: Summary, columns: Sequence[tuple[str, str]]) -> list[Any]:
     numbers = [one.statistics[metric][name] if one.statistics else math.nan for metric, name in columns]
     cells = ["" if math.isnan(number) else number for number in numbers]
-    return [rank, one.setting, *map(text, one.values.values()), one.num_members, one.num_diverged, *cells]
+    return [rank, one.setting, *map(text, one.values.values()), one.num_members, one.num_diverged, one.num_near_best, *cells]
 
 
 def _numbers(one: Summary) -> list[str]:
     if not one.statistics:
-        return [""] * 6
-    wanted = [("validation_nll", "mean"), ("validation_nll", "se"), ("train_nll", "mean"), ("test_nll", "mean")]
-    wanted += [("excess_nll", "median"), ("excess_nll", "max")]
-    numbers = [one.statistics[metric][name] for metric, name in wanted]
-    return ["" if math.isnan(number) else f"{number:.3f}" if abs(number) < 1e4 else f"{number:.1e}" for number in numbers]
+        return [""] * len(SHOWN) + ["0 %"]
+    numbers = [one.statistics[metric][name] for _, metric, name in SHOWN]
+    cells = ["" if math.isnan(number) else f"{number:.3f}" if abs(number) < 1e4 else f"{number:.1e}" for number in numbers]
+    return [*cells, f"{100 * one.num_near_best / one.num_members:.0f} %"]

@@ -8,7 +8,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from mdnjax.config import optax_names
-from mdnjax.config.section import Count, Folder, Noise, Positive, Rides, Scale, Section, Seed, Share, TargetSupport, Units
+from mdnjax.config.section import (
+    Count,
+    Folder,
+    Noise,
+    NumComponents,
+    Positive,
+    Rides,
+    Scale,
+    Section,
+    Seed,
+    Share,
+    TargetSupport,
+    Units,
+)
 
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
 Family = Literal["isotropic", "diagonal", "full", "low_rank", "laplace", "student_t"]
@@ -46,10 +59,21 @@ class Model(Network, frozen=True):
 
     family: Family = Field(default="diagonal", description="components of the mixture")
     rank: Units = Field(default=1, description="columns of the factor that the targets share (family low_rank alone)")
-    num_components: Units = Field(default=10, description="components per input")
+    num_components: NumComponents = Field(
+        default=10,
+        description="components per input; auto takes the smallest of selection.num_components that does as well as any",
+    )
     scale_floor: Annotated[Scale, Rides()] = Field(
         default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"
     )
+
+    @property
+    def settled_components(self) -> int:
+        """The number of components, once it is one.
+
+        Raises: ValueError if it is still auto.
+        """
+        return int(self.num_components)
 
 
 class Optimizer(Section, frozen=True):
@@ -117,7 +141,7 @@ class Init(Section, frozen=True):
     slope: Annotated[Positive, Rides()] = Field(
         default=1.0, description="of the first hidden units, in units of the trained inputs (data alone)"
     )
-    head_scale: Annotated[Scale, Rides()] = Field(default=0.3, description="factor of the head's random kernel (data alone)")
+    head_scale: Annotated[Scale, Rides()] = Field(default=0.1, description="factor of the head's random kernel (data alone)")
 
 
 class Loop(Section, frozen=True):
@@ -176,6 +200,14 @@ class Ensemble(Section, frozen=True):
     num_restarts: Units = Field(default=1, description="trainings of each of them; that with the best validation NLL is used")
 
 
+class Selection(Section, frozen=True):
+    """What is left to the validation points."""
+
+    num_components: Annotated[tuple[Units, ...], Field(min_length=1, max_length=100)] = Field(
+        default=(1, 2, 3, 5, 8, 12, 16), description="numbers to choose from where model.num_components is auto"
+    )
+
+
 class Runtime(Section, frozen=True):
     """How the machine is used; no result depends on it."""
 
@@ -191,6 +223,7 @@ class Config(Section, frozen=True):
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
     ensemble: Ensemble = Field(default=Ensemble(), description="several trainings")
+    selection: Selection = Field(default=Selection(), description="choice of the number of components")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
     @field_validator("train")

@@ -45,6 +45,7 @@ def _or_word(expected: str) -> WrapValidator:
 
 
 Noise = Annotated[Scale | Literal["rule_of_thumb"], _or_word("a number from 0 to 1e15, or rule_of_thumb")]
+NumComponents = Annotated[Units | Literal["auto"], _or_word("a whole number from 1 to 100000, or auto")]
 TargetSupport = Annotated[Literal["real", "positive"] | tuple[float, float], WrapValidator(_a_support)]
 Folder = Annotated[Path, AfterValidator(_a_folder)]
 

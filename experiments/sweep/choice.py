@@ -1,0 +1,92 @@
+"""`num_components: auto`: trains every number that comes into question, and takes the smallest that does as well as the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.sweep.chunks import chunks_of, train_chunk
+from experiments.sweep.plan import Member, digest_of
+from mdnjax.config.schema import Config, Ensemble
+from mdnjax.population import Layout, local_layout
+from mdnjax.selection import Choice, smallest_as_good
+
+
+class Candidates(NamedTuple):
+    """Numbers of components, what they came to on the validation points, and the one that is taken."""
+
+    numbers: tuple[int, ...]
+    validation_nll: np.ndarray
+    choice: Choice
+
+    @property
+    def chosen(self) -> int:
+        """The number that is taken."""
+        return self.numbers[self.choice.chosen]
+
+
+def is_open(config: Config) -> bool:
+    """Whether the number of components is left to the data."""
+    return config.model.num_components == "auto"
+
+
+def settle(members: Sequence[Member], layout: Layout, chunk_members: int | None = None) -> list[Member]:
+    """The same members, with a number of components each; the candidates of all are trained together, number by number."""
+    found = iter(compare([member for member in members if is_open(member.config)], layout, chunk_members))
+    return [with_number(member, next(found).chosen) if is_open(member.config) else member for member in members]
+
+
+def of_run(config: Config) -> Member:
+    """A run alone, as a member."""
+    return Member(0, 0, config, digest_of(config))
+
+
+def show(found: Candidates) -> None:
+    """Prints how the candidates came out."""
+    table = Table(title="Number of components, by the validation points", title_justify="left", show_edge=False)
+    for heading in ("components", "NLL", "more than the best", "± se", ""):
+        table.add_column(heading, justify="right")
+    for i, number in enumerate(found.numbers):
+        numbers = (found.validation_nll[i], found.choice.excess[i], found.choice.standard_error[i])
+        table.add_row(str(number), *(f"{value:.4f}" for value in numbers), "taken" if i == found.choice.chosen else "")
+    Console(width=100, highlight=False).print(table)
+
+
+def compare(members: Sequence[Member], layout: Layout | None = None, chunk_members: int | None = None) -> list[Candidates]:
+    """For each member the candidates, one network each (the best of its restarts), judged by the same validation points.
+
+    A candidate that diverged is out of the question; so are all where all did, and then the smallest is taken.
+    """
+    if not members:
+        return []
+    layout = layout or local_layout()
+    numbers = tuple(sorted(set(members[0].config.selection.num_components)))
+    single = [member._replace(config=_single(member.config)) for member in members]
+    table = [_validation_nlls([with_number(member, number) for member in single], layout, chunk_members) for number in numbers]
+    per_member = np.nan_to_num(np.moveaxis(np.array(table), 0, 1), nan=1e30, posinf=1e30)  # a mean must be left to compare
+    return [Candidates(numbers, nlls.mean(axis=1), smallest_as_good(nlls)) for nlls in per_member]
+
+
+def with_number(member: Member, number: int) -> Member:
+    """A member with this number of components, still recognised by what it was."""
+    model = member.config.model.model_copy(update={"num_components": number})
+    return member._replace(config=member.config.model_copy(update={"model": model}))
+
+
+def _single(config: Config) -> Config:
+    return config.model_copy(update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)})
+
+
+def _validation_nlls(members: Sequence[Member], layout: Layout, chunk_members: int | None) -> np.ndarray:
+    """NLL of every validation point, members first, in their order."""
+    by_number: dict[int, np.ndarray] = {}
+    for chunk in chunks_of(members, layout, chunk_members):
+        finished = train_chunk(chunk, layout, lambda *_: None)
+        fallen = np.array([row["status"] != "finished" for row in finished.rows])
+        nlls = np.where(fallen[:, None], np.inf, finished.validation_nlls)
+        by_number |= {member.number: own for member, own in zip(chunk.members, nlls, strict=True)}
+    return np.array([by_number[member.number] for member in members])
