@@ -20,7 +20,7 @@ MUCH_AT_FLOOR = 0.05  # of the weight
 class Diagnosis(NamedTuple):
     """Numbers of one network over the inputs it was shown.
 
-    num_effective is the mean of exp(-sum_k w_k log w_k), the number of equal components that would leave as much open which of them;
+    num_effective is the mean of exp(-sum_k w_k log w_k), the number of equal components that would leave as much open;
     num_in_use is the same of the mean weights over all inputs; dead are the components whose mean weight is below 0.001;
     share_at_floor is the share of the weight whose component has a scale below 1.1 times the smallest possible, in any target.
     """
@@ -58,8 +58,8 @@ def remedies(diagnosis: Diagnosis) -> Iterator[str]:
         )
     if diagnosis.share_at_floor > MUCH_AT_FLOOR:
         yield (
-            f"{100 * diagnosis.share_at_floor:.0f} % of the weight is in components at the scale floor: if targets repeat, or the "
-            "network overfits, more train.x_noise or a larger model.scale_floor helps; if the data are that exact, a smaller floor"
+            f"{100 * diagnosis.share_at_floor:.0f} % of the weight is in components at the scale floor: if targets repeat or the "
+            "network overfits, more train.x_noise or a larger model.scale_floor helps; if data are that exact, a smaller floor"
         )
 
 

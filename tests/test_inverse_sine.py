@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mdnjax as mdn
 from experiments.command import UserError
-from experiments.figures import NAMES
 from experiments.inverse_sine import FILES
 from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
 from tests.commands import ROOT, SHORT, assert_not_blank, assert_one_line_error, run
+
+NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 
 
 @pytest.fixture(scope="module")

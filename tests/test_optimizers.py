@@ -74,3 +74,24 @@ def test_any_schedule_takes_a_rate_that_rides(name):
 def test_an_option_that_optax_cannot_use_is_said_before_training(name, options):
     with pytest.raises(ValueError, match="optax cannot take a step"):
         check_optimizer(lambda rate: make_optimizer(name, learning_rate=rate, num_steps=3, options=options), 0.1)
+
+
+def first_step(**settings):
+    """Updates of a first Adam step, for kernels of two and of eight inputs."""
+    optimizer = make_optimizer("adam", learning_rate=0.1, num_steps=5, **settings)
+    params = {"narrow": jnp.ones((2, 3)), "wide": jnp.ones((8, 3)), "bias": jnp.ones(3)}
+    grads = jax.tree.map(lambda leaf: leaf * 5.0, params)
+    return optimizer.update(grads, optimizer.init(params), params)[0]
+
+
+def test_a_wide_kernel_learns_at_a_smaller_rate():
+    plain, scaled = first_step(), first_step(base_width=4.0)
+    ratios = jax.tree.map(lambda a, b: np.unique((a / b).round(6)).tolist(), scaled, plain)
+    assert ratios == {"narrow": [1.0], "wide": [0.5], "bias": [1.0]}
+
+
+def test_a_long_gradient_is_cut():
+    optimizer = make_optimizer("sgd", learning_rate=1.0, num_steps=5, clip_norm=1.0)
+    for grads, norm in (({"w": jnp.full(4, 10.0)}, 1.0), ({"w": jnp.full(4, 0.1)}, 0.2)):
+        updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
+        assert float(optax.global_norm(updates)) == pytest.approx(norm)

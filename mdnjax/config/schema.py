@@ -162,7 +162,7 @@ class Loop(Section, frozen=True):
 class Train(Loop, frozen=True):
     """Training of the mixture density network."""
 
-    loss: Literal["nll", "nll_closed_form", "natural_em", "crps_hybrid"] = Field(
+    loss: Literal["nll", "nll_closed_form", "natural_em", "crps_hybrid", "evolving_wta"] = Field(
         default="nll", description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff"
     )
     init: Init = Field(default=Init(), description="start")

@@ -1,0 +1,75 @@
+"""The commands for known problems, from end to end on shortened configurations."""
+
+import json
+
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from experiments import density, robot_arm
+from mdnjax.data import SOURCES
+from tests.commands import assert_not_blank, assert_one_line_error, run
+
+SMALL = ["data.num_train=60", "data.num_validation=20", "data.num_test=100", "train.num_steps=20", "train.report_every=10"]
+SMALL += ["model.hidden_sizes=[5]"]
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    """An ensemble, with a number of components that is left to the data."""
+    folder = tmp_path_factory.mktemp("density") / "run"
+    words = ["selection.num_components=[1,3]", "ensemble.num_members=2", "ensemble.num_restarts=2"]
+    return folder, run("density", *SMALL, *words, "data.name=skew_normal", f"output={folder}")
+
+
+def test_a_density_is_estimated_and_scored(chosen):
+    folder, process = chosen
+    assert process.returncode == 0, process.stderr
+    assert "Number of components" in process.stdout
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["mdn"]["entropy"] == pytest.approx(-1.61640, abs=1e-5)
+    assert metrics["mdn"]["num_components"] in (1, 3)
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*.*")} == {*density.FILES, "config.yaml"}
+    for path in (folder / "figures").iterdir():
+        assert_not_blank(path)
+
+
+def test_its_file_is_the_pooled_mixture(chosen):
+    folder, _ = chosen
+    metrics = json.loads((folder / "metrics.json").read_text())
+    test = SOURCES["skew_normal"][0](0, num_train=60, num_validation=20, num_test=100).test
+    mixture = mdn.load(folder / "model.safetensors")(test.x)
+    assert mixture.logits.shape == (100, 2 * metrics["mdn"]["num_components"])
+    assert np.mean(mdn.nll(mixture, test.y)) == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
+
+
+def test_the_arm_has_both_answers(tmp_path):
+    """A short training; the full one is a command of the README."""
+    words = ["data.num_train=200", "data.num_validation=20", "data.num_test=60", "train.num_steps=300", "train.report_every=300"]
+    done = run("robot_arm", *words, "model.hidden_sizes=[16]", f"output={tmp_path / 'arm'}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "arm" / "metrics.json").read_text())["robot_arm"]
+    assert found["rms_most_probable_mode"] < found["rms_conditional_mean"]
+    assert found["share_both_found"] > 0.5
+    assert {str(path.relative_to(tmp_path / "arm")) for path in (tmp_path / "arm").rglob("*.*")} == {
+        *robot_arm.FILES,
+        "config.yaml",
+    }
+    for path in (tmp_path / "arm" / "figures").iterdir():
+        assert_not_blank(path)
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "expected"),
+    [
+        ("density", ["data.name=robot_arm"], ["data.name", "a known density"]),
+        ("density", ["data.name=econ_densty"], ["did you mean 'econ_density'?"]),
+        ("density", ["model.num_components=some"], ["got 'some', expected a whole number from 1 to 100000, or auto"]),
+        ("density", ["train.x_noise=silverman"], ["expected a number from 0 to 1e15, or rule_of_thumb"]),
+        ("density", ["train.dropout=1.0"], ["train.dropout", "got 1.0"]),
+        ("density", ["train.patience=0"], ["train.patience", "a number >= 1"]),
+        ("robot_arm", ["data.name=sinusoid"], ["expected 'robot_arm'"]),
+    ],
+)
+def test_mistakes_are_one_line(module, words, expected, tmp_path):
+    assert_one_line_error(run(module, *words, f"output={tmp_path / 'x'}"), *expected)

@@ -1,0 +1,60 @@
+"""Diagnoses: what is wrong is named, with its remedy, and what is well is not."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from mdnjax.components import FAMILIES, Sizes
+from mdnjax.diagnostics import diagnose, remedies
+from mdnjax.mixture import from_batch_last
+
+
+def network(logits, scale=1.0):
+    """Fifty equal answers of three components."""
+    logits = np.broadcast_to(logits, (50, 3))
+    return mdn.Mixture(jnp.asarray(logits), mdn.Diagonal(jnp.zeros((50, 3, 2)), jnp.full((50, 3, 2), scale)))
+
+
+def test_equal_components_are_all_in_use():
+    found = diagnose(network(np.zeros(3)), np.array(0.1))
+    assert found.num_effective == pytest.approx(3)
+    assert found.num_in_use == pytest.approx(3)
+    assert found.dead == ()
+    assert found.share_at_floor == 0
+    assert list(remedies(found)) == []
+
+
+def test_components_that_take_turns_are_in_use_but_not_at_once():
+    logits = np.where(np.arange(50)[:, None] % 3 == np.arange(3), 0.0, -50.0)
+    found = diagnose(network(logits), np.array(0.1))
+    assert found.num_effective == pytest.approx(1)
+    assert found.num_in_use == pytest.approx(3, rel=1e-3)
+    assert list(remedies(found)) == []
+
+
+@pytest.mark.parametrize(
+    ("logits", "scale", "words"),
+    [
+        (np.array([0.0, 0.0, -50.0]), 1.0, ["1 of 3 component is dead", "train.init.name=data"]),
+        (np.array([0.0, -50.0, -50.0]), 1.0, ["one component of 3 has all the weight", "learning_rate"]),
+        (np.zeros(3), 0.105, ["100 % of the weight is in components at the scale floor", "model.scale_floor"]),
+    ],
+)
+def test_each_trouble_has_its_remedy(logits, scale, words):
+    (remark,) = remedies(diagnose(network(logits, scale), np.array(0.1)))
+    for word in words:
+        assert word in remark
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_floor_is_seen_in_every_family(family):
+    """Raw scales far below 0 are at the floor, in the units of data 10 and 1000 times as large."""
+    sizes, factor = Sizes(2, 2, 1), np.array([10.0, 1000.0])
+    for raw_scale, share in ((-30.0, 1.0), (3.0, 0.0)):
+        raw = FAMILIES[family].to_raw(jnp.zeros((2, 2)), jnp.ones((2, 2)), sizes, 0.0)
+        raw = raw.at[4 : 4 + (2 if family == "isotropic" else 4)].set(raw_scale)
+        component = FAMILIES[family].from_raw(jnp.stack([raw] * 5, axis=1), sizes, 0.01)
+        mixture = from_batch_last(jnp.zeros((2, 5)), component)
+        found = diagnose(mdn.affine(mixture, np.zeros(2), factor), 0.01 * factor)
+        assert found.share_at_floor == pytest.approx(share)
