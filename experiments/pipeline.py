@@ -15,6 +15,7 @@ from mdnjax import recipe
 from mdnjax.components import GAUSSIAN
 from mdnjax.config import Config
 from mdnjax.data import SOURCES, Scaler, Splits, Truth, make_scaler, make_support, nats_to_data_units, to_training_units
+from mdnjax.data.dataset import far_out
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.mixture import Mixture
 from mdnjax.population import Fit, Layout, Observer, local_layout, member, place
@@ -43,7 +44,7 @@ class Result(NamedTuple):
     @property
     def remarks(self) -> list[str]:
         """What looks wrong, with what helps."""
-        return list(remedies(self.diagnosis))
+        return [*far_out(self.splits.train), *remedies(self.diagnosis)]
 
 
 def make_data(config: Config) -> tuple[Splits, Truth | None]:

@@ -64,7 +64,7 @@ def remedies(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _perplexity(weight: Float[np.ndarray, "*batch K"]) -> Float[np.ndarray, "*batch"]:
-    return np.exp(-np.sum(weight * np.log(np.maximum(weight, np.finfo(float).tiny)), axis=-1))
+    return np.asarray(np.exp(-np.sum(weight * np.log(np.maximum(weight, np.finfo(float).tiny)), axis=-1)))
 
 
 def _scales(component: Component) -> Float[Array, "N K D"]:

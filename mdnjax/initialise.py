@@ -73,7 +73,8 @@ def spread_over_inputs(params: Params, unit_key: PRNGKey, x: Float[Array, "X N"]
     direction = jax.random.normal(direction_key, shape, x.dtype)
     kernel = slope * direction / jnp.sqrt(jnp.sum(direction**2, axis=0))
     place = x[:, jax.random.randint(place_key, shape[1:], 0, x.shape[1])]
-    return {**params, FIRST: {"kernel": kernel, "bias": -jnp.sum(kernel * place, axis=0)}}
+    layer = {"kernel": kernel, "bias": -jnp.sum(kernel * place, axis=0)}
+    return {**params, FIRST: jax.tree.map(lambda new, old: new.astype(old.dtype), layer, params[FIRST])}
 
 
 def _centres(key: PRNGKey, y: Float[Array, "D N"], num_components: int) -> Float[Array, "K D"]:
@@ -107,5 +108,5 @@ def _maximise(y: Float[Array, "D N"], r: Float[Array, "K N"], old: Marginal, sma
     some, safe = (num > 0)[:, None], jnp.maximum(num, jnp.finfo(y.dtype).tiny)[:, None]
     loc = jnp.where(some, r @ y.T / safe, old.loc)
     variance = jnp.sum(r[:, None] * (y - loc[..., None]) ** 2, axis=2) / safe
-    scale = jnp.maximum(jnp.where(some, jnp.sqrt(variance), old.scale), smallest_scale)
+    scale = jnp.maximum(jnp.where(some, jnp.sqrt(variance), old.scale), jnp.asarray(smallest_scale, y.dtype))
     return Marginal(num / y.shape[1], loc, scale)

@@ -63,35 +63,6 @@ def natural_em(logits: Float[Array, "K *batch"], component: Diagonal, y: Float[A
     return jax.lax.stop_gradient(nll(logits, component, y)) + surrogate - jax.lax.stop_gradient(surrogate)
 
 
-def crps_hybrid(logits: Float[Array, "K *batch"], component: Diagonal, y: Float[Array, "D *batch"]) -> Float[Array, "*batch"]:
-    """nll + CRPS of one target. Source: Grimit et al. (2006), eq. 2, for the CRPS of a Gaussian mixture."""
-    w, loc, scale = jax.nn.softmax(logits, axis=0), component.loc[:, 0], component.scale[:, 0]
-
-    def distance(offset: Array, variance: Array) -> Array:
-        sd = jnp.sqrt(variance)
-        z = offset / sd
-        return offset * (2 * jax.scipy.special.ndtr(z) - 1) + 2 * sd * jnp.exp(-0.5 * z**2) / jnp.sqrt(2 * jnp.pi)
-
-    near = jnp.sum(w * distance(y - loc, scale**2), axis=0)
-    apart = distance(loc[:, None] - loc, scale[:, None] ** 2 + scale**2)
-    return nll(logits, component, y) + near - 0.5 * jnp.sum(w[:, None] * w * apart, axis=(0, 1))
-
-
-def evolving_wta(
-    logits: Float[Array, "K *batch"], component: Diagonal, y: Float[Array, "D *batch"], progress: Float[Array, ""]
-) -> Float[Array, "*batch"]:
-    """A warm start: for the first third only the components nearest to y are trained, all, then fewer, then one; then `nll`.
-
-    While n components are nearest, the loss is the mean over them of -log w_k - log p_k(y).
-    Source: Makansi et al. (2019), section 4.2.
-    """
-    num = jnp.maximum(1, jnp.floor(logits.shape[0] * (1 - 3 * progress)))
-    distance = jnp.sum((y - component.loc) ** 2, axis=1)
-    rank = jnp.argsort(jnp.argsort(distance, axis=0), axis=0)
-    each = -jax.nn.log_softmax(logits, axis=0) - component.log_probs(y)
-    return jnp.where(progress < 1 / 3, jnp.sum(jnp.where(rank < num, each, 0), axis=0) / num, nll(logits, component, y))
-
-
 def entropy_of_weights(logits: Float[Array, "K *batch"]) -> Float[Array, "*batch"]:
     """-sum_k w_k log w_k, in nats: log K where all components have equal weights."""
     log_weights = jax.nn.log_softmax(logits, axis=0)
@@ -107,6 +78,4 @@ LOSSES: dict[str, Callable[..., Float[Array, "*batch"]]] = {
     "nll": nll,
     "nll_closed_form": nll_closed_form,
     "natural_em": natural_em,
-    "crps_hybrid": crps_hybrid,
-    "evolving_wta": evolving_wta,
 }

@@ -107,8 +107,7 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
             noisy, dropout_key = _with_noise(noise_key, batch, settings)
             dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
             logits, component = network.head(params, noisy.x, *dropout)
-            progress = (state.step / settings.num_steps,) if settings.loss == "evolving_wta" else ()
-            value = jnp.mean(LOSSES[settings.loss](logits, component, noisy.y, *progress))
+            value = jnp.mean(LOSSES[settings.loss](logits, component, noisy.y))
             if is_on(settings.entropy_bonus):
                 value -= settings.entropy_bonus * jnp.mean(entropy_of_weights(logits))
             return value + _penalty(settings.optimizer, params)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from scipy.stats import entropy
 
 from mdnjax import Diagonal
 from mdnjax.components import Sizes
-from mdnjax.losses import mse, nll, nll_closed_form
+from mdnjax.losses import entropy_of_weights, mse, natural_em, nll, nll_closed_form
 from tests import oracles
 
 SHAPES = [(1, 1, 4), (5, 1, 6), (3, 4, 2), (256, 1, 2)]
@@ -69,3 +70,46 @@ def test_raw_outputs_of_any_size_are_finite_in_float32(raw, distance, loss):
 
 def test_mse_sums_over_targets():
     np.testing.assert_allclose(mse(jnp.array([[1.0, 2.0], [0.0, 3.0]]), jnp.zeros((2, 2))), [1.0, 13.0])
+
+
+@each_shape
+def test_natural_em_is_the_nll_and_its_gradient_divided_by_the_information(num_components, num_targets, num_examples):
+    """By autodiff of nll: times scale^2 for a location, half of it by the log of a scale, and the same for a logit."""
+    logits, component, y = example(num_components, num_targets, num_examples)
+
+    def by_log_scale(loss):
+        def of(logits, loc, log_scale):
+            return jnp.sum(loss(logits, Diagonal(loc, jnp.exp(log_scale)), y))
+
+        return jax.jit(jax.value_and_grad(of, argnums=(0, 1, 2)))(logits, component.loc, jnp.log(component.scale))
+
+    (value, natural), (same_value, plain) = by_log_scale(natural_em), by_log_scale(nll)
+    np.testing.assert_allclose(value, same_value, rtol=1e-12)
+    np.testing.assert_allclose(natural[0], plain[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(natural[1], plain[1] * component.scale**2, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(natural[2], plain[2] / 2, rtol=1e-9, atol=1e-12)
+
+
+def test_natural_em_never_lowers_the_likelihood_in_small_steps():
+    """Descent along it, without a network: each step of EM's own direction makes the targets more likely."""
+    logits, component, y = example(3, 1, 40)
+    state = (logits[:, :1], component.loc[..., :1], jnp.log(component.scale[..., :1]))
+
+    def total(state, loss):
+        logits, loc, log_scale = (jnp.broadcast_to(leaf, (*leaf.shape[:-1], 40)) for leaf in state)
+        return jnp.mean(loss(logits, Diagonal(loc, jnp.exp(log_scale)), y))
+
+    step = jax.jit(jax.value_and_grad(lambda state: total(state, natural_em)))
+    values = []
+    for _ in range(50):
+        value, grads = step(state)
+        values.append(float(value))
+        state = jax.tree.map(lambda leaf, grad: leaf - 0.2 * grad, state, grads)
+    assert (np.diff(values) <= 1e-9).all()
+    assert values[-1] < values[0] - 0.05
+
+
+def test_entropy_of_weights_is_scipys():
+    logits = jnp.array([[0.0, 3.0], [0.0, -1.0], [0.0, -jnp.inf]])
+    np.testing.assert_allclose(entropy_of_weights(logits)[0], np.log(3))
+    np.testing.assert_allclose(entropy_of_weights(logits[:2])[1], entropy(np.exp([3.0, -1.0])), rtol=1e-6)

@@ -94,4 +94,4 @@ def test_a_long_gradient_is_cut():
     optimizer = make_optimizer("sgd", learning_rate=1.0, num_steps=5, clip_norm=1.0)
     for grads, norm in (({"w": jnp.full(4, 10.0)}, 1.0), ({"w": jnp.full(4, 0.1)}, 0.2)):
         updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
-        assert float(optax.global_norm(updates)) == pytest.approx(norm)
+        assert np.linalg.norm(jax.tree.leaves(updates)[0]) == pytest.approx(norm)

@@ -62,14 +62,15 @@ class Summary(NamedTuple):
 
 
 def summarise(settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[Summary]:
-    """Every setting over its seeds, the best by mean validation NLL first."""
+    """Every setting over its seeds, problem by problem, the best by mean validation NLL first."""
     by_setting: dict[int, list[Row]] = {}
     best: dict[str, float] = {}
     for row in rows:
         by_setting.setdefault(row["setting"], []).append(row)
         best[row["problem"]] = min(best.get(row["problem"], math.inf), _quality(row))
     summaries = [_summary(setting, settings[setting], of_setting, best) for setting, of_setting in by_setting.items()]
-    return sorted(summaries, key=lambda summary: (summary.score, summary.setting))
+    problems = list(best)
+    return sorted(summaries, key=lambda one: (problems.index(by_setting[one.setting][0]["problem"]), one.score, one.setting))
 
 
 def best_row(best: Summary, rows: Sequence[Row]) -> Row:

@@ -162,8 +162,10 @@ class Loop(Section, frozen=True):
 class Train(Loop, frozen=True):
     """Training of the mixture density network."""
 
-    loss: Literal["nll", "nll_closed_form", "natural_em", "crps_hybrid", "evolving_wta"] = Field(
-        default="nll", description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff"
+    loss: Literal["nll", "nll_closed_form", "natural_em"] = Field(
+        default="nll",
+        description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff, "
+        "natural_em divides it by the components' Fisher information",
     )
     init: Init = Field(default=Init(), description="start")
     batch_size: Count | None = Field(
@@ -230,8 +232,10 @@ class Config(Section, frozen=True):
     @classmethod
     def _loss_of_the_family(cls, train: Train, info: Any) -> Train:
         family = info.data["model"].family if "model" in info.data else "diagonal"  # else its own fault has been said
-        if train.loss == "nll_closed_form" and family != "diagonal":
+        if train.loss != "nll" and family != "diagonal":
+            raise ValueError(f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (it is of 'diagonal' alone)")
+        if train.loss == "natural_em" and train.optimizer.name == "lbfgs":
             raise ValueError(
-                f"loss: got 'nll_closed_form' with model.family {family!r}, expected 'nll' (it is of 'diagonal' alone)"
+                "loss: got 'natural_em' with 'lbfgs', expected 'nll': its line search needs the gradient of its loss"
             )
         return train

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ import numpy as np
 from mdnjax.components import Support
 from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Float
+
+FAR_OUT = 1e4  # times the distance from the median that three quarters of the values keep
 
 
 class Dataset(NamedTuple):
@@ -69,6 +71,22 @@ def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = N
         x, y = ((np.zeros(n, dtype), np.ones(n, dtype)) for n in (num_inputs, num_targets))
         return Scaler(*x, *y, support)
     return Scaler(*_mean_and_sd(dataset.x), *_mean_and_sd(dataset.y), support)
+
+
+def far_out(dataset: Dataset) -> Iterator[str]:
+    """A sentence for each column with a value so far out that it alone sets mean and sd, and so the units of training."""
+    for name, values in (("input", dataset.x), ("target", dataset.y)):
+        wide = values.astype(np.float64)
+        middle = np.median(wide, axis=0)
+        spread = np.quantile(np.abs(wide - middle), 0.75, axis=0)
+        for column in np.flatnonzero(spread > 0):
+            distance = np.abs(wide[:, column] - middle[column]) / spread[column]
+            if distance.max() > FAR_OUT:
+                row = int(distance.argmax())
+                yield (
+                    f"{name} {column} of row {row} is {values[row, column]:g}, {distance[row]:.0g} times as far out as most: "
+                    "it alone sets the units of training; mend or remove it if it is a mistake"
+                )
 
 
 def to_training_units(scaler: Scaler, dataset: Dataset) -> Dataset:
