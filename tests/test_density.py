@@ -1,5 +1,6 @@
 """The commands for known problems, from end to end on shortened configurations."""
 
+import csv
 import json
 
 import numpy as np
@@ -41,6 +42,25 @@ def test_its_file_is_the_pooled_mixture(chosen):
     mixture = mdn.load(folder / "model.safetensors")(test.x)
     assert mixture.logits.shape == (100, 2 * metrics["mdn"]["num_components"])
     assert np.mean(mdn.nll(mixture, test.y)) == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
+
+
+def test_a_sweep_of_it_is_the_same_to_the_last_bit(chosen, tmp_path):
+    """The same choice, the same networks, pooled alike; its best file is the run's own mixture."""
+    folder, _ = chosen
+    swept = run("sweep", folder / "config.yaml", f"output={tmp_path / 'sweep'}")
+    assert swept.returncode == 0, swept.stderr
+    assert "number of components: 3 of 1, 3" in swept.stderr
+    with open(tmp_path / "sweep" / "members.csv") as file:
+        (row,) = csv.DictReader(file)
+    mdn_metrics = json.loads((folder / "metrics.json").read_text())["mdn"]
+    assert int(row["num_components"]) == mdn_metrics["num_components"]
+    for name in ("train_nll", "validation_nll", "test_nll", "excess_nll"):
+        assert float(row[name]) == pytest.approx(mdn_metrics[name], rel=1e-6), name
+    x = np.linspace(-1, 1, 7, dtype=np.float32)[:, None]
+    a, b = (mdn.load(path)(x) for path in (tmp_path / "sweep" / "best.safetensors", folder / "model.safetensors"))
+    np.testing.assert_array_equal(a.logits, b.logits)
+    planned = run("sweep", folder / "config.yaml", f"output={tmp_path / 'other'}", "--dry-run")
+    assert "num_components: auto, 1 times" in planned.stdout
 
 
 def test_the_arm_has_both_answers(tmp_path):

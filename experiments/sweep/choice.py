@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -66,7 +67,10 @@ def compare(members: Sequence[Member], layout: Layout | None = None, chunk_membe
     layout = layout or local_layout()
     numbers = tuple(sorted(set(members[0].config.selection.num_components)))
     single = [member._replace(config=_single(member.config)) for member in members]
-    table = [_validation_nlls([with_number(member, number) for member in single], layout, chunk_members) for number in numbers]
+    table = []
+    for number in numbers:
+        print(f"number of components: {number} of {', '.join(map(str, numbers))}", file=sys.stderr, flush=True)
+        table.append(_validation_nlls([with_number(member, number) for member in single], layout, chunk_members))
     per_member = np.nan_to_num(np.moveaxis(np.array(table), 0, 1), nan=1e30, posinf=1e30)  # a mean must be left to compare
     return [Candidates(numbers, nlls.mean(axis=1), smallest_as_good(nlls)) for nlls in per_member]
 
@@ -75,6 +79,11 @@ def with_number(member: Member, number: int) -> Member:
     """A member with this number of components, still recognised by what it was."""
     model = member.config.model.model_copy(update={"num_components": number})
     return member._replace(config=member.config.model_copy(update={"model": model}))
+
+
+def with_largest(member: Member) -> Member:
+    """A member with the largest of its candidates."""
+    return with_number(member, max(member.config.selection.num_components))
 
 
 def _single(config: Config) -> Config:

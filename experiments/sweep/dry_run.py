@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from experiments.sweep import choice
 from experiments.sweep.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
 from experiments.sweep.plan import Group, Plan, members_of
 from experiments.sweep.table import short
@@ -33,6 +34,11 @@ def show_plan(planned: Plan, layout: Layout) -> None:
         planned = planned._replace(settings=[{}] * search.num_trials, configs=planned.configs * search.num_trials)
         print(f"search: {search.num_trials} trials, counted below with the base's shapes")
     members = members_of(planned)
+    if num_open := sum(choice.is_open(member.config) for member in members):
+        print(
+            f"num_components: auto, {num_open} times: counted below as the largest candidate; each candidate is a training more"
+        )
+        members = [choice.with_largest(member) if choice.is_open(member.config) else member for member in members]
     chunks = chunks_of(members, layout, planned.sweep.chunk_members)
     groups = {chunk.group: [other for other in chunks if other.group == chunk.group] for chunk in chunks}
     device = layout.devices[0]
