@@ -11,6 +11,11 @@ from mdnjax.components import (
     Support,
     Warped,
 )
+from mdnjax.diagnostics import (
+    Diagnosis,
+    diagnose,
+    remedies,
+)
 from mdnjax.mixture import (
     Mixture,
     affine,
@@ -93,6 +98,8 @@ from mdnjax.train import (
     Batch,
     TrainState,
     init_state,
+    init_steady_state,
+    make_steady_step,
     make_train_step,
 )
 from mdnjax.trained import (
@@ -102,6 +109,7 @@ from mdnjax.trained import (
 __all__ = [
     "FAMILIES",
     "Batch",
+    "Diagnosis",
     "Diagonal",
     "Estimate",
     "Full",
@@ -130,6 +138,7 @@ __all__ = [
     "coverage",
     "crps",
     "crps_by_quadrature",
+    "diagnose",
     "energy_score",
     "entropy",
     "entropy_bounds",
@@ -143,6 +152,7 @@ __all__ = [
     "hdr_mass_by_samples",
     "highest_mode",
     "init_state",
+    "init_steady_state",
     "interval_prob",
     "kurtosis",
     "load",
@@ -153,6 +163,7 @@ __all__ = [
     "make_mlp",
     "make_model",
     "make_optimizer",
+    "make_steady_step",
     "make_train_step",
     "marginal",
     "mean",
@@ -165,6 +176,7 @@ __all__ = [
     "prob",
     "quantile",
     "reduce",
+    "remedies",
     "responsibilities",
     "sample",
     "sample_with_gradient",

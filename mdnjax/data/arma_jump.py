@@ -10,18 +10,12 @@ import functools
 
 import numpy as np
 
-from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.dataset import Dataset, Truth, draw_splits
 from mdnjax.data.panels import equal_panels
 
 LEVEL, MEMORY = 0.1, 0.9
 WEIGHTS, OFFSETS, SDS = np.array([0.95, 0.05]), np.array([0.0, -0.3]), np.array([0.05, 0.1])
 BURN_IN = 100
-
-
-def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
-    """A chain for each part; no part depends on the size of another."""
-    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
-    return Splits(*parts)
 
 
 def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -61,3 +55,6 @@ def _draw(seed: list[int], num: int) -> Dataset:
         chain[t + 1] = MEMORY * chain[t] + step
     values = chain[BURN_IN:, None].astype(np.float32)
     return Dataset(x=values[:-1], y=values[1:])
+
+
+make_splits = functools.partial(draw_splits, _draw)

@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.dataset import Dataset, Truth, draw_splits
 from mdnjax.data.panels import graded_panels
 
 HALF_WIDTH = 0.1
@@ -24,12 +24,6 @@ FOLDS = (_FOLD, 1 - _FOLD)  # where f'(t) = 0
 def curve(t: np.ndarray) -> np.ndarray:
     """f(t) = t + 0.3 sin(2 pi t), the middle of x given t."""
     return t + HEIGHT * np.sin(2 * np.pi * t)
-
-
-def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
-    """Independent draws for each part; no part depends on the size of another."""
-    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
-    return Splits(*parts)
 
 
 def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -64,6 +58,9 @@ def _draw(seed: list[int], num: int) -> Dataset:
     t = generator.uniform(0, 1, (num, 1))
     x = curve(t) + generator.uniform(-HALF_WIDTH, HALF_WIDTH, (num, 1))
     return Dataset(x=x.astype(np.float32), y=t.astype(np.float32))
+
+
+make_splits = functools.partial(draw_splits, _draw)
 
 
 def _rounding(x: np.ndarray) -> np.ndarray:

@@ -30,6 +30,13 @@ class Splits(NamedTuple):
     test: Dataset
 
 
+def draw_splits(
+    draw: Callable[[list[int], int], Dataset], seed: int, *, num_train: int, num_validation: int, num_test: int
+) -> Splits:
+    """Independent draws for each part, `draw([seed, part], num)`; no part depends on the size of another."""
+    return Splits(*(draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test))))
+
+
 class Truth(NamedTuple):
     """What is known exactly of a synthetic p(y|x), in nats and units of y; computed in float64.
 

@@ -6,16 +6,10 @@ import functools
 
 import numpy as np
 
-from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.dataset import Dataset, Truth, draw_splits
 from mdnjax.data.panels import equal_panels
 
 LOG_2PI = float(np.log(2 * np.pi))
-
-
-def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
-    """Independent draws for each part; no part depends on the size of another."""
-    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
-    return Splits(*parts)
 
 
 def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -48,3 +42,6 @@ def _draw(seed: list[int], num: int) -> Dataset:
     x = np.abs(generator.standard_normal((num, 1)))
     y = x**2 + (1 + x) * generator.standard_normal((num, 1))
     return Dataset(x=x.astype(np.float32), y=y.astype(np.float32))
+
+
+make_splits = functools.partial(draw_splits, _draw)

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from mdnjax.data.dataset import Dataset, Splits
+from mdnjax.data.dataset import Dataset, draw_splits
 from mdnjax.data.panels import equal_panels
 
 LENGTHS = (0.8, 0.2)
@@ -43,12 +43,6 @@ def solutions(position: np.ndarray) -> np.ndarray:
     return np.where(inside, angles, np.nan)
 
 
-def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
-    """Independent draws for each part; no part depends on the size of another."""
-    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
-    return Splits(*parts)
-
-
 @functools.cache
 def share_of_two() -> float:
     """P(both solutions are in range).
@@ -74,6 +68,9 @@ def rms_of_conditional_mean() -> float:
 def _draw(seed: list[int], num: int) -> Dataset:
     angles = np.random.default_rng(seed).uniform(LOW, HIGH, (num, 2))
     return Dataset(x=hand(angles).astype(np.float32), y=angles.astype(np.float32))
+
+
+make_splits = functools.partial(draw_splits, _draw)
 
 
 def _tilt(b: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.dataset import Dataset, Truth, draw_splits
 from mdnjax.data.panels import equal_panels
 
 HALF_WIDTH = 10.5
@@ -25,12 +25,6 @@ LARGEST_V = 7 + 0.5 * HALF_WIDTH + 10 * NOISE_SD  # |f| <= 7 + 5.25; beyond 10 s
 def curve(u: np.ndarray) -> np.ndarray:
     """f(u) = 7 sin(0.75 u) + 0.5 u, the mean of v given u."""
     return 7 * np.sin(0.75 * u) + 0.5 * u
-
-
-def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
-    """Independent draws for each part, in the inverse direction (predict u from v); no part depends on the size of another."""
-    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
-    return Splits(*parts)
 
 
 def forward(dataset: Dataset) -> Dataset:
@@ -72,6 +66,9 @@ def _draw(seed: list[int], num: int) -> Dataset:
     u = generator.uniform(-HALF_WIDTH, HALF_WIDTH, (num, 1))
     v = curve(u) + NOISE_SD * generator.standard_normal((num, 1))
     return Dataset(x=v.astype(np.float32), y=u.astype(np.float32))
+
+
+make_splits = functools.partial(draw_splits, _draw)
 
 
 def _interpolated(v: np.ndarray) -> np.ndarray:

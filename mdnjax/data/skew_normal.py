@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from scipy import special
 
-from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.dataset import Dataset, Truth, draw_splits
 from mdnjax.data.panels import equal_panels
 
 X_SD = 0.5
@@ -19,12 +19,6 @@ X_SD = 0.5
 def parameters(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Location, scale and alpha at an input."""
     return 0.1 * x, 0.05 + 0.1 * x**2, -4 + 3.9 * special.expit(x)
-
-
-def make_splits(seed: int, *, num_train: int, num_validation: int, num_test: int) -> Splits:
-    """Independent draws for each part; no part depends on the size of another."""
-    parts = (_draw([seed, part], num) for part, num in enumerate((num_train, num_validation, num_test)))
-    return Splits(*parts)
 
 
 def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -70,3 +64,6 @@ def _draw(seed: list[int], num: int) -> Dataset:
     u, v = np.abs(generator.standard_normal((num, 1))), generator.standard_normal((num, 1))
     z = delta * u + np.sqrt(1 - delta**2) * v
     return Dataset(x=x.astype(np.float32), y=(loc + scale * z).astype(np.float32))
+
+
+make_splits = functools.partial(draw_splits, _draw)
