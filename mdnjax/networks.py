@@ -51,7 +51,7 @@ class Dense(nn.Module):
     def _init_kernel(self, init_key: PRNGKey, num_inputs: int, dtype: jnp.dtype) -> Float[Array, "I O"]:
         init = nn.initializers.glorot_uniform()
         keys = (jax.random.fold_in(init_key, block) for block in range(len(self.blocks)))
-        kernels = [init(key, (num_inputs, size), dtype) for key, size in zip(keys, self.blocks, strict=True)]
+        kernels = [init(key, (num_inputs, size), dtype) for key, size in zip(keys, self.blocks, strict=True) if size]
         return jnp.concatenate(kernels, axis=1)
 
 

@@ -88,6 +88,8 @@ def test_the_arm_has_both_answers(tmp_path):
         ("density", ["train.x_noise=silverman"], ["expected a number from 0 to 1e15, or rule_of_thumb"]),
         ("density", ["train.dropout=1.0"], ["train.dropout", "got 1.0"]),
         ("density", ["train.patience=0"], ["train.patience", "a number >= 1"]),
+        ("density", ["train.batch_size=10"], ["train: batch_size: got 10 with optimizer.name 'lbfgs', expected null"]),
+        ("density", ["train.loss=natural_em"], ["train: loss: got 'natural_em'", "expected 'nll'"]),
         ("robot_arm", ["data.name=sinusoid"], ["expected 'robot_arm'"]),
     ],
 )

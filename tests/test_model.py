@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import mdnjax as mdn
+from mdnjax.components import FAMILIES
 from mdnjax.mixture import mixture_log_prob
 from mdnjax.networks import make_mlp
 
@@ -48,6 +49,14 @@ def test_no_hidden_layer_is_a_linear_model():
     params = jax.jit(model.init)(jax.random.key(3))
     x = np.random.default_rng(3).standard_normal((9, 2))
     np.testing.assert_allclose(jax.jit(model.apply)(params, x).logits, x @ params["head"]["kernel"][:, :1], atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_takes_a_single_target(family):
+    """A full covariance of one target has no entries below its diagonal: a block of no outputs."""
+    model = mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(3,), family=family)
+    mixture = jax.jit(model.apply)(jax.jit(model.init)(jax.random.key(0)), np.zeros((4, 1)))
+    assert np.isfinite(mdn.log_prob(mixture, np.zeros((4, 1)))).all()
 
 
 def test_float32_without_x64():

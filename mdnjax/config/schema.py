@@ -216,6 +216,18 @@ class Runtime(Section, frozen=True):
     compile_cache: bool = Field(default=True, description="keep compiled programs in the user's cache folder for the next start")
 
 
+def _check_steady(train: Train) -> None:
+    """A line search compares values and gradients of one loss: raises ValueError where it would be another at every step."""
+    for name, value, expected in (
+        ("loss", "nll" if train.loss == "nll_closed_form" else train.loss, "nll"),
+        ("batch_size", train.batch_size, None),
+        ("dropout", train.dropout, 0.0),
+    ):
+        if value != expected:
+            word = "null" if expected is None else repr(expected)
+            raise ValueError(f"{name}: got {value!r} with optimizer.name 'lbfgs', expected {word}: its loss must stay the same")
+
+
 class Config(Section, frozen=True):
     """One run: data, model, training, and where the results go."""
 
@@ -230,12 +242,10 @@ class Config(Section, frozen=True):
 
     @field_validator("train")
     @classmethod
-    def _loss_of_the_family(cls, train: Train, info: Any) -> Train:
+    def _what_goes_together(cls, train: Train, info: Any) -> Train:
         family = info.data["model"].family if "model" in info.data else "diagonal"  # else its own fault has been said
         if train.loss != "nll" and family != "diagonal":
             raise ValueError(f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (it is of 'diagonal' alone)")
-        if train.loss == "natural_em" and train.optimizer.name == "lbfgs":
-            raise ValueError(
-                "loss: got 'natural_em' with 'lbfgs', expected 'nll': its line search needs the gradient of its loss"
-            )
+        if train.optimizer.name == "lbfgs":
+            _check_steady(train)
         return train
