@@ -46,10 +46,9 @@ def remedies(diagnosis: Diagnosis) -> Iterator[str]:
     """A sentence for each thing that looks wrong, with what helps."""
     num_dead = len(diagnosis.dead)
     if num_dead and num_dead < diagnosis.num_components - 1:
-        plural = "s are" if num_dead > 1 else " is"
         yield (
-            f"{num_dead} of {diagnosis.num_components} component{plural} dead (mean weight below {LEAST_WEIGHT}): fewer do as "
-            "well (model.num_components, or auto), or train.init.name=data or train.entropy_bonus=0.02 keep them in use"
+            f"dead components: {num_dead} of {diagnosis.num_components} (mean weight below {LEAST_WEIGHT}); fewer do as well "
+            "(model.num_components, or auto), and train.init.name=data or train.entropy_bonus=0.02 keep more of them in use"
         )
     if diagnosis.num_components > 1 and diagnosis.num_in_use < 1 + 10 * LEAST_WEIGHT:
         yield (

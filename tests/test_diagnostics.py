@@ -36,7 +36,7 @@ def test_components_that_take_turns_are_in_use_but_not_at_once():
 @pytest.mark.parametrize(
     ("logits", "scale", "words"),
     [
-        (np.array([0.0, 0.0, -50.0]), 1.0, ["1 of 3 component is dead", "train.init.name=data"]),
+        (np.array([0.0, 0.0, -50.0]), 1.0, ["dead components: 1 of 3", "train.init.name=data"]),
         (np.array([0.0, -50.0, -50.0]), 1.0, ["one component of 3 has all the weight", "learning_rate"]),
         (np.zeros(3), 0.105, ["100 % of the weight is in components at the scale floor", "model.scale_floor"]),
     ],
