@@ -16,7 +16,7 @@ from experiments.run_folder import claim
 from experiments.studies import Density
 from experiments.sweep import choice
 from mdnjax import recipe
-from mdnjax.config.schema import Config
+from mdnjax.config.schema import Config, Loop
 from mdnjax.trained import save_model
 
 RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors")
@@ -41,17 +41,21 @@ def study(config: Density, overwrite: bool) -> None:
     check_sound(folder, settled, result)
 
 
-def prepare(config: Config) -> None:
+def prepare(config: Config, **others: Loop) -> None:
     """Settles the machine, and tries what a configuration cannot be checked for by itself.
 
     Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
     """
     several = config.ensemble.num_members * config.ensemble.num_restarts > 1 or choice.is_open(config)
     command.settle(config.runtime, all_cores=several)
-    try:
-        recipe.check(config.train)
-    except ValueError as error:
-        raise command.UserError(f"train.optimizer: {error}") from None
+    faults = []
+    for name, loop in {"train": config.train, **others}.items():
+        try:
+            recipe.check(loop)
+        except ValueError as error:
+            faults.append(f"{name}.optimizer: {error}")
+    if faults:
+        raise command.UserError("; ".join(faults))
 
 
 def settle_number(config: Config, clock: Clock) -> Config:

@@ -38,11 +38,7 @@ class Warmup(NamedTuple):
 
 def study(config: InverseSine, overwrite: bool) -> None:
     """Runs the whole study and writes its run folder."""
-    prepare(config)
-    try:
-        recipe.check(config.regression)
-    except ValueError as error:
-        raise command.UserError(f"regression.optimizer: {error}") from None
+    prepare(config, regression=config.regression)
     folder, clock = claim(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)

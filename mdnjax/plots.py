@@ -77,11 +77,12 @@ def plot_components(x: np.ndarray, values: np.ndarray, weight: np.ndarray, names
     figure, axes = _figure(title, names)
     for k, colour in enumerate(component_colours(values.shape[1])):
         _faded_line(axes, x, values[:, k], weight[:, k], colour)
-    if log:
+    if log := log and bool((values > 0).any()):  # scales that all round to 0 have no place on such an axis
         axes.set_yscale("log")
     seen = values[weight > 0.02]  # what has no weight may run off the picture
     axes.set_xlim(x[0], x[-1])
-    axes.set_ylim(*((seen.min() / 1.5, seen.max() * 1.5) if log else padded_range(seen)))
+    smallest = max(seen.min(), np.finfo(np.float32).tiny)
+    axes.set_ylim(*((smallest / 1.5, seen.max() * 1.5) if log else padded_range(seen)))
     _component_legend(axes, values.shape[1])
     return figure
 

@@ -177,7 +177,7 @@ def test_sweeps_of_the_repository_are_valid(path):
     [
         ("gird: {}", [], "s.yaml:1: unknown key 'gird'; did you mean 'grid'?"),
         (f"grid:\n  {K}: [3]\n  train.x_nose: [1, 2]", [], "s.yaml:3: unknown key 'train.x_nose'; did you mean 'train.x_noise'?"),
-        (f"grid:\n  {K}: [3, 0]", [], "s.yaml:2: model.num_components: got 0, expected a number >= 1"),
+        (f"grid:\n  {K}: [3, 0]", [], "s.yaml:2: model.num_components: got 0, expected a whole number from 1 to 100000"),
         (f"grid:\n  {K}:\n  - 3\n  - x", [], "s.yaml:4: model.num_components: got 'x', expected a whole number"),
         (f"grid: {{{K}: 3}}", [], "s.yaml:1: grid.model.num_components: got 3, expected a list"),
         (f"grid: {{{K}: []}}", [], "s.yaml:1: grid.model.num_components: got [], expected at least 1 entries"),

@@ -45,7 +45,7 @@ def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
     positions, labels, is_log = _axis(values)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-        for axes, (metric, title) in zip(figure.subplots(1, 2), PANELS, strict=True):
+        for axes, (metric, title) in zip(figure.subplots(1, 2), _panels(rows), strict=True):
             scores = np.array([row[metric] for row in rows])
             _draw_members(axes, positions, scores, spread=0.0 if labels is None else 0.12)
             axes.set(title=title, xlabel=key)
@@ -59,6 +59,12 @@ def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
                 axes.minorticks_off()
             _cut_outliers(axes, scores)
     return figure
+
+
+def _panels(rows: Sequence[Row]) -> Sequence[tuple[str, str]]:
+    """What is shown side by side; the test NLL in the place of the excess where no truth is known."""
+    known = any(np.isfinite(row["excess_nll"]) for row in rows)
+    return PANELS if known else (PANELS[0], ("test_nll", "test NLL (nats)"))
 
 
 def plot_map(keys: Sequence[str], summaries: Sequence[Summary]) -> Figure:
