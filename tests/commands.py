@@ -17,6 +17,9 @@ TIMEOUT = 240
 SHORT = ["data.num_train=60", "data.num_validation=20", "data.num_test=200", "train.num_steps=40", "train.report_every=20"]
 SHORT += ["regression.num_steps=30", "model.num_components=3", "model.hidden_sizes=[5]"]
 
+# What keeps a training of the study's settings from diverging, off.
+UNHELPED = ["train.init.name=glorot", "train.optimizer.clip_norm=0", "train.optimizer.base_width=0"]
+
 
 def run(module: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
     """`python -m experiments.MODULE words...` in the checkout; never raises.

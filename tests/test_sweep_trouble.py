@@ -4,13 +4,14 @@ import time
 
 import pytest
 
-from tests.commands import ROOT, assert_one_line_error, run
+from tests.commands import ROOT, UNHELPED, assert_one_line_error, run
 from tests.sweeps import SMALL, rows, start
 
 
 def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
     """Two training points and no floor: a scale of nothing, and a density of nothing elsewhere."""
     words = [
+        *UNHELPED,
         "seed=9",
         "data.num_train=2",
         "data.num_validation=50",
@@ -30,6 +31,7 @@ def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
 def test_all_diverged_is_a_failure_that_says_so(tmp_path):
     done = run(
         "sweep",
+        *UNHELPED,
         *("data.num_train=30", "data.num_test=50", "train.num_steps=40", "train.report_every=20", "model.num_components=2"),
         *("train.optimizer.name=sgd", "train.optimizer.learning_rate=1e30", "num_seeds=2", f"output={tmp_path / 'all'}"),
         ROOT / "configs" / "inverse_sine.yaml",
