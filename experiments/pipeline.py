@@ -86,17 +86,15 @@ def run(config: Config, splits: Splits, truth: Truth | None, clock: Clock) -> Re
         sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
         train_mixture = predict(config.model, trained, splits.train.x)
         samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point
-        first = predict(
-            config.model, trained._replace(params=jax.tree.map(lambda leaf: leaf[:1], trained.params)), splits.train.x
-        )
-        diagnosis = diagnose(first, config.model.scale_floor * scaler.y_sd)
+        first = trained._replace(params=jax.tree.map(lambda leaf: leaf[:1], trained.params))  # of an ensemble
+        diagnosis = diagnose(predict(config.model, first, splits.train.x), config.model.scale_floor * scaler.y_sd)
     return Result(splits, truth, fitted, trained, metrics, diagnosis, pit_values, samples)
 
 
 def train_networks(config: Config, splits: Splits, scaler: Scaler, observe: Observer) -> tuple[Params, Fit]:
     """Trains all networks of a configuration, as one population; parameters, networks first, and the training of the first.
 
-    Losses and scores are in the data's own units; the observer sees those of the first run.
+    Losses and scores are in the data's own units; the observer sees their means over the runs that have not diverged.
     """
     train, validation = (to_training_units(scaler, part) for part in splits[:2])
     model_shape, train_shape, numbers = recipe.split_sections(config.model, config.train)
@@ -108,7 +106,7 @@ def train_networks(config: Config, splits: Splits, scaler: Scaler, observe: Obse
 
     def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         if not diverged.all():
-            observe(step, float(np.nanmean(losses)) + offset, float(np.nanmean(scores)) + offset_held_out)
+            observe(step, float(np.mean(losses[~diverged])) + offset, float(np.mean(scores[~diverged])) + offset_held_out)
 
     population = recipe.follow_population(steps, config.train, inputs, len(keys), layout, tell)
     scores = kept_scores(population, config.train.keep)[: len(keys)]

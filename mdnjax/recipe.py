@@ -237,6 +237,5 @@ def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[
         return values + sd * jax.random.normal(key, values.shape, values.dtype) if is_on(sd) else values
 
     x_key, y_key = jax.random.split(noise_key)
-    return Batch(noisy(x_key, batch.x, train.x_noise), noisy(y_key, batch.y, train.y_noise)), jax.random.fold_in(
-        noise_key, DROPOUT
-    )
+    noisy_batch = Batch(noisy(x_key, batch.x, train.x_noise), noisy(y_key, batch.y, train.y_noise))
+    return noisy_batch, jax.random.fold_in(noise_key, DROPOUT)

@@ -95,3 +95,18 @@ def test_the_arm_has_both_answers(tmp_path):
 )
 def test_mistakes_are_one_line(module, words, expected, tmp_path):
     assert_one_line_error(run(module, *words, f"output={tmp_path / 'x'}"), *expected)
+
+
+def test_each_member_of_a_sweep_has_its_own_candidates_and_validation_points(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "train: {num_steps: 10, report_every: 10, x_noise: 0.0}\nmodel: {num_components: auto, hidden_sizes: [5]}\n"
+        "data: {num_train: 60, num_test: 100}\n"
+        "list:\n  - {selection.num_components: [1], data.num_validation: 20}\n"
+        "  - {selection.num_components: [2, 3], data.num_validation: 30}\n"
+    )
+    done = run("sweep", tmp_path / "s.yaml", f"output={tmp_path / 'sweep'}")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "sweep" / "members.csv") as file:
+        numbers = [int(row["num_components"]) for row in csv.DictReader(file)]
+    assert numbers[0] == 1
+    assert numbers[1] in (2, 3)

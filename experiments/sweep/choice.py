@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,17 +62,16 @@ def compare(members: Sequence[Member], layout: Layout | None = None, chunk_membe
 
     A candidate that diverged is out of the question; so are all where all did, and then the smallest is taken.
     """
-    if not members:
-        return []
     layout = layout or local_layout()
-    numbers = tuple(sorted(set(members[0].config.selection.num_components)))
     single = [member._replace(config=_single(member.config)) for member in members]
-    table = []
+    nlls: dict[int, dict[int, np.ndarray]] = {member.number: {} for member in members}
+    numbers = sorted({number for member in members for number in member.config.selection.num_components})
     for number in numbers:
         print(f"number of components: {number} of {', '.join(map(str, numbers))}", file=sys.stderr, flush=True)
-        table.append(_validation_nlls([with_number(member, number) for member in single], layout, chunk_members))
-    per_member = np.nan_to_num(np.moveaxis(np.array(table), 0, 1), nan=1e30, posinf=1e30)  # a mean must be left to compare
-    return [Candidates(numbers, nlls.mean(axis=1), smallest_as_good(nlls)) for nlls in per_member]
+        asked = [with_number(member, number) for member in single if number in member.config.selection.num_components]
+        for member, own in _validation_nlls(asked, layout, chunk_members):
+            nlls[member.number][number] = np.nan_to_num(own, nan=1e30, posinf=1e30)  # a mean must be left to compare
+    return [_judged(nlls[member.number]) for member in members]
 
 
 def with_number(member: Member, number: int) -> Member:
@@ -90,12 +89,14 @@ def _single(config: Config) -> Config:
     return config.model_copy(update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)})
 
 
-def _validation_nlls(members: Sequence[Member], layout: Layout, chunk_members: int | None) -> np.ndarray:
-    """NLL of every validation point, members first, in their order."""
-    by_number: dict[int, np.ndarray] = {}
+def _judged(nlls: dict[int, np.ndarray]) -> Candidates:
+    table = np.array(list(nlls.values()))  # the smallest number first
+    return Candidates(tuple(nlls), table.mean(axis=1), smallest_as_good(table))
+
+
+def _validation_nlls(members: Sequence[Member], layout: Layout, chunk_members: int | None) -> Iterator[tuple[Member, np.ndarray]]:
+    """NLL of every validation point of each member, in the order of their training; infinite for one that diverged."""
     for chunk in chunks_of(members, layout, chunk_members):
         finished = train_chunk(chunk, layout, lambda *_: None)
         fallen = np.array([row["status"] != "finished" for row in finished.rows])
-        nlls = np.where(fallen[:, None], np.inf, finished.validation_nlls)
-        by_number |= {member.number: own for member, own in zip(chunk.members, nlls, strict=True)}
-    return np.array([by_number[member.number] for member in members])
+        yield from zip(chunk.members, np.where(fallen[:, None], np.inf, finished.validation_nlls), strict=True)

@@ -34,7 +34,7 @@ class Data(Section, frozen=True):
     name: Source = Field(default="sinusoid", description="source of the data")
     seed: Seed | None = Field(default=None, description="seed of the data alone (null: that of the run)")
     num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
-    num_validation: Count = Field(default=100, description="held-out points that are watched during training")
+    num_validation: Count = Field(default=100, description="held-out points that are watched, and chosen by")
     num_test: Count = Field(default=20_000, description="fresh points for the final scores")
     target_support: TargetSupport = Field(
         default="real",
@@ -147,7 +147,7 @@ class Init(Section, frozen=True):
 class Loop(Section, frozen=True):
     """A training run, whatever it minimises."""
 
-    num_steps: Count = Field(default=4000, description="steps of the optimiser, each on all training points")
+    num_steps: Count = Field(default=4000, description="steps of the optimiser")
     report_every: Count = Field(default=100, description="steps between two looks at the validation points")
     keep: Literal["last", "best"] = Field(
         default="last",
