@@ -46,7 +46,7 @@ def prepare(config: Config, **others: Loop) -> None:
 
     Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
     """
-    several = config.ensemble.num_members * config.ensemble.num_restarts > 1 or choice.is_open(config)
+    several = config.ensemble.num_runs > 1 or choice.is_open(config)
     command.settle(config.runtime, all_cores=several)
     faults = []
     for name, loop in {"train": config.train, **others}.items():

@@ -20,7 +20,7 @@ from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.mixture import Mixture
 from mdnjax.population import Fit, Layout, Observer, local_layout, member, place
 from mdnjax.scores import coverage, crps, pit
-from mdnjax.selection import best_runs, kept, kept_scores, run_keys
+from mdnjax.selection import best_networks, run_keys
 from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict
 from mdnjax.types import Params
@@ -99,7 +99,7 @@ def train_networks(config: Config, splits: Splits, scaler: Scaler, observe: Obse
     train, validation = (to_training_units(scaler, part) for part in splits[:2])
     model_shape, train_shape, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model_shape, train_shape, train.x.shape[1], train.y.shape[1])
-    keys = run_keys(config.seed, config.ensemble.num_members * config.ensemble.num_restarts)
+    keys = run_keys(config.seed, config.ensemble.num_runs)
     layout = local_layout() if len(keys) > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
     inputs = place(layout, [recipe.make_inputs(numbers, key, train, validation) for key in keys], len(keys))
     offset, offset_held_out = (nats_to_data_units(scaler, part) for part in splits[:2])
@@ -109,9 +109,7 @@ def train_networks(config: Config, splits: Splits, scaler: Scaler, observe: Obse
             observe(step, float(np.mean(losses[~diverged])) + offset, float(np.mean(scores[~diverged])) + offset_held_out)
 
     population = recipe.follow_population(steps, config.train, inputs, len(keys), layout, tell)
-    scores = kept_scores(population, config.train.keep)[: len(keys)]
-    chosen = best_runs(scores, config.ensemble.num_restarts)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, config.train.keep))
+    chosen, params = best_networks(population, len(keys), config.ensemble.num_restarts, config.train.keep)
     fitted = member(population, int(chosen[0]))
     history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset_held_out)
     return params, Fit(fitted.state, history, bool(population.diverged[chosen].any()))

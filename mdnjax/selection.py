@@ -44,6 +44,12 @@ def kept_scores(population: Population, keep: str) -> Float[np.ndarray, " M"]:
     return np.where(population.diverged | ~np.isfinite(scores), np.inf, scores)
 
 
+def best_networks(population: Population, num_runs: int, num_restarts: int, keep: str) -> tuple[np.ndarray, Params]:
+    """Of each `num_restarts` of the first `num_runs` trainings the best: their numbers, and their parameters in that order."""
+    chosen = best_runs(kept_scores(population, keep)[:num_runs], num_restarts)
+    return chosen, jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, keep))
+
+
 def best_runs(scores: Float[np.ndarray, " R_of_all"], num_restarts: int) -> np.ndarray:
     """Of each `num_restarts` runs that follow one another, the index of the one with the lowest score."""
     groups = scores.reshape(-1, num_restarts)

@@ -19,7 +19,7 @@ from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.schema import Config, Data
 from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units, to_training_units
 from mdnjax.population import Layout, Population, place, put, spread
-from mdnjax.selection import best_runs, kept, kept_scores, run_keys
+from mdnjax.selection import best_networks, run_keys
 from mdnjax.trained import Trained, nll_of_member
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
@@ -83,19 +83,18 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     start, train, ensemble = time.perf_counter(), chunk.group.train, chunk.group.ensemble
     materials = [material_of(member) for member in chunk.members]
     pairs = list(zip(chunk.members, materials, strict=True))
-    runs = ensemble.num_members * ensemble.num_restarts  # of a member
-    inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * runs)
+    inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * ensemble.num_runs)
     reports: list[tuple[int, float]] = []
 
     def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         reports.append((step, time.perf_counter()))
         observe(step / train.num_steps, int(diverged.sum()))
 
-    num_runs = len(chunk.members) * runs
+    num_runs = len(chunk.members) * ensemble.num_runs
     population = recipe.follow_population(recipe_of(*pairs[0]), train, inputs, num_runs, layout, tell)
-    chosen = best_runs(kept_scores(population, train.keep)[:num_runs], ensemble.num_restarts).reshape(-1, ensemble.num_members)
+    networks = best_networks(population, num_runs, ensemble.num_restarts, train.keep)
+    chosen, params = jax.tree.map(lambda leaf: leaf.reshape(-1, ensemble.num_members, *leaf.shape[1:]), networks)
     first = chosen[:, 0]
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, train.keep))
     numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])
     scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
     on_device = [put(layout, tree, chunk.capacity) for tree in (numbers, params, scalers)]
@@ -129,8 +128,7 @@ def inputs_of(member: Member, material: Material) -> list[recipe.Inputs]:
     """What each training of a member reads."""
     train, validation = (to_training_units(material.scaler, part) for part in material.splits[:2])
     numbers = recipe.split_sections(member.config.model, member.config.train)[2]
-    ensemble = member.config.ensemble
-    keys = run_keys(member.config.seed, ensemble.num_members * ensemble.num_restarts)
+    keys = run_keys(member.config.seed, member.config.ensemble.num_runs)
     return [recipe.make_inputs(numbers, key, train, validation) for key in keys]
 
 

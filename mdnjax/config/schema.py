@@ -201,6 +201,11 @@ class Ensemble(Section, frozen=True):
     num_members: Units = Field(default=1, description="networks that are pooled to one mixture")
     num_restarts: Units = Field(default=1, description="trainings of each of them; that with the best validation NLL is used")
 
+    @property
+    def num_runs(self) -> int:
+        """Trainings in all."""
+        return self.num_members * self.num_restarts
+
 
 class Selection(Section, frozen=True):
     """What is left to the validation points."""
