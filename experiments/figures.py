@@ -37,7 +37,7 @@ def of_mixture(model: schema.Model, result: Result, names: Names) -> Iterator[tu
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 
-    yield "data", plots.plot_points([("data", points[1], points[0])], names, f"{len(points[0])} training points")
+    yield "data", plots.plot_points([("data", *points)], names, f"{len(points[0])} training points")
     yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
     yield "weights", plots.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
     yield (
