@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -55,14 +56,17 @@ def main(
     *,
     read: Callable[[Path | None, Sequence[str]], Any] | None = None,
     flags: Mapping[str, str] = {},
+    files: Sequence[str] = (),
 ) -> NoReturn:
     """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted.
 
     Args: `run(config, overwrite=..., flag=...)` gets what `read(path, words)` makes of the command line, by default `load`.
+    `files` are keys whose values stand first and without their names; there is no configuration file then.
     """
     with one_line_errors():
-        arguments = vars(_parser(module, purpose, schema, default, {**OVERWRITE, **flags}).parse_intermixed_args(words))
-        path, overrides = _path_and_overrides(schema, arguments.pop("words"), default)
+        parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
+        arguments = vars(parser.parse_intermixed_args(words))
+        path, overrides = _path_and_overrides(schema, _named(files, arguments.pop("words")), default)
         run(read(path, overrides) if read else load(schema, path, overrides), **arguments)
     sys.exit(0)
 
@@ -94,22 +98,39 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(
-    module: str, purpose: str, schema: type[Section], default: Path | None, flags: Mapping[str, str]
+    module: str, purpose: str, schema: type[Section], default: Path | None, flags: Mapping[str, str], files: Sequence[str]
 ) -> argparse.ArgumentParser:
+    shown_files = [file.upper() for file in files] or ["[CONFIG.yaml]"]
     parser = _Parser(
         prog=f"python -m {module}",
-        usage=" ".join(["%(prog)s [-h]", *(f"[--{flag}]" for flag in flags), "[CONFIG.yaml] [key=value ...]"]),
+        usage=" ".join(["%(prog)s [-h]", *(f"[--{flag}]" for flag in flags), *shown_files, "[key=value ...]"]),
         description=purpose,
         epilog=_key_table(schema),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     shown = default.relative_to(CONFIGS.parent) if default else "none"
-    words = f"a configuration (default: {shown}), and values that win over it"
-    parser.add_argument("words", nargs="*", metavar="CONFIG.yaml | key=value", help=words)
+    words = "files, and values of keys" if files else f"a configuration (default: {shown}), and values that win over it"
+    parser.add_argument(
+        "words", nargs="*", metavar=f"{' '.join(shown_files)} key=value".replace("[CONFIG.yaml] ", "CONFIG.yaml | "), help=words
+    )
     for flag, meaning in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=meaning)
     return parser
+
+
+def _named(files: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The first words by the keys that they are values of. A file of any name is text, whatever YAML would make of it."""
+    if not files:
+        return list(words)
+    values = [word for word in words if "=" not in word or Path(word).exists()][: len(files)]
+    if len(values) < len(files):
+        missing = files[len(values)]
+        raise UserError(f"got no {missing.upper()}, expected {' '.join(file.upper() for file in files)} [key=value ...]")
+    return [
+        *(f"{file}={json.dumps(value)}" for file, value in zip(files, values, strict=True)),
+        *(w for w in words if w not in values),
+    ]
 
 
 def _path_and_overrides(schema: type[Section], words: Sequence[str], default: Path | None) -> tuple[Path | None, list[str]]:

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import command, figures, report
-from experiments.pipeline import Result, make_data, run
+from experiments.pipeline import OF_TRUTH, Result, make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.studies import Density
 from experiments.sweep import choice
 from mdnjax import recipe
-from mdnjax.config.schema import Config, Loop
+from mdnjax.config.schema import Loop, Run
+from mdnjax.data.columns import Columns
 from mdnjax.trained import save_model
 
 RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors")
@@ -35,18 +36,18 @@ def study(config: Density, overwrite: bool) -> None:
     result = run(settled, splits, truth, clock)
     if not result.fit.diverged:
         with clock.phase("figures"):
-            report.write_figures(folder / "figures", figures.of_mixture(settled.model, result, figures.PLAIN))
-    write_run(folder, settled, clock, result, {})
+            report.write_figures(folder / "figures", figures.of_mixture(result, figures.PLAIN))
+    write_run(folder, clock, result, {})
     show(f"{config.data.name}, seed {config.seed}", folder, clock, result)
-    check_sound(folder, settled, result)
+    check_sound(folder, result)
 
 
-def prepare(config: Config, **others: Loop) -> None:
+def prepare(config: Run, **others: Loop) -> None:
     """Settles the machine, and tries what a configuration cannot be checked for by itself.
 
     Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
     """
-    several = config.ensemble.num_runs > 1 or choice.is_open(config)
+    several = config.num_runs > 1 or choice.is_open(config)
     command.settle(config.runtime, all_cores=several)
     faults = []
     for name, loop in {"train": config.train, **others}.items():
@@ -58,7 +59,7 @@ def prepare(config: Config, **others: Loop) -> None:
         raise command.UserError("; ".join(faults))
 
 
-def settle_number(config: Config, clock: Clock) -> Config:
+def settle_number(config: Run, clock: Clock) -> Run:
     """The same configuration with a number of components; how the candidates came out is printed."""
     if not choice.is_open(config):
         return config
@@ -69,20 +70,20 @@ def settle_number(config: Config, clock: Clock) -> Config:
     return choice.with_number(member, found.chosen).config
 
 
-def write_run(folder: Path, config: Config, clock: Clock, result: Result, more: dict[str, Any]) -> None:
+def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any], columns: Columns | None = None) -> None:
     """Writes model, history, environment, timing and metrics; the configuration is there already."""
     metrics = {
-        "seed": config.seed,
+        "seed": result.config.seed,
         "status": "diverged" if result.fit.diverged else "finished",
         **more,
         "mdn": {
             **result.metrics,
             "steps": int(result.fit.state.step),
-            "num_components": config.model.num_components,
+            "num_components": result.config.model.num_components,
             "diagnosis": result.diagnosis._asdict(),
         },
     }
-    save_model(folder / "model.safetensors", config.model, result.trained)
+    save_model(folder / "model.safetensors", result.config.model, result.trained, columns)
     report.write_history(folder / "history.csv", result.fit.history)
     report.write_json(folder / "environment.json", report.environment())
     report.write_json(folder / "timing.json", clock.seconds)
@@ -113,12 +114,13 @@ def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tu
     print(f"results: {folder}")
 
 
-def check_sound(folder: Path, config: Config, result: Result) -> None:
+def check_sound(folder: Path, result: Result) -> None:
     """Raises: RunFailed if the training diverged, or a score is not finite."""
     if result.fit.diverged:
         path, step = folder / "model.safetensors", int(result.fit.state.step)
-        raise command.RunFailed(stopped("mdn", step, config.train.num_steps, path))
-    if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value)]:
+        raise command.RunFailed(stopped("mdn", step, result.config.train.num_steps, path))
+    unknown = () if result.truth else OF_TRUTH
+    if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value) and name not in unknown]:
         raise command.RunFailed(f"mdn: not finite on the data: {', '.join(wrong)}; the trained network is in {folder}")
 
 

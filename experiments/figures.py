@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from experiments.pipeline import Result
 from mdnjax import plots
-from mdnjax.config import schema
 from mdnjax.data import Dataset
 from mdnjax.mixture import Mixture, locations, log_prob, weights
 from mdnjax.plots import Names
@@ -24,12 +23,12 @@ NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals"
 NAMES += ("density", "calibration", "overview")
 
 
-def of_mixture(model: schema.Model, result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
+def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     """Every figure of the mixture density network, by name."""
     points = (result.splits.train.x, result.splits.train.y)
     x = np.linspace(points[0].min(), points[0].max(), NUM_GRID, dtype=np.float32)
     y = np.linspace(*plots.padded_range(points[1]), NUM_GRID, dtype=np.float32)
-    mixture = in_order(jax.tree.map(np.asarray, predict(model, result.trained, x[:, None])))
+    mixture = in_order(jax.tree.map(np.asarray, predict(result.config.model, result.trained, x[:, None])))
     weight = np.asarray(weights(mixture))
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
     learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))

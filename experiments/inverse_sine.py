@@ -17,8 +17,8 @@ from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax import checkpoint, recipe
 from mdnjax.config import split
-from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, sinusoid
+from mdnjax.regression import make_regression, make_regression_recipe
 from mdnjax.types import Params
 
 FILES = (
@@ -51,21 +51,21 @@ def study(config: InverseSine, overwrite: bool) -> None:
     result = run(settled, splits, truth, clock)
     if not result.fit.diverged:
         with clock.phase("figures"):
-            report.write_figures(folder / "figures", draw(config, settled.model, (towards_v, towards_u), result))
+            report.write_figures(folder / "figures", draw(config, (towards_v, towards_u), result))
     forward, inverse = towards_v.metrics, towards_u.metrics
-    write_run(folder, settled, clock, result, {"regression": {"forward": forward, "inverse": inverse}})
+    write_run(folder, clock, result, {"regression": {"forward": forward, "inverse": inverse}})
     above = (
         ("regression, mean squared error", forward["train_mse"], forward["test_mse"], sinusoid.FORWARD_FLOOR_MSE),
         ("inverse regression, mean squared error", inverse["train_mse"], inverse["test_mse"], inverse["floor_mse"]),
     )
     show(f"Inverse sinusoid, seed {config.seed}", folder, clock, result, above)
-    check_sound(folder, settled, result)
+    check_sound(folder, result)
 
 
 def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> Warmup:
     """Fits the plain network by mean squared error, in the data's own units, as the original study does."""
     shape, numbers = split(config.regression)
-    steps = recipe.make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
+    steps = make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
     inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), train, validation)
     with training(name, config.regression.num_steps, "validation mse") as observe:
         fitted = recipe.follow(steps, config.regression, inputs, observe)
@@ -83,13 +83,13 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
 
 def predict_regression(config: InverseSine, params: Params, x: np.ndarray) -> np.ndarray:
     """The plain network's y `[N, 1]` for every x `[N, 1]`."""
-    network = recipe.make_regression(config.regression, 1, 1)
+    network = make_regression(config.regression, 1, 1)
     return np.asarray(jax.jit(network.apply)(params, x.T)).T
 
 
-def draw(config: InverseSine, model: Model, warmups: tuple[Warmup, Warmup], result: Result) -> Iterator[tuple[str, Figure]]:
+def draw(config: InverseSine, warmups: tuple[Warmup, Warmup], result: Result) -> Iterator[tuple[str, Figure]]:
     """Every figure of the study."""
-    yield from figures.of_mixture(model, result, figures.INVERSE)
+    yield from figures.of_mixture(result, figures.INVERSE)
     directions = (("regression", figures.FORWARD), ("inverse_regression", figures.INVERSE))
     for (name, axes), warmup in zip(directions, warmups, strict=True):
         grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]

@@ -21,7 +21,6 @@ from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.studies import RobotArm
-from mdnjax.config.schema import Model
 from mdnjax.data import robot_arm
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import mean, modes
@@ -55,18 +54,18 @@ def study(config: RobotArm, overwrite: bool) -> None:
     settled = settle_number(config, clock)
     result = run(settled, splits, truth, clock)
     with clock.phase("modes"):
-        answers = answer(settled.model, result)
+        answers = answer(result)
     metrics = scores(answers)
     with clock.phase("figures"):
         report.write_figures(folder / "figures", draw(answers, metrics))
-    write_run(folder, settled, clock, result, {"robot_arm": metrics})
+    write_run(folder, clock, result, {"robot_arm": metrics})
     show(folder, clock, config.seed, metrics, result.remarks)
 
 
-def answer(model: Model, result: Result) -> Answers:
+def answer(result: Result) -> Answers:
     """Mean and modes for every test position."""
     position = result.splits.test.x
-    mixture = predict(model, result.trained, position)
+    mixture = predict(result.config.model, result.trained, position)
     found = jax.tree.map(np.asarray, modes(mixture))
     mass = np.where(np.isfinite(found.mass) & (found.mass >= LEAST_MASS), found.mass, 0)
     order = np.argsort(-mass, axis=1)

@@ -1,5 +1,7 @@
 """Conditional density estimation with mixture density networks, as pure functions in JAX."""
 
+from typing import TYPE_CHECKING, Any
+
 from mdnjax.components import (
     FAMILIES,
     Diagonal,
@@ -103,8 +105,12 @@ from mdnjax.train import (
     make_train_step,
 )
 from mdnjax.trained import (
+    Predictor,
     load,
 )
+
+if TYPE_CHECKING:
+    from mdnjax.estimator import MDNRegressor
 
 __all__ = [
     "FAMILIES",
@@ -116,10 +122,12 @@ __all__ = [
     "Isotropic",
     "Laplace",
     "LowRank",
+    "MDNRegressor",
     "Mixture",
     "Model",
     "Modes",
     "Network",
+    "Predictor",
     "Region",
     "StudentT",
     "Support",
@@ -189,3 +197,14 @@ __all__ = [
     "warp",
     "weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`MDNRegressor` when it is asked for: it needs scikit-learn, which the rest does not."""
+    if name != "MDNRegressor":
+        raise AttributeError(f"module 'mdnjax' has no attribute {name!r}")
+    try:
+        from mdnjax.estimator import MDNRegressor
+    except ImportError as error:
+        raise ImportError(f"MDNRegressor needs scikit-learn: pip install -e '.[tabular]' ({error})") from error
+    return MDNRegressor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-FORMAT = "mdnjax-1"
+FORMAT = "mdnjax-2"
 T = TypeVar("T")
 
 
@@ -38,8 +39,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def save(path: Path, tree: Any, metadata: Mapping[str, str] = {}) -> None:
     """Saves a pytree of arrays under the names of its paths, with text beside it."""
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named_leaves(tree)}
-    marks = {"format": FORMAT, "sha256": _digest(arrays), **metadata}
-    write_bytes(path, to_bytes(arrays, marks))
+    texts = {"format": FORMAT, **metadata}
+    write_bytes(path, to_bytes(arrays, {**texts, "sha256": _digest(arrays, texts)}))
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -68,7 +69,7 @@ def load(path: Path, like: T) -> T:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from None
-    if metadata.get("sha256") != _digest(arrays):
+    if metadata.pop("sha256", None) != _digest(arrays, metadata):
         raise CheckpointError(f"{path}: damaged, its contents do not match their sha256")
     names = [(name, leaf.shape, leaf.dtype) for name, leaf in _named_leaves(like)]
     for name, shape, dtype in names:
@@ -84,8 +85,8 @@ def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in jax.tree.leaves_with_path(tree)]
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(sorted(texts.items())).encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
         digest.update(arrays[name].tobytes())

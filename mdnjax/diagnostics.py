@@ -36,7 +36,7 @@ def diagnose(mixture: Mixture, smallest_scale: Float[AnyArray, "..."]) -> Diagno
     """Looks at mixtures `[N]` of one network; `smallest_scale` is that of each target, in the units of the mixture."""
     weight = np.asarray(weights(mixture), np.float64)
     mean_weight = weight.mean(axis=0)
-    low = np.asarray(_scales(mixture.component)) <= AT_FLOOR * np.asarray(smallest_scale)
+    low = np.asarray(scales_of(mixture.component)) <= AT_FLOOR * np.asarray(smallest_scale)
     share = float(np.mean(np.sum(weight * low.any(axis=-1), axis=1)))
     dead = tuple(int(k) for k in np.flatnonzero(mean_weight < LEAST_WEIGHT))
     return Diagnosis(weight.shape[1], float(_perplexity(weight).mean()), float(_perplexity(mean_weight)), dead, share)
@@ -66,10 +66,10 @@ def _perplexity(weight: Float[np.ndarray, "*batch K"]) -> Float[np.ndarray, "*ba
     return np.asarray(np.exp(-np.sum(weight * np.log(np.maximum(weight, np.finfo(float).tiny)), axis=-1)))
 
 
-def _scales(component: Component) -> Float[Array, "N K D"]:
+def scales_of(component: Component) -> Float[Array, "N K D"]:
     """What the floor bounds: the scale of each target, of correlated ones given those after it."""
     if isinstance(component, Warped):
-        return _scales(component.component)
+        return scales_of(component.component)
     if isinstance(component, Full):
         return 1 / jnp.diagonal(component.precision_tril, axis1=-2, axis2=-1)
     if isinstance(component, Isotropic):

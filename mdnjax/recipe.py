@@ -19,34 +19,42 @@ from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset
 from mdnjax.initialise import SMALLEST_SCALE, fit_marginal, spread_over_inputs, start_at_marginal
-from mdnjax.losses import LOSSES, entropy_of_weights, mse
+from mdnjax.losses import LOSSES, entropy_of_weights
 from mdnjax.model import Model, make_mdn
-from mdnjax.networks import Dropout, Network, make_mlp
+from mdnjax.networks import Dropout
 from mdnjax.optimizers import STEADY, check_optimizer, is_on, make_optimizer
 from mdnjax.population import Fit, Layout, Observer, Population, PopulationObserver, fit, fit_population, spread
-from mdnjax.shuffle import shuffled
+from mdnjax.shuffle import minibatch
 from mdnjax.train import Batch, Loss, TrainState, TrainStep, init_state, init_steady_state, make_steady_step, make_train_step
-from mdnjax.types import Array, Float, Params, PRNGKey
+from mdnjax.types import AnyArray, Array, Float, Int, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
-EPOCHS, DROPOUT = 2**31, 2  # of keys below those
+DROPOUT = 2  # of keys below those
 
 
 class Inputs(NamedTuple):
-    """All that a run reads, besides its state: the configuration's numbers, the key of its seed, data in units of training."""
+    """All that a run reads, besides its state: the configuration's numbers, the key of its seed, data in units of training.
+
+    Where data were padded, `sizes` are the points to train on and to watch, which come first; what follows only makes the shape.
+    """
 
     numbers: dict[str, Any]
     key: PRNGKey
     train: Batch
     validation: Batch
+    sizes: tuple[Int[AnyArray, ""], Int[AnyArray, ""]] | None = None
 
 
 class Recipe(NamedTuple):
-    """init(inputs) gives the first state, train_step(state, inputs) the next, held_out_score(params, inputs) a score."""
+    """init(inputs) gives the first state, train_step(state, inputs) the next, held_out_score(params, inputs) a score.
+
+    held_out_losses(params, inputs) are what the score is the mean of, an entry an example.
+    """
 
     init: Callable[[Inputs], TrainState]
     train_step: Callable[[TrainState, Inputs], tuple[TrainState, Float[Array, ""]]]
     held_out_score: Callable[[Params, Inputs], Float[Array, ""]]
+    held_out_losses: Callable[[Params, Inputs], Float[Array, " N"]]
 
 
 def make_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> Inputs:
@@ -55,6 +63,16 @@ def make_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validatio
     bandwidth = rule_of_thumb(len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
     return Inputs(as_arrays(numbers), key, *batches)
+
+
+def padded(inputs: Inputs, num_train: int, num_validation: int) -> Inputs:
+    """The same run with data of this shape, so that other data of that shape need no other program."""
+    sizes = (inputs.train.x.shape[1], inputs.validation.x.shape[1])
+    parts = [
+        Batch(*(leaf[:, np.arange(num) % size] for leaf in part))  # not zeros: a start at the data looks at all there is
+        for part, num, size in zip(inputs[2:4], (num_train, num_validation), sizes, strict=True)
+    ]
+    return Inputs(inputs.numbers, inputs.key, *parts, tuple(np.int32(size) for size in sizes))  # pyright: ignore
 
 
 def rule_of_thumb(num: int, num_columns: int) -> float:
@@ -87,7 +105,7 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
     def init(inputs: Inputs) -> TrainState:
         network, settings = build(inputs)
         key = jax.random.fold_in(inputs.key, INIT)
-        return _first_state(settings, _start(key, network.init(key), inputs))
+        return first_state(settings, _start(key, network.init(key), inputs))
 
     def _start(key: PRNGKey, params: Params, inputs: Inputs) -> Params:
         settings, sizes = build(inputs)[1].init, Sizes(model.settled_components, num_targets, model.rank)
@@ -113,34 +131,20 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
             return value + _penalty(settings.optimizer, params)
 
         key = jax.random.fold_in(inputs.key, TRAIN)
-        batch = minibatch(settings.batch_size, key, state.step, inputs.train)
-        return _step_of(settings, loss)(state, key, batch)
+        batch = minibatch(settings.batch_size, key, state.step, inputs.train, inputs.sizes and inputs.sizes[0])
+        return step_of(settings, loss)(state, key, batch)
 
-    def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
+    def held_out_losses(params: Params, inputs: Inputs) -> Float[Array, " N"]:
         network, _ = build(inputs)
-        return jnp.mean(LOSSES["nll"](*network.head(params, inputs.validation.x), inputs.validation.y))
-
-    return Recipe(jax.jit(init), train_step, held_out_score)
-
-
-@functools.cache
-def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_targets: int) -> Recipe:
-    """Training of a plain network by mean squared error, for the shape of its section."""
-    network = make_regression(regression, num_inputs, num_targets)
-
-    def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
-        return jnp.mean(mse(network.apply(params, batch.x), batch.y))
-
-    def init(inputs: Inputs) -> TrainState:
-        return _first_state(join(regression, inputs.numbers), network.init(jax.random.fold_in(inputs.key, INIT)))
-
-    def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
-        return _step_of(join(regression, inputs.numbers), loss)(state, inputs.key, inputs.train)
+        return LOSSES["nll"](*network.head(params, inputs.validation.x), inputs.validation.y)
 
     def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
-        return loss(params, inputs.key, inputs.validation)
+        nll = held_out_losses(params, inputs)
+        if inputs.sizes is None:
+            return jnp.mean(nll)
+        return jnp.sum(jnp.where(jnp.arange(len(nll)) < inputs.sizes[1], nll, 0)) / inputs.sizes[1]
 
-    return Recipe(jax.jit(init), train_step, held_out_score)
+    return Recipe(jax.jit(init), train_step, held_out_score, held_out_losses)
 
 
 def follow(recipe: Recipe, loop: schema.Loop, inputs: Inputs, observe: Observer | None = None) -> Fit:
@@ -175,14 +179,20 @@ def follow_population(
     )
 
 
+def held_out_losses(recipe: Recipe, params: Params, inputs: Inputs, layout: Layout) -> Float[np.ndarray, "M N"]:
+    """Losses of the examples that each of a population watches, those that only pad left out."""
+    losses = np.asarray(_spread_losses(recipe.held_out_losses, layout, params, inputs))
+    return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _spread_losses(losses: Callable[[Params, Inputs], Array], layout: Layout, params: Params, inputs: Inputs) -> Array:
+    return spread(layout, losses)(params, inputs)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _init_population(init: Callable[[Inputs], TrainState], layout: Layout, inputs: Inputs) -> TrainState:
     return spread(layout, init)(inputs)
-
-
-def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:
-    """The network of the warm-up."""
-    return make_mlp(num_inputs, (num_targets,), hidden_sizes=regression.hidden_sizes, activation=regression.activation)
 
 
 def optimizer_of(loop: schema.Loop) -> Any:
@@ -199,12 +209,14 @@ def check(loop: schema.Loop) -> None:
     check_optimizer(lambda numbers: optimizer_of(loop.model_copy(update={"optimizer": join(shape, numbers)})), numbers)
 
 
-def _first_state(loop: schema.Loop, params: Params) -> TrainState:
+def first_state(loop: schema.Loop, params: Params) -> TrainState:
+    """The state before the first step of a training section."""
     first = init_steady_state if loop.optimizer.name in STEADY else init_state
     return first(optimizer_of(loop), params)
 
 
-def _step_of(loop: schema.Loop, loss: Loss) -> TrainStep:
+def step_of(loop: schema.Loop, loss: Loss) -> TrainStep:
+    """The step of a training section."""
     make = make_steady_step if loop.optimizer.name in STEADY else make_train_step
     return make(loss, optimizer_of(loop))
 
@@ -215,17 +227,6 @@ def _penalty(optimizer: schema.Optimizer, params: Params) -> Float[Array, ""] | 
         return 0.0
     squares = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
     return 0.5 * optimizer.weight_decay * sum(squares, jnp.zeros(()))
-
-
-def minibatch(size: int | None, key: PRNGKey, step: Array, train: Batch) -> Batch:
-    """The points of a step: each epoch is a permutation of its own, whose end is left out where it does not come out even."""
-    num = train.x.shape[1]
-    if size is None or size >= num:
-        return train
-    epoch, place = step // (num // size), step % (num // size)
-    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCHS), epoch)
-    indices = shuffled(epoch_key, place * size + jnp.arange(size), num)
-    return Batch(train.x[:, indices], train.y[:, indices])
 
 
 def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[Batch, PRNGKey]:

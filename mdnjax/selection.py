@@ -11,6 +11,7 @@ from mdnjax.population import Population
 from mdnjax.train import TrainState
 from mdnjax.types import Float, Params, PRNGKey
 
+NUM_ROUNDS = 1000  # of EM, each a few microseconds
 RESTARTS = 2**16  # beyond the purposes of keys that one training has
 
 
@@ -44,16 +45,24 @@ def kept_scores(population: Population, keep: str) -> Float[np.ndarray, " M"]:
     return np.where(population.diverged | ~np.isfinite(scores), np.inf, scores)
 
 
-def best_networks(population: Population, num_runs: int, num_restarts: int, keep: str) -> tuple[np.ndarray, Params]:
-    """Of each `num_restarts` of the first `num_runs` trainings the best: their numbers, and their parameters in that order."""
-    chosen = best_runs(kept_scores(population, keep)[:num_runs], num_restarts)
-    return chosen, jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], kept(population.state, keep))
-
-
 def best_runs(scores: Float[np.ndarray, " R_of_all"], num_restarts: int) -> np.ndarray:
     """Of each `num_restarts` runs that follow one another, the index of the one with the lowest score."""
     groups = scores.reshape(-1, num_restarts)
     return groups.argmin(axis=1) + num_restarts * np.arange(len(groups))
+
+
+def stack(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
+    """The weights of C densities whose mixture gives N held-out examples the highest likelihood.
+
+    EM from equal weights, w_c <- mean_n w_c p_c(n) / sum_c w_c p_c(n), which climbs to the one maximum of a concave function. A
+    density of 0 (-inf) at an example is allowed where another's is not. Source: Yao, Vehtari, Simpson & Gelman (2018), section 3.
+    """
+    density = np.exp(log_probs - log_probs.max(axis=0))
+    weight = np.full(len(log_probs), 1 / len(log_probs))
+    for _ in range(NUM_ROUNDS):
+        part = weight[:, None] * density
+        weight = np.mean(part / part.sum(axis=0), axis=1)
+    return weight
 
 
 def smallest_as_good(nlls: Float[np.ndarray, "C N"]) -> Choice:

@@ -1,22 +1,44 @@
-"""A permutation of 0 ... N - 1 of which any entries can be had without the rest, for minibatches that pass through all data."""
+"""Minibatches that pass through all data, by a permutation of which any entries can be had without the rest."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-from mdnjax.types import Array, Int, PRNGKey
+from mdnjax.train import Batch
+from mdnjax.types import AnyArray, Array, Int, PRNGKey
 
 NUM_ROUNDS = 24
+EPOCHS = 2**31  # keys of epochs are beyond those of steps
 
 
-def shuffled(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int) -> Int[Array, " B"]:
+def minibatch(size: int | None, key: PRNGKey, step: Int[Array, ""], train: Batch, num: Int[AnyArray, ""] | None = None) -> Batch:
+    """The points of a step: each epoch is a permutation of its own, whose end is left out where it does not come out even.
+
+    Of data that were padded the first `num` are passed; where these are fewer than a step takes, it takes some of them again, and
+    the next step goes on behind them.
+    """
+    if num is None and (size is None or size >= train.x.shape[1]):
+        return train
+    size = size or train.x.shape[1]
+    num_points = train.x.shape[1] if num is None else num
+    num_steps = num_points // size if num is None else jnp.maximum(num // size, 1)
+    epoch, place = step // num_steps, step % num_steps
+    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCHS), epoch)
+    indices = shuffled(epoch_key, place * size + jnp.arange(size), num_points)
+    if num is not None:
+        indices = jnp.where(num < size, ((step % num) * (size % num) + jnp.arange(size)) % num, indices)
+    return Batch(train.x[:, indices], train.y[:, indices])
+
+
+def shuffled(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int | Int[AnyArray, ""]) -> Int[Array, " B"]:
     """Where a random permutation of `num` entries, one for each key, has these positions.
 
     A round pairs each entry i with K - i mod N, K random, and swaps the pair or not by a random bit of its own: a permutation
     whatever the bits. It costs rounds times B, whereas sorting costs N log N, and a state that would have to be saved.
     Source: Hoang, Morris and Rogaway (2012), An enciphering scheme based on a card shuffle.
     """
+    num = jnp.asarray(num, jnp.uint32)
     keys = jax.random.bits(epoch_key, (NUM_ROUNDS, 2), jnp.uint32)
 
     def swap_or_not(position: Array, key: Array) -> tuple[Array, None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import importlib.metadata
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,18 +17,26 @@ from mdnjax import checkpoint
 from mdnjax.components import Support
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
+from mdnjax.data.columns import Columns, columns_as_json, columns_from_json, inputs_of
 from mdnjax.data.dataset import Dataset, Scaler, to_data_units
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.statistics import pool
 from mdnjax.types import AnyArray, Array, Float, Params
 
+LEAST_PART = 0.01  # of an equal part, below which a network is left out
+
 
 class Trained(NamedTuple):
-    """Parameters of the networks of an ensemble, which are the first axis, and the scaler of the data they were trained on."""
+    """The networks of an ensemble, parameters of which they are the first axis, and the scaler of the data they were trained on.
+
+    `weight` are their parts of the mixture (None: equal), `scale_floor` their own floors (None: that of the model).
+    """
 
     params: Params
     scaler: Scaler
+    weight: Float[AnyArray, "*batch M"] | None = None
+    scale_floor: Float[AnyArray, "*batch M"] | None = None
 
 
 def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"]) -> Mixture:
@@ -41,6 +49,24 @@ def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"
         raise ValueError(f"x: got shape {x.shape}, expected [*batch, {num_inputs}]: the network has {num_inputs} inputs")
     shape, numbers = split(model)
     return _predict(shape, numbers, trained, x)
+
+
+def answers(
+    model: schema.Model, trained: Trained, x: Float[AnyArray, "N X"], question: Callable[[Mixture], Any], most: int = 2**14
+) -> Any:
+    """What is asked of the mixtures of all rows, as numpy arrays: in blocks of few sizes, each a compiled program."""
+    found = []
+    for start in range(0, len(x), most):
+        block = np.asarray(x[start : start + most])
+        rows = np.zeros((padded_size(len(block)), x.shape[1]), block.dtype)
+        rows[: len(block)] = block
+        found.append(_first(question(predict(model, trained, rows)), len(block)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+
+
+def padded_size(num: int) -> int:
+    """The next power of two, of no less than 64."""
+    return max(64, 1 << (num - 1).bit_length())
 
 
 def nll(model: schema.Model, trained: Trained, dataset: Dataset) -> Float[Array, " N"]:
@@ -57,18 +83,42 @@ def nll_of_member(shape: schema.Model, numbers: dict[str, Any], trained: Trained
 _nll = jax.jit(nll_of_member, static_argnums=0)
 
 
-def save_model(path: Path, model: schema.Model, trained: Trained) -> None:
-    """Writes a trained network to one safetensors file, with its settings."""
+class Predictor(NamedTuple):
+    """A saved network: `predictor(x)` is the mixture p(y|x), for inputs `[*batch, X]` or the rows of a table.
+
+    `columns` are those of the table that it was trained on, or None.
+    """
+
+    model: schema.Model
+    trained: Trained
+    columns: Columns | None = None
+
+    def __call__(self, x: Float[AnyArray, "*batch X"] | Mapping[str, Any]) -> Mixture:
+        """Raises: ValueError if x has other inputs than the network, TableError if a table has not its columns."""
+        if hasattr(x, "shape") and not hasattr(x, "keys"):
+            return predict(self.model, self.trained, x)  # pyright: ignore[reportArgumentType]
+        if self.columns is None:
+            raise ValueError("got a table, expected an array: the network was not trained on a table")
+        table = {str(name): np.asarray(x[name]) for name in x}  # pyright: ignore
+        return predict(self.model, self.trained, inputs_of(self.columns, table))
+
+
+def save_model(path: Path, model: schema.Model, trained: Trained, columns: Columns | None = None) -> None:
+    """Writes a trained network to one safetensors file, with its settings, columns and the versions that made it."""
     support = trained.scaler.support
     bounds = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
     dtype, (num_inputs, num_targets) = str(trained.scaler.x_mean.dtype), _sizes(trained)
     num_members = num_networks(trained)
     shapes = {"num_inputs": num_inputs, "num_targets": num_targets, "num_members": num_members, "dtype": dtype, "support": bounds}
-    checkpoint.save(path, trained, {"model": model.model_dump_json(), "shapes": json.dumps(shapes)})
+    shapes["weighted"] = trained.weight is not None
+    versions = {name: _version(name) for name in ("mdnjax", "jax", "flax")}
+    words = {"shapes": shapes, "columns": columns and columns_as_json(columns), "versions": versions}
+    texts = {name: json.dumps(value) for name, value in words.items()}
+    checkpoint.save(path, trained, {"model": model.model_dump_json(), **texts})
 
 
-def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
-    """A saved network as a function from inputs `[*batch, X]` to a `Mixture`.
+def load(path: str | Path) -> Predictor:
+    """A saved network as a function from inputs `[*batch, X]`, or from a table with its columns, to a `Mixture`.
 
     Raises: CheckpointError (a ValueError) if the file is missing, damaged, or none of ours.
     """
@@ -77,15 +127,24 @@ def load(path: str | Path) -> Callable[[Float[AnyArray, "*batch X"]], Mixture]:
         model = schema.Model.model_validate_json(metadata["model"])
         shapes = json.loads(metadata["shapes"])
         num_inputs, num_targets, dtype = shapes["num_inputs"], shapes["num_targets"], np.dtype(shapes["dtype"])
-        num_members = shapes["num_members"]
-        support = _support_of(shapes["support"])
+        num_members, weighted = shapes["num_members"], shapes["weighted"]
+        support, columns = _support_of(shapes["support"]), columns_from_json(json.loads(metadata["columns"]))
     except (KeyError, ValueError, TypeError, ValidationError):
         raise checkpoint.CheckpointError(f"{path}: the settings of its model cannot be read") from None
     params = params_like(model, num_inputs, num_targets, num_members)
-    columns = (jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets))
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), Trained(params, Scaler(*columns, support)))  # pyright: ignore
+    units = (jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets))
+    each = [jax.ShapeDtypeStruct((num_members,), dtype) if weighted else None] * 2
+    like: Any = Trained(params, Scaler(*units, support), *each)  # pyright: ignore
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), like)
     trained = checkpoint.load(Path(path), like)
-    return functools.partial(predict, model, trained)
+    return Predictor(model, trained, columns)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # run from its folder
+        return "not installed"
 
 
 def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_members: int) -> Params:
@@ -103,15 +162,38 @@ def _support_of(bounds: Any) -> Support | None:
 
 def _mixture(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: AnyArray) -> Mixture:
     num_inputs, num_targets = _sizes(trained)
-    network = make_mdn(num_inputs, num_targets, **dict(join(shape, numbers)))
     scaler = trained.scaler
     x = (x - scaler.x_mean) / scaler.x_sd
+
+    def apply(params: Params, scale_floor: Any) -> Mixture:
+        own = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
+        return make_mdn(num_inputs, num_targets, **dict(join(shape, own))).apply(params, x)
+
     if num_networks(trained) == 1:
-        return to_data_units(scaler, network.apply(jax.tree.map(lambda leaf: leaf[0], trained.params), x))
-    return to_data_units(scaler, pool(jax.vmap(network.apply, (0, None))(trained.params, x)))
+        return to_data_units(scaler, apply(*jax.tree.map(lambda leaf: leaf[0], (trained.params, trained.scale_floor))))
+    return to_data_units(scaler, pool(jax.vmap(apply)(trained.params, trained.scale_floor), trained.weight))
 
 
 _predict = jax.jit(_mixture, static_argnums=0)
+
+
+def _first(answer: Any, num: int) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:num], answer)
+
+
+def some_networks(trained: Trained, chosen: Sequence[int] | np.ndarray) -> Trained:
+    """An ensemble of some of the networks, their weights in the same proportion."""
+    params, weight, floor = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[np.asarray(chosen)], (trained.params, trained.weight, trained.scale_floor)
+    )
+    return Trained(params, trained.scaler, None if weight is None else weight / weight.sum(), floor)
+
+
+def pruned(trained: Trained) -> Trained:
+    """The same ensemble without networks whose part is nothing."""
+    if trained.weight is None:
+        return trained
+    return some_networks(trained, np.flatnonzero(np.asarray(trained.weight) >= LEAST_PART / num_networks(trained)))
 
 
 def num_networks(trained: Trained) -> int:

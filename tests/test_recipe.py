@@ -10,6 +10,7 @@ from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.population import fit
+from mdnjax.shuffle import minibatch
 from mdnjax.train import Batch
 
 
@@ -95,7 +96,7 @@ def test_split_and_join_are_inverse():
 def test_minibatches_pass_through_all_points_once_an_epoch():
     """The points of three steps of ten are all thirty, in another order in the next epoch."""
     train = Batch(jnp.arange(30.0)[None], jnp.arange(30.0)[None])
-    points = [np.asarray(recipe.minibatch(10, jax.random.key(0), jnp.array(step), train).x[0]) for step in range(6)]
+    points = [np.asarray(minibatch(10, jax.random.key(0), jnp.array(step), train).x[0]) for step in range(6)]
     for epoch in (points[:3], points[3:]):
         assert sorted(np.concatenate(epoch)) == list(range(30))
     assert not np.array_equal(points[0], points[3])

@@ -28,14 +28,18 @@ ORDER = [
 ORDER += [
     "model",
     "losses",
-    "shuffle",
     "optimizers",
     "train",
+    "shuffle",
     "population",
     "selection",
     "checkpoint",
     "recipe",
+    "regression",
     "trained",
+    "ensemble",
+    "estimator",
+    "export",
     "plots",
 ]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))

@@ -19,7 +19,8 @@ from experiments.command import CONFIGS
 from experiments.pipeline import make_data
 from experiments.studies import InverseSine
 from mdnjax import recipe
-from mdnjax.config import Config, load
+from mdnjax.config import load
+from mdnjax.config.schema import Run
 from mdnjax.data import Splits
 from mdnjax.population import fit
 from mdnjax.train import TrainState
@@ -46,7 +47,7 @@ def contenders(num_steps: int) -> Iterator[Contender | str]:
         yield "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
 
 
-def start(config: Config, splits: Splits) -> tuple[recipe.Recipe, TrainState, recipe.Inputs]:
+def start(config: Run, splits: Splits) -> tuple[recipe.Recipe, TrainState, recipe.Inputs]:
     """A run in raw units, as the original study has it, before its first step."""
     model, train, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model, train, 1, 1)

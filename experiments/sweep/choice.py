@@ -12,7 +12,8 @@ from rich.table import Table
 
 from experiments.sweep.chunks import chunks_of, train_chunk
 from experiments.sweep.plan import Member, digest_of
-from mdnjax.config.schema import Config, Ensemble
+from mdnjax.config.ensembles import Ensemble
+from mdnjax.config.schema import Run
 from mdnjax.population import Layout, local_layout
 from mdnjax.selection import Choice, smallest_as_good
 
@@ -30,7 +31,7 @@ class Candidates(NamedTuple):
         return self.numbers[self.choice.chosen]
 
 
-def is_open(config: Config) -> bool:
+def is_open(config: Run) -> bool:
     """Whether the number of components is left to the data."""
     return config.model.num_components == "auto"
 
@@ -41,7 +42,7 @@ def settle(members: Sequence[Member], layout: Layout, chunk_members: int | None 
     return [with_number(member, next(found).chosen) if is_open(member.config) else member for member in members]
 
 
-def of_run(config: Config) -> Member:
+def of_run(config: Run) -> Member:
     """A run alone, as a member."""
     return Member(0, 0, config, digest_of(config))
 
@@ -85,7 +86,7 @@ def with_largest(member: Member) -> Member:
     return with_number(member, max(member.config.selection.num_components))
 
 
-def _single(config: Config) -> Config:
+def _single(config: Run) -> Run:
     return config.model_copy(update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)})
 
 

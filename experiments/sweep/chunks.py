@@ -14,12 +14,12 @@ import numpy as np
 
 from experiments.pipeline import make_data, nll_metrics, nll_of_truth
 from experiments.sweep.plan import Group, Member, group_of, problem_of
-from mdnjax import recipe
+from mdnjax import ensemble, recipe
 from mdnjax.components import FAMILIES, Sizes
-from mdnjax.config.schema import Config, Data
-from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units, to_training_units
+from mdnjax.config.data import Examples, Table
+from mdnjax.config.schema import Run
+from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units
 from mdnjax.population import Layout, Population, place, put, spread
-from mdnjax.selection import best_networks, run_keys
 from mdnjax.trained import Trained, nll_of_member
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
@@ -72,42 +72,50 @@ class Need(NamedTuple):
 
 def chunks_of(members: Sequence[Member], layout: Layout, chunk_members: int | None) -> list[Chunk]:
     """Members by group, in equal chunks."""
-    groups: dict[Group, list[Member]] = {}
+    groups: dict[tuple[Group, Any], list[Member]] = {}
     for member in members:
-        groups.setdefault(group_of(member.config), []).append(member)
-    return [chunk for group, of_group in groups.items() for chunk in _equal(group, of_group, layout, chunk_members)]
+        groups.setdefault((group_of(member.config), _sizes_of_table(member)), []).append(member)
+    return [chunk for (group, _), of_group in groups.items() for chunk in _equal(group, of_group, layout, chunk_members)]
 
 
 def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], None]) -> Finished:
     """Trains and scores the members of a chunk. observe(share done, diverged)."""
-    start, train, ensemble = time.perf_counter(), chunk.group.train, chunk.group.ensemble
+    start, train, config = time.perf_counter(), chunk.group.train, chunk.members[0].config
     materials = [material_of(member) for member in chunk.members]
     pairs = list(zip(chunk.members, materials, strict=True))
-    inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * ensemble.num_runs)
+    inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * config.num_runs)
     reports: list[tuple[int, float]] = []
 
     def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         reports.append((step, time.perf_counter()))
         observe(step / train.num_steps, int(diverged.sum()))
 
-    num_runs = len(chunk.members) * ensemble.num_runs
-    population = recipe.follow_population(recipe_of(*pairs[0]), train, inputs, num_runs, layout, tell)
-    networks = best_networks(population, num_runs, ensemble.num_restarts, train.keep)
-    chosen, params = jax.tree.map(lambda leaf: leaf.reshape(-1, ensemble.num_members, *leaf.shape[1:]), networks)
-    first = chosen[:, 0]
+    num_runs = len(chunk.members) * config.num_runs
+    steps = recipe_of(*pairs[0])
+    population = recipe.follow_population(steps, train, inputs, num_runs, layout, tell)
+    kept = ensemble.keep(config, steps, population, inputs, len(chunk.members), layout)
+    first = kept.runs[:, 0]
     numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])
     scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
-    on_device = [put(layout, tree, chunk.capacity) for tree in (numbers, params, scalers)]
+    weight, floor = ensemble.pooling_of(config, kept)
+    trained = Trained(kept.params, scalers, weight, floor)
+    on_device: list[Any] = [put(layout, tree, chunk.capacity) for tree in (numbers, trained)]
     splits = [material.splits for material in materials]
-    nlls = [np.asarray(nll)[: len(splits)] for nll in _score(chunk, layout, on_device[0], Trained(*on_device[1:]), splits)]
+    nlls = [np.asarray(nll)[: len(splits)] for nll in _score(chunk, layout, on_device[0], on_device[1], splits)]
     metrics = [nll_metrics(own, material.truth_nll) for *own, material in zip(*nlls, materials, strict=True)]
-    steps, diverged = np.asarray(population.state.step)[first], np.any(population.diverged[chosen], axis=1)
+    if config.ensemble.rotate:
+        for i, own in enumerate(metrics):
+            offset = ensemble.held_out_offset(config, materials[i].scaler, *splits[i][:2])
+            own["validation_nll"] = float(kept.held_out_nll[i]) + offset
+    diverged = np.any(population.diverged[kept.runs] & (kept.weight > 0), axis=1)
+    ends = np.asarray(population.state.step)[first]
     seconds = (time.perf_counter() - start) / len(chunk.members)
     in_training = _training_seconds(reports, layout) / len(chunk.members)
     rows = [
-        _row(member, bool(diverged[i]), int(steps[i]), seconds, in_training, metrics[i]) for i, member in enumerate(chunk.members)
+        _row(member, kept.of_settings[i].tolist(), bool(diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
+        for i, member in enumerate(chunk.members)
     ]
-    return Finished(rows, _outcome(population, first, Trained(params, scalers), materials), nlls[1])
+    return Finished(rows, _outcome(population, first, trained, materials), nlls[1])
 
 
 def material_of(member: Member) -> Material:
@@ -120,16 +128,13 @@ def material_of(member: Member) -> Material:
 
 def recipe_of(member: Member, material: Material) -> recipe.Recipe:
     """The training of a member, and of all of its group."""
-    group, train = group_of(member.config), material.splits.train
-    return recipe.make_mdn_recipe(group.model, group.train, train.x.shape[1], train.y.shape[1])
+    train = material.splits.train
+    return ensemble.make_recipe(member.config, train.x.shape[1], train.y.shape[1])
 
 
 def inputs_of(member: Member, material: Material) -> list[recipe.Inputs]:
     """What each training of a member reads."""
-    train, validation = (to_training_units(material.scaler, part) for part in material.splits[:2])
-    numbers = recipe.split_sections(member.config.model, member.config.train)[2]
-    keys = run_keys(member.config.seed, member.config.ensemble.num_runs)
-    return [recipe.make_inputs(numbers, key, train, validation) for key in keys]
+    return ensemble.inputs_of(member.config, material.scaler, *material.splits[:2])
 
 
 def need_of(member: Member) -> Need:
@@ -152,6 +157,13 @@ def need_of(member: Member) -> Need:
     nanoseconds = 10 + 0.07 * products + 0.5 * units + 1.4 * outputs + noise  # an example; fitted to measurements
     step_points = min(num_train, train.batch_size or num_train) * train.noise_copies
     return Need(held, 4 * step_points * (2 * units + 6 * outputs), 1e-9 * runs * step_points * nanoseconds)
+
+
+def _sizes_of_table(member: Member) -> Any:
+    """Shapes of the parts of a table, whose rows and columns no configuration tells."""
+    if not isinstance(member.config.data, Table):
+        return None
+    return jax.tree.map(np.shape, material_of(member).splits)
 
 
 def _equal(group: Group, members: list[Member], layout: Layout, chunk_members: int | None) -> Iterator[Chunk]:
@@ -179,7 +191,13 @@ def _training_seconds(reports: Sequence[tuple[int, float]], layout: Layout) -> f
 
 
 def _row(
-    member: Member, diverged: bool, steps: int, seconds: float, training_seconds: float, metrics: dict[str, float]
+    member: Member,
+    of_settings: list[float],
+    diverged: bool,
+    steps: int,
+    seconds: float,
+    training_seconds: float,
+    metrics: dict[str, float],
 ) -> dict[str, Any]:
     nlls = (metrics[part] for part in ("train_nll", "validation_nll", "test_nll"))
     sound = not diverged and all(map(math.isfinite, nlls))  # scores may go where the loss has not
@@ -192,6 +210,7 @@ def _row(
         "status": "finished" if sound else "diverged",
         "steps": steps,
         "num_components": member.config.model.num_components,
+        "of_settings": of_settings,
         "seconds": seconds,
         "training_seconds": training_seconds,
         **metrics,
@@ -199,8 +218,8 @@ def _row(
 
 
 @functools.lru_cache(maxsize=256)  # settings of one seed share their data
-def _draw(data: Data, seed: int) -> tuple[Splits, dict[str, float]]:
-    splits, truth = make_data(Config(data=data, seed=seed))
+def _draw(data: Examples, seed: int) -> tuple[Splits, dict[str, float]]:
+    splits, truth = make_data(Run(data=data, seed=seed))
     return splits, nll_of_truth(splits, truth)
 
 

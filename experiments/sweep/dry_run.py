@@ -96,7 +96,13 @@ def _cells(of_group: Sequence[Chunk], also: str, layout: Layout) -> list[str]:
     at_once = len(layout.devices) if layout.width else capacity
     memory = (capacity * need.held + at_once * need.working) / 2**20
     hidden = ", ".join(map(str, group.model.hidden_sizes))
-    shape = [group.model.num_components, f"[{hidden}]", group.train.num_steps, group.data.num_train, also]
+    shape = [
+        group.model.num_components,
+        f"[{hidden}]",
+        group.train.num_steps,
+        len(material_of(of_group[0].members[0]).splits.train.x),
+        also,
+    ]
     num_members = sum(len(chunk.members) for chunk in of_group)
     return [*map(str, shape), str(num_members), f"{len(of_group)} of {capacity}", f"{memory:,.0f} MB"]
 

@@ -60,11 +60,13 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     """The arrays of a part; `member` is one of its group."""
     num_inputs, num_targets, num_reports = part.sizes
     model = member.config.model.model_copy(update={"num_components": part.rows[0]["num_components"]})
-    params = params_like(model, num_inputs, num_targets, member.config.ensemble.num_members)
+    networks = member.config.selection.num_settings * member.config.ensemble.num_members
+    params = params_like(model, num_inputs, num_targets, networks)
+    each = [jax.ShapeDtypeStruct((networks,), np.float32) if member.config.networks_differ else None] * 2
     support = make_support(member.config.data.target_support, num_targets)
     columns: Any = (jax.ShapeDtypeStruct((n,), np.float32) for n in (num_inputs, num_inputs, num_targets, num_targets))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    like: Any = Outcome(Trained(params, Scaler(*columns, support)), curve, curve, curve)  # pyright: ignore
+    like: Any = Outcome(Trained(params, Scaler(*columns, support), *each), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))

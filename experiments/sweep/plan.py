@@ -12,7 +12,9 @@ from experiments.sweep.schema import Sweep
 from experiments.sweep.settings import Setting, check_space, count_of, ends, expand, place_of
 from experiments.sweep.sources import RUN_KEYS, Bases, sweep_and_run
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
-from mdnjax.config.schema import Config, Data, Ensemble, Model, Train
+from mdnjax.config.data import Examples, Table
+from mdnjax.config.ensembles import Ensemble
+from mdnjax.config.schema import Model, Run, Train
 
 NOT_OF_A_MEMBER = ("output", "runtime", "regression")
 SHOWN_FAULTS = 8
@@ -24,8 +26,9 @@ class Group(NamedTuple):
 
     model: Model
     train: Train
-    data: Data
+    data: Examples
     ensemble: Ensemble
+    num_settings: int
 
 
 class Member(NamedTuple):
@@ -33,7 +36,7 @@ class Member(NamedTuple):
 
     number: int
     setting: int
-    config: Config
+    config: Run
     digest: str
 
 
@@ -111,9 +114,16 @@ def num_members(plan: Plan) -> int:
     return plan.sweep.num_seeds * (plan.sweep.search.num_trials if plan.sweep.search else len(plan.configs))
 
 
-def group_of(config: Config) -> Group:
+def group_of(config: Run) -> Group:
     """The group of a member."""
-    return Group(split(config.model)[0], split(config.train)[0], split(config.data)[0], config.ensemble)
+    own, num_settings = config.with_setting(0), config.selection.num_settings
+    return Group(split(own.model)[0], split(own.train)[0], _shape_of(config.data), config.ensemble, num_settings)
+
+
+def _shape_of(data: Examples) -> Examples:
+    """What data of one shape have in common, but for the splits of a table, whose sizes tell."""
+    shape = split(data)[0]
+    return shape.model_copy(update={"split_by": None, "seed": None}) if isinstance(data, Table) else shape
 
 
 def value_at(config: InverseSine, key: str, setting: Setting) -> Any:
@@ -133,12 +143,12 @@ def resolved(plan: Plan) -> dict[str, Any]:
     return {**tree, **written, "digest": plan.digest}
 
 
-def problem_of(config: Config) -> str:
+def problem_of(config: Run) -> str:
     """What tells members that solve the same problem, each on its own draw of the data, from others."""
     return config.data.model_copy(update={"seed": None}).model_dump_json()
 
 
-def digest_of(config: Config) -> str:
+def digest_of(config: Run) -> str:
     """What a member's results are recognised by."""
     return _sha256(config.model_dump_json(include={"seed", "data", "model", "train", "ensemble", "selection"}))[:16]
 

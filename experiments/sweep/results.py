@@ -13,8 +13,8 @@ from experiments.sweep.choice import with_number
 from experiments.sweep.plan import Member, Plan
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
-from mdnjax.config.schema import Config
-from mdnjax.trained import Trained, save_model
+from mdnjax.config.schema import Run
+from mdnjax.trained import Trained, pruned, save_model
 
 FILES = (parts.PATTERN, "members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "figures/*.png")
 FILES += ("search.journal", "search.journal.lock")
@@ -66,11 +66,12 @@ def _curves_and_best_model(
         curves += [(members[number].setting, outcome.report_steps, outcome.held_out[i]) for number, i in own.items()]
         if best.number in own:
             trained: Trained = jax.tree.map(lambda leaf, i=own[best.number]: leaf[i], outcome.trained)
-            chosen = with_number(best, part.rows[own[best.number]]["num_components"])
-            save_model(folder / "best.safetensors", chosen.config.model, trained)
+            row = part.rows[own[best.number]]
+            config = with_number(best, row["num_components"]).config
+            save_model(folder / "best.safetensors", config.model, pruned(trained))
     return curves
 
 
-def _again(best: Member, folder: Path) -> Config:
+def _again(best: Member, folder: Path) -> Run:
     """The best member's configuration, to be run into a folder of its own."""
     return best.config.model_copy(update={"output": folder.with_name(f"{folder.name}_best")})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from mdnjax.config import optax_names
+from mdnjax.config.data import Data, Examples
+from mdnjax.config.ensembles import Ensemble, Selection
+from mdnjax.config.numbers import below, changed, check_settings
 from mdnjax.config.section import (
     Count,
     Folder,
@@ -19,30 +22,12 @@ from mdnjax.config.section import (
     Section,
     Seed,
     Share,
-    TargetSupport,
     Units,
 )
 
+R = TypeVar("R", bound="Run")
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
 Family = Literal["isotropic", "diagonal", "full", "low_rank", "laplace", "student_t"]
-Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal"]
-
-
-class Data(Section, frozen=True):
-    """Where the examples come from."""
-
-    name: Source = Field(default="sinusoid", description="source of the data")
-    seed: Seed | None = Field(default=None, description="seed of the data alone (null: that of the run)")
-    num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
-    num_validation: Count = Field(default=100, description="held-out points that are watched, and chosen by")
-    num_test: Count = Field(default=20_000, description="fresh points for the final scores")
-    target_support: TargetSupport = Field(
-        default="real",
-        description="values that targets can take; positive ones are modelled by their log, those of [low, high] by their logit",
-    )
-    standardise: Annotated[bool, Rides()] = Field(
-        default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)"
-    )
 
 
 class Network(Section, frozen=True):
@@ -195,26 +180,6 @@ class Regression(Network, Loop, frozen=True):
     """The warm-up: a plain network trained by mean squared error, in the data's own units."""
 
 
-class Ensemble(Section, frozen=True):
-    """Several trainings on the same data."""
-
-    num_members: Units = Field(default=1, description="networks that are pooled to one mixture")
-    num_restarts: Units = Field(default=1, description="trainings of each of them; that with the best validation NLL is used")
-
-    @property
-    def num_runs(self) -> int:
-        """Trainings in all."""
-        return self.num_members * self.num_restarts
-
-
-class Selection(Section, frozen=True):
-    """What is left to the validation points."""
-
-    num_components: Annotated[tuple[Units, ...], Field(min_length=1, max_length=100)] = Field(
-        default=(1, 2, 3, 5, 8, 12, 16), description="numbers to choose from where model.num_components is auto"
-    )
-
-
 class Runtime(Section, frozen=True):
     """How the machine is used; no result depends on it."""
 
@@ -233,12 +198,12 @@ def _check_steady(train: Train) -> None:
             raise ValueError(f"{name}: got {value!r} with optimizer.name 'lbfgs', expected {word}: its loss must stay the same")
 
 
-class Config(Section, frozen=True):
+class Run(Section, frozen=True):
     """One run: data, model, training, and where the results go."""
 
     seed: Seed = Field(default=0, description="seed of the data, the initialisation and all noise")
     output: Folder = Field(default=Path("results/run"), description="folder of the results")
-    data: Data = Field(default=Data(), description="data")
+    data: Examples = Field(default=Examples(), description="data")
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
     ensemble: Ensemble = Field(default=Ensemble(), description="several trainings")
@@ -254,3 +219,34 @@ class Config(Section, frozen=True):
         if train.optimizer.name == "lbfgs":
             _check_steady(train)
         return train
+
+    @field_validator("selection")
+    @classmethod
+    def _share_a_program(cls, selection: Selection, info: Any) -> Selection:
+        if {"model", "train"} <= info.data.keys():
+            check_settings({name: info.data[name] for name in ("model", "train")}, selection.settings)
+        return selection
+
+    @property
+    def num_runs(self) -> int:
+        """Trainings in all."""
+        return self.selection.num_settings * self.ensemble.num_members * self.ensemble.num_restarts
+
+    @property
+    def networks_differ(self) -> bool:
+        """Whether networks have parts of the mixture and scale floors of their own."""
+        return bool(self.selection.settings) or self.data.rounding != 0
+
+    def with_setting(self: R, number: int) -> R:
+        """The same with the numbers of one of the settings to choose from; any number is that of no choice."""
+        if not self.selection.settings:
+            return self
+        setting = self.selection.settings[number]
+        sections = {name: changed(getattr(self, name), below(setting, name)) for name in ("model", "train")}
+        return self.model_copy(update=sections)
+
+
+class Config(Run, frozen=True):
+    """A run on data that are drawn."""
+
+    data: Data = Field(default=Data(), description="data")

@@ -32,6 +32,18 @@ def _a_support(value: Any, validate: Any) -> Any:
     return support
 
 
+def _names(value: Any, validate: Any) -> Any:
+    """One name or a list of them; a column without a name is called by its number."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        value = [value]
+    if isinstance(value, list | tuple):
+        value = tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
+    names = validate(value)
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise ValueError(f"got {twice!r} twice, expected it once")
+    return names
+
+
 def _or_word(expected: str) -> WrapValidator:
     """For a number that a word may stand for: one message where there are two ways to be right."""
 
@@ -45,8 +57,10 @@ def _or_word(expected: str) -> WrapValidator:
 
 
 Noise = Annotated[Scale | Literal["rule_of_thumb"], _or_word("a number from 0 to 1e15, or rule_of_thumb")]
+Rounding = Annotated[Scale | Literal["auto"], _or_word("a number from 0 to 1e15, or auto")]
 NumComponents = Annotated[Units | Literal["auto"], _or_word("a whole number from 1 to 100000, or auto")]
 TargetSupport = Annotated[Literal["real", "positive"] | tuple[float, float], WrapValidator(_a_support)]
+Names = Annotated[tuple[str, ...], WrapValidator(_names)]
 Folder = Annotated[Path, AfterValidator(_a_folder)]
 
 

@@ -80,6 +80,23 @@ def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = N
     return Scaler(*_mean_and_sd(dataset.x), *_mean_and_sd(dataset.y), support)
 
 
+def least_scale(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
+    """The sd of what rounding takes away from the targets, step / sqrt(12), in units of training; the least of several targets.
+
+    On a support, where a step is not of one size, none.
+    """
+    if scaler.support is not None or rounding == 0:
+        return 0.0
+    steps = [_step(column) if rounding == "auto" else float(rounding) for column in y.T]
+    return float(np.min(np.array(steps) / np.sqrt(12) / scaler.y_sd))
+
+
+def _step(values: Float[np.ndarray, " N"]) -> float:
+    """The smallest distance between values that stand ten times each in the mean; 0 where they do not."""
+    distinct = np.unique(values.astype(np.float64))
+    return float(np.diff(distinct).min()) if 1 < len(distinct) <= len(values) / 10 else 0.0
+
+
 def far_out(dataset: Dataset) -> Iterator[str]:
     """A sentence for each column with a value so far out that it alone sets mean and sd, and so the units of training."""
     for name, values in (("input", dataset.x), ("target", dataset.y)):

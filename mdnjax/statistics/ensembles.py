@@ -10,22 +10,27 @@ import jax.numpy as jnp
 import optax
 
 from mdnjax.components import Component, Diagonal, Full, Warped
-from mdnjax.layout import answer_each, batch_to_front
+from mdnjax.layout import answer_each, batch_to_front, with_axes
 from mdnjax.mixture import Mixture, log_weights, num_targets, weights
-from mdnjax.types import Array, Float, Int
+from mdnjax.types import AnyArray, Array, Float, Int
 
 
 @jax.jit
-def pool(members: Mixture) -> Mixture:
-    """The mixture of M mixtures, which are the first batch axis, in equal parts: p(y|x) = 1/M sum_m p_m(y|x), of M K components.
+def pool(members: Mixture, weight: Float[AnyArray, " M"] | None = None) -> Mixture:
+    """The mixture of M mixtures, which are the first batch axis: p(y|x) = sum_m weight_m p_m(y|x), of M K components.
 
+    Args: weights that sum to 1; None is equal parts.
     Raises: ValueError if there is no batch axis.
     """
     if members.logits.ndim < 2:
         raise ValueError("pool: got a single mixture, expected members along the first axis (jax.tree.map(jnp.stack, ...))")
     num_members = members.logits.shape[0]
-    log_weight = log_weights(members) - jnp.log(num_members)
     num_batch = members.logits.ndim - 2
+    log_weight = log_weights(members)
+    if weight is None:
+        log_weight -= jnp.log(num_members)
+    else:
+        log_weight += with_axes(jnp.log(jnp.asarray(weight, log_weight.dtype)), 1, num_batch + 1)
 
     def joined(leaf: Array) -> Array:
         moved = jnp.moveaxis(leaf, 0, num_batch)

@@ -1,0 +1,1 @@
+"""Predictions of a saved model for the rows of a file."""

@@ -1,0 +1,103 @@
+"""Predicts for new rows: mean, sd, quantiles, intervals, modes, densities or samples of a saved model, into CSV or Parquet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import command
+from experiments.predict.columns import Predict, columns_of
+from experiments.predict.writing import writing
+from experiments.progress import Line
+from experiments.tables import files
+from mdnjax.checkpoint import CheckpointError
+from mdnjax.data.columns import Columns, TableError, check_name, inputs_of, unseen, values_of
+from mdnjax.trained import Predictor, answers, load
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def predict(config: Predict, overwrite: bool) -> None:
+    """Reads the rows chunk by chunk, and writes what is predicted for each."""
+    command.settle(config.runtime)
+    predictor, columns = _model(config)
+    if config.output.suffix not in SUFFIXES:
+        raise command.UserError(f"output: got {str(config.output)!r}, expected a name that ends in {' or '.join(SUFFIXES)}")
+    if config.output.exists() and not overwrite:
+        raise command.UserError(f"output: {config.output} is there already; choose another with output=FILE, or --overwrite")
+    if config.density_at is not None and len(columns.targets) > 1:
+        raise command.UserError(f"density_at: got a model of {len(columns.targets)} targets, expected a single one")
+    num, notes, line, start = 0, dict[str, None](), Line(), time.perf_counter()
+    with writing(config.output) as write:
+        for chunk in _chunks(config):
+            write(_predicted(config, predictor, columns, chunk, num, notes))
+            num += len(next(iter(chunk.values())))
+            line.tell(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
+    line.end()
+    for note in notes:
+        print(f"note: {note}")
+    print(f"{num:,} rows in {time.perf_counter() - start:.1f} s: {config.output}")
+
+
+def _model(config: Predict) -> tuple[Predictor, Columns]:
+    try:
+        predictor = load(config.model)
+    except CheckpointError as error:
+        raise command.UserError(str(error)) from None
+    if predictor.columns is None:
+        raise command.UserError(
+            f"{config.model}: got a model without columns, expected one of experiments.tabular or MDNRegressor"
+        )
+    return predictor, predictor.columns
+
+
+def _chunks(config: Predict) -> Iterator[dict[str, np.ndarray]]:
+    path = Path(config.file)
+    try:
+        yield from files.chunks(path, config.delimiter, config.chunk_rows)
+    except TableError as error:
+        raise command.UserError(f"{path}: {error}") from None
+
+
+def _predicted(
+    config: Predict, predictor: Predictor, columns: Columns, chunk: dict[str, np.ndarray], first: int, notes: dict[str, None]
+) -> dict[str, np.ndarray]:
+    try:
+        x = inputs_of(columns, chunk)
+        notes |= dict.fromkeys(unseen(columns, chunk))
+        names = [*config.copy_columns, *([config.density_at] if config.density_at is not None else [])]
+        for name in names:
+            check_name(list(chunk), name)
+        at = None if config.density_at is None else values_of(chunk, config.density_at, numeric=True).astype(np.float32)
+    except TableError as error:
+        raise command.UserError(f"{config.file}, rows from {first + 1} on: {error}") from None
+    key, blocks = jax.random.fold_in(jax.random.key(config.seed), first), _Blocks(at)
+
+    def question(mixture: Any) -> dict[str, np.ndarray]:
+        return columns_of(config, columns.targets, mixture, blocks.next(mixture.logits.shape[0]), key)
+
+    copied = {name: chunk[name] for name in config.copy_columns}
+    return {**copied, **answers(predictor.model, predictor.trained, x, question, most=config.chunk_rows)}
+
+
+class _Blocks:
+    """The values that belong to one padded block of rows after the other."""
+
+    def __init__(self, values: np.ndarray | None):
+        self.values = values
+
+    def next(self, num: int) -> np.ndarray | None:
+        if self.values is None:
+            return None
+        own = np.zeros(num, np.float32)
+        own[: len(self.values)] = self.values
+        return own
+
+
+if __name__ == "__main__":
+    command.main("experiments.predict", __doc__ or "", Predict, None, predict, files=("model", "file"))

@@ -1,0 +1,93 @@
+"""What is asked of a predictive distribution, as columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import Field
+
+from mdnjax.config.schema import Runtime
+from mdnjax.config.section import Names, Section, Seed
+from mdnjax.mixture import Mixture, log_prob
+from mdnjax.statistics import central_interval, marginal, mean, modes, quantile, sample, variance
+
+Level = Annotated[float, Field(gt=0, lt=1)]
+LEAST_MASS = 0.001  # of a mode that is told
+Question = Callable[[Mixture, np.ndarray | None], np.ndarray]
+
+
+class Predict(Section, frozen=True):
+    """What is predicted, and where to."""
+
+    model: str = Field(default="", description="model.safetensors of a run")
+    file: str = Field(default="", description="rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns")
+    delimiter: str | None = Field(default=None, description="between the columns of a text file (null: by the name of the file)")
+    output: Path = Field(default=Path("predictions.csv"), description="file that is written, .csv or .parquet")
+    copy_columns: Names = Field(default=(), alias="copy", description="columns of the file that are copied")
+    mean: bool = Field(default=True, description="mean")
+    sd: bool = Field(default=True, description="standard deviation")
+    quantiles: tuple[Level, ...] = Field(default=(0.05, 0.5, 0.95), description="probabilities whose quantiles are given")
+    intervals: tuple[Level, ...] = Field(default=(), description="levels of central intervals, each with its two ends")
+    modes: Annotated[int, Field(ge=0, le=50)] = Field(
+        default=0, description="so many modes, the most probable first, with their mass"
+    )
+    density_at: str | None = Field(default=None, description="column at whose values the log density is given (a single target)")
+    samples: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="draws from each row's distribution")
+    seed: Seed = Field(default=0, description="seed of the draws")
+    chunk_rows: Annotated[int, Field(ge=1, le=10**6)] = Field(default=16_384, description="rows in memory at a time")
+    runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+
+
+def columns_of(
+    config: Predict, targets: tuple[str, ...], mixture: Mixture, at: np.ndarray | None, key: Any
+) -> dict[str, np.ndarray]:
+    """Every column that is asked for, of the mixtures of a block of rows; names begin with the target where there are several."""
+    found: dict[str, np.ndarray] = {}
+    for target, name in enumerate(targets):
+        single = marginal(mixture, [target]) if len(targets) > 1 else mixture
+        found |= {f"{name}_{what}" if len(targets) > 1 else what: column for what, column in _of_target(config, single, at)}
+    if config.samples:
+        draws = np.asarray(sample(key, mixture, (config.samples,)))
+        for target, name in enumerate(targets):
+            prefix = f"{name}_" if len(targets) > 1 else ""
+            found |= {f"{prefix}sample_{i + 1}": draws[i, :, target] for i in range(config.samples)}
+    return found
+
+
+def _of_target(config: Predict, mixture: Mixture, at: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    if config.mean:
+        yield "mean", np.asarray(mean(mixture))[:, 0]
+    if config.sd:
+        yield "sd", np.sqrt(np.asarray(variance(mixture))[:, 0])
+    several = jax.tree.map(lambda leaf: leaf[:, None], mixture)
+    if config.quantiles:
+        values = np.asarray(quantile(several, jnp.array(config.quantiles)))[..., 0]
+        yield from ((f"quantile_{level:g}", values[:, i]) for i, level in enumerate(config.quantiles))
+    if config.intervals:
+        ends = np.asarray(central_interval(several, jnp.array(config.intervals)))
+        for i, level in enumerate(config.intervals):
+            yield f"low_{level:g}", ends[:, i, 0]
+            yield f"high_{level:g}", ends[:, i, 1]
+    if config.modes:
+        yield from _modes(mixture, config.modes)
+    if at is not None:
+        yield "log_density", np.asarray(log_prob(mixture, at[:, None]))
+
+
+def _modes(mixture: Mixture, num: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The most probable modes; nan where there are fewer."""
+    found = modes(mixture)
+    y, mass = np.asarray(found.y)[..., 0], np.asarray(found.mass)
+    mass = np.where(np.isfinite(mass) & (mass >= LEAST_MASS), mass, -1)
+    order = np.argsort(-mass, axis=1)[:, :num]
+    y, mass = (np.take_along_axis(values, order, axis=1) for values in (y, mass))
+    for i in range(num):
+        there = mass[:, i] > 0 if i < mass.shape[1] else np.zeros(len(mass), bool)
+        column = min(i, mass.shape[1] - 1)
+        yield f"mode_{i + 1}", np.where(there, y[:, column], np.nan)
+        yield f"mass_{i + 1}", np.where(there, mass[:, column], np.nan)

@@ -1,0 +1,65 @@
+"""Tables written piece by piece: the file appears when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.command import UserError
+from experiments.tables.files import need
+
+Write = Callable[[Mapping[str, np.ndarray]], None]
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Write]:
+    """Gives a function that appends rows; what was written takes the file's name at the end, and is gone if there is none.
+
+    Raises: UserError if the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (_parquet if path.suffix == ".parquet" else _csv)(temporary) as write:
+            yield write
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _csv(path: Path) -> Iterator[Write]:
+    pandas = need("pandas")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+
+        def write(columns: Mapping[str, np.ndarray]) -> None:
+            pandas.DataFrame(dict(columns)).to_csv(file, index=False, header=file.tell() == 0, float_format="%.7g")
+
+        yield write
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
+    arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
+    writer: Any = None
+
+    def write(columns: Mapping[str, np.ndarray]) -> None:
+        nonlocal writer
+        table = arrow.table(dict(columns))
+        writer = writer or parquet.ParquetWriter(path, table.schema)
+        writer.write_table(table.cast(writer.schema))
+
+    try:
+        yield write
+    finally:
+        if writer:
+            writer.close()

@@ -1,0 +1,88 @@
+"""Tables of rows and columns: read, and cut into the parts that are trained on, watched and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.command import UserError
+from experiments.tables.files import read_file
+from experiments.tables.rows import Rows, split_rows
+from mdnjax.config.data import Table
+from mdnjax.data import Dataset, Splits
+from mdnjax.data.columns import Columns, TableError, fit_columns, inputs_of, targets_of
+
+FEWEST_ROWS = 10
+
+
+class Read(NamedTuple):
+    """A table that is ready to be trained on: its columns, its parts, and what was noticed."""
+
+    path: Path
+    columns: Columns
+    rows: Rows
+    splits: Splits
+    notes: list[str]
+
+
+def read(section: Table, seed: int) -> Read:
+    """Reads the file of a configuration.
+
+    Raises: UserError if there is no such file or column, or it cannot be trained on.
+    """
+    if not section.path:
+        raise UserError("data.path: got nothing, expected a file")
+    if not section.target:
+        raise UserError("data.target: got nothing, expected a column of the file")
+    path = Path(section.path)
+    try:
+        table = read_file(path, section.delimiter)
+        targets, features = (_spelt_out(table, names) for names in (section.target, section.features))
+        assert targets
+        num = len(next(iter(table.values())))
+        if num < FEWEST_ROWS:
+            raise TableError(f"got {num} rows, expected at least {FEWEST_ROWS}")
+        rows = split_rows(section, table, num, seed)
+        in_training = np.concatenate(rows[:2])
+        options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
+        columns, notes = fit_columns(table, targets, _without(section, table, targets, features), rows=in_training, **options)
+        x, y = inputs_of(columns, table), targets_of(columns, table)
+    except TableError as error:
+        raise UserError(f"{path}: {error}{_hint(error, section)}") from None
+    return Read(path, columns, rows, Splits(*(Dataset(x[own], y[own]) for own in rows)), notes)
+
+
+def _without(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:
+    """All columns but the targets and the one that splits, which must be asked for: what it says of new rows is new."""
+    if features is not None or section.split in ("random", "rows") or section.split_by is None:
+        return features
+    return tuple(name for name in table if name not in (*targets, section.split_by))
+
+
+def _spelt_out(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """An array of several columns, as NPZ files have them, by the names of its columns."""
+    if names is None:
+        return None
+    found = []
+    for name in names:
+        inside = [one for one in table if one.startswith(f"{name}_") and one.removeprefix(f"{name}_").isdigit()]
+        found += inside if name not in table and inside else [name]
+    return tuple(found)
+
+
+def _hint(error: TableError, section: Table) -> str:
+    """Where a text file has but one column, what may be between its fields."""
+    text = str(error)
+    if not text.startswith("got column") or ", " in text.partition("expected one of ")[2]:
+        return ""
+    found = next((mark for mark in (";", "\t", "|", ",") if mark in _first_line(Path(section.path))), None)
+    shown = "data.delimiter='\\t'" if found == "\t" else f"data.delimiter={found!r}"
+    return f" (the header is one name: its fields may be between {found!r}: {shown})" if found else ""
+
+
+def _first_line(path: Path) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.readline(10_000)

@@ -1,0 +1,163 @@
+"""Files of rows and columns as arrays by name: CSV, TSV, Parquet, NPZ, and plain columns of numbers."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import io
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.command import UserError
+from mdnjax.data.columns import TableError
+
+SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": r"\s+", ".parquet": "", ".npz": ""}
+
+
+def read_file(path: Path, delimiter: str | None = None) -> dict[str, np.ndarray]:
+    """All columns of a file by name, each a writable array of its own only if it is text.
+
+    Raises: UserError if it cannot be read, TableError if it is no table.
+    """
+    try:
+        stamp = os.stat(path).st_mtime_ns
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}{_near_file(path)}") from None
+    return _read_file(path, delimiter, stamp)
+
+
+def chunks(path: Path, delimiter: str | None, num_rows: int) -> Iterator[dict[str, np.ndarray]]:
+    """The same in parts of at most so many rows, none of which is kept."""
+    kind = _kind(path)
+    if kind == ".npz":
+        table = read_file(path)
+        num = len(next(iter(table.values())))
+        yield from ({name: values[i : i + num_rows] for name, values in table.items()} for i in range(0, num, num_rows))
+    elif kind == ".parquet":
+        parquet = _parquet(path)
+        for batch in parquet.iter_batches(num_rows):
+            yield {name: _plain(column) for name, column in batch.to_pandas().items()}
+    else:
+        for frame in _frames(path, delimiter, num_rows):
+            yield {name: _plain(column) for name, column in frame.items()}
+
+
+@functools.lru_cache(maxsize=4)
+def _read_file(path: Path, delimiter: str | None, stamp: int) -> dict[str, np.ndarray]:
+    kind = _kind(path)
+    if kind == ".npz":
+        table = _npz(path)
+    elif kind == ".parquet":
+        table = {name: _plain(column) for name, column in _parquet(path).read().to_pandas().items()}
+    else:
+        (frame,) = _frames(path, delimiter, None)
+        table = {name: _plain(column) for name, column in frame.items()}
+    if not table or not len(next(iter(table.values()))):
+        raise TableError("got no rows, expected a header and rows below it" if kind != ".txt" else "got no rows")
+    return table
+
+
+def _kind(path: Path) -> str:
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: got a name that ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}")
+    return path.suffix.lower()
+
+
+def _frames(path: Path, delimiter: str | None, num_rows: int | None) -> Iterator[Any]:
+    pandas = need("pandas")
+    separator = delimiter or SUFFIXES[_kind(path)]
+    options: dict[str, Any] = {"sep": separator, "engine": "c", "index_col": False, "skipinitialspace": True}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            if _kind(path) == ".txt":
+                options |= {"header": None}
+            else:
+                names = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options).iloc[0]
+                names = [name.strip() for name in names]
+                if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+                    raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
+                options |= {"header": 0, "names": names}
+            frames = pandas.read_csv(path, chunksize=num_rows, low_memory=False, **options)
+            for frame in [frames] if num_rows is None else frames:
+                frame.columns = [str(name) for name in frame.columns]
+                yield frame
+    except pandas.errors.EmptyDataError:
+        raise TableError("got an empty file, expected a header and rows below it") from None
+    except pandas.errors.ParserWarning:
+        raise TableError("got rows with more fields than the header has names") from None
+    except pandas.errors.ParserError as error:
+        reason = str(error).removeprefix("Error tokenizing data. C error: ")
+        raise TableError(f"no table: {' '.join(reason.split())[:200]}") from None
+    except UnicodeDecodeError:
+        raise TableError("got bytes that are no UTF-8 text") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _parquet(path: Path) -> Any:
+    parquet = need("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(path)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these
+        raise TableError(f"no Parquet file: {' '.join(str(error).split())[:120]}") from None
+    names = file.schema_arrow.names
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise TableError(f"got column {twice[:40]!r} twice, expected each name once")
+    return file
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of one axis are columns; those of two are as many columns, name_0, name_1 and so on."""
+    table: dict[str, np.ndarray] = {}
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+        raise TableError(f"no NPZ file of plain arrays: {' '.join(str(error).split())[:120]}") from None
+    for name, array in arrays.items():
+        if array.ndim not in (1, 2):
+            raise TableError(f"array {name!r}: got shape {array.shape}, expected rows, or rows and columns")
+        several = array.ndim == 2
+        table |= {f"{name}_{i}": array[:, i] for i in range(array.shape[1])} if several else {name: array}
+    if lengths := {name: len(values) for name, values in table.items()}:
+        (first, num), *others = lengths.items()
+        if other := next(((name, length) for name, length in others if length != num), None):
+            raise TableError(f"got {num} rows of {first!r} and {other[1]} of {other[0]!r}, expected as many of each")
+    return table
+
+
+def _plain(column: Any) -> np.ndarray:
+    """A column of pandas as an array of numpy: numbers, times, or text with None where it is missing."""
+    if column.dtype.kind in "biufM" and isinstance(column.dtype, np.dtype):
+        return column.to_numpy()
+    if getattr(column.dtype, "kind", "O") in "biuf":  # pandas' own, with missing values
+        return column.to_numpy(np.float64, na_value=np.nan)
+    return column.astype(object).where(column.notna(), None).to_numpy()
+
+
+def need(module: str) -> Any:
+    """A module of the extra `tabular`.
+
+    Raises: UserError if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        name = module.partition(".")[0]
+        raise UserError(f"got no {name}, expected it to be installed: pip install -e '.[tabular]'") from None
+
+
+def _near_file(path: Path) -> str:
+    try:
+        near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
+    except (OSError, ValueError):
+        return ""
+    return f"; did you mean {str(path.with_name(near[0]))!r}?" if near else ""

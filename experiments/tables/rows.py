@@ -1,0 +1,89 @@
+"""Which rows are trained on, held out of training, and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.command import UserError
+from mdnjax.config.data import Table
+from mdnjax.data.columns import TableError, check_name
+
+
+class Rows(NamedTuple):
+    """Numbers of rows, from 0, in the order that they are used in."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split_rows(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int) -> Rows:
+    """Which rows are trained on, held out of training and tested. Where rows belong together, neighbours stay neighbours."""
+    generator = np.random.default_rng(seed)
+    order, by = generator.permutation(num), section.split_by
+    if by is not None and section.split != "rows":
+        check_name(list(table), by)
+    num_test = max(1, round(section.test_share * num))
+    if section.split == "rows":
+        is_test = _listed(Path(by or ""), num)
+        test, rest = np.flatnonzero(is_test), order[~is_test[order]]
+    elif section.split == "named":
+        return _named(np.array([str(value) for value in table[by or ""]]), order, section)
+    elif section.split == "time":
+        order = np.argsort(_sortable(table[by], by), kind="stable") if by else np.arange(num)
+        rest, test = order[:-num_test], order[-num_test:]
+    elif section.split == "grouped":
+        _, group = np.unique(np.array([str(value) for value in table[by or ""]]), return_inverse=True)
+        shuffled = generator.permutation(group.max() + 1)
+        if len(shuffled) < 3:
+            raise TableError(f"data.split_by: got {len(shuffled)} groups in column {by!r}, expected at least 3")
+        size_before = np.concatenate([[0], np.cumsum(np.bincount(group)[shuffled])])
+        num_groups = max(1, min(len(shuffled) - 2, int(np.searchsorted(size_before, num_test))))
+        rank = np.argsort(shuffled)[group]
+        order = order[np.argsort(rank[order], kind="stable")]
+        test, rest = order[rank[order] < num_groups], order[rank[order] >= num_groups]
+    else:
+        test, rest = order[:num_test], order[num_test:]
+    return _with_validation(rest, test, section)
+
+
+def _with_validation(rest: np.ndarray, test: np.ndarray, section: Table) -> Rows:
+    num = max(1, round(section.validation_share * len(rest)))
+    if len(rest) - num < 2 or not len(test):
+        raise TableError(f"data.split: got {len(test)} rows to test and {len(rest)} others, expected at least 1 and 3")
+    return Rows(rest[:-num], rest[-num:], test)
+
+
+def _named(names: np.ndarray, order: np.ndarray, section: Table) -> Rows:
+    if unknown := sorted(set(names.tolist()) - {"train", "validation", "test"}):
+        raise TableError(f"data.split_by: got {unknown[0]!r} in column {section.split_by!r}, expected train, validation or test")
+    train, validation, test = (order[names[order] == name] for name in ("train", "validation", "test"))
+    if len(validation) and len(train) > 1 and len(test):
+        return Rows(train, validation, test)
+    return _with_validation(np.concatenate([train, validation]), test, section)
+
+
+def _listed(path: Path, num: int) -> np.ndarray:
+    try:
+        listed = np.array([float(word) for word in path.read_text().split()])
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"data.split_by: cannot read row numbers from {path}: {reason}") from None
+    wrong = listed[(listed != np.floor(listed)) | (listed < 0) | (listed >= num)]
+    if len(wrong):
+        raise UserError(f"data.split_by: {path}: got row {wrong[0]:g}, expected 0 to {num - 1}")
+    is_test = np.zeros(num, bool)
+    is_test[listed.astype(int)] = True
+    return is_test
+
+
+def _sortable(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype != object:
+        return values
+    if missing := next((row for row, value in enumerate(values) if value is None), None):
+        raise TableError(f"data.split_by: column {name!r}, row {missing + 1}: got nothing, expected a time")
+    return np.unique(values.astype(str), return_inverse=True)[1]

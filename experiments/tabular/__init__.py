@@ -1,0 +1,1 @@
+"""Tables: from a file to a predictive distribution, judged beside what is simple."""

@@ -1,0 +1,118 @@
+"""Your own table: trains an ensemble, judges it on rows that were kept back, and writes a model that predicts for new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command, report, tables
+from experiments.density import RUN_FILES, check_sound, prepare, settle_number, write_run
+from experiments.pipeline import Result, run
+from experiments.progress import Clock
+from experiments.run_folder import claim
+from experiments.tabular import figures
+from experiments.tabular.importance import importance
+from experiments.tabular.judge import HEADINGS, Judgement, judge, linear_gaussian, marginal_gaussian, rows_of
+from mdnjax.config.tabular import Tabular
+from mdnjax.data import make_support
+from mdnjax.mixture import Mixture, num_targets
+from mdnjax.plots import plot_calibration
+from mdnjax.statistics import marginal
+from mdnjax.trained import nll, predict
+
+LEAST_SHOWN = 0.01
+NAMES = ("loss", "importance", "observed*", "calibration*", "densities*")
+FILES = (*RUN_FILES, *(f"figures/{name}.png" for name in NAMES))
+
+
+def study(config: Tabular, overwrite: bool) -> None:
+    """Trains on one table and writes its run folder."""
+    prepare(config)
+    clock = Clock()
+    with clock.phase("data"):
+        read = tables.read(config.data, config.seed if config.data.seed is None else config.data.seed)
+    folder = claim(config, config.output, FILES, overwrite)
+    result = run(settle_number(config, clock), read.splits, None, clock)
+    test = read.splits.test
+    with clock.phase("judgement"):
+        mixture = predict(result.config.model, result.trained, test.x)
+        judgements = judged(result, mixture)
+        rises = importance(
+            lambda rows: np.asarray(nll(result.config.model, result.trained, rows)), read.columns, test, config.seed
+        )
+    with clock.phase("figures"):
+        report.write_figures(folder / "figures", draw(result, read, mixture, judgements["network"], rises))
+    more = {
+        "judgement": {name: own.numbers() for name, own in judgements.items()},
+        "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
+    }
+    write_run(folder, clock, result, more, read.columns)
+    show(folder, clock, result, read, judgements)
+    check_sound(folder, result)
+
+
+def judged(result: Result, mixture: Mixture) -> dict[str, Judgement]:
+    """The network beside a linear Gaussian and the targets' own Gaussian, on the test rows."""
+    train, validation, test = result.splits
+    fitted_to = type(train)(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
+    support = make_support(result.config.data.target_support, train.y.shape[1])
+    simple = {"linear Gaussian": linear_gaussian, "marginal Gaussian": marginal_gaussian}
+    others = {name: judge(make(fitted_to, test.x, support), test.y) for name, make in simple.items()}
+    return {"network": judge(mixture, test.y), **others}
+
+
+def draw(
+    result: Result, read: tables.Read, mixture: Mixture, own: Judgement, rises: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, Figure]]:
+    """Every figure by name; where there are several targets, one of each kind for each."""
+    history, test = result.fit.history, result.splits.test
+    yield "loss", figures.plot_learning(history.report_steps, history.loss, history.held_out)
+    yield "importance", figures.plot_importance(dict(rises))
+    surprise = np.asarray(nll(result.config.model, result.trained, test))
+    for target, name in enumerate(read.columns.targets):
+        several = num_targets(mixture) > 1
+        single, y, after = (marginal(mixture, [target]) if several else mixture), test.y[:, [target]], f"_{target}" * several
+        yield f"observed{after}", figures.plot_observed(single, y, name)
+        yield f"calibration{after}", plot_calibration(own.pit[:, target])
+        yield f"densities{after}", figures.plot_densities(single, y, surprise, (read.rows.test + 1).tolist(), name)
+
+
+def show(folder: Path, clock: Clock, result: Result, read: tables.Read, judgements: dict[str, Judgement]) -> None:
+    """Prints what was trained on, the one table, and what looks wrong."""
+    sizes = [len(rows) for rows in read.rows]
+    targets = read.columns.targets
+    size = f"{sizes[0] + sizes[1]} rows to train and choose by, {sizes[2]} to test"
+    print(f"{read.path}: {', '.join(targets)} from {len(read.columns.inputs)} columns; {size}")
+    table = Table(title="Test rows: NLL in nats, the rest in the target's units", title_justify="left", show_edge=False)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
+    for cells in rows_of(judgements, targets):
+        table.add_row(*cells)
+    console = Console(highlight=False)
+    console.width = Console(width=250).measure(table).maximum
+    console.print(table)
+    for line in remarks(result, read, judgements):
+        print(line)
+    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(f"results: {folder}")
+
+
+def remarks(result: Result, read: tables.Read, judgements: dict[str, Judgement]) -> Iterator[str]:
+    """What was chosen, and what looks wrong."""
+    settings = zip(result.of_settings, result.config.selection.settings, strict=False)
+    for weight, setting in sorted(settings, key=lambda pair: -pair[0]):
+        if weight >= LEAST_SHOWN:
+            yield f"{100 * weight:.0f} % of the mixture: " + ", ".join(f"{key} {value:g}" for key, value in setting.items())
+    yield from (f"note: {text}" for text in (*read.notes, *result.remarks))
+    network, linear = judgements["network"].nll, judgements["linear Gaussian"].nll
+    if network > linear:
+        yield f"note: the NLL is {network - linear:.3f} above that of a linear Gaussian: too few rows, or a relation that simple"
+
+
+if __name__ == "__main__":
+    command.main("experiments.tabular", __doc__ or "", Tabular, None, study)

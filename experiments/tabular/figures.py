@@ -1,0 +1,109 @@
+"""Pictures of predictions for the rows of a table, one figure for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from mdnjax.mixture import Mixture, prob
+from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
+from mdnjax.statistics import central_interval, median
+
+MOST_ROWS = 400  # with their intervals, in one picture
+LEVEL = 0.8
+NUM_GRID = 400
+
+
+def plot_observed(mixture: Mixture, y: np.ndarray, name: str) -> Figure:
+    """Observed values against predicted medians, with the central interval of each row; for a single target."""
+    some = np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int)
+    shown = jax.tree.map(lambda leaf: leaf[some], mixture)
+    middle, ends, seen = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[some, 0]
+    inside = (ends[:, 0] <= seen) & (seen <= ends[:, 1])
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+        axes = figure.subplots()
+        for chosen, colour, label in ((inside, MODEL, "observed inside"), (~inside, TRUTH, "observed outside")):
+            axes.vlines(middle[chosen], ends[chosen, 0], ends[chosen, 1], color=colour, alpha=0.3, lw=1)
+            axes.scatter(middle[chosen], seen[chosen], s=9, color=colour, linewidths=0, label=f"{label} ({chosen.sum()})")
+        low, high = (float(end(np.concatenate([middle, seen]))) for end in (np.min, np.max))
+        axes.plot([low, high], [low, high], color=DATA, lw=1, ls="--", zorder=0)
+        low, high = min(low, float(np.quantile(ends[:, 0], 0.01))), max(high, float(np.quantile(ends[:, 1], 0.99)))
+        margin = 0.05 * (high - low)
+        axes.set(xlabel=f"predicted median of {name}", ylabel=f"observed {name}", ylim=(low - margin, high + 3 * margin))
+        axes.set_title(f"{len(seen)} test rows with their {100 * LEVEL:.0f} % intervals")
+        axes.legend(loc="upper left")
+    return figure
+
+
+def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, int]]:
+    """Rows worth looking at: low, middle and high predictions, the surest, the least sure, the most surprising one."""
+    middle, ends = np.asarray(median(mixture))[:, 0], np.asarray(central_interval(mixture, LEVEL))
+    order, width = np.argsort(middle), np.argsort(ends[:, 1] - ends[:, 0])
+    rows = [("lowest", order[0]), ("middle", order[len(order) // 2]), ("highest", order[-1])]
+    rows += [("surest", width[0]), ("least sure", width[-1]), ("most surprising", int(np.argmax(nll)))]
+    return [(label, int(row)) for label, row in rows]
+
+
+def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Sequence[int], name: str) -> Figure:
+    """The density of a single target at rows worth looking at, with what was observed; `numbers` are the rows' in their file."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10.5, 5.4), layout="constrained")
+        panels = figure.subplots(2, 3)
+        for axes, (label, row) in zip(panels.flat, typical_and_extreme(mixture, nll), strict=True):
+            one = jax.tree.map(lambda leaf, row=row: leaf[row], mixture)
+            wide = np.asarray(central_interval(one, 0.998))
+            low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
+            margin = 0.05 * (high - low)
+            grid = np.linspace(low - margin, high + margin, NUM_GRID, dtype=np.float32)
+            density = np.asarray(prob(one, grid[:, None]))
+            ends = np.asarray(central_interval(one, LEVEL))
+            axes.plot(grid, density, color=MODEL, lw=1.8)
+            axes.fill_between(grid, density, where=((grid >= ends[0]) & (grid <= ends[1])).tolist(), color=MODEL, alpha=0.2, lw=0)
+            axes.axvline(y[row, 0], color=TRUTH, lw=1.4)
+            axes.set(title=f"{label} (row {numbers[row]})", ylim=(0, None), yticks=[])
+        for axes in panels[1]:
+            axes.set_xlabel(name)
+        figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange", fontsize=12)
+    return figure
+
+
+def plot_importance(rises: dict[str, np.ndarray], most: int = 20) -> Figure:
+    """How much the NLL rises when a column is shuffled among the test rows: mean and range over the shuffles."""
+    names = sorted(rises, key=lambda name: float(np.mean(rises[name])))[-most:]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 1.2 + 0.3 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        means = np.array([np.mean(rises[name]) for name in names])
+        ranges = np.array([[np.min(rises[name]), np.max(rises[name])] for name in names])
+        axes.barh(range(len(names)), means, color=MODEL, alpha=0.75, height=0.6)
+        axes.hlines(range(len(names)), ranges[:, 0], ranges[:, 1], color=TRUTH, lw=1.6)
+        axes.set_yticks(range(len(names)), [name if len(name) <= 30 else f"{name[:29]}…" for name in names])
+        axes.axvline(0, color=DATA, lw=1)
+        axes.set(xlabel="rise of the test NLL when the column is shuffled (nats)")
+        title = "Importance by permutation" + (f", the {most} highest of {len(rises)}" if len(rises) > most else "")
+        axes.set_title(title)
+    return figure
+
+
+def plot_learning(steps: np.ndarray, loss: np.ndarray, held_out: np.ndarray) -> Figure:
+    """Loss and held-out NLL of a network along its training."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(np.arange(len(loss)), loss, color=DATA, lw=0.8, label="loss as minimised, training rows")
+        axes.plot(steps, held_out, color=MODEL, lw=1.8, label="NLL, rows held out")
+        best = int(np.argmin(held_out))
+        axes.scatter(steps[best], held_out[best], color=TRUTH, zorder=3, s=24, label="lowest")
+        low, high = (
+            float(min(np.quantile(loss, 0.01), held_out[best])),
+            float(np.quantile(np.concatenate([loss, held_out]), 0.97)),
+        )
+        axes.set(xlabel="step", ylabel="nats per row", title="Training of the first network")
+        axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
+        axes.legend()
+    return figure

@@ -1,0 +1,126 @@
+"""Trains one configuration on all splits of many tables, and sets its scores beside what others have published."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import command, report
+from experiments.density import prepare
+from experiments.run_folder import claim
+from experiments.sweep import parts
+from experiments.sweep.chunks import material_of
+from experiments.sweep.plan import Member, digest_of
+from experiments.sweep.resume import train_members
+from experiments.tabular.judge import LEVELS, judge, linear_gaussian
+from experiments.uci import table
+from experiments.uci.problems import Problem, problems_of
+from mdnjax.config.data import Table
+from mdnjax.config.tabular import Benchmark, Tabular
+from mdnjax.data import Dataset
+from mdnjax.diagnostics import AT_FLOOR, scales_of
+from mdnjax.mixture import Mixture, responsibilities
+from mdnjax.population import local_layout
+from mdnjax.trained import Trained, predict, pruned
+
+FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json", "figures/*.png")
+NETWORK, SINGLE = "network", "single Gaussian"
+
+
+class Task(NamedTuple):
+    """A table by name, and the networks that are trained on one of its splits."""
+
+    problem: str
+    contender: str
+    member: Member
+
+
+def bench(config: Benchmark, overwrite: bool) -> None:
+    """Trains what is not trained yet, and writes the table."""
+    prepare(config)
+    folder = claim(config, config.output, FILES, overwrite)
+    tasks = tasks_of(config, problems_of(config.data, folder / "tables"))
+    rows = train_members([task.member for task in tasks], local_layout(), folder, None)
+    found = {row["member"]: row for row in rows}
+    outcomes = {number: outcome for part in parts.read_all(folder) for number, outcome in _outcomes(part, tasks)}
+    scores = [scored(task, found[task.member.number], outcomes[task.member.number]) for task in tasks]
+    report.write_csv(folder / "members.csv", list(scores[0]), [list(row.values()) for row in scores])
+    report.write_json(folder / "environment.json", report.environment())
+    table.write(folder, scores)
+    table.show(scores)
+    print(f"results: {folder}")
+
+
+def tasks_of(config: Benchmark, problems: list[Problem]) -> list[Task]:
+    """Every split of every table, by the one configuration."""
+    tasks: list[Task] = []
+    contenders = {NETWORK: None, **({SINGLE: 1} if config.data.single_gaussian else {})}
+    for setting, problem in enumerate(problems):
+        for contender, num_components in contenders.items():
+            for split in problem.splits:
+                own = _of_split(config, split, num_components)
+                tasks.append(Task(problem.name, contender, Member(len(tasks), setting, own, digest_of(own))))
+    return tasks
+
+
+def scored(task: Task, row: parts.Row, trained: Trained) -> dict[str, Any]:
+    """What the networks of a split come to on its test rows."""
+    config, trained = task.member.config, pruned(trained)
+    train, validation, test = material_of(task.member).splits
+    mixture = predict(config.model, trained, test.x)
+    own = judge(mixture, test.y)
+    known = Dataset(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
+    of_networks = np.array([config.model.scale_floor]) if trained.scale_floor is None else np.asarray(trained.scale_floor)
+    floor = np.repeat(of_networks, config.model.settled_components)[:, None] * np.asarray(trained.scaler.y_sd)
+    return {
+        "table": task.problem,
+        "contender": task.contender,
+        "seed": config.seed,
+        "status": row["status"],
+        "num_rows": len(known.x) + len(test.x),
+        "num_inputs": test.x.shape[1],
+        "nll": own.nll,
+        "crps": own.crps[0],
+        "rmse": own.rmse[0],
+        **{f"coverage_{100 * level:.0f}": own.coverage[0][i] for i, level in enumerate(LEVELS)},
+        **{f"width_{100 * level:.0f}": own.width[0][i] for i, level in enumerate(LEVELS)},
+        "calibration_error": own.calibration[0],
+        "linear_nll": judge(linear_gaussian(known, test.x, None), test.y).nll,
+        "validation_nll": row["validation_nll"],
+        "of_settings": row["of_settings"],
+        "scale_floor": float(floor.min()),
+        "num_at_floor": at_floor(mixture, test.y, floor),
+        "num_test": len(test.x),
+        "seconds": row["seconds"],
+    }
+
+
+def at_floor(mixture: Mixture, y: np.ndarray, floor: np.ndarray) -> int:
+    """Rows whose observed value is mostly owed to components at the scale floor: there the NLL is what the floor allows."""
+    low = (np.asarray(scales_of(mixture.component)) <= AT_FLOOR * floor).any(axis=-1)
+    return int(np.sum(np.sum(np.asarray(responsibilities(mixture, y)) * low, axis=1) > 0.5))
+
+
+def _of_split(config: Benchmark, split: Table, num_components: int | None) -> Tabular:
+    model = config.model if num_components is None else config.model.model_copy(update={"num_components": num_components})
+    own = {name: getattr(config, name) for name in ("seed", "train", "ensemble", "selection")}
+    inherited = {"target_support": config.data.target_support, "standardise": config.data.standardise}
+    return Tabular(data=split.model_copy(update=inherited), model=model, **own)
+
+
+def _outcomes(part: parts.Part, tasks: list[Task]) -> list[tuple[int, Trained]]:
+    own = {row["member"]: i for i, row in enumerate(part.rows) if _is_of(row, tasks)}
+    if not own:
+        return []
+    outcome = parts.outcome_of(part, tasks[min(own)].member)
+    return [(number, jax.tree.map(lambda leaf, i=i: leaf[i], outcome.trained)) for number, i in own.items()]
+
+
+def _is_of(row: parts.Row, tasks: list[Task]) -> bool:
+    return row["member"] < len(tasks) and tasks[row["member"]].member.digest == row["config"]
+
+
+if __name__ == "__main__":
+    command.main("experiments.uci", __doc__ or "", Benchmark, None, bench)

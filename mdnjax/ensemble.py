@@ -1,0 +1,148 @@
+"""Every training that a configuration asks for on one data set, as one population; of it the networks that are used.
+
+Trainings come in this order: settings to choose from, networks of the ensemble, restarts of a network.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy.special import logsumexp
+
+from mdnjax import recipe
+from mdnjax.config.schema import Run
+from mdnjax.data.dataset import Dataset, Scaler, least_scale, nats_to_data_units, to_training_units
+from mdnjax.population import Layout, Population, PopulationObserver, place
+from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
+from mdnjax.trained import Trained, pruned
+from mdnjax.types import Float, Int, Params
+
+LEAST_LOG_PROB = -1e4  # of an example whose density is 0
+
+
+class Kept(NamedTuple):
+    """The networks of G configurations, R each, and how they are pooled: settings first, then the networks of each.
+
+    `runs` are the trainings they come from, `weight` their parts of the mixture, `of_settings` `[G, C]` those of the settings.
+    `held_out_nll` is that of single networks on the rows that each held out, the settings pooled by their weights; in units of
+    training.
+    """
+
+    runs: Int[np.ndarray, "G R"]
+    weight: Float[np.ndarray, "G R"]
+    scale_floor: Float[np.ndarray, "G R"]
+    params: Params
+    of_settings: Float[np.ndarray, "G C"]
+    held_out_nll: Float[np.ndarray, " G"]
+
+
+def inputs_of(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> list[recipe.Inputs]:
+    """What each training of a configuration reads."""
+    ensemble = config.ensemble
+    keys = run_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
+    parts = [
+        rotated(train, validation, member) if ensemble.rotate else (train, validation) for member in range(ensemble.num_members)
+    ]
+    scaled = [tuple(to_training_units(scaler, part) for part in pair) for pair in parts]
+    least = least_scale(config.data.rounding, scaler, np.concatenate([train.y, validation.y]))
+    inputs = []
+    for setting in range(config.selection.num_settings):
+        own = config.with_setting(setting)
+        numbers = recipe.split_sections(own.model, own.train)[2]
+        numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], least)
+        inputs += [recipe.make_inputs(numbers, key, *scaled[run // ensemble.num_restarts]) for run, key in enumerate(keys)]
+    return inputs
+
+
+def rotated(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
+    """Other parts of the same rows and sizes: in turn 0 the last rows are held out, in turn 1 those before them, and so on."""
+    x, y = (np.concatenate(pair) for pair in zip(train, validation, strict=True))
+    size = len(validation.x)
+    end = len(x) - turn % (len(x) // size) * size
+    held_out = np.zeros(len(x), bool)
+    held_out[end - size : end] = True
+    return Dataset(x[~held_out], y[~held_out]), Dataset(x[held_out], y[held_out])
+
+
+def keep(config: Run, steps: recipe.Recipe, population: Population, inputs: recipe.Inputs, num: int, layout: Layout) -> Kept:
+    """The networks of `num` configurations that follow one another and differ in numbers, keys and data alone.
+
+    Of each network's restarts it is the best. Settings that there is a choice of are pooled, in the parts that suit the rows held
+    out best; one with a training that diverged has none, unless all have.
+    """
+    scores = kept_scores(population, config.train.keep)[: num * config.num_runs]
+    best = best_runs(scores, config.ensemble.num_restarts)
+    params = kept(population.state, config.train.keep)
+    of_settings, held_out = np.ones((num, 1)), scores[best].reshape(num, -1).mean(axis=1)
+    if config.selection.settings:
+        losses = recipe.held_out_losses(steps, params, inputs, layout)[best]
+        sound = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
+        of_settings, held_out = _stacked(config, losses, sound, num)
+    num_members, runs = config.ensemble.num_members, best.reshape(num, -1)
+    weight = np.repeat(of_settings / num_members, num_members, axis=1)
+    floors = np.asarray(inputs.numbers["model"]["scale_floor"])[runs]
+    return Kept(runs, weight, floors, jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params), of_settings, held_out)
+
+
+def _stacked(config: Run, losses: np.ndarray, sound: np.ndarray, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the settings `[G, C]` by the rows held out, and the NLL of these rows `[G]`."""
+    shape = (num, config.selection.num_settings, config.ensemble.num_members)
+    log_probs = -losses.astype(np.float64).reshape(*shape, -1)
+    if config.ensemble.rotate:  # each row is held out by one network, or none
+        of_rows = log_probs.reshape(*shape[:2], -1)
+    else:
+        of_rows = np.asarray(logsumexp(log_probs, axis=2)) - np.log(config.ensemble.num_members)
+    usable = np.all(sound.reshape(shape), axis=2)
+    usable[~np.any(usable, axis=1)] = True
+    of_rows = np.maximum(np.where(usable[..., None], np.nan_to_num(of_rows, nan=-np.inf), -np.inf), LEAST_LOG_PROB)
+    of_settings = np.array([stack(rows) for rows in of_rows])
+    return of_settings, -np.mean(np.asarray(logsumexp(of_rows, axis=1, b=of_settings[..., None])), axis=1)
+
+
+def train_networks(
+    config: Run,
+    scaler: Scaler,
+    train: Dataset,
+    validation: Dataset,
+    layout: Layout,
+    *,
+    observe: PopulationObserver | None = None,
+    pad_to: tuple[int, int] | None = None,
+) -> tuple[Kept, Population]:
+    """Trains all that a configuration asks for; what is kept of it, and all of it.
+
+    Args: `pad_to` are sizes of the train and validation parts for which a program is compiled, whatever theirs are.
+    """
+    steps = make_recipe(config, train.x.shape[1], train.y.shape[1])
+    inputs = inputs_of(config, scaler, train, validation)
+    if pad_to:
+        inputs = [recipe.padded(one, *pad_to) for one in inputs]
+    placed = place(layout, inputs, len(inputs))
+    population = recipe.follow_population(steps, config.train, placed, len(inputs), layout, observe)
+    return keep(config, steps, population, placed, 1, layout), population
+
+
+def trained_of(config: Run, kept: Kept, scaler: Scaler) -> Trained:
+    """The networks of the first configuration, without those whose part is nothing."""
+    params, *pooling = jax.tree.map(lambda leaf: leaf[0], (kept.params, *pooling_of(config, kept)))
+    return pruned(Trained(params, scaler, *pooling))
+
+
+def pooling_of(config: Run, kept: Kept) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Parts and scale floors of networks, where these are their own."""
+    return (kept.weight.astype(np.float32), kept.scale_floor.astype(np.float32)) if config.networks_differ else (None, None)
+
+
+def make_recipe(config: Run, num_inputs: int, num_targets: int) -> recipe.Recipe:
+    """The training that all of a configuration's networks share."""
+    own = config.with_setting(0)
+    model, train, _ = recipe.split_sections(own.model, own.train)
+    return recipe.make_mdn_recipe(model, train, num_inputs, num_targets)
+
+
+def held_out_offset(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> float:
+    """What the NLL of the rows held out grows by from units of training to the data's own."""
+    turns = range(config.ensemble.num_members if config.ensemble.rotate else 1)
+    return float(np.mean([nats_to_data_units(scaler, rotated(train, validation, turn)[1]) for turn in turns]))

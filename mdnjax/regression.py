@@ -1,0 +1,44 @@
+"""A plain network trained by mean squared error: what a mixture density network is compared with."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from mdnjax.config import schema
+from mdnjax.config.numbers import join
+from mdnjax.losses import mse
+from mdnjax.networks import Network, make_mlp
+from mdnjax.recipe import INIT, Inputs, Recipe, first_state, step_of
+from mdnjax.train import Batch, TrainState
+from mdnjax.types import Array, Float, Params, PRNGKey
+
+
+@functools.cache
+def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_targets: int) -> Recipe:
+    """Training of a plain network by mean squared error, for the shape of its section."""
+    network = make_regression(regression, num_inputs, num_targets)
+
+    def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
+        return jnp.mean(mse(network.apply(params, batch.x), batch.y))
+
+    def held_out_losses(params: Params, inputs: Inputs) -> Float[Array, " N"]:
+        return mse(network.apply(params, inputs.validation.x), inputs.validation.y)
+
+    def init(inputs: Inputs) -> TrainState:
+        return first_state(join(regression, inputs.numbers), network.init(jax.random.fold_in(inputs.key, INIT)))
+
+    def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
+        return step_of(join(regression, inputs.numbers), loss)(state, inputs.key, inputs.train)
+
+    def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
+        return loss(params, inputs.key, inputs.validation)
+
+    return Recipe(jax.jit(init), train_step, held_out_score, held_out_losses)
+
+
+def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:
+    """The network of the warm-up."""
+    return make_mlp(num_inputs, (num_targets,), hidden_sizes=regression.hidden_sizes, activation=regression.activation)

@@ -1,0 +1,162 @@
+"""Files of tables: every format gives the same rows, every split is disjoint and complete, every bad file one line."""
+
+import numpy as np
+import pandas
+import pytest
+
+from experiments.command import UserError
+from experiments.tables import files, read
+from experiments.tables.rows import split_rows
+from mdnjax.config.data import Table
+from mdnjax.data.columns import TableError
+
+NUM = 60
+FRAME = pandas.DataFrame(
+    {
+        "x": np.linspace(-1, 1, NUM),
+        "kind": ["a", "b", "c"] * 20,
+        "group": np.repeat(np.arange(12), 5),
+        "day": pandas.date_range("2024-01-01", periods=NUM).astype(str)[::-1],
+        "part": ["train"] * 40 + ["validation"] * 8 + ["test"] * 12,
+        "y": np.sin(np.arange(NUM)),
+    }
+)
+
+
+def written(folder, frame, name):
+    path = folder / name
+    if name.endswith(".parquet"):
+        frame.to_parquet(path)
+    elif name.endswith(".npz"):
+        np.savez(path, **{name: column.to_numpy(str if column.dtype == object else None) for name, column in frame.items()})
+    else:
+        frame.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.npz"])
+def test_every_format_holds_the_same_table(tmp_path, name):
+    frame = FRAME[["x", "y"]] if name == "t.npz" else FRAME
+    path = written(tmp_path, frame, name)
+    table = files.read_file(path)
+    assert list(table) == list(frame)
+    np.testing.assert_allclose(table["x"], FRAME["x"])
+    whole = {key: np.concatenate([chunk[key] for chunk in files.chunks(path, None, 7)]) for key in table}
+    for key, values in table.items():
+        assert (whole[key] == values).all()
+
+
+def test_columns_without_names_are_called_by_number(tmp_path):
+    (tmp_path / "t.txt").write_text("\n".join(f"{i} {i**2}  {i % 3}" for i in range(20)))
+    found = read(Table(path=str(tmp_path / "t.txt"), target=("1",)), 0)
+    assert [column.name for column in found.columns.inputs] == ["0", "2"]
+
+
+def test_an_array_of_several_columns_is_asked_for_by_its_name(tmp_path):
+    np.savez(
+        tmp_path / "t.npz", theta=np.random.default_rng(0).normal(size=(30, 2)), x=np.random.default_rng(1).normal(size=(30, 3))
+    )
+    found = read(Table(path=str(tmp_path / "t.npz"), target=("theta",)), 0)
+    assert found.columns.targets == ("theta_0", "theta_1")
+    assert found.splits.train.x.shape[1] == 3
+
+
+SPLITS = [("random", None), ("grouped", "group"), ("time", "day"), ("time", None), ("named", "part"), ("rows", "test.txt")]
+
+
+@pytest.mark.parametrize(("split", "by"), SPLITS, ids=str)
+def test_a_split_is_disjoint_and_complete(tmp_path, split, by):
+    path = written(tmp_path, FRAME, "t.csv")
+    (tmp_path / "test.txt").write_text("3\n5 58\n")
+    by = str(tmp_path / by) if by == "test.txt" else by
+    found = read(Table(path=str(path), target=("y",), features=("x", "kind"), split=split, split_by=by), 0)
+    assert sorted(np.concatenate(found.rows)) == list(range(NUM))
+    assert all(len(rows) for rows in found.rows)
+    group = FRAME["group"].to_numpy()
+    if split == "grouped":
+        assert not set(group[found.rows.test]) & set(group[np.concatenate(found.rows[:2])])
+        assert len(np.unique(group[found.rows.validation])) <= 3  # neighbours stay neighbours
+    if split == "time":
+        latest = -1 if by else 1
+        assert (latest * found.rows.test).min() > (latest * np.concatenate(found.rows[:2])).max()
+        assert (latest * found.rows.validation).min() > (latest * found.rows.train).max()
+    if split == "named":
+        assert (FRAME["part"].to_numpy()[found.rows.test] == "test").all()
+        assert (FRAME["part"].to_numpy()[found.rows.validation] == "validation").all()
+    if split == "rows":
+        assert found.rows.test.tolist() == [3, 5, 58]
+
+
+def test_a_random_split_is_that_of_its_seed():
+    one, again, other = (split_rows(Table(), {}, 100, seed) for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(one, again, strict=True))
+    assert set(one.test) != set(other.test)
+
+
+def test_the_column_that_splits_is_no_input_unless_asked_for(tmp_path):
+    path = written(tmp_path, FRAME, "t.csv")
+    found = read(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
+    assert "day" not in [column.name for column in found.columns.inputs]
+
+
+ROWS = "".join(f"{i},{i % 7}\n" for i in range(20))
+BAD = {
+    "empty file": ("t.csv", ""),
+    "got no rows": ("t.csv", "x,y\n"),
+    "got 1 rows": ("t.csv", "x,y\n1,2\n"),
+    "twice in the header": ("t.csv", "x,x\n" + ROWS),
+    "more fields than the header": ("t.csv", "x,y\n" + ROWS.replace("\n", ",5\n")),
+    "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
+    "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),
+    "no UTF-8": ("t.csv", b"x,y\n\xff\xfe,1\n" + ROWS.encode()),
+    "no Parquet file": ("t.parquet", "nonsense"),
+    "no NPZ file": ("t.npz", "nonsense"),
+    "got a name that ends in '.xlsx'": ("t.xlsx", "nonsense"),
+    "row 21: got 'oops', expected a number": ("t.csv", "x,y\n" + ROWS + "oops,1\n"),
+    "got inf": ("t.csv", "x,y\n" + ROWS + "inf,1\n"),
+}
+
+
+@pytest.mark.parametrize("expected", BAD)
+def test_a_bad_file_is_one_line(tmp_path, expected):
+    name, content = BAD[expected]
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises((UserError, TableError)) as caught:
+        read(Table(path=str(path), target=("y",)), 0)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hundred_columns_with_the_wrong_delimiter_are_not_printed(tmp_path):
+    (tmp_path / "t.csv").write_text("\t".join(f"column_{i}" for i in range(100)) + "\n" + "\t".join("1" * 100) + "\n")
+    with pytest.raises(UserError) as caught:
+        read(Table(path=str(tmp_path / "t.csv"), target=("column_3",)), 0)
+    assert len(str(caught.value)) < 400
+
+
+def test_the_nearest_file_is_told(tmp_path):
+    written(tmp_path, FRAME, "houses.csv")
+    with pytest.raises(UserError, match=r"did you mean .*houses\.csv"):
+        files.read_file(tmp_path / "house.csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"target": ("yy",)}, "did you mean 'y'"),
+        ({"target": ("y",), "features": ("x", "y")}, "both target and input"),
+        ({"target": ("y",), "split": "grouped", "split_by": "grp"}, "did you mean 'group'"),
+        ({"target": ("y",), "split": "named", "split_by": "kind"}, "got 'a' in column 'kind'"),
+        ({"target": ("y",), "split": "rows", "split_by": "no.txt"}, "cannot read row numbers"),
+        ({"target": ("y",), "test_share": 0.999}, "expected at least 1 and 3"),
+        ({"target": ("y",), "features": ("day",)}, "54 different texts in 54 rows"),
+        ({"target": ()}, "data.target: got nothing"),
+    ],
+)
+def test_a_bad_configuration_is_one_line(tmp_path, changes, expected):
+    path = written(tmp_path, FRAME, "t.csv")
+    with pytest.raises(UserError) as caught:
+        read(Table(path=str(path)).model_copy(update=changes), 0)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
