@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,13 +42,13 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        num_components: int = 5,
-        hidden_sizes: Sequence[int] = (64, 64, 64),
-        family: str = "diagonal",
-        num_members: int = 5,
-        num_steps: int = 1000,
-        target_support: str | tuple[float, float] = "real",
-        settings: dict[str, Any] | None = None,
+        num_components: Any = 5,  # nothing is checked before fit: scikit-learn sets parameters as it likes
+        hidden_sizes: Any = (64, 64, 64),
+        family: Any = "diagonal",
+        num_members: Any = 5,
+        num_steps: Any = 1000,
+        target_support: Any = "real",
+        settings: Any = None,
         random_state: Any = None,
     ):
         self.num_components = num_components
@@ -60,7 +60,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.settings = settings
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> MDNRegressor:
         """Trains on rows X `[N, X]` and targets y `[N]` or `[N, D]`."""
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         if len(X) < FEWEST_ROWS:
@@ -133,7 +133,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def _config(self, seed: int) -> Tabular:
         """Raises: ConfigError (a ValueError) with what is wrong with a parameter."""
-        of_model = {"num_components": self.num_components, "hidden_sizes": tuple(self.hidden_sizes), "family": self.family}
+        sizes = list(self.hidden_sizes) if isinstance(self.hidden_sizes, Iterable) else self.hidden_sizes
+        if not isinstance(self.settings, dict | None):
+            raise ValueError(f"settings: got {self.settings!r}, expected a dict of keys and values")
+        of_model = {"num_components": self.num_components, "hidden_sizes": sizes, "family": self.family}
         changes = {**{f"model.{name}": value for name, value in of_model.items()}, "train.num_steps": self.num_steps}
         changes |= {"ensemble.num_members": self.num_members, "data.target_support": self.target_support, "seed": seed}
         changes |= self.settings or {}

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from mdnjax.mixture import Mixture, log_weights
+from mdnjax.mixture import log_weights
 from mdnjax.statistics import mean, quantile, variance
 from mdnjax.trained import Predictor, predict
 from mdnjax.types import Array, Float
@@ -23,16 +23,16 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     `jax.export.deserialize(program).call(x)` runs it, without mdnjax and flax.
     """
 
-    def answer(x: Float[Array, "N X"]) -> dict[str, Array]:
+    def answer(x: Float[Array, " X"]) -> dict[str, Array]:
         mixture = predict(predictor.model, predictor.trained, x)
         answers = {"mean": mean(mixture), "sd": jnp.sqrt(variance(mixture)), "log_weights": log_weights(mixture)}
         if quantiles:
-            several = Mixture(*jax.tree.map(lambda leaf: leaf[:, None], tuple(mixture)))
-            answers["quantiles"] = quantile(several, jnp.array(quantiles, x.dtype))[..., 0]
+            answers["quantiles"] = quantile(mixture, jnp.array(quantiles, x.dtype))[..., 0]
         fields = getattr(mixture.component, "_asdict", dict)()
         return answers | {name: value for name, value in fields.items() if hasattr(value, "shape")}
 
     num_inputs = predictor.trained.scaler.x_mean.shape[0]
     (rows,) = export.symbolic_shape("rows")
     like = jax.ShapeDtypeStruct((rows, num_inputs), jnp.float32)
-    return bytes(export.export(jax.jit(answer), platforms=list(platforms))(like).serialize())
+    # a row at a time, mapped: blocks of rows need their number
+    return bytes(export.export(jax.jit(jax.vmap(answer)), platforms=list(platforms))(like).serialize())

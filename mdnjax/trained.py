@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,13 +93,15 @@ class Predictor(NamedTuple):
     trained: Trained
     columns: Columns | None = None
 
-    def __call__(self, x: Float[AnyArray, "*batch X"] | Mapping[str, Any]) -> Mixture:
-        """Raises: ValueError if x has other inputs than the network, TableError if a table has not its columns."""
-        if hasattr(x, "shape") and not hasattr(x, "keys"):
-            return predict(self.model, self.trained, x)  # pyright: ignore[reportArgumentType]
+    def __call__(self, x: Any) -> Mixture:
+        """Args: an array, or a mapping from names to columns, as a dict or a data frame is.
+
+        Raises: ValueError if x has other inputs than the network, TableError if a table has not its columns."""
+        if not hasattr(x, "keys"):
+            return predict(self.model, self.trained, x)
         if self.columns is None:
             raise ValueError("got a table, expected an array: the network was not trained on a table")
-        table = {str(name): np.asarray(x[name]) for name in x}  # pyright: ignore
+        table = {str(name): np.asarray(x[name]) for name in x}
         return predict(self.model, self.trained, inputs_of(self.columns, table))
 
 
@@ -110,7 +112,7 @@ def save_model(path: Path, model: schema.Model, trained: Trained, columns: Colum
     dtype, (num_inputs, num_targets) = str(trained.scaler.x_mean.dtype), _sizes(trained)
     num_members = num_networks(trained)
     shapes = {"num_inputs": num_inputs, "num_targets": num_targets, "num_members": num_members, "dtype": dtype, "support": bounds}
-    shapes["weighted"] = trained.weight is not None
+    shapes |= {"weighted": trained.weight is not None, "params_dtype": str(jax.tree.leaves(trained.params)[0].dtype)}
     versions = {name: _version(name) for name in ("mdnjax", "jax", "flax")}
     words = {"shapes": shapes, "columns": columns and columns_as_json(columns), "versions": versions}
     texts = {name: json.dumps(value) for name, value in words.items()}
@@ -127,17 +129,20 @@ def load(path: str | Path) -> Predictor:
         model = schema.Model.model_validate_json(metadata["model"])
         shapes = json.loads(metadata["shapes"])
         num_inputs, num_targets, dtype = shapes["num_inputs"], shapes["num_targets"], np.dtype(shapes["dtype"])
-        num_members, weighted = shapes["num_members"], shapes["weighted"]
+        num_members, weighted, params_dtype = shapes["num_members"], shapes["weighted"], np.dtype(shapes["params_dtype"])
         support, columns = _support_of(shapes["support"]), columns_from_json(json.loads(metadata["columns"]))
     except (KeyError, ValueError, TypeError, ValidationError):
         raise checkpoint.CheckpointError(f"{path}: the settings of its model cannot be read") from None
-    params = params_like(model, num_inputs, num_targets, num_members)
+    params = _of_dtype(params_like(model, num_inputs, num_targets, num_members), params_dtype)
     units = (jax.ShapeDtypeStruct((size,), dtype) for size in (num_inputs, num_inputs, num_targets, num_targets))
     each = [jax.ShapeDtypeStruct((num_members,), dtype) if weighted else None] * 2
     like: Any = Trained(params, Scaler(*units, support), *each)  # pyright: ignore
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), like)
     trained = checkpoint.load(Path(path), like)
     return Predictor(model, trained, columns)
+
+
+def _of_dtype(tree: Any, dtype: np.dtype) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree)
 
 
 def _version(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from experiments.progress import Line
 from experiments.tables import files
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.data.columns import Columns, TableError, check_name, inputs_of, unseen, values_of
+from mdnjax.mixture import Mixture
 from mdnjax.trained import Predictor, answers, load
 
 SUFFIXES = (".csv", ".parquet")
@@ -76,27 +76,17 @@ def _predicted(
         at = None if config.density_at is None else values_of(chunk, config.density_at, numeric=True).astype(np.float32)
     except TableError as error:
         raise command.UserError(f"{config.file}, rows from {first + 1} on: {error}") from None
-    key, blocks = jax.random.fold_in(jax.random.key(config.seed), first), _Blocks(at)
+    key, names = jax.random.fold_in(jax.random.key(config.seed), first), list[str]()
 
-    def question(mixture: Any) -> dict[str, np.ndarray]:
-        return columns_of(config, columns.targets, mixture, blocks.next(mixture.logits.shape[0]), key)
+    def question(mixture: Mixture) -> list[np.ndarray]:
+        padded = None if at is None else np.resize(at, mixture.logits.shape[0])  # as the rows are
+        found = columns_of(config, columns.targets, mixture, padded, key)
+        names[:] = found
+        return list(found.values())
 
+    values = answers(predictor.model, predictor.trained, x, question, most=config.chunk_rows)
     copied = {name: chunk[name] for name in config.copy_columns}
-    return {**copied, **answers(predictor.model, predictor.trained, x, question, most=config.chunk_rows)}
-
-
-class _Blocks:
-    """The values that belong to one padded block of rows after the other."""
-
-    def __init__(self, values: np.ndarray | None):
-        self.values = values
-
-    def next(self, num: int) -> np.ndarray | None:
-        if self.values is None:
-            return None
-        own = np.zeros(num, np.float32)
-        own[: len(self.values)] = self.values
-        return own
+    return {**copied, **dict(zip(names, values, strict=True))}
 
 
 if __name__ == "__main__":

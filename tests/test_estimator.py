@@ -1,0 +1,121 @@
+"""MDNRegressor by scikit-learn's own checks, and by what they do not look at."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import mdnjax as mdn
+from mdnjax import MDNRegressor
+
+SMALL = {"num_steps": 60, "num_members": 1, "hidden_sizes": (8,), "num_components": 2, "random_state": 0}
+SMALL["settings"] = {"selection.settings": [], "train.report_every": 30, "train.batch_size": 32}
+BUNCH: Any = load_diabetes()
+X, Y = BUNCH.data, BUNCH.target
+
+
+@parametrize_with_checks([MDNRegressor(**SMALL)])
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return MDNRegressor(random_state=0, num_members=2, num_steps=200, settings={"train.report_every": 50}).fit(X[:300], Y[:300])
+
+
+def test_it_is_better_than_the_mean_and_honest_about_it(fitted):
+    assert fitted.score(X[300:], Y[300:]) > 0.2
+    ends = fitted.predict_interval(X[300:], 0.8)
+    assert 0.6 < np.mean((ends[:, 0] <= Y[300:]) & (Y[300:] <= ends[:, 1])) < 0.95
+    assert -np.mean(fitted.log_density(X[300:], Y[300:])) < -np.mean(np.log(1 / (Y.std() * np.sqrt(2 * np.pi * np.e))))
+
+
+def test_its_answers_agree_with_each_other(fitted):
+    quantiles = fitted.predict_quantiles(X[:5], [0.1, 0.5, 0.9])
+    assert quantiles.shape == (5, 3)
+    assert (np.diff(quantiles, axis=1) > 0).all()
+    np.testing.assert_allclose(fitted.predict_interval(X[:5], 0.8), quantiles[:, [0, 2]], rtol=1e-5)
+    mixture = fitted.predict_distribution(X[:5])
+    np.testing.assert_allclose(mdn.cdf(mixture, quantiles[:, 1:2]), 0.5, atol=1e-4)
+    draws = fitted.sample(X[:5], 4000, random_state=0)
+    assert draws.shape == (5, 4000)
+    np.testing.assert_allclose(draws.mean(axis=1), fitted.predict(X[:5]), rtol=0.05)
+
+
+def test_it_survives_a_pickle_and_a_file(fitted, tmp_path):
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.predict(X))
+    fitted.save(tmp_path / "m.safetensors")
+    table = {f"x{i}": X[:, i] for i in range(X.shape[1])}
+    mixture = mdn.load(tmp_path / "m.safetensors")(table)
+    np.testing.assert_allclose(np.asarray(mdn.mean(mixture))[:, 0], fitted.predict(X), rtol=1e-4)
+
+
+def test_several_targets_keep_their_axis():
+    y = np.stack([Y, -2 * Y], axis=1)[:80]
+    several = MDNRegressor(**SMALL).fit(X[:80], y)
+    assert several.predict(X[:7]).shape == (7, 2)
+    assert several.predict_quantiles(X[:7]).shape == (7, 3, 2)
+    assert several.predict_interval(X[:7]).shape == (7, 2, 2)
+    assert several.sample(X[:7], 3).shape == (7, 3, 2)
+    assert several.log_density(X[:7], y[:7]).shape == (7,)
+
+
+def test_it_works_in_a_pipeline_and_a_search():
+    pipeline = make_pipeline(StandardScaler(), MDNRegressor(**SMALL))
+    assert cross_val_score(pipeline, X[:90], Y[:90], cv=2).shape == (2,)
+    search = GridSearchCV(MDNRegressor(**SMALL), {"num_components": [1, 2]}, cv=2, scoring=mean_log_density)
+    assert search.fit(X[:90], Y[:90]).best_params_["num_components"] in (1, 2)
+
+
+def mean_log_density(estimator, x, y):
+    return np.mean(estimator.log_density(x, y))
+
+
+def test_names_of_a_data_frame_are_kept():
+    frame = pandas.DataFrame(X[:80], columns=[f"c{i}" for i in range(10)])
+    model = MDNRegressor(**SMALL).fit(frame, Y[:80])
+    assert model.columns_.inputs[3].name == "c3"
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+
+
+def test_targets_stay_inside_of_their_support():
+    model = MDNRegressor(**{**SMALL, "target_support": "positive"}).fit(X[:80], Y[:80])
+    assert model.predict_quantiles(X[:80], [0.001]).min() > 0
+
+
+def test_other_data_of_the_same_padded_size_compile_nothing():
+    model = MDNRegressor(**SMALL).fit(X[:100], Y[:100])
+    model.predict(X[:70])
+    programs = compiled()
+    MDNRegressor(**SMALL).fit(X[100:210], Y[100:210]).predict(X[:120])
+    assert compiled() == programs
+
+
+def compiled():
+    from mdnjax import population, recipe, trained
+
+    programs: list[Any] = [population._advance, recipe._init_population, trained._predict]
+    return [program._cache_size() for program in programs]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"num_components": 0}, "expected a whole number from 1"),
+        ({"family": "gamma"}, "expected one of"),
+        ({"settings": {"train.x_nose": 1.0}}, "did you mean 'train.x_noise'"),
+        ({"num_steps": -1}, "num_steps: got -1"),
+    ],
+)
+def test_a_wrong_parameter_is_told(changes, expected):
+    with pytest.raises(ValueError, match=expected):
+        MDNRegressor(**{**SMALL, **changes}).fit(X[:80], Y[:80])

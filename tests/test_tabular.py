@@ -1,0 +1,243 @@
+"""The command for tables, from a file to a model that predicts for new rows."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LinearRegression
+
+import mdnjax as mdn
+from experiments import tables
+from experiments.tabular import __main__ as tabular
+from experiments.tabular.importance import importance
+from experiments.tabular.judge import judge, linear_gaussian, marginal_gaussian
+from mdnjax.components import Support
+from mdnjax.config.data import Table
+from mdnjax.data import Dataset
+from mdnjax.data.columns import Column, Columns
+from tests.commands import assert_not_blank, assert_one_line_error, run
+
+FAST = [
+    "train.num_steps=40",
+    "train.report_every=20",
+    "model.hidden_sizes=[8]",
+    "model.num_components=2",
+    "ensemble.num_members=2",
+]
+FAST += ["selection.settings=[{train.x_noise: 0.05, model.scale_floor: 0.01}, {train.x_noise: 0.3, model.scale_floor: 0.1}]"]
+
+
+def frame():
+    bunch: Any = load_diabetes(as_frame=True, scaled=False)
+    table = bunch.frame[:150].copy()
+    table["sex"] = table["sex"].map({1.0: "f", 2.0: "m"})
+    table.loc[table.index[5], "bmi"] = np.nan
+    table["one"] = 1
+    return table
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tabular")
+    path = folder / "diabetes.csv"
+    frame().to_csv(path, index=False)
+    words = [f"data.path={path}", "data.target=target", "data.missing=impute", f"output={folder / 'run'}"]
+    return folder, path, words, run("tabular", *FAST, *words)
+
+
+def test_a_table_is_estimated_and_judged(done):
+    folder, _, _, process = done
+    assert process.returncode == 0, process.stderr
+    assert "'one' is left out: it is 1 in every row" in process.stdout
+    for row in ("network", "linear Gaussian", "marginal Gaussian", "% of the mixture: train.x_noise"):
+        assert row in process.stdout
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    assert metrics["judgement"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
+    assert set(metrics["importance"]) == {*frame().columns} - {"target", "one"}
+    names = {"loss", "importance", "observed", "calibration", "densities"}
+    assert {path.stem for path in (folder / "run" / "figures").iterdir()} == names
+    for path in (folder / "run" / "figures").iterdir():
+        assert_not_blank(path)
+
+
+def test_the_same_again_is_the_same_to_the_last_bit(done):
+    folder, _, words, _ = done
+    before = (folder / "run" / "metrics.json").read_bytes()
+    assert run("tabular", *FAST, *words).returncode == 0
+    assert (folder / "run" / "metrics.json").read_bytes() == before
+
+
+def test_predictions_for_new_rows(done, tmp_path):
+    folder, path, _, _ = done
+    model = folder / "run" / "model.safetensors"
+    asked = ["intervals=[0.8]", "modes=2", "density_at=target", "samples=3", "copy=age", "chunk_rows=64"]
+    process = run("predict", model, path, *asked, f"output={tmp_path / 'p.csv'}")
+    assert process.returncode == 0, process.stderr
+    predicted: Any = pandas.read_csv(tmp_path / "p.csv")
+    assert list(predicted)[:3] == ["age", "mean", "sd"]
+    assert len(predicted) == 150
+    mixture = mdn.load(model)(frame())
+    np.testing.assert_allclose(predicted["mean"], np.asarray(mdn.mean(mixture))[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(predicted["quantile_0.5"], np.asarray(mdn.median(mixture))[:, 0], rtol=1e-4)
+    y = frame()[["target"]].to_numpy(np.float32)
+    np.testing.assert_allclose(predicted["log_density"], mdn.log_prob(mixture, y), rtol=1e-3, atol=1e-4)
+    assert (predicted["low_0.8"] < predicted["high_0.8"]).all()
+    assert (predicted["mass_1"] >= predicted["mass_2"].fillna(0)).all()
+    assert run("predict", model, path, *asked, f"output={tmp_path / 'p.parquet'}").returncode == 0
+    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "p.parquet"), predicted, rtol=1e-5, check_dtype=False)
+
+
+def test_a_category_that_is_new_is_told(done, tmp_path):
+    folder, *_ = done
+    new = frame()[:10].assign(sex="x")
+    new.to_csv(tmp_path / "new.csv", index=False)
+    process = run("predict", folder / "run" / "model.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}")
+    assert process.returncode == 0, process.stderr
+    assert "note: column 'sex': 10 rows have a category that training did not see, such as 'x'" in process.stdout
+
+
+def damaged(path, folder, how):
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    elif how == "another setting":  # of the same length, in the header
+        content = bytearray(bytes(content).replace(b'num_components\\":2', b'num_components\\":1'))
+    elif how == "cut":
+        content = content[: len(content) // 2]
+    elif how == "foreign":
+        content = bytearray(b"not a model")
+    (folder / "bad.safetensors").write_bytes(content)
+    return folder / "bad.safetensors"
+
+
+@pytest.mark.parametrize("how", ["flipped", "another setting", "cut", "foreign"])
+def test_a_damaged_model_is_refused(done, tmp_path, how):
+    folder, path, *_ = done
+    model = damaged(folder / "run" / "model.safetensors", tmp_path, how)
+    assert_one_line_error(run("predict", model, path, f"output={tmp_path / 'p.csv'}"), "bad.safetensors")
+    assert not (tmp_path / "p.csv").exists()
+    with pytest.raises(ValueError, match="bad"):
+        mdn.load(model)
+
+
+BAD_PREDICT = [
+    (["copy=agee"], "did you mean 'age'"),
+    (["output=p.xlsx"], "expected a name that ends in .csv or .parquet"),
+    (["density_at=none"], "got column 'none'"),
+    (["quantiles=[2.0]"], "quantiles"),
+    (["sample=1"], "did you mean 'samples'"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD_PREDICT)
+def test_bad_questions_are_one_line(done, tmp_path, words, expected):
+    folder, path, *_ = done
+    model = folder / "run" / "model.safetensors"
+    words = words if words[0].startswith("output") else [*words, f"output={tmp_path / 'p.csv'}"]
+    assert_one_line_error(run("predict", model, path, *words), expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_that_goes_wrong_half_way_leaves_nothing(done, tmp_path):
+    folder, *_ = done
+    new = frame()[:100].astype({"age": object})
+    new.loc[new.index[80], "age"] = "old"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    model = folder / "run" / "model.safetensors"
+    process = run("predict", model, tmp_path / "new.csv", "chunk_rows=50", f"output={tmp_path / 'p.csv'}")
+    assert process.returncode == 2
+    assert "rows from 51 on: column 'age', row 31: got 'old'" in process.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+BAD_TABLES = [
+    (["data.path=nofile.csv", "data.target=y"], "cannot read nofile.csv"),
+    (["data.target=y"], "data.path: got nothing"),
+    (["data.path=x.csv"], "data.target: got nothing"),
+    (["data.path=x.csv", "data.target=y", "data.split=grouped"], "expected the column of the groups"),
+    (["data.path=x.csv", "data.target=[y,y]"], "got 'y' twice"),
+    (["data.pth=x.csv"], "did you mean 'data.path'"),
+    (["selection.settings=[{train.x_nose: 1}]"], "did you mean 'train.x_noise'"),
+    (["selection.settings=[{train.x_noise: 0}, {train.x_noise: 1}]"], "no 0 that switches one off"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD_TABLES)
+def test_bad_input_is_one_line(tmp_path, words, expected):
+    assert_one_line_error(run("tabular", *words, f"output={tmp_path / 'run'}"), expected)
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_targets_on_a_support(tmp_path):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(80, 2))
+    y = np.exp(x @ [[1, 0], [0.5, 1]] + 0.1 * generator.normal(size=(80, 2)))
+    np.savez(tmp_path / "t.npz", x=x, y=y)
+    words = [f"data.path={tmp_path / 't.npz'}", "data.target=y", "data.target_support=positive", f"output={tmp_path / 'run'}"]
+    process = run("tabular", *FAST, *words)
+    assert process.returncode == 0, process.stderr
+    assert "linear Gaussian, y_1" in process.stdout
+    predicted = run("predict", tmp_path / "run" / "model.safetensors", tmp_path / "t.npz", f"output={tmp_path / 'p.csv'}")
+    assert predicted.returncode == 0, predicted.stderr
+    table: Any = pandas.read_csv(tmp_path / "p.csv")
+    assert "y_1_quantile_0.05" in table
+    assert (table["y_0_quantile_0.05"] > 0).all()
+
+
+def test_the_linear_gaussian_is_least_squares():
+    table: Any = load_diabetes()
+    train, x = Dataset(table.data[:300].astype(np.float32), table.target[:300, None].astype(np.float32)), table.data[300:]
+    mixture = linear_gaussian(train, x.astype(np.float32), None)
+    expected = LinearRegression().fit(table.data[:300], table.target[:300])
+    np.testing.assert_allclose(np.asarray(mdn.mean(mixture))[:, 0], expected.predict(x), rtol=1e-3)
+    residuals = table.target[:300] - expected.predict(table.data[:300])
+    np.testing.assert_allclose(mdn.variance(mixture)[0], residuals @ residuals / 289, rtol=1e-3)
+
+
+def test_the_marginal_gaussian_of_a_positive_target_is_log_normal():
+    y = np.exp(np.random.default_rng(0).normal(1, 0.5, size=(500, 1))).astype(np.float32)
+    mixture = marginal_gaussian(Dataset(y, y), y[:3], Support((0.0,), (np.inf,)))
+    np.testing.assert_allclose(mdn.median(mixture), np.exp(np.log(y).mean()), rtol=1e-4)
+
+
+def test_a_judgement_of_the_truth_is_calibrated():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(4000, 1)).astype(np.float32)
+    y = (2 * x + generator.normal(size=x.shape)).astype(np.float32)
+    own = judge(linear_gaussian(Dataset(x, y), x, None), y)
+    assert own.nll == pytest.approx(0.5 * np.log(2 * np.pi * np.e), abs=0.03)
+    assert own.rmse[0] == pytest.approx(1, abs=0.03)
+    assert own.crps[0] == pytest.approx(1 / np.sqrt(np.pi), abs=0.02)
+    np.testing.assert_allclose(own.coverage[0], [0.5, 0.8, 0.95], atol=0.02)
+    np.testing.assert_allclose(own.width[0], [1.349, 2.563, 3.92], rtol=0.03)
+
+
+def test_a_column_that_does_not_matter_has_no_importance():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(500, 3)).astype(np.float32)
+    columns = Columns((Column("used"), Column("ignored"), Column("also")), ("y",))
+
+    def nll(rows):
+        return 0.5 * (rows.y[:, 0] - rows.x[:, 0]) ** 2
+
+    rises = importance(nll, columns, Dataset(x, x[:, :1]), 0)
+    assert (rises["ignored"] == 0).all()
+    assert rises["used"].mean() == pytest.approx(1, abs=0.2)
+
+
+def test_every_file_of_a_run_is_claimed(done):
+    folder, *_ = done
+    from fnmatch import fnmatch
+
+    written = [str(path.relative_to(folder / "run")) for path in (folder / "run").rglob("*.*")]
+    assert all(any(fnmatch(name, pattern) for pattern in ("config.yaml", *tabular.FILES)) for name in written)
+
+
+def test_a_wide_table_is_read(tmp_path):
+    generator = np.random.default_rng(0)
+    wide = pandas.DataFrame(generator.normal(size=(30, 100)), columns=[f"c{i}" for i in range(100)])
+    wide.to_csv(tmp_path / "t.csv", index=False)
+    assert tables.read(Table(path=str(tmp_path / "t.csv"), target=("c7",)), 0).splits.train.x.shape[1] == 99
