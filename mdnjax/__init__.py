@@ -18,6 +18,9 @@ from mdnjax.diagnostics import (
     diagnose,
     remedies,
 )
+from mdnjax.export import (
+    export_model,
+)
 from mdnjax.mixture import (
     Mixture,
     affine,
@@ -152,6 +155,7 @@ __all__ = [
     "entropy_bounds",
     "entropy_by_samples",
     "expected_shortfall",
+    "export_model",
     "fit",
     "hdr",
     "hdr_coverage",

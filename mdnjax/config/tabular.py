@@ -19,7 +19,7 @@ SELECTION = Selection(settings=tuple({"train.x_noise": noise, "model.scale_floor
 
 def recommended_train() -> Train:
     """Training for tables."""
-    optimizer = Optimizer(name="adam", learning_rate=0.01, clip_norm=1.0, weight_decay=0.1)
+    optimizer = Optimizer(name="adam", learning_rate=0.02, clip_norm=1.0, weight_decay=0.1)
     return Train(num_steps=3000, batch_size=256, keep="best", patience=10, init=Init(name="data"), optimizer=optimizer)
 
 
