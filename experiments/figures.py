@@ -50,7 +50,7 @@ def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
     title = "Highest-density regions, and modes as branches"
     yield "intervals", plots.plot_intervals(points, x, regions, branches(mixture, LEAST_MASS), names, title)
-    samples = (points[0], result.samples)
+    samples = (points[0][: len(result.samples)], result.samples)
     clouds = [("data", *points), ("samples", *samples)]
     yield "samples", plots.plot_points(clouds, names, "One Gumbel-max sample for every data point")
     title = f"p({names.y[0]} | {names.x[0]}): test NLL {metrics['test_nll']:.3f}, truth {metrics['truth_nll']:.3f}"

@@ -14,7 +14,7 @@ from experiments.command import UserError
 from experiments.progress import Clock, training
 from mdnjax import recipe
 from mdnjax.components import GAUSSIAN
-from mdnjax.config.data import Data, Table
+from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Scaler, Splits, Truth, make_scaler, make_support, nats_to_data_units
 from mdnjax.data.dataset import far_out
@@ -27,6 +27,7 @@ from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict, some_networks
 
 MOST_BY_QUADRATURE = 1000
+MOST_SAMPLED = 50_000
 OF_TRUTH = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # nan where there is none
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess_nll", "excess_nll")
 
@@ -64,12 +65,17 @@ def make_data(config: Run) -> tuple[Splits, Truth | None]:
         make_splits, truth = SOURCES[data.name]
         sizes = {"num_train": data.num_train, "num_validation": data.num_validation, "num_test": data.num_test}
         splits = make_splits(seed, **sizes)
+    check_support(data, splits)
+    return splits, truth
+
+
+def check_support(data: Examples, splits: Splits) -> None:
+    """Raises: UserError if a target is not inside of the support that the configuration says."""
     for name, part in zip(Splits._fields, splits, strict=True):
         try:
             make_scaler(part, standardise=False, support=make_support(data.target_support, part.y.shape[1]))
         except ValueError as error:
             raise UserError(f"data.target_support: {name}: {error}") from None
-    return splits, truth
 
 
 def run(config: Run, splits: Splits, truth: Truth | None, clock: Clock) -> Result:
@@ -94,11 +100,12 @@ def run(config: Run, splits: Splits, truth: Truth | None, clock: Clock) -> Resul
             metrics["validation_nll"] = float(kept.held_out_nll[0]) + held_out_offset(config, scaler, *splits[:2])
     with clock.phase("samples"):
         sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
-        train_mixture = predict(config.model, trained, splits.train.x)
-        samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point
+        shown = splits.train.x[:MOST_SAMPLED]
+        train_mixture = predict(config.model, trained, shown)
+        samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point that is shown
         first = some_networks(trained, [0 if trained.weight is None else int(np.argmax(trained.weight))])
         floor = config.model.scale_floor if first.scale_floor is None else float(first.scale_floor[0])
-        diagnosis = diagnose(predict(config.model, first, splits.train.x), floor * scaler.y_sd)
+        diagnosis = diagnose(predict(config.model, first, shown), floor * scaler.y_sd)
     return Result(config, kept.of_settings[0], splits, truth, fitted, trained, metrics, diagnosis, pit_values, samples)
 
 

@@ -24,6 +24,7 @@ from mdnjax.model import make_mdn
 from mdnjax.statistics import pool
 from mdnjax.types import AnyArray, Array, Float, Params
 
+MOST_AT_ONCE = 2**16  # rows whose NLL is computed together
 LEAST_PART = 0.01  # of an equal part, below which a network is left out
 
 
@@ -58,9 +59,8 @@ def answers(
     found = []
     for start in range(0, len(x), most):
         block = np.asarray(x[start : start + most])
-        rows = np.zeros((padded_size(len(block)), x.shape[1]), block.dtype)
-        rows[: len(block)] = block
-        found.append(_first(question(predict(model, trained, rows)), len(block)))
+        mixture = predict(model, trained, _padded(block, padded_size(len(block))))
+        found.append(_first(question(mixture), len(block)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
@@ -69,10 +69,14 @@ def padded_size(num: int) -> int:
     return max(64, 1 << (num - 1).bit_length())
 
 
-def nll(model: schema.Model, trained: Trained, dataset: Dataset) -> Float[Array, " N"]:
+def nll(model: schema.Model, trained: Trained, dataset: Dataset) -> Float[AnyArray, " N"]:
     """Negative log-likelihood of every example, in nats and the data's own units."""
     shape, numbers = split(model)
-    return _nll(shape, numbers, trained, dataset)
+    if len(dataset.x) <= MOST_AT_ONCE:
+        return _nll(shape, numbers, trained, dataset)
+    blocks = range(0, len(dataset.x), MOST_AT_ONCE)
+    parts = [Dataset(*(_padded(leaf[start : start + MOST_AT_ONCE], MOST_AT_ONCE) for leaf in dataset)) for start in blocks]
+    return np.concatenate([np.asarray(_nll(shape, numbers, trained, part)) for part in parts])[: len(dataset.x)]
 
 
 def nll_of_member(shape: schema.Model, numbers: dict[str, Any], trained: Trained, dataset: Dataset) -> Float[Array, " N"]:
@@ -180,6 +184,10 @@ def _mixture(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: 
 
 
 _predict = jax.jit(_mixture, static_argnums=0)
+
+
+def _padded(rows: np.ndarray, num: int) -> np.ndarray:
+    return np.resize(rows, (num, *rows.shape[1:]))  # some rows again: any that the networks know what to do with
 
 
 def _first(answer: Any, num: int) -> Any:

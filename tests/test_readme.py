@@ -1,5 +1,6 @@
 """The README's own words: its example runs, its links lead somewhere, its commands are there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -13,14 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
 
 
-def test_the_example_runs():
-    training, questions = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_examples_run(tmp_path):
+    training, questions, regressor = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in training.splitlines() if line.strip()]) <= 15
-    done = subprocess.run([sys.executable, "-c", training + questions], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    program, environment = training + questions + regressor, os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
     assert "(1000, 2, 1)" in done.stdout
     assert "Estimate(value=" in done.stdout
     assert float(done.stdout.split()[0]) < -0.5  # an untrained network starts above 0
+    assert "(42,) (42, 2) (42, 3)" in done.stdout
+    assert (tmp_path / "regressor.safetensors").exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -87,6 +87,13 @@ def test_a_split_is_disjoint_and_complete(tmp_path, split, by):
         assert found.rows.test.tolist() == [3, 5, 58]
 
 
+def test_a_nested_split_never_sees_the_test_rows():
+    plain, nested = (split_rows(Table(nested=nested), {}, 100, 3) for nested in (False, True))
+    assert not set(plain.test) & set(np.concatenate(nested))
+    assert sorted(np.concatenate(nested)) == sorted(np.concatenate(plain[:2]))
+    assert len(nested.test) == len(plain.test)
+
+
 def test_a_random_split_is_that_of_its_seed():
     one, again, other = (split_rows(Table(), {}, 100, seed) for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(one, again, strict=True))

@@ -171,6 +171,13 @@ def test_bad_input_is_one_line(tmp_path, words, expected):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_target_outside_of_its_support_is_one_line(done, tmp_path):
+    _, path, *_ = done
+    words = [f"data.path={path}", "data.target=target", "data.missing=impute", "data.target_support=[0, 100]"]
+    assert_one_line_error(run("tabular", *FAST, *words, f"output={tmp_path / 'run'}"), "expected 0 < y < 100")
+    assert not (tmp_path / "run").exists()
+
+
 def test_several_targets_on_a_support(tmp_path):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(80, 2))

@@ -12,6 +12,8 @@ from experiments.command import UserError
 from mdnjax.config.data import Table
 from mdnjax.data.columns import TableError, check_name
 
+NESTED = 1  # purpose of a seed
+
 
 class Rows(NamedTuple):
     """Numbers of rows, from 0, in the order that they are used in."""
@@ -23,6 +25,16 @@ class Rows(NamedTuple):
 
 def split_rows(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int) -> Rows:
     """Which rows are trained on, held out of training and tested. Where rows belong together, neighbours stay neighbours."""
+    rows = _split(section, table, num, seed)
+    if not section.nested:
+        return rows
+    rest = np.concatenate(rows[:2])
+    is_test = np.zeros(len(rest), bool)
+    is_test[np.random.default_rng([seed, NESTED]).permutation(len(rest))[: len(rows.test)]] = True
+    return _with_validation(rest[~is_test], rest[is_test], section)
+
+
+def _split(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int) -> Rows:
     generator = np.random.default_rng(seed)
     order, by = generator.permutation(num), section.split_by
     if by is not None and section.split != "rows":
@@ -37,18 +49,25 @@ def split_rows(section: Table, table: Mapping[str, np.ndarray], num: int, seed: 
         order = np.argsort(_sortable(table[by], by), kind="stable") if by else np.arange(num)
         rest, test = order[:-num_test], order[-num_test:]
     elif section.split == "grouped":
-        _, group = np.unique(np.array([str(value) for value in table[by or ""]]), return_inverse=True)
-        shuffled = generator.permutation(group.max() + 1)
-        if len(shuffled) < 3:
-            raise TableError(f"data.split_by: got {len(shuffled)} groups in column {by!r}, expected at least 3")
-        size_before = np.concatenate([[0], np.cumsum(np.bincount(group)[shuffled])])
-        num_groups = max(1, min(len(shuffled) - 2, int(np.searchsorted(size_before, num_test))))
-        rank = np.argsort(shuffled)[group]
-        order = order[np.argsort(rank[order], kind="stable")]
-        test, rest = order[rank[order] < num_groups], order[rank[order] >= num_groups]
+        test, rest = _grouped(np.array([str(value) for value in table[by or ""]]), order, num_test, generator)
     else:
         test, rest = order[:num_test], order[num_test:]
     return _with_validation(rest, test, section)
+
+
+def _grouped(
+    names: np.ndarray, order: np.ndarray, num_test: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whole groups until there are rows enough to test, and the other groups one after the other."""
+    _, group = np.unique(names, return_inverse=True)
+    shuffled = generator.permutation(group.max() + 1)
+    if len(shuffled) < 3:
+        raise TableError(f"data.split_by: got {len(shuffled)} groups, expected at least 3")
+    size_before = np.concatenate([[0], np.cumsum(np.bincount(group)[shuffled])])
+    num_groups = max(1, min(len(shuffled) - 2, int(np.searchsorted(size_before, num_test))))
+    rank = np.argsort(shuffled)[group]
+    order = order[np.argsort(rank[order], kind="stable")]
+    return order[rank[order] < num_groups], order[rank[order] >= num_groups]
 
 
 def _with_validation(rest: np.ndarray, test: np.ndarray, section: Table) -> Rows:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments import command, report, tables
 from experiments.density import RUN_FILES, check_sound, prepare, settle_number, write_run
-from experiments.pipeline import Result, run
+from experiments.pipeline import Result, check_support, run
 from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.tabular import figures
@@ -36,6 +36,7 @@ def study(config: Tabular, overwrite: bool) -> None:
     clock = Clock()
     with clock.phase("data"):
         read = tables.read(config.data, config.seed if config.data.seed is None else config.data.seed)
+        check_support(config.data, read.splits)
     folder = claim(config, config.output, FILES, overwrite)
     result = run(settle_number(config, clock), read.splits, None, clock)
     test = read.splits.test

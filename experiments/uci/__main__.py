@@ -40,8 +40,9 @@ class Task(NamedTuple):
 def bench(config: Benchmark, overwrite: bool) -> None:
     """Trains what is not trained yet, and writes the table."""
     prepare(config)
+    problems = problems_of(config.data, config.output / "tables")
     folder = claim(config, config.output, FILES, overwrite)
-    tasks = tasks_of(config, problems_of(config.data, folder / "tables"))
+    tasks = tasks_of(config, problems)
     rows = train_members([task.member for task in tasks], local_layout(), folder, None)
     found = {row["member"]: row for row in rows}
     outcomes = {number: outcome for part in parts.read_all(folder) for number, outcome in _outcomes(part, tasks)}
@@ -58,8 +59,9 @@ def tasks_of(config: Benchmark, problems: list[Problem]) -> list[Task]:
     tasks: list[Task] = []
     contenders = {NETWORK: None, **({SINGLE: 1} if config.data.single_gaussian else {})}
     for setting, problem in enumerate(problems):
+        splits = problem.first_splits(config.data.num_splits)
         for contender, num_components in contenders.items():
-            for split in problem.splits:
+            for split in splits:
                 own = _of_split(config, split, num_components)
                 tasks.append(Task(problem.name, contender, Member(len(tasks), setting, own, digest_of(own))))
     return tasks
@@ -106,7 +108,7 @@ def at_floor(mixture: Mixture, y: np.ndarray, floor: np.ndarray) -> int:
 def _of_split(config: Benchmark, split: Table, num_components: int | None) -> Tabular:
     model = config.model if num_components is None else config.model.model_copy(update={"num_components": num_components})
     own = {name: getattr(config, name) for name in ("seed", "train", "ensemble", "selection")}
-    inherited = {"target_support": config.data.target_support, "standardise": config.data.standardise}
+    inherited = {name: getattr(config.data, name) for name in ("target_support", "standardise", "rounding", "nested")}
     return Tabular(data=split.model_copy(update=inherited), model=model, **own)
 
 

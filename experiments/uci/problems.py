@@ -17,14 +17,14 @@ from mdnjax.config.optax_names import nearest
 
 
 class Problem(NamedTuple):
-    """A table with its splits."""
+    """A table by name, and what gives its first splits."""
 
     name: str
-    splits: list[Table]
+    first_splits: Callable[[int], list[Table]]
 
 
 def problems_of(section: Tables, folder: Path) -> list[Problem]:
-    """The tables of a benchmark; those that packages bring are written to a folder first.
+    """The tables of a benchmark; those that packages bring are written to a folder when their splits are asked for.
 
     Raises: UserError if there is no such folder or table.
     """
@@ -33,7 +33,7 @@ def problems_of(section: Tables, folder: Path) -> list[Problem]:
         raise UserError(f"data.root: got {section.root!r}, expected a folder with NAME/data/data.txt in it")
     if unknown := next((name for name in section.sets if name not in known), None):
         raise UserError(f"data.sets: got {unknown!r}, expected one of {', '.join(known)}{nearest(unknown, list(known))}")
-    return [Problem(name, known[name](section.num_splits)) for name in section.sets or known]
+    return [Problem(name, known[name]) for name in section.sets or known]
 
 
 def _of_folder(root: Path) -> dict[str, Callable[[int], list[Table]]]:

@@ -13,6 +13,9 @@ Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_
 
 ROUNDING = "step that targets are rounded to: no scale is below step / sqrt(12), the sd that rounding takes away; "
 ROUNDING += "auto is their smallest step, where each value stands ten times in the mean"
+NESTED = (
+    "leave the test rows out, and test on as many of the others: settings can be chosen by that without a look at the test rows"
+)
 
 
 class Examples(Section, frozen=True):
@@ -64,6 +67,7 @@ class Table(Examples, frozen=True):
         default=None, description="column of the groups, times (null: rows are in order) or names, or the file of row numbers"
     )
     test_share: Annotated[Share, Field(gt=0)] = Field(default=0.1, description="share of the rows that are tested")
+    nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of the other rows that are held out of training, and chosen by"
     )
@@ -91,4 +95,5 @@ class Tables(Examples, frozen=True):
     )
     sets: Names = Field(default=(), description="tables to run, by name (empty: all that are there)")
     num_splits: Annotated[Count, Field(le=1000)] = Field(default=20, description="splits of each table")
+    nested: bool = Field(default=False, description=NESTED)
     single_gaussian: bool = Field(default=False, description="train the same with one component too, to compare")
