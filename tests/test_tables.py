@@ -140,6 +140,8 @@ def test_a_hundred_columns_with_the_wrong_delimiter_are_not_printed(tmp_path):
     with pytest.raises(UserError) as caught:
         read(Table(path=str(tmp_path / "t.csv"), target=("column_3",)), 0)
     assert len(str(caught.value)) < 400
+    assert "data.delimiter='tab'" in str(caught.value)
+    assert len(files.read_file(tmp_path / "t.csv", "tab")) == 100
 
 
 def test_the_nearest_file_is_told(tmp_path):

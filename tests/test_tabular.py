@@ -73,7 +73,7 @@ def test_the_same_again_is_the_same_to_the_last_bit(done):
 def test_predictions_for_new_rows(done, tmp_path):
     folder, path, _, _ = done
     model = folder / "run" / "model.safetensors"
-    asked = ["intervals=[0.8]", "modes=2", "density_at=target", "samples=3", "copy=age", "chunk_rows=64"]
+    asked = ["intervals=[0.8]", "modes=2", "density_at=target", "samples=3", "keep=age", "chunk_rows=64"]
     process = run("predict", model, path, *asked, f"output={tmp_path / 'p.csv'}")
     assert process.returncode == 0, process.stderr
     predicted: Any = pandas.read_csv(tmp_path / "p.csv")
@@ -124,7 +124,7 @@ def test_a_damaged_model_is_refused(done, tmp_path, how):
 
 
 BAD_PREDICT = [
-    (["copy=agee"], "did you mean 'age'"),
+    (["keep=agee"], "did you mean 'age'"),
     (["output=p.xlsx"], "expected a name that ends in .csv or .parquet"),
     (["density_at=none"], "got column 'none'"),
     (["quantiles=[2.0]"], "quantiles"),

@@ -70,7 +70,7 @@ def _predicted(
     try:
         x = inputs_of(columns, chunk)
         notes |= dict.fromkeys(unseen(columns, chunk))
-        names = [*config.copy_columns, *([config.density_at] if config.density_at is not None else [])]
+        names = [*config.keep, *([config.density_at] if config.density_at is not None else [])]
         for name in names:
             check_name(list(chunk), name)
         at = None if config.density_at is None else values_of(chunk, config.density_at, numeric=True).astype(np.float32)
@@ -85,7 +85,7 @@ def _predicted(
         return list(found.values())
 
     values = answers(predictor.model, predictor.trained, x, question, most=config.chunk_rows)
-    copied = {name: chunk[name] for name in config.copy_columns}
+    copied = {name: chunk[name] for name in config.keep}
     return {**copied, **dict(zip(names, values, strict=True))}
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.tables.files import read_file
+from experiments.tables.files import TAB, read_file
 from experiments.tables.rows import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits
@@ -76,11 +76,14 @@ def _spelt_out(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple
 def _hint(error: TableError, section: Table) -> str:
     """Where a text file has but one column, what may be between its fields."""
     text = str(error)
-    if not text.startswith("got column") or ", " in text.partition("expected one of ")[2]:
+    several = ", " in text.partition("expected one of ")[2]
+    if Path(section.path).suffix not in (".csv", ".tsv") or not text.startswith("got column") or several:
         return ""
     found = next((mark for mark in (";", "\t", "|", ",") if mark in _first_line(Path(section.path))), None)
-    shown = "data.delimiter='\\t'" if found == "\t" else f"data.delimiter={found!r}"
-    return f" (the header is one name: its fields may be between {found!r}: {shown})" if found else ""
+    if found is None:
+        return ""
+    word = TAB if found == "\t" else found
+    return f" (the header is one name; if its fields are between {word!r}: data.delimiter={word!r})"
 
 
 def _first_line(path: Path) -> str:

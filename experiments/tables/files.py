@@ -18,6 +18,7 @@ import numpy as np
 from experiments.command import UserError
 from mdnjax.data.columns import TableError
 
+TAB = "tab"  # as a delimiter, which a command line cannot hold
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": r"\s+", ".parquet": "", ".npz": ""}
 
 
@@ -72,7 +73,7 @@ def _kind(path: Path) -> str:
 
 def _frames(path: Path, delimiter: str | None, num_rows: int | None) -> Iterator[Any]:
     pandas = need("pandas")
-    separator = delimiter or SUFFIXES[_kind(path)]
+    separator = ("\t" if delimiter == TAB else delimiter) or SUFFIXES[_kind(path)]
     options: dict[str, Any] = {"sep": separator, "engine": "c", "index_col": False, "skipinitialspace": True}
     try:
         with warnings.catch_warnings():
