@@ -26,9 +26,7 @@ class Predict(Section, frozen=True):
 
     model: str = Field(default="", description="model.safetensors of a run")
     file: str = Field(default="", description="rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns")
-    delimiter: str | None = Field(
-        default=None, description="between the columns of a text file, tab for a tab (null: by its name)"
-    )
+    delimiter: str | None = Field(default=None, description="between the columns of a text file, or tab (null: by its name)")
     output: Path = Field(default=Path("predictions.csv"), description="file that is written, .csv or .parquet")
     keep: Names = Field(default=(), description="columns of the file that are kept beside the predictions")
     mean: bool = Field(default=True, description="mean")

@@ -73,6 +73,8 @@ def _kind(path: Path) -> str:
 
 def _frames(path: Path, delimiter: str | None, num_rows: int | None) -> Iterator[Any]:
     pandas = need("pandas")
+    if delimiter is not None and len(delimiter) != 1 and delimiter != TAB:
+        raise UserError(f"delimiter: got {delimiter!r}, expected a single character, or {TAB}")
     separator = ("\t" if delimiter == TAB else delimiter) or SUFFIXES[_kind(path)]
     options: dict[str, Any] = {"sep": separator, "engine": "c", "index_col": False, "skipinitialspace": True}
     try:

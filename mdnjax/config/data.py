@@ -50,9 +50,7 @@ class Table(Examples, frozen=True):
     path: str = Field(
         default="", description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers between blanks, no header)"
     )
-    delimiter: str | None = Field(
-        default=None, description="between the columns of a text file, tab for a tab (null: by its name)"
-    )
+    delimiter: str | None = Field(default=None, description="between the columns of a text file, or tab (null: by its name)")
     target: Names = Field(default=(), description="column to be predicted, or a list of them")
     features: Names | None = Field(default=None, description="columns to predict from (null: all others but the one that splits)")
     categorical: Names = Field(default=(), description="columns of numbers that are names of categories")
