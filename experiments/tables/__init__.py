@@ -13,7 +13,7 @@ from experiments.tables.files import TAB, read_file
 from experiments.tables.rows import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits
-from mdnjax.data.columns import Columns, TableError, fit_columns, inputs_of, targets_of
+from mdnjax.data.columns import Columns, TableError, check_name, fit_columns, inputs_of, targets_of
 
 FEWEST_ROWS = 10
 
@@ -42,6 +42,8 @@ def read(section: Table, seed: int) -> Read:
         table = read_file(path, section.delimiter)
         targets, features = (_spelt_out(table, names) for names in (section.target, section.features))
         assert targets
+        for name in targets:
+            check_name(list(table), name)
         num = len(next(iter(table.values())))
         if num < FEWEST_ROWS:
             raise TableError(f"got {num} rows, expected at least {FEWEST_ROWS}")
