@@ -57,7 +57,7 @@ def make_data(config: Run) -> tuple[Splits, Truth | None]:
 
     Raises: UserError if a target is not inside of the support that the configuration says.
     """
-    data, truth, seed = config.data, None, config.seed if config.data.seed is None else config.data.seed
+    data, truth, seed = config.data, None, config.data_seed
     if isinstance(data, Table):
         splits = tables.read(data, seed).splits
     else:

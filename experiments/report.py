@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
 
 from mdnjax.checkpoint import write_bytes
 from mdnjax.population import History
@@ -55,6 +57,17 @@ def write_figures(folder: Path, drawn: Iterable[tuple[str, Figure]]) -> None:
     folder.mkdir(exist_ok=True)
     for name, figure in drawn:
         write_figure(folder / f"{name}.png", figure)
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table, its header first, as Markdown."""
+    header, *rows = table
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+
+
+def print_whole(table: Table) -> None:
+    """Prints a table as wide as it is: a pipe has no width, and half a number is none."""
+    Console(width=Console(width=250).measure(table).maximum, highlight=False).print(table)
 
 
 def environment() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 from mdnjax import recipe
 from mdnjax.config.schema import Run
-from mdnjax.data.dataset import Dataset, Scaler, least_scale, nats_to_data_units, to_training_units
+from mdnjax.data.dataset import Dataset, Scaler, joined, least_scale, nats_to_data_units, to_training_units
 from mdnjax.population import Layout, Population, PopulationObserver, place
 from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
 from mdnjax.trained import Trained, pruned
@@ -46,7 +46,7 @@ def inputs_of(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) 
         rotated(train, validation, member) if ensemble.rotate else (train, validation) for member in range(ensemble.num_members)
     ]
     scaled = [tuple(to_training_units(scaler, part) for part in pair) for pair in parts]
-    least = least_scale(config.data.rounding, scaler, np.concatenate([train.y, validation.y]))
+    least = least_scale(config.data.rounding, scaler, joined(train, validation).y)
     inputs = []
     for setting in range(config.selection.num_settings):
         own = config.with_setting(setting)
@@ -58,7 +58,7 @@ def inputs_of(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) 
 
 def rotated(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
     """Other parts of the same rows and sizes: in turn 0 the last rows are held out, in turn 1 those before them, and so on."""
-    x, y = (np.concatenate(pair) for pair in zip(train, validation, strict=True))
+    x, y = joined(train, validation)
     size = len(validation.x)
     end = len(x) - turn % (len(x) // size) * size
     held_out = np.zeros(len(x), bool)

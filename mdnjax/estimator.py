@@ -148,7 +148,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def _ask(self, X: Any, question: Callable[[Mixture], Any]) -> Any:
         check_is_fitted(self)
         checked: Any = validate_data(self, X, reset=False, dtype=np.float64)
-        return answers(self.config_.model, self.trained_, self._inputs(checked), question)
+        return answers(self.config_.model, self.trained_, question, self._inputs(checked))
 
     def _each_target(self, X: Any, question: Callable[[Mixture], Any]) -> np.ndarray:
         targets = range(len(self.columns_.targets)) if hasattr(self, "columns_") else ()

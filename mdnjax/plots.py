@@ -57,15 +57,16 @@ def plot_regression(points: Points, x: np.ndarray, prediction: np.ndarray, names
     return figure
 
 
-def plot_history(history: History, truth_nll: float, truth_train_nll: float) -> Figure:
-    """Loss and held-out NLL against the step, with the truth's NLL as a line."""
+def plot_history(history: History, truth_nll: float | None = None, truth_train_nll: float | None = None) -> Figure:
+    """Loss and held-out NLL against the step; with the truth's NLL as a line, where it is known."""
     figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
-    steps = np.arange(len(history.loss))
+    steps, finite = np.arange(len(history.loss)), history.loss[np.isfinite(history.loss)]
     axes.plot(steps, history.loss, color=DATA, lw=1, label="loss as minimised, training points")
     axes.plot(history.report_steps, history.held_out, color=MODEL, lw=1.8, label="NLL, validation points")
-    axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
-    finite = history.loss[np.isfinite(history.loss)]
-    low, high = min(truth_train_nll, truth_nll, finite.min()), np.quantile(finite, 0.995)
+    if truth_train_nll is not None:
+        axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
+    floors = [floor for floor in (truth_train_nll, truth_nll) if floor is not None]
+    low, high = min([*floors, finite.min()]), np.quantile(finite, 0.995)
     axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
     with mpl.rc_context(STYLE):
         axes.legend()

@@ -17,7 +17,7 @@ from mdnjax import checkpoint
 from mdnjax.components import Support
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
-from mdnjax.data.columns import Columns, columns_as_json, columns_from_json, inputs_of
+from mdnjax.data.columns import Columns, columns_as_json, columns_from_json, to_inputs
 from mdnjax.data.dataset import Dataset, Scaler, to_data_units
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
@@ -53,14 +53,23 @@ def predict(model: schema.Model, trained: Trained, x: Float[AnyArray, "*batch X"
 
 
 def answers(
-    model: schema.Model, trained: Trained, x: Float[AnyArray, "N X"], question: Callable[[Mixture], Any], most: int = 2**14
+    model: schema.Model,
+    trained: Trained,
+    question: Callable[..., Any],
+    x: Float[AnyArray, "N X"],
+    *others: np.ndarray,
+    most: int = 2**14,
 ) -> Any:
-    """What is asked of the mixtures of all rows, as numpy arrays: in blocks of few sizes, each a compiled program."""
+    """What is asked of the mixtures of all rows, as numpy arrays: in blocks of few sizes, each a compiled program.
+
+    Args: question(mixture, *others) gets the rows of a block, some of them again to fill it up.
+    """
     found = []
     for start in range(0, len(x), most):
-        block = np.asarray(x[start : start + most])
-        mixture = predict(model, trained, _padded(block, padded_size(len(block))))
-        found.append(_first(question(mixture), len(block)))
+        block = [np.asarray(values[start : start + most]) for values in (x, *others)]
+        num = len(block[0])
+        rows, *beside = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
+        found.append(_first(question(predict(model, trained, rows), *beside), num))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
@@ -74,9 +83,7 @@ def nll(model: schema.Model, trained: Trained, dataset: Dataset) -> Float[AnyArr
     shape, numbers = split(model)
     if len(dataset.x) <= MOST_AT_ONCE:
         return _nll(shape, numbers, trained, dataset)
-    blocks = range(0, len(dataset.x), MOST_AT_ONCE)
-    parts = [Dataset(*(_padded(leaf[start : start + MOST_AT_ONCE], MOST_AT_ONCE) for leaf in dataset)) for start in blocks]
-    return np.concatenate([np.asarray(_nll(shape, numbers, trained, part)) for part in parts])[: len(dataset.x)]
+    return answers(model, trained, lambda mixture, y: -log_prob(mixture, y), *dataset)
 
 
 def nll_of_member(shape: schema.Model, numbers: dict[str, Any], trained: Trained, dataset: Dataset) -> Float[Array, " N"]:
@@ -106,7 +113,7 @@ class Predictor(NamedTuple):
         if self.columns is None:
             raise ValueError("got a table, expected an array: the network was not trained on a table")
         table = {str(name): np.asarray(x[name]) for name in x}
-        return predict(self.model, self.trained, inputs_of(self.columns, table))
+        return predict(self.model, self.trained, to_inputs(self.columns, table))
 
 
 def save_model(path: Path, model: schema.Model, trained: Trained, columns: Columns | None = None) -> None:
@@ -184,10 +191,6 @@ def _mixture(shape: schema.Model, numbers: dict[str, Any], trained: Trained, x: 
 
 
 _predict = jax.jit(_mixture, static_argnums=0)
-
-
-def _padded(rows: np.ndarray, num: int) -> np.ndarray:
-    return np.resize(rows, (num, *rows.shape[1:]))  # some rows again: any that the networks know what to do with
 
 
 def _first(answer: Any, num: int) -> Any:

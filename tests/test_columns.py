@@ -16,8 +16,8 @@ from mdnjax.data.columns import (
     columns_as_json,
     columns_from_json,
     fit_columns,
-    inputs_of,
-    targets_of,
+    to_inputs,
+    to_targets,
     unseen,
 )
 
@@ -47,7 +47,7 @@ def test_inputs_are_the_values_and_survive_a_file(table):
     columns, _ = fit_columns(table, ["y"])
     again = columns_from_json(json.loads(json.dumps(columns_as_json(columns))))
     assert again == columns
-    x = inputs_of(columns, table)
+    x = to_inputs(columns, table)
     assert x.dtype == np.float32
     assert x.shape == (len(table["y"]), sum(column.width for column in columns.inputs))
     for (name, block), column in zip(blocks(columns), columns.inputs, strict=True):
@@ -56,7 +56,7 @@ def test_inputs_are_the_values_and_survive_a_file(table):
         else:
             assert (np.array(column.categories)[x[:, block].argmax(axis=1)] == table[name]).all()
             assert (x[:, block].sum(axis=1) == 1).all()
-    np.testing.assert_array_equal(targets_of(columns, table)[:, 0], table["y"])
+    np.testing.assert_array_equal(to_targets(columns, table)[:, 0], table["y"])
 
 
 @given(tables(), st.randoms())
@@ -67,13 +67,13 @@ def test_the_order_of_columns_and_rows_changes_nothing(table, random):
     random.shuffle(names)
     random.shuffle(rows)
     shuffled = {name: table[name][rows] for name in names}
-    np.testing.assert_array_equal(inputs_of(columns, shuffled), inputs_of(columns, table)[rows])
+    np.testing.assert_array_equal(to_inputs(columns, shuffled), to_inputs(columns, table)[rows])
 
 
 def test_large_offsets_lose_no_digits():
     seconds = 1.7e9 + np.arange(8.0)
     columns, _ = fit_columns({"time": seconds, "y": np.arange(8.0)}, ["y"])
-    np.testing.assert_array_equal(np.diff(inputs_of(columns, {"time": seconds})[:, 0]), np.ones(7))
+    np.testing.assert_array_equal(np.diff(to_inputs(columns, {"time": seconds})[:, 0]), np.ones(7))
 
 
 def test_missing_numbers_are_the_median_with_a_mark():
@@ -81,9 +81,9 @@ def test_missing_numbers_are_the_median_with_a_mark():
     with pytest.raises(TableError, match=r"column 'x', row 2: got nothing"):
         fit_columns(table, ["y"])
     columns, _ = fit_columns(table, ["y"], impute=True)
-    np.testing.assert_array_equal(inputs_of(columns, table), [[-2, 0], [0, 1], [0, 0], [2, 0]])
+    np.testing.assert_array_equal(to_inputs(columns, table), [[-2, 0], [0, 1], [0, 0], [2, 0]])
     with pytest.raises(TableError, match="target 'y', row 1"):
-        targets_of(columns, {"x": table["x"], "y": np.full(4, np.nan)})
+        to_targets(columns, {"x": table["x"], "y": np.full(4, np.nan)})
 
 
 def test_missing_categories_are_one_of_their_own():
@@ -94,7 +94,7 @@ def test_missing_categories_are_one_of_their_own():
 
 def test_a_category_that_training_did_not_see():
     columns = Columns((Column("c", ("a", "b")),), ("y",))
-    np.testing.assert_array_equal(inputs_of(columns, {"c": text("b", "z")}), [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(to_inputs(columns, {"c": text("b", "z")}), [[0, 1], [0, 0]])
     assert "1 rows" in next(unseen(columns, {"c": text("b", "z")}))
     assert not list(unseen(columns, {"c": text("b", "a")}))
 
@@ -103,7 +103,7 @@ def test_numbers_can_be_categories_and_text_can_be_numbers():
     table = {"c": np.array([1.0, 2, 1, 2]), "t": text("1", " 2 ", "3.5", "1e3"), "y": np.arange(4.0)}
     columns, _ = fit_columns(table, ["y"], categorical=["c"])
     assert [column.categories for column in columns.inputs] == [("1", "2"), None]
-    assert inputs_of(columns, table)[:, 2].tolist() == [-1.75, -0.75, 0.75, 997.25]
+    assert to_inputs(columns, table)[:, 2].tolist() == [-1.75, -0.75, 0.75, 997.25]
 
 
 def test_constant_and_duplicate_columns_are_left_out_with_a_word():
@@ -151,4 +151,4 @@ def test_the_nearest_name_is_told():
 
 def test_a_column_of_a_model_must_be_there():
     with pytest.raises(TableError, match="got column 'b', expected one of 'a'"):
-        inputs_of(Columns((Column("b"),), ("y",)), {"a": X})
+        to_inputs(Columns((Column("b"),), ("y",)), {"a": X})

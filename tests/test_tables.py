@@ -41,7 +41,7 @@ def test_every_format_holds_the_same_table(tmp_path, name):
     table = files.read_file(path)
     assert list(table) == list(frame)
     np.testing.assert_allclose(table["x"], FRAME["x"])
-    whole = {key: np.concatenate([chunk[key] for chunk in files.chunks(path, None, 7)]) for key in table}
+    whole = {key: np.concatenate([chunk[key] for chunk in files.read_chunks(path, None, 7)]) for key in table}
     for key, values in table.items():
         assert (whole[key] == values).all()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.report import environment, write_csv, write_json
+from experiments.report import environment, markdown, write_csv, write_json
 from mdnjax.checkpoint import write_bytes
 
 
@@ -14,7 +14,7 @@ def write_tables(
 ) -> None:
     """Prints and writes tables (header and rows) as Markdown, with device and notes below; the first one, or `csv`, as CSV."""
     about = environment()
-    text = "\n\n".join(_markdown(table) for table in tables)
+    text = "\n\n".join(markdown(table) for table in tables)
     device = f"Device {about['devices'][0]} x {len(about['devices'])} ({about['processor']}, {about['cpu_count']} cores)."
     text += "\n\n" + "\n".join([device, *notes]) + "\n"
     header, *rows = csv or tables[0]
@@ -22,8 +22,3 @@ def write_tables(
     write_bytes(folder / f"{name}.md", text.encode())
     write_json(folder / "environment.json", about)
     print(text, end="")
-
-
-def _markdown(table: list[list[str]]) -> str:
-    header, *rows = table
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from experiments import command
-from experiments.predict.columns import Predict, columns_of
+from experiments.predict.questions import Predict, answered
 from experiments.predict.writing import writing
 from experiments.progress import Line
 from experiments.tables import files
 from mdnjax.checkpoint import CheckpointError
-from mdnjax.data.columns import Columns, TableError, check_name, inputs_of, unseen, values_of
+from mdnjax.data.columns import Columns, TableError, check_name, to_inputs, unseen, values_of
 from mdnjax.mixture import Mixture
 from mdnjax.trained import Predictor, answers, load
 
@@ -59,7 +59,7 @@ def _model(config: Predict) -> tuple[Predictor, Columns]:
 def _chunks(config: Predict) -> Iterator[dict[str, np.ndarray]]:
     path = Path(config.file)
     try:
-        yield from files.chunks(path, config.delimiter, config.chunk_rows)
+        yield from files.read_chunks(path, config.delimiter, config.chunk_rows)
     except TableError as error:
         raise command.UserError(f"{path}: {error}") from None
 
@@ -68,23 +68,22 @@ def _predicted(
     config: Predict, predictor: Predictor, columns: Columns, chunk: dict[str, np.ndarray], first: int, notes: dict[str, None]
 ) -> dict[str, np.ndarray]:
     try:
-        x = inputs_of(columns, chunk)
+        x = to_inputs(columns, chunk)
         notes |= dict.fromkeys(unseen(columns, chunk))
-        names = [*config.keep, *([config.density_at] if config.density_at is not None else [])]
-        for name in names:
+        density_at = [] if config.density_at is None else [config.density_at]
+        for name in (*config.keep, *density_at):
             check_name(list(chunk), name)
-        at = None if config.density_at is None else values_of(chunk, config.density_at, numeric=True).astype(np.float32)
+        at = [values_of(chunk, name, numeric=True).astype(np.float32) for name in density_at]
     except TableError as error:
         raise command.UserError(f"{config.file}, rows from {first + 1} on: {error}") from None
     key, names = jax.random.fold_in(jax.random.key(config.seed), first), list[str]()
 
-    def question(mixture: Mixture) -> list[np.ndarray]:
-        padded = None if at is None else np.resize(at, mixture.logits.shape[0])  # as the rows are
-        found = columns_of(config, columns.targets, mixture, padded, key)
+    def question(mixture: Mixture, *at: np.ndarray) -> list[np.ndarray]:
+        found = answered(config, columns.targets, mixture, at, key)
         names[:] = found
         return list(found.values())
 
-    values = answers(predictor.model, predictor.trained, x, question, most=config.chunk_rows)
+    values = answers(predictor.model, predictor.trained, question, x, *at, most=config.chunk_rows)
     copied = {name: chunk[name] for name in config.keep}
     return {**copied, **dict(zip(names, values, strict=True))}
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from experiments.pipeline import METRICS
-from experiments.report import write_csv
+from experiments.report import print_whole, write_csv
 from experiments.sweep.parts import Row
 
 SHOWN_SETTINGS = 40
@@ -116,8 +115,7 @@ def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
     for rank, one in enumerate(summaries[:SHOWN_SETTINGS], start=1):
         cells = [str(rank), *(text(one.values[key], 4) for key in keys), str(one.num_members), str(one.num_diverged)]
         table.add_row(*cells, *_numbers(one))
-    natural = Console(width=250).measure(table).maximum  # a pipe has no width, and half a number is none
-    Console(width=natural, highlight=False).print(table)
+    print_whole(table)
     if len(summaries) > SHOWN_SETTINGS:
         print(f"and {len(summaries) - SHOWN_SETTINGS} more in summary.csv")
     print(f"training and scores: {seconds:.1f} s, {seconds / max(num, 1):.2f} s a member")

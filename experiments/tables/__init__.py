@@ -13,7 +13,7 @@ from experiments.tables.files import TAB, read_file
 from experiments.tables.rows import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits
-from mdnjax.data.columns import Columns, TableError, check_name, fit_columns, inputs_of, targets_of
+from mdnjax.data.columns import Columns, TableError, check_name, fit_columns, to_inputs, to_targets
 
 FEWEST_ROWS = 10
 
@@ -51,7 +51,7 @@ def read(section: Table, seed: int) -> Read:
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
         columns, notes = fit_columns(table, targets, _without(section, table, targets, features), rows=in_training, **options)
-        x, y = inputs_of(columns, table), targets_of(columns, table)
+        x, y = to_inputs(columns, table), to_targets(columns, table)
     except TableError as error:
         raise UserError(f"{path}: {error}{_hint(error, section)}") from None
     return Read(path, columns, rows, Splits(*(Dataset(x[own], y[own]) for own in rows)), notes)

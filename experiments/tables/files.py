@@ -34,7 +34,7 @@ def read_file(path: Path, delimiter: str | None = None) -> dict[str, np.ndarray]
     return _read_file(path, delimiter, stamp)
 
 
-def chunks(path: Path, delimiter: str | None, num_rows: int) -> Iterator[dict[str, np.ndarray]]:
+def read_chunks(path: Path, delimiter: str | None, num_rows: int) -> Iterator[dict[str, np.ndarray]]:
     """The same in parts of at most so many rows, none of which is kept."""
     kind = _kind(path)
     if kind == ".npz":

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from experiments import command, report, tables
@@ -17,11 +16,12 @@ from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.tabular import figures
 from experiments.tabular.importance import importance
-from experiments.tabular.judge import HEADINGS, Judgement, judge, linear_gaussian, marginal_gaussian, rows_of
+from experiments.tabular.judge import HEADINGS, Judgement, cells_of, judge, linear_gaussian, marginal_gaussian
 from mdnjax.config.tabular import Tabular
 from mdnjax.data import make_support
+from mdnjax.data.dataset import joined
 from mdnjax.mixture import Mixture, num_targets
-from mdnjax.plots import plot_calibration
+from mdnjax.plots import plot_calibration, plot_history
 from mdnjax.statistics import marginal
 from mdnjax.trained import nll, predict
 
@@ -35,7 +35,7 @@ def study(config: Tabular, overwrite: bool) -> None:
     prepare(config)
     clock = Clock()
     with clock.phase("data"):
-        read = tables.read(config.data, config.seed if config.data.seed is None else config.data.seed)
+        read = tables.read(config.data, config.data_seed)
         check_support(config.data, read.splits)
     folder = claim(config, config.output, FILES, overwrite)
     result = run(settle_number(config, clock), read.splits, None, clock)
@@ -46,8 +46,9 @@ def study(config: Tabular, overwrite: bool) -> None:
         rises = importance(
             lambda rows: np.asarray(nll(result.config.model, result.trained, rows)), read.columns, test, config.seed
         )
-    with clock.phase("figures"):
-        report.write_figures(folder / "figures", draw(result, read, mixture, judgements["network"], rises))
+    if not result.fit.diverged:
+        with clock.phase("figures"):
+            report.write_figures(folder / "figures", draw(result, read, mixture, judgements["network"], rises))
     more = {
         "judgement": {name: own.numbers() for name, own in judgements.items()},
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
@@ -60,10 +61,9 @@ def study(config: Tabular, overwrite: bool) -> None:
 def judged(result: Result, mixture: Mixture) -> dict[str, Judgement]:
     """The network beside a linear Gaussian and the targets' own Gaussian, on the test rows."""
     train, validation, test = result.splits
-    fitted_to = type(train)(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
     support = make_support(result.config.data.target_support, train.y.shape[1])
     simple = {"linear Gaussian": linear_gaussian, "marginal Gaussian": marginal_gaussian}
-    others = {name: judge(make(fitted_to, test.x, support), test.y) for name, make in simple.items()}
+    others = {name: judge(make(joined(train, validation), test.x, support), test.y) for name, make in simple.items()}
     return {"network": judge(mixture, test.y), **others}
 
 
@@ -71,8 +71,8 @@ def draw(
     result: Result, read: tables.Read, mixture: Mixture, own: Judgement, rises: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Figure]]:
     """Every figure by name; where there are several targets, one of each kind for each."""
-    history, test = result.fit.history, result.splits.test
-    yield "loss", figures.plot_learning(history.report_steps, history.loss, history.held_out)
+    test = result.splits.test
+    yield "loss", plot_history(result.fit.history)
     yield "importance", figures.plot_importance(dict(rises))
     surprise = np.asarray(nll(result.config.model, result.trained, test))
     for target, name in enumerate(read.columns.targets):
@@ -92,11 +92,9 @@ def show(folder: Path, clock: Clock, result: Result, read: tables.Read, judgemen
     table = Table(title="Test rows: NLL in nats, the rest in the target's units", title_justify="left", show_edge=False)
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading else "left")
-    for cells in rows_of(judgements, targets):
+    for cells in cells_of(judgements, targets):
         table.add_row(*cells)
-    console = Console(highlight=False)
-    console.width = Console(width=250).measure(table).maximum
-    console.print(table)
+    report.print_whole(table)
     for line in remarks(result, read, judgements):
         print(line)
     print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))

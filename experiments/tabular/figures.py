@@ -88,22 +88,3 @@ def plot_importance(rises: dict[str, np.ndarray], most: int = 20) -> Figure:
         title = "Importance by permutation" + (f", the {most} highest of {len(rises)}" if len(rises) > most else "")
         axes.set_title(title)
     return figure
-
-
-def plot_learning(steps: np.ndarray, loss: np.ndarray, held_out: np.ndarray) -> Figure:
-    """Loss and held-out NLL of a network along its training."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(np.arange(len(loss)), loss, color=DATA, lw=0.8, label="loss as minimised, training rows")
-        axes.plot(steps, held_out, color=MODEL, lw=1.8, label="NLL, rows held out")
-        best = int(np.argmin(held_out))
-        axes.scatter(steps[best], held_out[best], color=TRUTH, zorder=3, s=24, label="lowest")
-        low, high = (
-            float(min(np.quantile(loss, 0.01), held_out[best])),
-            float(np.quantile(np.concatenate([loss, held_out]), 0.97)),
-        )
-        axes.set(xlabel="step", ylabel="nats per row", title="Training of the first network")
-        axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
-        axes.legend()
-    return figure

@@ -84,7 +84,7 @@ def _gaussian(x: np.ndarray, y: np.ndarray, at: np.ndarray, support: Support | N
     return mixture if support is None else warp(mixture, support)
 
 
-def rows_of(judgements: Mapping[str, Judgement], targets: Sequence[str]) -> list[list[str]]:
+def cells_of(judgements: Mapping[str, Judgement], targets: Sequence[str]) -> list[list[str]]:
     """The cells of a table: a row for each way to predict, and for each target where there are several."""
     rows = []
     for name, own in judgements.items():

@@ -19,13 +19,13 @@ from experiments.uci import table
 from experiments.uci.problems import Problem, problems_of
 from mdnjax.config.data import Table
 from mdnjax.config.tabular import Benchmark, Tabular
-from mdnjax.data import Dataset
+from mdnjax.data.dataset import joined
 from mdnjax.diagnostics import AT_FLOOR, scales_of
 from mdnjax.mixture import Mixture, responsibilities
 from mdnjax.population import local_layout
 from mdnjax.trained import Trained, predict, pruned
 
-FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json", "figures/*.png")
+FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json")
 NETWORK, SINGLE = "network", "single Gaussian"
 
 
@@ -73,7 +73,7 @@ def scored(task: Task, row: parts.Row, trained: Trained) -> dict[str, Any]:
     train, validation, test = material_of(task.member).splits
     mixture = predict(config.model, trained, test.x)
     own = judge(mixture, test.y)
-    known = Dataset(*(np.concatenate(pair) for pair in zip(train, validation, strict=True)))
+    known = joined(train, validation)
     of_networks = np.array([config.model.scale_floor]) if trained.scale_floor is None else np.asarray(trained.scale_floor)
     floor = np.repeat(of_networks, config.model.settled_components)[:, None] * np.asarray(trained.scaler.y_sd)
     return {

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from experiments.report import write_csv
+from experiments.report import markdown, print_whole, write_csv
 from experiments.uci.published import CRPS, NLL, ORDER, SHORT
 from mdnjax.checkpoint import write_bytes
 
@@ -65,7 +64,7 @@ def write(folder: Path, scores: Sequence[Row]) -> None:
     lines = lines_of(scores)
     write_csv(folder / "table.csv", list(HEADER), lines)
     both = [[list(HEADER), *lines], comparison(scores)]
-    text = "\n\n".join(_markdown(table[0], table[1:]) for table in both if table)
+    text = "\n\n".join(markdown(table) for table in both if table)
     write_bytes(folder / "table.md", f"{text}\n".encode())
 
 
@@ -84,12 +83,7 @@ def _print(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) ->
         table.add_column(heading, justify="right" if i and heading != "by" else "left")
     for line in lines:
         table.add_row(*line)
-    Console(width=Console(width=250).measure(table).maximum, highlight=False).print(table)
-
-
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    print_whole(table)
 
 
 def _mean_and_error(values: Sequence[float]) -> str:

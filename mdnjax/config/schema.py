@@ -228,6 +228,11 @@ class Run(Section, frozen=True):
         return selection
 
     @property
+    def data_seed(self) -> int:
+        """The seed of the data."""
+        return self.seed if self.data.seed is None else self.data.seed
+
+    @property
     def num_runs(self) -> int:
         """Trainings in all."""
         return self.selection.num_settings * self.ensemble.num_members * self.ensemble.num_restarts

@@ -81,14 +81,14 @@ def fit_columns(
     if not inputs:
         raise TableError(f"no column is left to predict {_short(targets[0])} from, expected at least one that varies")
     columns = Columns(tuple(inputs), tuple(targets))
-    y = targets_of(columns, table)
+    y = to_targets(columns, table)
     for name, own in zip(targets, (y if rows is None else y[rows]).T, strict=True):
         if (own == own[0]).all():
             raise TableError(f"target {_short(name)} is {own[0]:g} in every row of training, expected it to vary")
     return columns, notes
 
 
-def inputs_of(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, "N X"]:
+def to_inputs(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, "N X"]:
     """The inputs of a network from the rows of a table. Of a category that was not seen, none of the inputs is 1.
 
     Raises: TableError if a column is missing, or holds what it should not.
@@ -117,7 +117,7 @@ def unseen(columns: Columns, table: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
-def targets_of(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, "N D"]:
+def to_targets(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, "N D"]:
     """The targets of the rows of a table.
 
     Raises: TableError if one is missing, or is no number.

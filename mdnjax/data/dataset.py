@@ -97,6 +97,11 @@ def _step(values: Float[np.ndarray, " N"]) -> float:
     return float(np.diff(distinct).min()) if 1 < len(distinct) <= len(values) / 10 else 0.0
 
 
+def joined(*parts: Dataset) -> Dataset:
+    """The rows of all parts, one after the other."""
+    return Dataset(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
 def far_out(dataset: Dataset) -> Iterator[str]:
     """A sentence for each column with a value so far out that it alone sets mean and sd, and so the units of training."""
     for name, values in (("input", dataset.x), ("target", dataset.y)):

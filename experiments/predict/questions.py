@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,6 @@ from mdnjax.statistics import central_interval, marginal, mean, modes, quantile,
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 LEAST_MASS = 0.001  # of a mode that is told
-Question = Callable[[Mixture, np.ndarray | None], np.ndarray]
 
 
 class Predict(Section, frozen=True):
@@ -43,8 +42,8 @@ class Predict(Section, frozen=True):
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
 
-def columns_of(
-    config: Predict, targets: tuple[str, ...], mixture: Mixture, at: np.ndarray | None, key: Any
+def answered(
+    config: Predict, targets: tuple[str, ...], mixture: Mixture, at: Sequence[np.ndarray], key: Any
 ) -> dict[str, np.ndarray]:
     """Every column that is asked for, of the mixtures of a block of rows; names begin with the target where there are several."""
     found: dict[str, np.ndarray] = {}
@@ -59,7 +58,7 @@ def columns_of(
     return found
 
 
-def _of_target(config: Predict, mixture: Mixture, at: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+def _of_target(config: Predict, mixture: Mixture, at: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     if config.mean:
         yield "mean", np.asarray(mean(mixture))[:, 0]
     if config.sd:
@@ -75,8 +74,8 @@ def _of_target(config: Predict, mixture: Mixture, at: np.ndarray | None) -> Iter
             yield f"high_{level:g}", ends[:, i, 1]
     if config.modes:
         yield from _modes(mixture, config.modes)
-    if at is not None:
-        yield "log_density", np.asarray(log_prob(mixture, at[:, None]))
+    for values in at:
+        yield "log_density", np.asarray(log_prob(mixture, values[:, None]))
 
 
 def _modes(mixture: Mixture, num: int) -> Iterator[tuple[str, np.ndarray]]:
