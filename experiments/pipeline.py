@@ -110,7 +110,7 @@ def run(config: Run, splits: Splits, truth: Truth | None, clock: Clock) -> Resul
 
 
 def train(config: Run, splits: Splits, scaler: Scaler, observe: Observer) -> tuple[Kept, Fit]:
-    """Trains all networks of a configuration, as one population; those that are kept, and the training of the first of them.
+    """Trains all networks of a configuration, as one population; those kept, and the training of the one with the largest part.
 
     Losses and scores are in the data's own units; the observer sees their means over the runs that have not diverged.
     """
@@ -122,7 +122,7 @@ def train(config: Run, splits: Splits, scaler: Scaler, observe: Observer) -> tup
 
     layout = local_layout() if config.num_runs > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
     kept, population = train_networks(config, scaler, *splits[:2], layout, observe=tell)
-    fitted = member(population, int(kept.runs[0, 0]))
+    fitted = member(population, int(kept.leading[0]))
     history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset_held_out)
     return kept, Fit(fitted.state, history, bool((population.diverged[kept.runs] & (kept.weight > 0)).any()))
 

@@ -37,6 +37,11 @@ class Kept(NamedTuple):
     of_settings: Float[np.ndarray, "G C"]
     held_out_nll: Float[np.ndarray, " G"]
 
+    @property
+    def leading(self) -> Int[np.ndarray, " G"]:
+        """The training of the network that has the largest part, the first of equals."""
+        return self.runs[np.arange(len(self.runs)), self.weight.argmax(axis=1)]
+
 
 def inputs_of(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> list[recipe.Inputs]:
     """What each training of a configuration reads."""

@@ -67,6 +67,8 @@ def plot_history(history: History, truth_nll: float | None = None, truth_train_n
         axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
     floors = [floor for floor in (truth_train_nll, truth_nll) if floor is not None]
     low, high = min([*floors, finite.min()]), np.quantile(finite, 0.995)
+    if not floors:  # how far the validation points lie above the others is then all there is to compare with
+        low, high = min(low, history.held_out.min()), max(high, np.quantile(history.held_out, 0.9))
     axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
     with mpl.rc_context(STYLE):
         axes.legend()

@@ -94,7 +94,7 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     steps = recipe_of(*pairs[0])
     population = recipe.follow_population(steps, train, inputs, num_runs, layout, tell)
     kept = ensemble.keep(config, steps, population, inputs, len(chunk.members), layout)
-    first = kept.runs[:, 0]
+    first = kept.leading
     numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])
     scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
     weight, floor = ensemble.pooling_of(config, kept)
@@ -237,7 +237,7 @@ def _nlls(layout: Layout, shape: Any, numbers: Any, trained: Trained, part: Data
 
 
 def _outcome(population: Population, first: np.ndarray, trained: Trained, materials: Sequence[Material]) -> Outcome:
-    """Curves in the data's own units, of the first network of each member."""
+    """Curves in the data's own units, of the leading network of each member."""
     num_members = len(materials)
     trained = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], trained)
     offset, offset_held_out = (
