@@ -8,13 +8,47 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Sizes
-from mdnjax.networks import FIRST, HEAD
+from mdnjax.networks import FIRST, HEAD, LINE
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 MOST_POINTS = 10_000  # are enough for a marginal
 NUM_ROUNDS = 50  # of k-means, and of EM
 SMALLEST_SCALE = 1e-3  # of a component of the marginal, where the model has no floor
 SMALLEST_WEIGHT = 1e-3
+
+
+def start_at_data(
+    params: Params,
+    key: PRNGKey,
+    data: tuple[Float[Array, "X N"], Float[Array, "D N"]],
+    family: str,
+    sizes: Sizes,
+    *,
+    scale_floor: Any,
+    slope: Any,
+    head_scale: Any,
+    line: Any,
+    ridge: Any,
+) -> Params:
+    """All that follows, in one: the line where the network has one, the marginal of what it leaves, units all over the inputs."""
+    x, y = data
+    marginal_key, unit_key = jax.random.split(key)
+    if LINE in params:
+        slopes = line * fit_line(x, y, ridge)
+        params, y = {**params, LINE: slopes.ravel().astype(params[LINE].dtype)}, y - jnp.tensordot(slopes, x, (0, 0))
+    marginal = fit_marginal(marginal_key, y, sizes.num_components, jnp.maximum(scale_floor, SMALLEST_SCALE))
+    params = start_at_marginal(params, marginal, family, sizes, scale_floor, head_scale)
+    return spread_over_inputs(params, unit_key, x, slope)
+
+
+def fit_line(x: Float[Array, "X N"], y: Float[Array, "D N"], ridge: Any) -> Float[Array, "X D"]:
+    """Slopes of least squares with N ridge |slope|^2 added: (X X^T + N ridge)^-1 X Y^T of centred data.
+
+    A ridge of s^2 is what noise of sd s on the inputs comes to. Source: Hoerl & Kennard (1970); Bishop (1995), Neural
+    Computation 7, on noise.
+    """
+    x, y = (values - jnp.mean(values, axis=1, keepdims=True) for values in (x, y))
+    return jnp.linalg.solve(x @ x.T + x.shape[1] * ridge * jnp.eye(x.shape[0], dtype=x.dtype), x @ y.T)
 
 
 class Marginal(NamedTuple):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import jax
 import jax.numpy as jnp
 
-from mdnjax.components import FAMILIES, Component, Sizes
+from mdnjax.components import FAMILIES, Component, Family, Sizes
 from mdnjax.mixture import Mixture, from_batch_last
-from mdnjax.networks import Network, make_mlp
+from mdnjax.networks import LINE, Network, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
 
 
@@ -36,16 +37,19 @@ def make_mdn(
     family: str = "diagonal",
     rank: int = 1,
     scale_floor: float | Float[Array, ""] = 0.0,
+    line: bool = False,
 ) -> Model:
     """A mixture density network on a multilayer perceptron.
 
     raw = MLP(x) in contiguous blocks: logits, locations, scales and what else the family has; weights = softmax(logits),
-    locations as they are, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. Source:
+    locations as they are, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. With
+    `line` a linear function of x, which a start at the data fits and training leaves alone, is added to all locations. Source:
     Bishop (1994), section 2; Bishop's scales have no floor.
     """
     blocks = (num_components, *FAMILIES[family].raw_sizes(Sizes(num_components, num_targets, rank)))
     network = make_mlp(num_inputs, blocks, hidden_sizes=hidden_sizes, activation=activation)
-    return make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
+    model = make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
+    return _with_line(model, num_inputs, num_targets) if line else model
 
 
 def make_model(
@@ -65,7 +69,25 @@ def make_model(
         component = FAMILIES[family].from_raw(raw[num_components:], sizes, scale_floor)
         return raw[:num_components], component
 
+    return _of_head(network.init, head)
+
+
+def _with_line(model: Model, num_inputs: int, num_targets: int) -> Model:
+    def init(init_key: PRNGKey) -> Params:
+        # one axis, as biases have: weight decay is for kernels
+        return {**model.init(init_key), LINE: jnp.zeros(num_inputs * num_targets, jnp.result_type(float))}
+
+    def head(params: Params, x: Float[Array, "X *batch"], *of_training: Any) -> tuple[Float[Array, "K *batch"], Component]:
+        logits, component = model.head(params, x, *of_training)
+        slopes = jax.lax.stop_gradient(params[LINE]).reshape(num_inputs, num_targets)
+        bare = cast(Family, component)  # nothing is warped inside a network
+        return logits, bare._replace(loc=bare.loc + jnp.tensordot(slopes, x, (0, 0)))
+
+    return _of_head(init, head)
+
+
+def _of_head(init: Callable[[PRNGKey], Params], head: Callable[..., tuple[Array, Component]]) -> Model:
     def apply(params: Params, x: Float[AnyArray, "*batch X"]) -> Mixture:
         return from_batch_last(*head(params, jnp.moveaxis(x, -1, 0)))
 
-    return Model(network.init, head, apply)
+    return Model(init, head, apply)

@@ -11,7 +11,11 @@ import jax.numpy as jnp
 
 from mdnjax.types import Array, Float, Params, PRNGKey
 
-FIRST, HEAD = "hidden_0", "head"  # names of an MLP's first hidden layer and of its last layer
+FIRST, HEAD, LINE = (
+    "hidden_0",
+    "head",
+    "line",
+)  # names of an MLP's first and last layer, and of a path past them
 
 
 class Network(NamedTuple):

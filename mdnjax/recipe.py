@@ -18,7 +18,7 @@ from mdnjax.components import Sizes
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset
-from mdnjax.initialise import SMALLEST_SCALE, fit_marginal, spread_over_inputs, start_at_marginal
+from mdnjax.initialise import start_at_data
 from mdnjax.losses import LOSSES, entropy_of_weights
 from mdnjax.model import Model, make_mdn
 from mdnjax.networks import Dropout
@@ -105,18 +105,18 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
     def init(inputs: Inputs) -> TrainState:
         network, settings = build(inputs)
         key = jax.random.fold_in(inputs.key, INIT)
-        return first_state(settings, _start(key, network.init(key), inputs))
+        params = network.init(key)
+        if settings.init.name == "data":
+            params = _at_data(params, key, inputs, settings)
+        return first_state(settings, params, held_out_score(params, inputs))
 
-    def _start(key: PRNGKey, params: Params, inputs: Inputs) -> Params:
-        settings, sizes = build(inputs)[1].init, Sizes(model.settled_components, num_targets, model.rank)
-        if settings.name == "glorot":
-            return params
-        floor = join(model, inputs.numbers["model"]).scale_floor
-        marginal_key, unit_key = jax.random.split(key)
-        least = jnp.maximum(floor, SMALLEST_SCALE)
-        marginal = fit_marginal(marginal_key, inputs.train.y, sizes.num_components, least)
-        params = start_at_marginal(params, marginal, model.family, sizes, floor, settings.head_scale)
-        return spread_over_inputs(params, unit_key, inputs.train.x, settings.slope)
+    def _at_data(params: Params, key: PRNGKey, inputs: Inputs, settings: schema.Train) -> Params:
+        num_train = inputs.train.x.shape[1] if inputs.sizes is None else inputs.sizes[0]
+        noise: Any = settings.x_noise
+        numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line")}
+        numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
+        sizes = Sizes(model.settled_components, num_targets, model.rank)
+        return start_at_data(params, key, tuple(inputs.train), model.family, sizes, **numbers)  # pyright: ignore
 
     def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
         network, settings = build(inputs)
@@ -209,10 +209,12 @@ def check(loop: schema.Loop) -> None:
     check_optimizer(lambda numbers: optimizer_of(loop.model_copy(update={"optimizer": join(shape, numbers)})), numbers)
 
 
-def first_state(loop: schema.Loop, params: Params) -> TrainState:
-    """The state before the first step of a training section."""
+def first_state(loop: schema.Loop, params: Params, score: Float[Array, ""]) -> TrainState:
+    """The state before the first step of a training section: the best so far, where it has a score."""
     first = init_steady_state if loop.optimizer.name in STEADY else init_state
-    return first(optimizer_of(loop), params)
+    state = first(optimizer_of(loop), params)
+    known = jnp.where(jnp.isfinite(score), score, jnp.inf).astype(state.best.score.dtype)
+    return state._replace(best=state.best._replace(score=known))
 
 
 def step_of(loop: schema.Loop, loss: Loss) -> TrainStep:

@@ -28,7 +28,8 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
         return mse(network.apply(params, inputs.validation.x), inputs.validation.y)
 
     def init(inputs: Inputs) -> TrainState:
-        return first_state(join(regression, inputs.numbers), network.init(jax.random.fold_in(inputs.key, INIT)))
+        params = network.init(jax.random.fold_in(inputs.key, INIT))
+        return first_state(join(regression, inputs.numbers), params, held_out_score(params, inputs))
 
     def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
         return step_of(join(regression, inputs.numbers), loss)(state, inputs.key, inputs.train)

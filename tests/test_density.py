@@ -90,6 +90,11 @@ def test_the_arm_has_both_answers(tmp_path):
         ("density", ["train.patience=0"], ["train.patience", "a number >= 1"]),
         ("density", ["train.batch_size=10"], ["train: batch_size: got 10 with optimizer.name 'lbfgs', expected null"]),
         ("density", ["train.loss=natural_em"], ["train: loss: got 'natural_em'", "expected 'nll'"]),
+        (
+            "density",
+            ["model.line=true", "train.init.name=glorot"],
+            ["init.name: got 'glorot' with model.line true, expected 'data'"],
+        ),
         ("robot_arm", ["data.name=sinusoid"], ["expected 'robot_arm'"]),
     ],
 )

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 import mdnjax as mdn
 from mdnjax.components import FAMILIES, Sizes
-from mdnjax.initialise import Marginal, em_step, fit_marginal, spread_over_inputs, start_at_marginal
-from mdnjax.networks import FIRST
+from mdnjax.initialise import Marginal, em_step, fit_line, fit_marginal, spread_over_inputs, start_at_data, start_at_marginal
+from mdnjax.networks import FIRST, LINE
 
 KEY = jax.random.key(0)
 
@@ -85,3 +86,28 @@ def test_hidden_units_bend_where_the_inputs_are():
     assert ((bends >= 5) & (bends <= 6)).all()
     np.testing.assert_allclose(np.abs(layer["kernel"]), 3.0)
     assert np.std(bends) > 0.2
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_a_line_is_that_of_least_squares(ridge, num_targets):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(2, 1, (3, 50)), generator.normal(-1, 1, (num_targets, 50))
+    known = Ridge(alpha=50 * ridge).fit(x.T, y.T).coef_.reshape(num_targets, 3).T
+    np.testing.assert_allclose(fit_line(jnp.asarray(x), jnp.asarray(y), ridge), known, atol=1e-10)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_start_with_a_line_is_the_line_and_what_it_leaves(family):
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(2, 300))
+    y = np.stack([x[0] + 2 * x[1], -x[0]]) + 0.1 * generator.standard_normal((2, 300))
+    model = mdn.make_mdn(2, 2, num_components=3, hidden_sizes=(4,), family=family, line=True)
+    numbers = {"scale_floor": 0.0, "slope": 1.0, "head_scale": 0.0, "line": 1.0, "ridge": 0.0}
+    params = start_at_data(model.init(KEY), KEY, (jnp.asarray(x), jnp.asarray(y)), family, Sizes(3, 2, 1), **numbers)
+    mixture = model.apply(params, jnp.asarray(x.T))
+    np.testing.assert_allclose(mdn.mean(mixture), np.stack([x[0] + 2 * x[1], -x[0]]).T, atol=0.1)
+    np.testing.assert_allclose(np.sqrt(mdn.variance(mixture)), 0.1, atol=0.02)
+    numbers["line"] = 0.0
+    without = start_at_data(model.init(KEY), KEY, (jnp.asarray(x), jnp.asarray(y)), family, Sizes(3, 2, 1), **numbers)
+    assert not without[LINE].any()

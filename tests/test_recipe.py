@@ -9,6 +9,7 @@ from mdnjax import recipe
 from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
+from mdnjax.networks import LINE
 from mdnjax.population import fit
 from mdnjax.shuffle import minibatch
 from mdnjax.train import Batch
@@ -89,7 +90,7 @@ def test_split_and_join_are_inverse():
         assert join(shape, numbers) == section
         assert shape != section
     assert set(split(config.train)[1]) == {
-        *("optimizer.learning_rate", "x_noise", "init.slope", "init.head_scale")
+        *("optimizer.learning_rate", "x_noise", "init.slope", "init.head_scale", "init.line")
     }  # a noise that is off is shape
 
 
@@ -128,3 +129,24 @@ def test_resumed_is_straight(words):
 
     straight, resumed = go(steps.init(inputs), 12), go(go(steps.init(inputs), 6), 12)
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+
+
+def test_training_leaves_the_line_alone_and_its_start_counts():
+    """The start is the best where every step is a step away from it."""
+    words = ["model.line=true", "train.init.name=data", "train.keep=best", "train.optimizer.weight_decay=0.5"]
+    steps, inputs = problem(*words)
+    start = steps.init(inputs)
+    assert start.params[LINE].any()
+    assert start.best.score == pytest.approx(float(jax.jit(steps.held_out_score)(start.params, inputs)))
+    assert final(steps, inputs).state.step == 8
+    np.testing.assert_array_equal(final(steps, inputs).state.params[LINE], start.params[LINE])
+    steps, inputs = problem(*words, "train.optimizer.learning_rate=5.0")
+    best = final(steps, inputs).state.best
+    assert best.step == 0
+    jax.tree.map(np.testing.assert_array_equal, best.params, steps.init(inputs).params)
+
+
+def test_a_start_without_a_score_is_no_best():
+    steps, inputs = problem()
+    nothing = Batch(*(np.zeros((1, 0)) for _ in range(2)))
+    assert np.isinf(steps.init(inputs._replace(validation=nothing)).best.score)

@@ -8,9 +8,10 @@ import mdnjax as mdn
 from mdnjax.checkpoint import CheckpointError, save
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support, nats_to_data_units, to_training_units
+from mdnjax.networks import LINE
 from mdnjax.trained import Trained, predict, save_model
 
-MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1)
+MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1, line=True)
 SUPPORTS = {"real": "real", "positive": "positive", "box": (0.0, 10.0)}
 
 
@@ -22,7 +23,7 @@ def alone(params, index=0):
 def trained(request):
     generator = np.random.default_rng(0)
     data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(3, 1e-3, (40, 1)))
-    params = mdn.make_mdn(2, 1, **dict(MODEL)).init(jax.random.key(0))
+    params = {**mdn.make_mdn(2, 1, **dict(MODEL)).init(jax.random.key(0)), LINE: np.array([0.5, -0.3])}
     return data, Trained(jax.tree.map(lambda leaf: leaf[None], params), make_scaler(data, True, make_support(request.param, 1)))
 
 

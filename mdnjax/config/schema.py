@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from mdnjax.config import optax_names
 from mdnjax.config.data import Data, Examples
 from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.numbers import below, changed, check_settings
+from mdnjax.config.optimizer import Optimizer
 from mdnjax.config.section import (
     Count,
     Folder,
@@ -51,6 +51,11 @@ class Model(Network, frozen=True):
     scale_floor: Annotated[Scale, Rides()] = Field(
         default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"
     )
+    line: bool = Field(
+        default=False,
+        description="what the network gives is added, in all locations, to a line fitted by least squares before training "
+        "(train.init.name data alone)",
+    )
 
     @property
     def settled_components(self) -> int:
@@ -59,60 +64,6 @@ class Model(Network, frozen=True):
         Raises: ValueError if it is still auto.
         """
         return int(self.num_components)
-
-
-class Optimizer(Section, frozen=True):
-    """An optimiser of optax and the schedule of its learning rate."""
-
-    name: str = Field(default="adam", description="any optimiser of optax that takes a learning rate")
-    learning_rate: Annotated[Positive, Rides()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
-    weight_decay: Annotated[Scale, Rides(off=0.0)] = Field(
-        default=0.0,
-        description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser; "
-        "for lbfgs weight_decay / 2 x the kernels' squares are added to the loss",
-    )
-    clip_norm: Annotated[Scale, Rides(off=0.0)] = Field(
-        default=0.0, description="a gradient longer than this is cut to it (0: none is)"
-    )
-    base_width: Annotated[Scale, Rides(off=0.0)] = Field(
-        default=0.0,
-        description="a kernel of n inputs, n more than this, learns at learning rate x base_width / n (0: all learn at one rate)",
-    )
-    schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
-    options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
-    schedule_options: dict[str, Any] = Field(
-        default={}, validate_default=True, description="further arguments of the schedule, by optax's names"
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _known_optimizer(cls, name: str) -> str:
-        optax_names.check_name("an optimiser", name, optax_names.optimizers())
-        return name
-
-    @field_validator("schedule")
-    @classmethod
-    def _known_schedule(cls, name: str) -> str:
-        optax_names.check_name("a schedule", name, optax_names.schedules())
-        return name
-
-    @field_validator("options")
-    @classmethod
-    def _known_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
-        if "name" in info.data:  # else its own fault has been said
-            optax_names.check_optimizer_options(info.data["name"], options)
-        return options
-
-    @field_validator("schedule_options")
-    @classmethod
-    def _known_schedule_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
-        if "schedule" in info.data:
-            optax_names.check_schedule_options(info.data["schedule"], options)
-        return options
-
-    def shaping(self) -> set[str]:
-        """The rate, where the schedule cannot take a traced one."""
-        return {"learning_rate"} if self.schedule in optax_names.NEEDS_A_NUMBER else set()
 
 
 class Init(Section, frozen=True):
@@ -127,6 +78,7 @@ class Init(Section, frozen=True):
         default=1.0, description="of the first hidden units, in units of the trained inputs (data alone)"
     )
     head_scale: Annotated[Scale, Rides()] = Field(default=0.1, description="factor of the head's random kernel (data alone)")
+    line: Annotated[Scale, Rides()] = Field(default=1.0, description="factor of the line of model.line; 0 leaves it out")
 
 
 class Loop(Section, frozen=True):
@@ -214,6 +166,8 @@ class Run(Section, frozen=True):
     @classmethod
     def _what_goes_together(cls, train: Train, info: Any) -> Train:
         family = info.data["model"].family if "model" in info.data else "diagonal"  # else its own fault has been said
+        if "model" in info.data and info.data["model"].line and train.init.name != "data":
+            raise ValueError(f"init.name: got {train.init.name!r} with model.line true, expected 'data', which fits the line")
         if train.loss != "nll" and family != "diagonal":
             raise ValueError(f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (it is of 'diagonal' alone)")
         if train.optimizer.name == "lbfgs":

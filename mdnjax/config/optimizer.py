@@ -1,0 +1,64 @@
+"""The section of an optimiser, whose names are optax's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from mdnjax.config import optax_names
+from mdnjax.config.section import Positive, Rides, Scale, Section
+
+
+class Optimizer(Section, frozen=True):
+    """An optimiser of optax and the schedule of its learning rate."""
+
+    name: str = Field(default="adam", description="any optimiser of optax that takes a learning rate")
+    learning_rate: Annotated[Positive, Rides()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
+    weight_decay: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0,
+        description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser; "
+        "for lbfgs weight_decay / 2 x the kernels' squares are added to the loss",
+    )
+    clip_norm: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0, description="a gradient longer than this is cut to it (0: none is)"
+    )
+    base_width: Annotated[Scale, Rides(off=0.0)] = Field(
+        default=0.0,
+        description="a kernel of n inputs, n more than this, learns at learning rate x base_width / n (0: all learn at one rate)",
+    )
+    schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
+    options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
+    schedule_options: dict[str, Any] = Field(
+        default={}, validate_default=True, description="further arguments of the schedule, by optax's names"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known_optimizer(cls, name: str) -> str:
+        optax_names.check_name("an optimiser", name, optax_names.optimizers())
+        return name
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, name: str) -> str:
+        optax_names.check_name("a schedule", name, optax_names.schedules())
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
+        if "name" in info.data:  # else its own fault has been said
+            optax_names.check_optimizer_options(info.data["name"], options)
+        return options
+
+    @field_validator("schedule_options")
+    @classmethod
+    def _known_schedule_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
+        if "schedule" in info.data:
+            optax_names.check_schedule_options(info.data["schedule"], options)
+        return options
+
+    def shaping(self) -> set[str]:
+        """The rate, where the schedule cannot take a traced one."""
+        return {"learning_rate"} if self.schedule in optax_names.NEEDS_A_NUMBER else set()
