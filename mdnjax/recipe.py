@@ -25,7 +25,17 @@ from mdnjax.networks import Dropout
 from mdnjax.optimizers import STEADY, check_optimizer, is_on, make_optimizer
 from mdnjax.population import Fit, Layout, Observer, Population, PopulationObserver, fit, fit_population, spread
 from mdnjax.shuffle import minibatch
-from mdnjax.train import Batch, Loss, TrainState, TrainStep, init_state, init_steady_state, make_steady_step, make_train_step
+from mdnjax.train import (
+    Batch,
+    Loss,
+    TrainState,
+    TrainStep,
+    in_blocks,
+    init_state,
+    init_steady_state,
+    make_steady_step,
+    make_train_step,
+)
 from mdnjax.types import AnyArray, Array, Float, Int, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
@@ -220,7 +230,7 @@ def first_state(loop: schema.Loop, params: Params, score: Float[Array, ""]) -> T
 def step_of(loop: schema.Loop, loss: Loss) -> TrainStep:
     """The step of a training section."""
     make = make_steady_step if loop.optimizer.name in STEADY else make_train_step
-    return make(loss, optimizer_of(loop))
+    return make(in_blocks(loss), optimizer_of(loop))
 
 
 def _penalty(optimizer: schema.Optimizer, params: Params) -> Float[Array, ""] | float:

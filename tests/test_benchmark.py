@@ -6,8 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from experiments.benchmark import mixture, peers
+from experiments.benchmark import c_step, flax_steps, mixture, peers, quality, startup, torch_steps, train, work
 from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
+from mdnjax import recipe
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 
@@ -30,12 +31,24 @@ def test_contenders_that_compute_something_else_are_named(check, agrees):
 
 
 def test_the_command_writes_its_table(tmp_path):
-    done = run("benchmark", "train", "num_steps=20", "num_rounds=2", "runtime.compile_cache=true", f"output={tmp_path}")
+    words = ["num_steps=20", "num_rounds=2", "runtime.compile_cache=true", 'curves=["hidden layers of 20"]']
+    done = run("benchmark", "train", *words, f"output={tmp_path}")
     assert done.returncode == 0, done.stderr
-    with open(tmp_path / "train" / "train.csv") as file:
+    with open(tmp_path / "train" / "table.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [row["contender"] for row in rows[:3]] == ["mdnjax", "mdnjax, Bishop's closed-form gradient", "flax, batch-first"]
-    assert (tmp_path / "train" / "train.md").read_text().strip() in done.stdout
+    assert [row["contender"] for row in rows[:2]] == ["mdnjax", "mdnjax, Bishop's closed-form gradient"]
+    assert [row["size"] for row in rows if row["work"] == "hidden layers of 20" and row["contender"] == "mdnjax"] == [
+        "1",
+        "2",
+        "3",
+    ]
+    assert all(row["ratio to the first"] == "1.00" for row in ours)
+    assert_not_blank(tmp_path / "train.png")
+    with open(tmp_path / "table.csv") as file:
+        assert [row["contender"] for row in csv.DictReader(file) if row["benchmark"] == "train"] == [
+            row["contender"] for row in rows
+        ]
+    assert (tmp_path / "train" / "table.md").read_text().strip() in done.stdout
     assert "PyTorch" in (done.stdout + done.stderr)  # timed, or skipped with a word
 
 
@@ -45,19 +58,19 @@ def test_the_sweep_says_that_its_members_are_the_runs_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "mdnjax, 2 members on 2 devices" in done.stdout
     assert "equal bit for bit" in done.stdout
-    assert (tmp_path / "sweep" / "sweep.md").read_text().strip() in done.stdout
+    assert (tmp_path / "sweep" / "table.md").read_text().strip() in done.stdout
 
 
 def test_the_functions_of_a_mixture_are_timed_beside_their_peers(tmp_path):
     words = ["sizes=[20,50]", "num_components=[2]", "num_draws=400", "num_rounds=1", "runtime.compile_cache=true"]
     done = run("benchmark", "mixture", *words, f"output={tmp_path}")
     assert done.returncode == 0, done.stderr
-    with open(tmp_path / "mixture" / "mixture.csv") as file:
+    with open(tmp_path / "mixture" / "table.csv") as file:
         rows = list(csv.DictReader(file))
     ours = [(row["function"], row["N"], row["K"]) for row in rows if row["contender"] == "mdnjax"]
     assert len(set(ours)) == 3 * 2 + 2 + 2
     assert all(row["ratio to mdnjax"] == "1.00" for row in rows if row["contender"] == "mdnjax")
-    assert (tmp_path / "mixture" / "mixture.md").read_text().strip() in done.stdout
+    assert (tmp_path / "mixture" / "table.md").read_text().strip() in done.stdout
     assert all(name in done.stdout + done.stderr for name in ("numpyro", "PyTorch", "SciPy"))  # timed, or skipped with a word
     assert_not_blank(tmp_path / "mixture" / "mixture.png")
 
@@ -71,3 +84,41 @@ def test_a_mixture_function_that_computes_something_else_is_named(monkeypatch):
 
 def test_an_unknown_benchmark_is_one_line():
     assert_one_line_error(run("benchmark", "trian"), "name: got 'trian'", "did you mean 'train'")
+    assert_one_line_error(run("benchmark", 'curves=["D, targets, ful"]'), "curves: got 'D, targets, ful'", "did you mean")
+
+
+def test_the_c_program_takes_the_same_steps():
+    """Not only the first loss: twenty steps of Adam later the parameters are those of mdnjax."""
+    beginning = work.study()
+    train = c_step.built(beginning)
+    if isinstance(train, str):
+        pytest.skip(train)
+    first_loss, params = train(20)
+    assert first_loss == pytest.approx(beginning.first_loss, abs=1e-5)
+    steps, _, inputs = beginning.start
+    fitted = recipe.follow(steps, work.loop_of(20), inputs).state.params
+    known = [np.asarray(fitted[layer][part]).ravel() for layer in ("hidden_0", "head") for part in ("kernel", "bias")]
+    np.testing.assert_allclose(params, np.concatenate(known), atol=2e-5)
+    assert np.abs(params - np.concatenate([part.ravel() for layer in beginning.layers for part in layer])).max() > 0.01
+
+
+@pytest.mark.parametrize("sizes", [*train.CURVES["D, targets, full"][:3], *train.CURVES["K, components"][:2]])
+def test_all_contenders_of_a_curve_start_at_one_loss(sizes):
+    beginning = work.work_of(sizes._replace(num_examples=50))
+    makers = [work.of_mdnjax, flax_steps.contender, *([torch_steps.eager] if torch_steps.is_here() else [])]
+    assert disagreements([make(beginning, 1) for make in makers], 1e-5) == []
+
+
+def test_a_course_is_near_its_end_where_it_stays_near():
+    assert quality._near([(1.0, 1.3), (2.0, 1.5), (3.0, 1.31), (4.0, 1.3)]) == 3.0
+    assert quality._near([(1.0, 1.3), (2.0, 1.29)]) == 1.0
+
+
+def test_seconds_of_intervals_that_overlap_count_once():
+    assert startup._joined([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0), (5.2, 5.8)]) == 4.0
+
+
+def test_what_a_command_spends_before_it_runs_is_told(tmp_path):
+    start = startup._start("fit", tmp_path)
+    assert min(start) > 0
+    assert start.rest > 0

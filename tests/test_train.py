@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import mdnjax as mdn
-from mdnjax.train import init_steady_state, make_steady_step
+from mdnjax.train import in_blocks, init_steady_state, make_steady_step
 
 OPTIMIZER = optax.adam(0.05)
 
@@ -165,3 +165,32 @@ def test_a_steady_step_meets_the_optimum():
     fitted = mdn.fit(make_steady_step(loss, optimizer), state, (KEY, BATCH), num_steps=60, report_every=60)
     np.testing.assert_allclose([fitted.state.params["a"], fitted.state.params["b"]], [1, 1], atol=1e-4)
     assert (np.diff(fitted.history.loss) <= 0).all()
+
+
+def exact_loss(params, noise_key, batch):
+    return jnp.mean(jnp.tanh(params["w"] * batch + params["b"]) ** 2) + 0.1 * params["w"] ** 2
+
+
+@pytest.mark.parametrize("num", [40, 41, 47, 120])
+@pytest.mark.parametrize("through", ["jit", "vmap", "grad of grad's caller"])
+def test_blocks_give_the_whole_batch_and_its_gradient(num, through):
+    """Left over are 0, 1 or 7 examples of blocks of ten, or there are many blocks."""
+    batch, params = jnp.linspace(-1, 2, num), {"w": jnp.array(0.7), "b": jnp.array(-0.2)}
+    values = [jax.value_and_grad(loss) for loss in (exact_loss, in_blocks(exact_loss, 10))]
+    if through == "vmap":
+        params = jax.tree.map(lambda leaf: leaf * jnp.arange(1.0, 4), params)
+        values = [jax.vmap(value, (0, None, None)) for value in values]
+    if through == "grad of grad's caller":
+        values = [jax.grad(lambda p, k, b, v=value: 3 * v(p, k, b)[0]) for value in values]
+    whole, blocks = (jax.jit(value)(params, KEY, batch) for value in values)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, blocks)
+
+
+def test_each_block_has_noise_of_its_own_and_short_batches_are_whole():
+    def loss(params, noise_key, batch):
+        return jnp.mean(params * batch * jax.random.normal(noise_key, batch.shape))
+
+    ones = jnp.ones(60)
+    by_hand = [jnp.mean(jax.random.normal(jax.random.fold_in(KEY, index), (10,))) for index in range(6)]
+    assert in_blocks(loss, 10)(1.0, KEY, ones) == pytest.approx(float(np.mean(by_hand)))
+    assert in_blocks(loss, 20)(1.0, KEY, ones) == loss(1.0, KEY, ones)

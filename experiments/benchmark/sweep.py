@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import resource
 import subprocess
 import sys
@@ -17,8 +16,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.benchmark import train
+from experiments.benchmark import torch_steps
 from experiments.benchmark.race import Contender
+from experiments.benchmark.work import loop_of, of_config, of_mdnjax
 from experiments.command import CONFIGS
 from experiments.pipeline import make_data
 from experiments.sweep.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk
@@ -58,13 +58,13 @@ def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
         yield Contender(name, run, float(losses[0]), num_members * num_steps)
     first = chosen[0].config
     splits, _ = make_data(first)
-    steps, state, inputs = train.start(first, splits)
-    alone = float(jax.jit(steps.train_step)(state, inputs)[1])
-    yield Contender("mdnjax, one run", lambda: train.scan(steps.train_step, state, inputs, num_steps), alone, num_steps)
-    if importlib.util.find_spec("torch"):
-        yield train.torch_eager(train.layers_of(state), splits.train.x, splits.train.y, min(num_steps, 1000))
+    work = of_config(first, splits)
+    yield of_mdnjax(work, num_steps, "mdnjax, one run")
+    if torch_steps.is_here():
+        yield torch_steps.eager(work, min(num_steps, 1000))
+        yield torch_steps.published(work, min(num_steps, 1000))
     else:
-        yield "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
+        yield torch_steps.ABSENT
 
 
 def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
@@ -76,11 +76,6 @@ def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
         return recipe.follow_population(steps, loop, inputs, len(chosen), layout)
 
     return run(Loop(num_steps=1)).history.loss[:, 0], partial(run, loop_of(chosen[0].config.train.num_steps))
-
-
-def loop_of(num_steps: int) -> Loop:
-    """So many steps, without a report on the way."""
-    return Loop(num_steps=num_steps, report_every=num_steps)
 
 
 def agreement(num_members: int, num_steps: int) -> str:

@@ -1,124 +1,184 @@
-"""The original study's training step (1000 points, 20 units, 5 components, Adam, full batch) in mdnjax and beside it."""
+"""The original study's training step in mdnjax and beside it; then one size at a time, the others as in the study."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
-from jax.scipy.special import logsumexp
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
-from experiments.benchmark.race import Contender
-from experiments.command import CONFIGS
-from experiments.pipeline import make_data
-from experiments.studies import InverseSine
-from mdnjax import recipe
-from mdnjax.config import load
-from mdnjax.config.schema import Run
-from mdnjax.data import Splits
-from mdnjax.population import fit
-from mdnjax.train import TrainState
+from experiments.benchmark import c_step, flax_steps, torch_steps
+from experiments.benchmark.race import Contender, Timing, race, ratio
+from experiments.benchmark.work import STUDY, Sizes, Work, of_mdnjax, study, work_of
+from mdnjax.plots import STYLE
 
-TOLERANCE = 1e-5  # of the first step's loss, between contenders
-HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
+TURN = 0.2  # seconds of a contender's turn on a curve, about
+MINIBATCH = 256
+CURVES: dict[str, tuple[Sizes, ...]] = {
+    "N, examples": tuple(Sizes(num_examples=n) for n in (100, 1000, 10_000, 100_000)),
+    "N, examples, 256 a step": tuple(Sizes(num_examples=n, batch_size=MINIBATCH) for n in (1000, 10_000, 100_000, 1_000_000)),
+    "K, components": tuple(Sizes(num_components=k) for k in (1, 2, 5, 16, 64)),
+    "H, units": tuple(Sizes(hidden_sizes=(h,)) for h in (20, 64, 128, 256, 512)),
+    "hidden layers of 20": tuple(Sizes(hidden_sizes=(20,) * depth) for depth in (1, 2, 3)),
+    "D, targets, diagonal": tuple(Sizes(num_targets=d) for d in (1, 2, 8, 32)),
+    "D, targets, full": tuple(Sizes(num_targets=d, family="full") for d in (1, 2, 4, 8)),
+}
+TICKS: dict[str, Callable[[Sizes], int]] = {
+    "N, examples": lambda sizes: sizes.num_examples,
+    "N, examples, 256 a step": lambda sizes: sizes.num_examples,
+    "K, components": lambda sizes: sizes.num_components,
+    "H, units": lambda sizes: sizes.hidden_sizes[0],
+    "hidden layers of 20": lambda sizes: len(sizes.hidden_sizes),
+    "D, targets, diagonal": lambda sizes: sizes.num_targets,
+    "D, targets, full": lambda sizes: sizes.num_targets,
+}
+
+
+class Point(NamedTuple):
+    """A size on a curve: the contenders' seconds a step, and the least that arithmetic and memory allow (seconds an example)."""
+
+    curve: str
+    sizes: Sizes
+    timings: list[Timing]
+    arithmetic: float
+    memory: float
+
+
+class Machine(NamedTuple):
+    """What this device reaches: operations a second in a large matrix product, bytes a second in a large sum."""
+
+    operations: float
+    bandwidth: float
 
 
 def contenders(num_steps: int) -> Iterator[Contender | str]:
-    """Every contender whose libraries are here, all from the same parameters and data; a word on each that is not."""
-    config = load(InverseSine, CONFIGS / "inverse_sine_original.yaml")
-    splits, _ = make_data(config)
-    layers: list = []
-    for name, loss in (("mdnjax", "nll"), ("mdnjax, Bishop's closed-form gradient", "nll_closed_form")):
-        own = config.model_copy(update={"train": config.train.model_copy(update={"loss": loss})})
-        steps, state, inputs = start(own, splits)
-        layers = layers_of(state)
-        first_loss = float(jax.jit(steps.train_step)(state, inputs)[1])
-        yield Contender(name, partial(scan, steps.train_step, state, inputs, num_steps), first_loss, num_steps)
-    yield flax_batch_first(layers, splits.train.x, splits.train.y, num_steps)
-    if importlib.util.find_spec("torch"):
-        yield torch_eager(layers, splits.train.x, splits.train.y, num_steps)
-    else:
-        yield "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
+    """Every contender of the study's step whose libraries are here; a word on each that is not."""
+    work = study()
+    yield of_mdnjax(work, num_steps)
+    yield of_mdnjax(study("nll_closed_form"), num_steps, "mdnjax, Bishop's closed-form gradient")
+    yield c_step.contender(work, num_steps)
+    yield flax_steps.contender(work, num_steps)
+    if not torch_steps.is_here():
+        yield torch_steps.ABSENT
+        return
+    yield torch_steps.compiled(work, num_steps)
+    yield torch_steps.eager(work, num_steps)
+    yield torch_steps.published(work, num_steps)
 
 
-def start(config: Run, splits: Splits) -> tuple[recipe.Recipe, TrainState, recipe.Inputs]:
-    """A run in raw units, as the original study has it, before its first step."""
-    model, train, numbers = recipe.split_sections(config.model, config.train)
-    steps = recipe.make_mdn_recipe(model, train, 1, 1)
-    inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), splits.train, splits.validation)
-    return steps, steps.init(inputs), inputs
+def curve(name: str, num_rounds: int, machine: Machine, check: Callable[[list[Contender]], None]) -> Iterator[Point]:
+    """The contenders at each size of a curve; `check` raises if they do not start at one loss."""
+    for sizes in CURVES[name]:
+        work = work_of(sizes)
+        makers = [of_mdnjax, flax_steps.contender, *([torch_steps.eager] if torch_steps.is_here() else [])]
+        check([make(work, 1) for make in makers])
+        entrants = [make(work, _steps_of_a_turn(make, work)) for make in makers]
+        yield Point(name, sizes, race(entrants, num_rounds, lambda _: None), *_floors(work, machine))
 
 
-def layers_of(state: TrainState) -> list[tuple[np.ndarray, ...]]:
-    """Kernel and bias of each layer."""
-    return [tuple(np.asarray(state.params[name][part]) for part in ("kernel", "bias")) for name in ("hidden_0", "head")]
+def machine() -> Machine:
+    """Measures the device: the fastest of ten."""
+    side, num = 2048, 2**26
+    square, long = jnp.ones((side, side)), jnp.ones(num)
+    product = _fastest(jax.jit(lambda a: a @ a), square)
+    return Machine(2 * side**3 / product, 4 * num / _fastest(jax.jit(jnp.sum), long))
 
 
-def scan(train_step: Any, state: TrainState, inputs: recipe.Inputs, num_steps: int) -> None:
-    """Training as the study does it, without reports on the way."""
-    fit(train_step, state, (inputs,), num_steps=num_steps, report_every=num_steps)
+def table(points: list[Point]) -> list[list[str]]:
+    """A row for each size: nanoseconds an example, and how many times that the peers take."""
+    names = [timing.name for timing in points[0].timings]
+    header = ["", "size", f"{names[0]}, ns per example", *(f"{name}, times that" for name in names[1:])]
+    return [[*header, "arithmetic, ns", "memory, ns"], *(_row(point) for point in points)]
 
 
-def flax_batch_first(layers: list, x: np.ndarray, y: np.ndarray, num_steps: int) -> Contender:
-    """The same network as one writes it in flax: examples first, log_softmax and logsumexp over the last axis, a scan."""
-
-    class Net(nn.Module):
-        @nn.compact
-        def __call__(self, x: Any) -> Any:
-            hidden = jnp.tanh(nn.Dense(20)(x))
-            return nn.Dense(15)(hidden)
-
-    net, optimizer = Net(), optax.adam(1e-3)
-    params = {"params": {f"Dense_{i}": {"kernel": k, "bias": b} for i, (k, b) in enumerate(layers)}}
-
-    def loss(params: Any) -> Any:
-        logits, loc, raw_scale = jnp.split(jnp.asarray(net.apply(params, x)), 3, axis=-1)
-        log_probs = -0.5 * ((y - loc) / jnp.exp(raw_scale)) ** 2 - raw_scale - HALF_LOG_2PI
-        return -jnp.mean(logsumexp(jax.nn.log_softmax(logits) + log_probs, axis=-1))
-
-    def step(carry: Any, _: None) -> Any:
-        params, opt_state = carry
-        value, grads = jax.value_and_grad(loss)(params)
-        updates, opt_state = optimizer.update(grads, opt_state)
-        return (optax.apply_updates(params, updates), opt_state), value
-
-    train = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=num_steps))
-    first = (jax.tree.map(jnp.asarray, params), optimizer.init(params))
-    return Contender("flax, batch-first", lambda: jax.block_until_ready(train(first)), float(jax.jit(loss)(params)), num_steps)
+def line(point: Point) -> list[str]:
+    """A word on a point."""
+    return [f"{point.curve} {_tick(point)}", *(f"{timing.name} {_nanoseconds(point, timing)[0]} ns" for timing in point.timings)]
 
 
-def torch_eager(layers: list, x: np.ndarray, y: np.ndarray, num_steps: int) -> Contender:
-    """PyTorch eager at its best on one core: one head, logsumexp, fused Adam, one thread."""
-    import torch  # pyright: ignore[reportMissingImports]
+def records(timings: list[Timing], points: list[Point]) -> list[list[str]]:
+    """The study's step and the curves, a row for each contender, with its range."""
+    header = ["work", "size", "contender", "ns per example, median", "min", "max", "ratio to the first"]
+    return [header, *(row for point in [Point("the study", STUDY, timings, 0, 0), *points] for row in _records(point))]
 
-    torch.set_num_threads(1)
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
 
-    def start() -> tuple[Any, Any]:
-        hidden, head = torch.nn.Linear(1, 20), torch.nn.Linear(20, 15)
-        with torch.no_grad():
-            for layer, (kernel, bias) in zip((hidden, head), layers, strict=True):
-                layer.weight.copy_(torch.from_numpy(kernel.T.copy()))
-                layer.bias.copy_(torch.from_numpy(bias.copy()))
-        net = torch.nn.Sequential(hidden, torch.nn.Tanh(), head)
-        return net, torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+def plot(points: list[Point]) -> Figure:
+    """A panel for each curve."""
+    curves = list(dict.fromkeys(point.curve for point in points))
+    with mpl.rc_context(STYLE):
+        columns = math.ceil((len(curves) + 1) / 2)  # and a place for the legend
+        figure = Figure(figsize=(3.1 * columns, 6.2), layout="constrained")
+        panels = list(figure.subplots(2, columns, squeeze=False).flat)
+        for axes, name in zip(panels, curves, strict=False):
+            _draw(axes, [point for point in points if point.curve == name])
+        for axes in panels[len(curves) :]:
+            axes.set_axis_off()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="lower right")
+        figure.supylabel("ns per example of a training step")
+    return figure
 
-    def loss_of(net: Any) -> Any:
-        logits, loc, raw_scale = net(inputs).chunk(3, dim=-1)
-        log_probs = -0.5 * ((targets - loc) * torch.exp(-raw_scale)) ** 2 - raw_scale - HALF_LOG_2PI
-        return -torch.logsumexp(torch.log_softmax(logits, -1) + log_probs, -1).mean()
 
-    def run() -> None:
-        net, optimizer = start()
-        for _ in range(num_steps):
-            optimizer.zero_grad(set_to_none=True)
-            loss_of(net).backward()
-            optimizer.step()
+def _draw(axes: Any, points: list[Point]) -> None:
+    places = [TICKS[point.curve](point.sizes) for point in points]
+    for index, timing in enumerate(points[0].timings):
+        medians = [1e9 * point.timings[index].median / point.sizes.num_at_once for point in points]
+        axes.plot(
+            places, medians, "o-", ms=4, lw=2.6 if index == 0 else 1.4, color=mpl.colormaps["tab10"](index), label=timing.name
+        )
+    for style, label, floor in ((":", "arithmetic alone", "arithmetic"), ("--", "memory alone", "memory")):
+        axes.plot(places, [1e9 * getattr(point, floor) for point in points], style, color="gray", lw=1.2, label=label)
+    axes.set(xscale="log", yscale="log", title=points[0].curve)
+    axes.set_xticks(places, [f"{place:,}" if place < 10_000 else f"1e{round(math.log10(place))}" for place in places])
+    axes.minorticks_off()
 
-    return Contender("PyTorch, eager, one thread", run, float(loss_of(start()[0]).detach()), num_steps)
+
+def _steps_of_a_turn(make: Callable[[Work, int], Contender], work: Work) -> int:
+    contender = make(work, 2)
+    contender.run()
+    start = time.perf_counter()
+    contender.run()
+    return max(2, min(1000, int(TURN / ((time.perf_counter() - start) / 2))))
+
+
+def _floors(work: Work, machine: Machine) -> tuple[float, float]:
+    """Seconds an example: products forward and twice that backward (none by the inputs), and reading the example once."""
+    weights = [kernel.size for kernel, _ in work.layers]
+    operations = 2 * (3 * sum(weights) - weights[0])
+    return operations / machine.operations, 4 * (work.x.shape[1] + work.y.shape[1]) / machine.bandwidth
+
+
+def _fastest(function: Callable[[Any], Any], argument: Any) -> float:
+    jax.block_until_ready(function(argument))
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        jax.block_until_ready(function(argument))
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _records(point: Point) -> list[list[str]]:
+    size = _tick(point) if point.curve in TICKS else ""
+    first = point.timings[0]
+    return [[point.curve, size, t.name, *_nanoseconds(point, t), f"{ratio(t, first):.2f}"] for t in point.timings]
+
+
+def _row(point: Point) -> list[str]:
+    first, *rest = point.timings
+    numbers = [f"{ratio(timing, first):.2f}" for timing in rest]
+    floors = [f"{1e9 * floor:.2g}" for floor in (point.arithmetic, point.memory)]
+    return [point.curve, _tick(point), _nanoseconds(point, first)[0], *numbers, *floors]
+
+
+def _tick(point: Point) -> str:
+    return str(TICKS[point.curve](point.sizes))
+
+
+def _nanoseconds(point: Point, timing: Timing) -> list[str]:
+    scale = 1e9 / point.sizes.num_at_once
+    return [f"{scale * seconds:.1f}" for seconds in (timing.median, min(timing.seconds), max(timing.seconds))]

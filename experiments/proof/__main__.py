@@ -10,7 +10,7 @@ import jax
 from pydantic import Field
 
 from experiments import command
-from experiments.benchmark.tables import write_tables
+from experiments.benchmark.tables import Findings, write
 from experiments.proof.cases import names
 from experiments.proof.checks import CHECKS
 from experiments.proof.prove import HEADER, Finding, prove, rows_of, tell
@@ -43,7 +43,7 @@ def measure(settings: Proof, overwrite: bool) -> None:
     start, findings = time.perf_counter(), _findings(settings)
     minutes = (time.perf_counter() - start) / 60
     notes = [f"{len(findings)} comparisons in {minutes:.1f} minutes.", MEASURES]
-    write_tables(settings.output, "proof", [[HEADER, *rows_of(findings)]], notes)
+    write(settings.output, Findings([[HEADER, *rows_of(findings)]], notes), "proof")
     if wrong := [str(finding) for finding in findings if not finding.passes()]:
         raise command.RunFailed(f"{len(wrong)} of {len(findings)} comparisons failed: {'; '.join(wrong)}")
 

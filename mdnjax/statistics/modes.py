@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from mdnjax.components import Component, Laplace, Warped
 from mdnjax.layout import answer_together
@@ -77,6 +76,8 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
     that bounds it. Modes of less mass are left out. Not compiled, and not differentiable.
     Raises: ValueError if the batch has not one axis, or there is more than one target.
     """
+    from scipy.optimize import linear_sum_assignment  # here: half a second that only branches need
+
     if mixture.logits.ndim != 2 or num_targets(mixture) != 1:
         got = f"a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets"
         raise ValueError(f"branches: got {got}, expected one axis and one target")

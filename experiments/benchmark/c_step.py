@@ -1,0 +1,57 @@
+"""The study's training step in C (step.c), built with the machine's compiler: what one core gives to plain code."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from experiments.benchmark.race import Contender
+from experiments.benchmark.work import RATE, Work
+
+SOURCE = Path(__file__).with_name("step.c")
+FLAGS = ("-Ofast", "-march=native", "-shared", "-fPIC")
+BLOCK = 200  # examples that go through together: the fastest of 40 to 1000 on the machine of the README's table
+NAME = "C, one thread"
+
+
+def contender(work: Work, num_steps: int) -> Contender | str:
+    """The C program on this work, or a word on why it is not here."""
+    train = built(work)
+    if isinstance(train, str):
+        return f"{train}: the C program is skipped"
+    return Contender(NAME, lambda: [train(num_steps)].clear(), train(1)[0], num_steps)
+
+
+def built(work: Work) -> Callable[[int], tuple[float, np.ndarray]] | str:
+    """What trains for so many steps, to the loss before the first and the parameters after the last; or why there is none."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        return "no C compiler (cc) is installed"
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "step.so"
+        sizes = [f"-D{name}={size}" for name, size in (("H", _units(work)), ("K", work.sizes.num_components), ("BLOCK", BLOCK))]
+        words = [compiler, *FLAGS, *sizes, str(SOURCE), "-o", str(library), "-lm"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"{compiler} cannot compile step.c ({done.stderr.strip().splitlines()[-1]})"
+        compiled = ctypes.CDLL(str(library)).train  # stays loaded when the file is gone
+    compiled.restype = ctypes.c_float
+
+    def train(num_steps: int) -> tuple[float, np.ndarray]:
+        params = np.concatenate([part.ravel() for layer in work.layers for part in layer]).astype(np.float32)
+        arrays = [array.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for array in (work.x, work.y, params)]
+        return float(compiled(num_steps, len(work.x), *arrays, ctypes.c_float(RATE))), params
+
+    return train
+
+
+def _units(work: Work) -> int:
+    (units,) = work.sizes.hidden_sizes
+    return units
