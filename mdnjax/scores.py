@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
-from mdnjax.components import GAUSSIAN, Component
+from mdnjax.components import GAUSSIAN, Component, Diagonal
 from mdnjax.layout import answer_each, answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets, log_prob, prob
 from mdnjax.quadrature import Estimate
@@ -124,16 +125,15 @@ def _squared_density(logits: Array, component: Component) -> Float[Array, "*batc
 
 
 def _gaussian_crps(logits: Array, component: Component, y: Array) -> Float[Array, "..."]:
-    marginals, weight = component.marginals(), jax.nn.softmax(logits, axis=0)
-    loc, var = marginals.moments().mean[:, 0], marginals.moments().second[:, 0]
-    to_y = jnp.sum(weight * _mean_distance(y - loc, var), axis=0)
-    apart = _mean_distance(loc[:, None] - loc, var[:, None] + var)
+    marginals, weight = cast(Diagonal, component.marginals()), jax.nn.softmax(logits, axis=0)
+    loc, scale = marginals.loc[:, 0], marginals.scale[:, 0]
+    to_y = jnp.sum(weight * _mean_distance(y - loc, scale), axis=0)
+    apart = _mean_distance(loc[:, None] - loc, jnp.hypot(scale[:, None], scale))  # their squares may be no numbers of 32 bits
     return to_y - 0.5 * jnp.sum(weight[:, None] * weight * apart, axis=(0, 1))
 
 
-def _mean_distance(m: Float[AnyArray, "*shape"], v: Float[Array, "*#shape"]) -> Float[AnyArray, "*shape"]:
-    """E|N(m, v)|, which is A(m, v)."""
-    sd = jnp.sqrt(v)
+def _mean_distance(m: Float[AnyArray, "*shape"], sd: Float[Array, "*#shape"]) -> Float[AnyArray, "*shape"]:
+    """E|N(m, sd^2)|, which is A(m, sd^2)."""
     z = m / sd
     return m * (2 * ndtr(z) - 1) + 2 * sd * norm.pdf(z)
 

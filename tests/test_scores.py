@@ -26,6 +26,14 @@ def test_crps_is_the_integral_of_the_squared_cdf_error():
     assert float(mdn.crps(mixture, jnp.array([y]))) == pytest.approx(np.trapezoid(error**2, grid), abs=2e-4)
 
 
+def test_crps_of_a_scale_whose_square_is_no_number():
+    scale = jnp.array([[1.0], [1e25]], jnp.float32)
+    mixture = mdn.Mixture(jnp.array([40.0, -40.0], jnp.float32), mdn.Diagonal(jnp.zeros((2, 1), jnp.float32), scale))
+    assert float(mdn.crps(mixture, jnp.zeros(1, jnp.float32))) == pytest.approx(0.233695, rel=1e-5)
+    wide = mixture._replace(logits=-mixture.logits)
+    assert float(mdn.crps(wide, jnp.zeros(1, jnp.float32))) == pytest.approx(0.233695e25, rel=1e-5)
+
+
 @pytest.mark.parametrize("loc", [0.0, 5.0])
 def test_crps_of_one_normal_knows_the_location(loc):
     """A known defect of a peer ignores the locations: for N(0, 1) at 0 the answer is (sqrt 2 - 1) / sqrt pi."""
