@@ -11,11 +11,8 @@ import jax.numpy as jnp
 
 from mdnjax.types import Array, Float, Params, PRNGKey
 
-FIRST, HEAD, LINE = (
-    "hidden_0",
-    "head",
-    "line",
-)  # names of an MLP's first and last layer, and of a path past them
+# Names of an MLP's first and last layer, and of a path past them.
+FIRST, HEAD, LINE = "hidden_0", "head", "line"
 
 
 class Network(NamedTuple):

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from experiments.benchmark import c_step, flax_steps, mixture, peers, quality, startup, torch_steps, train, work
+from experiments.benchmark import c_step, flax_steps, mdnjax_steps, mixture, peers, quality, startup, torch_steps, train
 from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
 from mdnjax import recipe
 from tests.commands import assert_not_blank, assert_one_line_error, run
@@ -86,14 +86,14 @@ def test_an_unknown_benchmark_is_one_line():
 
 def test_the_c_program_takes_the_same_steps():
     """Not only the first loss: twenty steps of Adam later the parameters are those of mdnjax."""
-    beginning = work.study()
+    beginning = mdnjax_steps.study()
     train = c_step.built(beginning)
     if isinstance(train, str):
         pytest.skip(train)
     first_loss, params = train(20)
     assert first_loss == pytest.approx(beginning.first_loss, abs=1e-5)
     steps, _, inputs = beginning.start
-    fitted = recipe.follow(steps, work.loop_of(20), inputs).state.params
+    fitted = recipe.follow(steps, mdnjax_steps.loop_of(20), inputs).state.params
     known = [np.asarray(fitted[layer][part]).ravel() for layer in ("hidden_0", "head") for part in ("kernel", "bias")]
     np.testing.assert_allclose(params, np.concatenate(known), atol=2e-5)
     assert np.abs(params - np.concatenate([part.ravel() for layer in beginning.layers for part in layer])).max() > 0.01
@@ -101,8 +101,8 @@ def test_the_c_program_takes_the_same_steps():
 
 @pytest.mark.parametrize("sizes", [*train.CURVES["D, targets, full"][:3], *train.CURVES["K, components"][:2]])
 def test_all_contenders_of_a_curve_start_at_one_loss(sizes):
-    beginning = work.work_of(sizes._replace(num_examples=50))
-    makers = [work.of_mdnjax, flax_steps.contender, *([torch_steps.eager] if torch_steps.is_here() else [])]
+    beginning = mdnjax_steps.work_of(sizes._replace(num_examples=50))
+    makers = [mdnjax_steps.of_mdnjax, flax_steps.contender, *([torch_steps.eager] if torch_steps.is_here() else [])]
     assert disagreements([make(beginning, 1) for make in makers], 1e-5) == []
 
 

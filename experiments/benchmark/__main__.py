@@ -13,7 +13,7 @@ from pydantic import Field
 
 from experiments import command
 from experiments.benchmark import mixture, quality, startup, sweep, train
-from experiments.benchmark.race import Contender, Timing, disagreements, race, table_of
+from experiments.benchmark.race import Contender, Failed, Timing, disagreements, race, table_of
 from experiments.benchmark.tables import FILES, NAMES, Findings, gather, write
 from experiments.run_folder import claim
 from mdnjax.config.optax_names import nearest
@@ -68,7 +68,7 @@ def measure(settings: Benchmark, overwrite: bool) -> None:
     measures = {"train": of_train, "sweep": of_sweep, "mixture": of_mixture, "quality": of_quality, "startup": of_startup}
     try:
         write(folder, measures[settings.name](settings))
-    except RuntimeError as error:
+    except Failed as error:
         raise command.RunFailed(str(error)) from None
     gather(settings.output)
 

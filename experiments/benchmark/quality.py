@@ -6,19 +6,20 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
-from mdnjax.plots import STYLE
+from experiments.benchmark.race import Failed
 
 NEAR = 0.02  # nats from the last NLL
 HELD_OUT = 2000
 REPORT_EVERY = 100
+STEPS = 8000  # of the original recipe
 EPOCHS = (25, 50, 100, 200, 400, 600, 800, 1000)  # skpro says nothing on the way: it is fitted anew, up to its own default
 NAMES = {"mdnjax": "mdnjax, recommended", "torch": "PyTorch, original recipe", "skpro": "skpro, MDNRegressor"}
 PACKAGES = {"mdnjax": "jax", "torch": "torch", "skpro": "skpro"}
@@ -49,11 +50,13 @@ def measure(num_rounds: int, tell: Callable[[str], None]) -> list[Line]:
         if name not in there:
             tell(f"{PACKAGES[name]} is not installed: skipped (pip install -e '.[bench]' brings it)")
     courses: dict[str, list[Course]] = {name: [] for name in there}
-    for number in range(num_rounds):
-        first = number % len(there)
-        for name in there[first:] + there[:first]:
-            courses[name].append(_in_process(name))
-            tell(f"round {number + 1}/{num_rounds}: {NAMES[name]} {_line(name, courses[name]).included[-1]:.2f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        data = _write_data(Path(folder) / "data.npz")
+        for number in range(num_rounds):
+            first = number % len(there)
+            for name in there[first:] + there[:first]:
+                courses[name].append(_in_process(name, data))
+                tell(f"round {number + 1}/{num_rounds}: {NAMES[name]} {_line(name, courses[name]).included[-1]:.2f} s")
     return [_line(name, own) for name, own in courses.items()]
 
 
@@ -69,8 +72,13 @@ def table(lines: list[Line]) -> list[list[str]]:
     return [[*header, "training alone"], *(_row(line, lines[0]) for line in lines)]
 
 
-def plot(lines: list[Line]) -> Figure:
+def plot(lines: list[Line]) -> Any:
     """Held-out NLL against seconds of training."""
+    import matplotlib as mpl  # not above: a peer's process imports this file, and is not to pay for what it does not use
+    from matplotlib.figure import Figure
+
+    from mdnjax.plots import STYLE
+
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
@@ -84,19 +92,39 @@ def plot(lines: list[Line]) -> Figure:
     return figure
 
 
-def work(name: str, began: float) -> None:
+def work(name: str, data: str, began: float) -> None:
     """What a process does: trains twice and prints its course; `began` is the time at which it was started."""
-    train = {"mdnjax": _mdnjax, "torch": _torch, "skpro": _skpro}[name]()
+    with np.load(data) as file:
+        train = {"mdnjax": _mdnjax, "torch": _torch, "skpro": _skpro}[name](dict(file))
     startup = time.time() - began
     print(json.dumps(Course(startup, train(), train())))
 
 
-def _in_process(name: str) -> Course:
-    code = "import sys; from experiments.benchmark.quality import work; work(sys.argv[1], float(sys.argv[2]))"
-    done = subprocess.run([sys.executable, "-c", code, name, str(time.time())], capture_output=True, text=True, check=False)
+def _in_process(name: str, data: Path) -> Course:
+    code = "import sys; from experiments.benchmark.quality import work; work(*sys.argv[1:3], float(sys.argv[3]))"
+    words = [sys.executable, "-c", code, name, str(data), str(time.time())]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{NAMES[name]} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise Failed(f"{NAMES[name]} failed: {done.stderr.strip().splitlines()[-1]}")
     return Course(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def _write_data(path: Path) -> Path:
+    """The study's points, some that are held out, and the original recipe's first layers: all that any contender reads."""
+    from experiments.benchmark.mdnjax_steps import study
+    from experiments.command import CONFIGS
+    from experiments.pipeline import make_data
+    from experiments.studies import InverseSine
+    from mdnjax.config import load
+    from mdnjax.data.dataset import joined
+
+    splits, _ = make_data(load(InverseSine, CONFIGS / "inverse_sine.yaml"))
+    x, y = joined(splits.train, splits.validation)
+    arrays: dict[str, Any] = {"x": x, "y": y, "num_train": len(splits.train.x)}
+    arrays |= {"held_x": splits.test.x[:HELD_OUT], "held_y": splits.test.y[:HELD_OUT]}
+    arrays |= {f"layer_{i}_{part}": array for i, layer in enumerate(study().layers) for part, array in enumerate(layer)}
+    np.savez(path, **arrays)
+    return path
 
 
 def _line(name: str, courses: list[Course]) -> Line:
@@ -116,28 +144,22 @@ def _row(line: Line, first: Line) -> list[str]:
     return [line.name, f"{line.nll:.3f}", *seconds, *(f"{ratio:.2f}" for ratio in ratios)]
 
 
-def _data(config: Any) -> Any:
-    from experiments.pipeline import make_data
-
-    splits, _ = make_data(config)
-    return splits, splits.test._replace(x=splits.test.x[:HELD_OUT], y=splits.test.y[:HELD_OUT])
-
-
-def _mdnjax() -> Callable[[], list[tuple[float, float]]]:
+def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float]]]:
     import jax
 
     from experiments.command import CONFIGS
     from experiments.studies import InverseSine
     from mdnjax import recipe, runtime
     from mdnjax.config import load
-    from mdnjax.data.dataset import make_scaler, nats_to_data_units, to_training_units
+    from mdnjax.data.dataset import Dataset, make_scaler, nats_to_data_units, to_training_units
 
     runtime.setup(compile_cache=False)
     config = load(InverseSine, CONFIGS / "inverse_sine.yaml")
-    splits, held_out = _data(config)
-    scaler = make_scaler(splits.train, config.data.standardise)
+    num_train = int(data["num_train"])  # the recommended settings keep some points to watch, and learn nothing from them
+    points, held_out = Dataset(data["x"][:num_train], data["y"][:num_train]), Dataset(data["held_x"], data["held_y"])
+    scaler = make_scaler(points, config.data.standardise)
     offset = nats_to_data_units(scaler, held_out)
-    scaled = [to_training_units(scaler, part) for part in (splits.train, held_out)]
+    scaled = [to_training_units(scaler, part) for part in (points, held_out)]
     model, shape, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model, shape, 1, 1)
     loop = config.train.model_copy(update={"report_every": REPORT_EVERY})
@@ -151,24 +173,21 @@ def _mdnjax() -> Callable[[], list[tuple[float, float]]]:
     return train
 
 
-def _torch() -> Callable[[], list[tuple[float, float]]]:
+def _torch(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float]]]:
     import torch  # pyright: ignore[reportMissingImports]
 
     from experiments.benchmark import torch_steps
-    from experiments.benchmark.work import RATE, study
-    from experiments.command import CONFIGS
-    from experiments.studies import InverseSine
-    from mdnjax.config import load
+    from experiments.benchmark.work import RATE, STUDY, Work
 
-    config = load(InverseSine, CONFIGS / "inverse_sine_original.yaml")
-    beginning, (_, held_out) = study(), _data(config)
-    x, y, held_x, held_y = (torch.from_numpy(array) for array in (beginning.x, beginning.y, *held_out))
+    layers = [(data[f"layer_{i}_0"], data[f"layer_{i}_1"]) for i in range(2)]
+    beginning = Work(STUDY, layers, data["x"], data["y"])
+    x, y, held_x, held_y = (torch.from_numpy(data[name]) for name in ("x", "y", "held_x", "held_y"))
     torch.set_num_threads(1)
 
     def train() -> list[tuple[float, float]]:
         net, course, start = torch_steps.network(beginning), [], time.perf_counter()
         optimizer = torch.optim.Adam(net.parameters(), lr=RATE, fused=True)
-        for step in range(1, config.train.num_steps + 1):
+        for step in range(1, STEPS + 1):
             optimizer.zero_grad(set_to_none=True)
             torch_steps.nll(beginning, net(x), y).backward()
             optimizer.step()
@@ -181,17 +200,12 @@ def _torch() -> Callable[[], list[tuple[float, float]]]:
     return train
 
 
-def _skpro() -> Callable[[], list[tuple[float, float]]]:
+def _skpro(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float]]]:
     import pandas as pd  # pyright: ignore[reportMissingImports]
     from skpro.regression.mdn import MDNRegressor  # pyright: ignore[reportMissingImports]
 
-    from experiments.command import CONFIGS
-    from experiments.studies import InverseSine
-    from mdnjax.config import load
-
-    splits, held_out = _data(load(InverseSine, CONFIGS / "inverse_sine_original.yaml"))
-    frames = [pd.DataFrame(array) for array in (*splits.train, *held_out)]
-    x, y, held_x, held_y = (frame.set_axis([name], axis=1) for frame, name in zip(frames, "xyxy", strict=True))
+    x, held_x = (pd.DataFrame(data[name], columns=["x"]) for name in ("x", "held_x"))
+    y, held_y = (pd.DataFrame(data[name], columns=["y"]) for name in ("y", "held_y"))
 
     def train() -> list[tuple[float, float]]:
         course = []

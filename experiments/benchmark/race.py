@@ -28,6 +28,10 @@ class Timing(NamedTuple):
         return statistics.median(self.seconds)
 
 
+class Failed(Exception):
+    """A contender's process that ended badly; its text is one line."""
+
+
 def ratio(timing: Timing, reference: Timing) -> float:
     """Median over rounds of the ratio within a round: what slows the machine for a while slows both."""
     return statistics.median(a / b for a, b in zip(timing.seconds, reference.seconds, strict=True))

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.benchmark.race import Failed
+
 # jax's own clocks; a trace may run inside another, so that intervals are joined and not added
 EVENTS = {
     "trace": ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"),
@@ -101,7 +103,7 @@ def _study(folder: Path) -> Callable[[], None]:
 
 
 def _fit(folder: Path) -> Callable[[], None]:
-    from experiments.benchmark.work import of_mdnjax, study
+    from experiments.benchmark.mdnjax_steps import of_mdnjax, study
     from mdnjax import runtime
 
     def run() -> None:
@@ -116,7 +118,7 @@ def _start(what: str, folder: Path) -> Start:
     words = [sys.executable, "-c", code, what, str(time.time()), str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": str(folder)})
     if done.returncode:
-        raise RuntimeError(f"{COMMANDS[what]} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise Failed(f"{COMMANDS[what]} failed: {done.stderr.strip().splitlines()[-1]}")
     return Start(*json.loads(done.stdout.splitlines()[-1]))
 
 

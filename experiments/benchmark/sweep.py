@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.benchmark import torch_steps
+from experiments.benchmark.mdnjax_steps import loop_of, of_config, of_mdnjax
 from experiments.benchmark.race import Contender
-from experiments.benchmark.work import loop_of, of_config, of_mdnjax
 from experiments.command import CONFIGS
 from experiments.pipeline import make_data
 from experiments.sweep.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from experiments.benchmark.race import Contender
-from experiments.command import CONFIGS
-from experiments.pipeline import make_data
-from experiments.studies import InverseSine
-from mdnjax import recipe
-from mdnjax.config import load
-from mdnjax.config.schema import Loop, Run
-from mdnjax.data import Dataset, Splits
-from mdnjax.population import fit
-from mdnjax.train import TrainState
-
 RATE = 1e-3
-HELD_OUT = 10  # examples that a recipe asks for and that are never looked at
 
 
 class Sizes(NamedTuple):
@@ -49,57 +35,5 @@ class Work(NamedTuple):
     layers: list[tuple[np.ndarray, ...]]
     x: np.ndarray
     y: np.ndarray
-    start: tuple[recipe.Recipe, TrainState, recipe.Inputs]
-    first_loss: float
-
-
-def study(loss: str = "nll") -> Work:
-    """The original study's step: 1000 points, 20 units, 5 components, Adam on the whole batch."""
-    config = load(InverseSine, CONFIGS / "inverse_sine_original.yaml")
-    config = config.model_copy(update={"train": config.train.model_copy(update={"loss": loss})})
-    return of_config(config, make_data(config)[0])
-
-
-def work_of(sizes: Sizes) -> Work:
-    """A step like the study's in all but its sizes, on noise: one input, some targets."""
-    config = load(InverseSine, CONFIGS / "inverse_sine_original.yaml")
-    changes = {"num_components": sizes.num_components, "hidden_sizes": sizes.hidden_sizes, "family": sizes.family}
-    model = config.model.model_copy(update=changes)
-    train = config.train.model_copy(update={"batch_size": sizes.batch_size})
-    generator, num = np.random.default_rng(0), sizes.num_examples
-    x, y = (generator.standard_normal((num, width), np.float32) for width in (1, sizes.num_targets))
-    few = Dataset(x[:HELD_OUT], y[:HELD_OUT])
-    return of_config(config.model_copy(update={"model": model, "train": train}), Splits(Dataset(x, y), few, few), sizes)
-
-
-def start(config: Run, splits: Splits) -> tuple[recipe.Recipe, TrainState, recipe.Inputs]:
-    """A run in raw units, as the original study has it, before its first step."""
-    model, train, numbers = recipe.split_sections(config.model, config.train)
-    steps = recipe.make_mdn_recipe(model, train, splits.train.x.shape[1], splits.train.y.shape[1])
-    inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), splits.train, splits.validation)
-    return steps, steps.init(inputs), inputs
-
-
-def of_mdnjax(work: Work, num_steps: int, name: str = "mdnjax") -> Contender:
-    """Training as the study does it, without reports on the way."""
-    steps, state, inputs = work.start
-    run = partial(fit, steps.train_step, state, (inputs,), num_steps=num_steps, report_every=num_steps)
-    return Contender(name, lambda: _done(run()), work.first_loss, num_steps)
-
-
-def loop_of(num_steps: int) -> Loop:
-    """So many steps, without a report on the way."""
-    return Loop(num_steps=num_steps, report_every=num_steps)
-
-
-def of_config(config: Run, splits: Splits, sizes: Sizes = STUDY) -> Work:
-    """The first steps of a run."""
-    steps, state, inputs = start(config, splits)
-    names = [*(f"hidden_{i}" for i in range(len(sizes.hidden_sizes))), "head"]
-    layers = [tuple(np.asarray(state.params[name][part]) for part in ("kernel", "bias")) for name in names]
-    first_loss = float(jax.jit(steps.train_step)(state, inputs)[1])
-    return Work(sizes, layers, splits.train.x, splits.train.y, (steps, state, inputs), first_loss)
-
-
-def _done(fitted: Any) -> None:
-    jax.block_until_ready(fitted.state.params)
+    start: Any = None  # of mdnjax
+    first_loss: float = 0.0
