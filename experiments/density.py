@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from experiments import command, figures, report
 from experiments.pipeline import OF_TRUTH, Result, make_data, run
 from experiments.progress import Clock
+from experiments.rehearsal import rehearsal
 from experiments.run_folder import claim
 from experiments.studies import Density
 from experiments.sweep import choice
@@ -32,8 +34,9 @@ def study(config: Density, overwrite: bool) -> None:
         splits, truth = make_data(config)
     if truth is None or splits.train.x.shape[1] > 1 or splits.train.y.shape[1] > 1:
         raise command.UserError(f"data.name: got {config.data.name!r}, expected a problem of one input and a known density")
-    settled = settle_number(config, clock)
-    result = run(settled, splits, truth, clock)
+    with rehearsal(partial(figures.rehearse, config, splits)):
+        settled = settle_number(config, clock)
+        result = run(settled, splits, truth, clock)
     if not result.fit.diverged:
         with clock.phase("figures"):
             report.write_figures(folder / "figures", figures.of_mixture(result, figures.PLAIN))

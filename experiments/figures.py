@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,11 +11,13 @@ from matplotlib.figure import Figure
 
 from experiments.pipeline import Result
 from mdnjax import plots
-from mdnjax.data import Dataset
+from mdnjax.config.schema import Model, Run
+from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.mixture import Mixture, locations, log_prob, weights
 from mdnjax.plots import Names
-from mdnjax.statistics import branches, hdr
-from mdnjax.trained import predict
+from mdnjax.statistics import Region, branches, hdr
+from mdnjax.trained import Trained, predict, untrained
+from mdnjax.types import Float
 
 FORWARD, INVERSE, PLAIN = Names("x", "y"), Names("y (observed)", "x (to be predicted)"), Names("x", "y (to be predicted)")
 NUM_GRID = 300
@@ -23,15 +26,42 @@ NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals"
 NAMES += ("density", "calibration", "overview")
 
 
+class Curves(NamedTuple):
+    """A mixture along a grid of inputs x, over a grid of targets y: all that its figures show and jax computes."""
+
+    x: Float[np.ndarray, " G"]
+    y: Float[np.ndarray, " G"]
+    mixture: Mixture
+    weights: Float[np.ndarray, "G K"]
+    low: Float[np.ndarray, "G K"]
+    loc: Float[np.ndarray, "G K"]
+    high: Float[np.ndarray, "G K"]
+    density: Float[np.ndarray, "G G"]
+    regions: list[tuple[str, Region]]
+    branches: Float[np.ndarray, "B G"]
+
+
+def curves(model: Model, trained: Trained, splits: Splits) -> Curves:
+    """The mixture along the range of the training points."""
+    x = np.linspace(splits.train.x.min(), splits.train.x.max(), NUM_GRID, dtype=np.float32)
+    y = np.linspace(*plots.padded_range(splits.train.y), NUM_GRID, dtype=np.float32)
+    mixture = in_order(jax.tree.map(np.asarray, predict(model, trained, x[:, None])))
+    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
+    learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
+    regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
+    return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, LEAST_MASS))
+
+
+def rehearse(config: Run, splits: Splits) -> None:
+    """The curves of an untrained network of the same shapes, as what is trained will have if it is one network."""
+    scaler = make_scaler(splits.train, config.data.standardise, make_support(config.data.target_support, 1))
+    curves(config.model, untrained(config.model, scaler), splits)
+
+
 def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     """Every figure of the mixture density network, by name."""
     points = (result.splits.train.x, result.splits.train.y)
-    x = np.linspace(points[0].min(), points[0].max(), NUM_GRID, dtype=np.float32)
-    y = np.linspace(*plots.padded_range(points[1]), NUM_GRID, dtype=np.float32)
-    mixture = in_order(jax.tree.map(np.asarray, predict(result.config.model, result.trained, x[:, None])))
-    weight = np.asarray(weights(mixture))
-    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
-    learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
+    x, y, mixture, weight, low, loc, high, learnt, regions, modes = curves(result.config.model, result.trained, result.splits)
     assert result.truth
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
@@ -47,9 +77,8 @@ def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     )
     yield "locations", plots.plot_components(x, loc, weight, names, "Locations (faint: no weight)")
     yield "ribbon", plots.plot_ribbon(points, x, mixture, names, "Locations ± one scale, over the data")
-    regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
     title = "Highest-density regions, and modes as branches"
-    yield "intervals", plots.plot_intervals(points, x, regions, branches(mixture, LEAST_MASS), names, title)
+    yield "intervals", plots.plot_intervals(points, x, regions, modes, names, title)
     samples = (points[0][: len(result.samples)], result.samples)
     clouds = [("data", *points), ("samples", *samples)]
     yield "samples", plots.plot_points(clouds, names, "One Gumbel-max sample for every data point")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from experiments import command, figures, report
 from experiments.density import RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock, training
+from experiments.rehearsal import rehearsal
 from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax import checkpoint, recipe
@@ -42,13 +44,14 @@ def study(config: InverseSine, overwrite: bool) -> None:
     folder, clock = claim(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    with clock.phase("regression"):
-        towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
-    with clock.phase("inverse regression"):
-        towards_u = fit_regression("inverse regression", config, *splits)
-        towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
-    settled = settle_number(config, clock)
-    result = run(settled, splits, truth, clock)
+    with rehearsal(partial(figures.rehearse, config, splits)):
+        with clock.phase("regression"):
+            towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
+        with clock.phase("inverse regression"):
+            towards_u = fit_regression("inverse regression", config, *splits)
+            towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
+        settled = settle_number(config, clock)
+        result = run(settled, splits, truth, clock)
     if not result.fit.diverged:
         with clock.phase("figures"):
             report.write_figures(folder / "figures", draw(config, (towards_v, towards_u), result))

@@ -169,6 +169,12 @@ def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_memb
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype), one)
 
 
+def untrained(model: schema.Model, scaler: Scaler) -> Trained:
+    """A network whose parameters are all 0: what has the shapes of a trained one, before there is one."""
+    like = params_like(model, scaler.x_mean.size, scaler.y_mean.size, 1)
+    return Trained(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like), scaler)
+
+
 def _support_of(bounds: Any) -> Support | None:
     if bounds is None:
         return None

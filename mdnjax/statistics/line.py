@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mdnjax.components import Component
 from mdnjax.quadrature import NUM_STEPS, Estimate, integrate
-from mdnjax.types import Array, Float
+from mdnjax.types import Array, Bool, Float
 
 
 class Line(NamedTuple):
@@ -38,6 +38,11 @@ class Line(NamedTuple):
     def survival(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """P(U > u)."""
         return jnp.sum(jnp.exp(self.log_weight) * self.marginals.line().survivals(u[:, None, None])[:, :, 0], axis=1)
+
+    def tails(self, u: Float[Array, "Q ..."], lower: Bool[Array, "Q ..."]) -> Float[Array, "Q ..."]:
+        """The cdf where `lower`, else the survival."""
+        tails = self.marginals.line().tails(u[:, None, None], lower[:, None, None])
+        return jnp.sum(jnp.exp(self.log_weight) * tails[:, :, 0], axis=1)
 
     def value(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """y(u)."""

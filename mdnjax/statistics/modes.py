@@ -129,7 +129,8 @@ def _modes_and_turns(mixture: Mixture) -> tuple[Modes, Turns]:
 
 def _single(line: Line) -> tuple[Modes, Turns]:
     found = turns(line)
-    mass = jnp.where(found.found, line.cdf(found.high) - line.cdf(found.low), jnp.nan)
+    below = line.cdf(jnp.concatenate([found.low, found.high]))
+    mass = jnp.where(found.found, below[len(below) // 2 :] - below[: len(below) // 2], jnp.nan)
     mode = found.mode
     return Modes(line.value(mode)[:, None], line.log_density(mode), mass, jnp.sum(found.found, axis=0)), found
 

@@ -124,8 +124,10 @@ def _ends(line: Line, found: Turns, log_c: Array) -> tuple[Float[Array, "M *batc
 
 def _masses(line: Line, low: Array, high: Array) -> Float[Array, "M *batch"]:
     """Probability of each piece, from the tail in which it has more digits."""
-    below, above = line.cdf(high) - line.cdf(low), line.survival(low) - line.survival(high)
-    return jnp.maximum(jnp.where(line.cdf(low) < 0.5, below, above), 0)
+    middle = jnp.take_along_axis(line.marginals.line().loc[:, 0], jnp.argmax(line.log_weight, axis=0)[None], axis=0)
+    below = low < middle  # the heaviest component's location has some probability on either side
+    tails = line.tails(jnp.concatenate([low, high]), jnp.concatenate([below, below]))  # at once: it is long to compile
+    return jnp.maximum(jnp.where(below, 1, -1) * (tails[len(low) :] - tails[: len(low)]), 0)
 
 
 def _joined(line: Line, low: Array, high: Array, used: Array, log_c: Array) -> Region:
