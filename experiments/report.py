@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -46,10 +48,18 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure as PNG."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
+    """Writes a figure as PNG or SVG, the same bytes each time."""
+    picture, unsaid = io.BytesIO(), {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+    with mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(picture, format=path.suffix[1:], metadata=unsaid[path.suffix])
     write_bytes(path, picture.getvalue())
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by their names."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    write_bytes(path, content.getvalue())
 
 
 def write_figures(folder: Path, drawn: Iterable[tuple[str, Figure]]) -> None:

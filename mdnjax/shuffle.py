@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 
-from mdnjax.train import Batch
 from mdnjax.types import AnyArray, Array, Int, PRNGKey
 
+B = TypeVar("B")
 NUM_ROUNDS = 24
 EPOCHS = 2**31  # keys of epochs are beyond those of steps
 
 
-def minibatch(size: int | None, key: PRNGKey, step: Int[Array, ""], train: Batch, num: Int[AnyArray, ""] | None = None) -> Batch:
+def minibatch(size: int | None, key: PRNGKey, step: Int[Array, ""], train: B, num: Int[AnyArray, ""] | None = None) -> B:
     """The points of a step: each epoch is a permutation of its own, whose end is left out where it does not come out even.
 
-    Of data that were padded the first `num` are passed; where these are fewer than a step takes, it takes some of them again, and
-    the next step goes on behind them.
+    Points are the last axis of every leaf. Of data that were padded the first `num` are passed; where these are fewer than a step
+    takes, it takes some of them again, and the next step goes on behind them.
     """
-    if num is None and (size is None or size >= train.x.shape[1]):
+    num_there: int = jax.tree.leaves(train)[0].shape[-1]
+    if num is None and (size is None or size >= num_there):
         return train
-    size = size or train.x.shape[1]
-    num_points = train.x.shape[1] if num is None else num
+    size = size or num_there
+    num_points: Any = num_there if num is None else num
     num_steps = num_points // size if num is None else jnp.maximum(num // size, 1)
     epoch, place = step // num_steps, step % num_steps
     epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCHS), epoch)
     indices = shuffled(epoch_key, place * size + jnp.arange(size), num_points)
     if num is not None:
         indices = jnp.where(num < size, ((step % num) * (size % num) + jnp.arange(size)) % num, indices)
-    return Batch(train.x[:, indices], train.y[:, indices])
+    return jax.tree.map(lambda leaf: leaf[..., indices], train)
 
 
 def shuffled(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int | Int[AnyArray, ""]) -> Int[Array, " B"]:

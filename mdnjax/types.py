@@ -1,6 +1,6 @@
 """Aliases, and the alphabet of shapes that every signature uses.
 
-N examples, X inputs, D targets, K components, P raw outputs, S samples.
+N examples, X inputs, D targets, K components, P raw outputs, S samples, T steps of a sequence.
 Public arrays are batch-first (`x[*batch, X]`); the hot path is batch-last (`x[X, *batch]`) and says so.
 """
 

@@ -54,15 +54,15 @@ def _choose(choice_key: PRNGKey, logits: Float[Array, "K *batch"], shape: tuple[
     return jax.lax.fori_loop(1, logits.shape[0], step, jnp.zeros(drawn, jnp.int32))
 
 
-def temper(mixture: Mixture, *, weights: float = 1.0, scales: float = 1.0) -> Mixture:
+def temper(mixture: Mixture, *, weights: float | Float[Array, ""] = 1.0, scales: float | Float[Array, ""] = 1.0) -> Mixture:
     """The mixture at other temperatures: 1 changes nothing, towards 0 there is less surprise, above 1 more.
 
     w_k becomes w_k^(1 / weights), normalised: at 0+ the heaviest component alone, at inf all alike. Scales are multiplied by
     sqrt(scales), so variances by `scales`: at 0+ the locations alone. Locations stay. Source: Ha and Eck (2017), eq. 8.
-    Raises: ValueError if a temperature is not positive.
+    Raises: ValueError if a temperature is not positive; one that is traced cannot be looked at.
     """
     for name, value in (("weights", weights), ("scales", scales)):
-        if not value > 0:
+        if isinstance(value, float | int) and not value > 0:
             raise ValueError(f"temper: got {name}={value}, expected a positive temperature")
     return Mixture(mixture.logits / weights, mixture.component.stretch(scales**0.5))
 

@@ -1,0 +1,181 @@
+"""Pen strokes: a recurrent mixture density network learns to draw, each point predicted from those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from experiments import command, report
+from experiments.density import stopped
+from experiments.pen_strokes import figures, pen
+from experiments.pen_strokes.drawings import Parts, make_drawings, save
+from experiments.pen_strokes.schema import PenStrokes
+from experiments.pen_strokes.scores import independent_nll, score
+from experiments.progress import Clock, training
+from experiments.run_folder import claim
+from mdnjax import checkpoint, plots, recipe
+from mdnjax.population import Fit, fit
+from mdnjax.recipe import SAMPLE
+from mdnjax.sequences import Rows, pack
+from mdnjax.types import Params
+
+FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "samples.npz")
+FILES += tuple(f"figures/{name}" for name in ("drawings.png", "drawings.svg", "continued.png", "density.png", "loss.png"))
+HELD_OUT = 3  # purpose of a key beside those of recipe
+
+
+class Drawn(NamedTuple):
+    """Drawings `[points, 3]` by temperature, and test drawings that were begun with what each temperature made of them."""
+
+    fresh: dict[float, list[np.ndarray]]
+    begun: list[tuple[np.ndarray, list[np.ndarray]]]
+
+
+def study(config: PenStrokes, overwrite: bool) -> None:
+    """Trains, scores, draws, and writes the run folder."""
+    command.settle(config.runtime)
+    try:
+        recipe.check(config.train)
+    except ValueError as error:
+        raise command.UserError(f"train.optimizer: {error}") from None
+    clock = Clock()
+    with clock.phase("data"):
+        parts = make_drawings(config.data, config.seed)
+        unit = float(np.concatenate(parts.train)[:, :2].astype(np.float64).std()) or 1.0
+        rows = in_rows(config, parts, unit)
+    folder = claim(config, config.output, FILES, overwrite)
+    with clock.phase("training"):
+        fitted = train(config, rows, whole_step(parts) / unit)
+    params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
+    with clock.phase("scores"):
+        metrics = {name: score(config.model, params, part)._asdict() for name, part in zip(Parts._fields, rows, strict=True)}
+        metrics["independent"] = independent_nll(rows[0], rows[2], config.model.num_components)._asdict()
+    with clock.phase("samples"):
+        drawn = draw_all(config, params, parts, unit)
+    with clock.phase("figures"):
+        write_figures(folder, draw_figures(config, params, parts, rows[2], drawn, fitted, unit))
+    checkpoint.save(
+        folder / "model.safetensors", {"params": params, "unit": np.float32(unit)}, {"model": config.model.model_dump_json()}
+    )
+    report.write_npz(folder / "samples.npz", samples_of(drawn))
+    report.write_history(folder / "history.csv", fitted.history)
+    report.write_json(folder / "environment.json", report.environment())
+    report.write_json(folder / "timing.json", clock.seconds)
+    status = "diverged" if fitted.diverged else "finished"
+    report.write_json(
+        folder / "metrics.json", {"seed": config.seed, "status": status, "unit": unit, "steps": int(fitted.state.step), **metrics}
+    )
+    show(config, folder, clock, metrics)
+    if fitted.diverged:
+        raise command.RunFailed(stopped("pen", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors"))
+
+
+def whole_step(parts: Parts) -> float:
+    """1 where all offsets are whole numbers, which have no density unless they are spread out; else 0."""
+    return float(all((one[:, :2] == np.round(one[:, :2])).all() for part in parts for one in part))
+
+
+def in_rows(config: PenStrokes, parts: Parts, unit: float) -> list[Rows]:
+    """The parts in rows of one length, in units of training; those held out are dequantised once and for all."""
+    length = max(len(one) for part in parts for one in part)
+    scale = np.array([1 / unit, 1 / unit, 1], np.float32)
+    rows = [pack([scale * one for one in part], length) for part in parts]
+    key = jax.random.fold_in(jax.random.key(config.seed), HELD_OUT)
+    step = whole_step(parts) / unit
+    held_out = [pen.dequantised(jax.random.fold_in(key, i), part, step) for i, part in enumerate(rows[1:])]
+    return [rows[0], *(jax.tree.map(np.asarray, part) for part in held_out)]
+
+
+def train(config: PenStrokes, rows: list[Rows], step: float) -> Fit:
+    """Trains the network; the observer sees mean NLL of a point, its coins included."""
+    steps = pen.make_recipe(config.model, config.train)
+    inputs = pen.Inputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(step))
+    loop = config.train
+    with training("pen", loop.num_steps, "validation nll") as observe:
+        return fit(
+            steps.train_step,
+            steps.init(inputs),
+            (inputs,),
+            num_steps=loop.num_steps,
+            report_every=loop.report_every,
+            held_out_score=steps.held_out_score,
+            patience=loop.patience,
+            observe=observe,
+        )
+
+
+def draw_all(config: PenStrokes, params: Params, parts: Parts, unit: float) -> Drawn:
+    """Drawings from nothing at every temperature, and test drawings drawn on."""
+    key, settings = jax.random.fold_in(jax.random.key(config.seed), SAMPLE), config.sampling
+    length, units = max(len(one) for one in parts.train), np.array([unit, unit, 1], np.float32)
+
+    def drawings(purpose: int, memories: pen.Memory, points: np.ndarray, temperature: float) -> list[np.ndarray]:
+        keys = jax.random.split(jax.random.fold_in(key, purpose), len(points))
+        found = pen.draw(keys, config.model, params, memories, points, temperature, num_steps=length)
+        return [one[alive] * units for one, alive in zip(*map(np.asarray, found), strict=True)]
+
+    num, temperatures = settings.num_drawings, settings.temperatures
+    empty, start = pen.make_network(config.model).start((num,)), np.tile(pen.START, (num, 1))
+    fresh = {temperature: drawings(i, empty, start, temperature) for i, temperature in enumerate(temperatures)}
+    chosen = [one for one in parts.test if len(one) > settings.begin][: settings.num_begun]
+    if not chosen:
+        return Drawn(fresh, [])
+    given = np.stack([one[: settings.begin] for one in chosen])
+    memories = pen.remember(config.model, params, given / units)
+    drawn_on = [drawings(len(fresh), memories, given[:, -1] / units, temperature) for temperature in temperatures]
+    whole = [[np.concatenate([given[i], own[i]]) for own in drawn_on] for i in range(len(chosen))]
+    return Drawn(fresh, list(zip(chosen, whole, strict=True)))
+
+
+def samples_of(drawn: Drawn) -> dict[str, np.ndarray]:
+    """The drawings from nothing, as drawings are read."""
+    return {f"at_{name:g}_{what}": array for name, own in drawn.fresh.items() for what, array in save(own).items()}
+
+
+def draw_figures(
+    config: PenStrokes, params: Params, parts: Parts, test: Rows, drawn: Drawn, fitted: Fit, unit: float
+) -> Iterator[tuple[str, Figure]]:
+    """Every figure, by name."""
+    yield "drawings", figures.sheet(parts.test[: config.sampling.num_drawings], drawn.fresh)
+    if drawn.begun:
+        yield "continued", figures.continued(drawn.begun, config.sampling.begin, config.sampling.temperatures)
+    shown = min(parts.test, key=lambda one: abs(len(one) - np.median([len(each) for each in parts.test])))
+    scaled = pack([(shown / np.array([unit, unit, 1])).astype(np.float32)])
+    yield "density", figures.next_points(shown, pen.mixtures(config.model, params, scaled), unit)
+    yield "loss", plots.plot_history(fitted.history)
+
+
+def write_figures(folder: Path, drawn: Iterator[tuple[str, Figure]]) -> None:
+    """As PNG; the sheet of drawings as SVG too."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, figure in drawn:
+        report.write_figure(folder / "figures" / f"{name}.png", figure)
+        if name == "drawings":
+            report.write_figure(folder / "figures" / f"{name}.svg", figure)
+
+
+def show(config: PenStrokes, folder: Path, clock: Clock, metrics: dict[str, dict[str, float]]) -> None:
+    """Prints the table."""
+    source = Path(config.data.path).name if config.data.path else "alphabet"
+    table = Table(
+        title=f"Pen strokes, {source}, seed {config.seed}: NLL in nats per point", title_justify="left", show_edge=False
+    )
+    for heading in ("", "offset", "lift", "point", "end"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, own in metrics.items():
+        label = "points without memory, test" if name == "independent" else f"network, {name}"
+        table.add_row(label, *(f"{own[column]:.3f}" for column in ("offset", "lift", "point", "end")))
+    report.print_whole(table)
+    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(f"results: {folder}")
+
+
+if __name__ == "__main__":
+    command.main("experiments.pen_strokes", __doc__ or "", PenStrokes, command.CONFIGS / "pen_strokes.yaml", study)

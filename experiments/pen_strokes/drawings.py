@@ -1,0 +1,80 @@
+"""Drawings as lists of points (dx, dy, pen lifted): read from a file, or letters of the alphabet."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.command import UserError
+from experiments.pen_strokes import alphabet
+from experiments.pen_strokes.schema import Drawings
+
+NAMES = ("train", "valid", "test")
+
+
+class Parts(NamedTuple):
+    """Drawings `[points, 3]` to train on, to watch, and to score."""
+
+    train: list[np.ndarray]
+    validation: list[np.ndarray]
+    test: list[np.ndarray]
+
+
+def make_drawings(config: Drawings, seed: int) -> Parts:
+    """The drawings of a configuration; each ends with a lifted pen.
+
+    Raises: UserError if the file is not what is expected.
+    """
+    if config.path is not None:
+        return _read(Path(config.path))
+    sizes = (config.num_train, config.num_validation, config.num_test)
+    return Parts(*(alphabet.write([seed, part], num) for part, num in enumerate(sizes)))
+
+
+def save(drawings: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Points and lengths of drawings, as they are read."""
+    return {"points": np.concatenate(drawings).astype(np.float32), "lengths": np.array([len(one) for one in drawings], np.int32)}
+
+
+def _read(path: Path) -> Parts:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise UserError(f"data.path: there is no file {path}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"data.path: {path} cannot be read, expected an NPZ of arrays of numbers") from None
+    return Parts(*(_part(path, arrays, name) for name in NAMES))
+
+
+def _part(path: Path, arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    for array in (f"{name}_points", f"{name}_lengths"):
+        if array not in arrays:
+            raise UserError(f"data.path: {path} has no array {array!r}; it has {', '.join(sorted(arrays)) or 'none'}")
+    points, lengths = arrays[f"{name}_points"], arrays[f"{name}_lengths"]
+
+    def wrong(got: str, expected: str) -> UserError:
+        return UserError(f"data.path: {path}: {got}, expected {expected}")
+
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
+        raise wrong(f"{name}_points: got shape {points.shape} of {points.dtype}", "[points, 3] numbers")
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
+        raise wrong(
+            f"{name}_lengths: got shape {lengths.shape} of {lengths.dtype}", "[drawings] whole numbers from 1, one or more"
+        )
+    if lengths.sum() != len(points):
+        raise wrong(f"{name}_lengths: they come to {lengths.sum()} points", f"the {len(points)} of {name}_points")
+    if not np.isfinite(points).all():
+        raise wrong(f"{name}_points: got {points[~np.isfinite(points)][0]}", "finite numbers")
+    if not np.isin(points[:, 2], (0, 1)).all():
+        odd = points[~np.isin(points[:, 2], (0, 1)), 2][0]
+        raise wrong(f"{name}_points: got {odd} in the last column", "0 (pen down) or 1 (lifted after the point)")
+    points = points.astype(np.float32)
+    ends = np.cumsum(lengths)
+    points[ends - 1, 2] = 1  # at the end of a drawing the pen is lifted
+    return np.split(points, ends[:-1])

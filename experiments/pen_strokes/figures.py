@@ -1,0 +1,122 @@
+"""Drawings, real and sampled, and the density of the next point along one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from mdnjax.mixture import Mixture, log_prob
+from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
+
+NUM_GRID = 150
+STEPS_AT_ONCE = 8  # whose densities over the whole grid are in memory
+DECADES = 3.5  # of density that are shown
+
+
+def sheet(real: Sequence[np.ndarray], sampled: dict[float, list[np.ndarray]]) -> Figure:
+    """A row of real drawings, and one of sampled ones for each temperature."""
+    rows = [("real", DATA, list(real)), *((f"temperature {at:g}", MODEL, own) for at, own in sampled.items())]
+    num = max(len(own) for _, _, own in rows)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.35 * num + 0.6, 1.4 * len(rows) + 0.3), layout="constrained")
+        grid = figure.subplots(len(rows), num, squeeze=False)
+        for line, (label, colour, drawings) in zip(grid, rows, strict=True):
+            for axes in line:
+                _bare(axes)
+            for axes, points in zip(line, drawings, strict=False):
+                _draw(axes, points, colour)
+            line[0].set_ylabel(label, visible=True)
+    return figure
+
+
+def continued(begun: Sequence[tuple[np.ndarray, list[np.ndarray]]], begin: int, temperatures: Sequence[float]) -> Figure:
+    """Test drawings, their beginnings in one colour, and what the network made of each in another."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2 * (1 + len(temperatures)), 1.7 * len(begun) + 0.4), layout="constrained")
+        grid = figure.subplots(len(begun), 1 + len(temperatures), squeeze=False)
+        for line, (whole, others) in zip(grid, begun, strict=True):
+            for axes, points in zip(line, [whole, *others], strict=True):
+                _bare(axes)
+                num = min(begin, len(whole) - 1)
+                _draw(axes, points, DATA if points is whole else MODEL)
+                _draw(axes, points[:num], TRUTH)
+        for axes, title in zip(grid[0], ["as it was drawn", *(f"temperature {at:g}" for at in temperatures)], strict=True):
+            axes.set_title(title)
+        figure.suptitle(f"The first {begin} points are given", fontsize=12)
+    return figure
+
+
+def next_points(points: np.ndarray, mixture: Mixture, unit: float) -> Figure:
+    """Where the next point is expected: of all steps of a drawing `[L, 3]` together, and of three of them.
+
+    `mixture` has the batch `[L, 1]`, over offsets in units of training.
+    """
+    position = np.concatenate([np.zeros((1, 2)), np.cumsum(points[:, :2], axis=0)])
+    low, high = position.min(axis=0), position.max(axis=0)
+    margin = 0.2 * float((high - low).max()) + 1
+    x, y = (np.linspace(low[d] - margin, high[d] + margin, NUM_GRID, dtype=np.float32) for d in (0, 1))
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    density = np.concatenate([_densities(mixture, grid, position, unit, at) for at in range(0, len(points), STEPS_AT_ONCE)])
+    inside, jumps = (np.flatnonzero(points[:-1, 2] == lifted) + 1 for lifted in (0, 1))
+    steps = [("the first point", 0)]
+    steps += [
+        (name, int(found[len(found) // 3])) for name, found in (("in a stroke", inside), ("after a lift", jumps)) if len(found)
+    ]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11, 4.6), layout="constrained")
+        axes = figure.subplot_mosaic([["all", "all", 0, 1], ["all", "all", 2, 3]])
+        panels = [("all", "every step of a test drawing", density.sum(axis=0), len(points))]
+        panels += [(i, f"{name}, step {step + 1}", density[step], step) for i, (name, step) in enumerate(steps)]
+        for key, title, values, num in panels:
+            _heat(axes[key], x, y, values)
+            _strokes(axes[key], points[:num], "black")
+            if key != "all":
+                axes[key].plot(*position[num + 1], "x", color=TRUTH, ms=8, mew=2)
+            axes[key].set_title(title, fontsize=10)
+        for i in range(len(steps), 4):
+            axes[i].set_axis_off()
+        axes[3].text(
+            0, 0.5, f"black: the drawing so far\nred cross: the next point\nblue: log density, {DECADES:g} decades", va="center"
+        )
+    return figure
+
+
+def _densities(mixture: Mixture, grid: np.ndarray, position: np.ndarray, unit: float, start: int) -> np.ndarray:
+    """Densities of absolute positions `[steps, G, G]` at some of the steps."""
+    block = jax.tree.map(lambda leaf: leaf[start : start + STEPS_AT_ONCE], mixture)
+    num = block.logits.shape[0]
+    offsets = (grid[None] - position[start : start + num, None]) / unit
+    return np.exp(np.asarray(log_prob(block, offsets.astype(np.float32)))).reshape(num, NUM_GRID, NUM_GRID)
+
+
+def _heat(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray) -> None:
+    highest = float(np.log10(density.max()))
+    shown = np.log10(np.maximum(density, 10 ** (highest - DECADES)))
+    axes.pcolormesh(x, y, shown, cmap="Blues", shading="nearest", rasterized=True)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.invert_yaxis()
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _draw(axes: Axes, points: np.ndarray, colour: str) -> None:
+    _strokes(axes, points, colour)
+    axes.autoscale_view()
+
+
+def _strokes(axes: Axes, points: np.ndarray, colour: str) -> None:
+    """One line a stroke; the way to its first point, where the pen was up, is not drawn."""
+    position = np.concatenate([np.zeros((1, 2)), np.cumsum(points[:, :2], axis=0)])
+    after_lifts = np.flatnonzero(points[:, 2] == 1) + 2
+    strokes = [stroke for stroke in np.split(position, after_lifts) if len(stroke)]
+    axes.add_collection(LineCollection(strokes, colors=colour, linewidths=1.1))

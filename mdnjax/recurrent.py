@@ -1,0 +1,85 @@
+"""Recurrent networks, batch-last as all networks here: `x[X, T, *batch]` to `raw[P, T, *batch]`, or one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mdnjax.networks import HEAD, Dense
+from mdnjax.types import Array, Bool, Float, Params, PRNGKey
+
+CELLS: dict[str, Any] = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
+
+Memory = Any  # a pytree of arrays `[*batch, H]`: what a network remembers between two steps
+
+
+class Recurrent(NamedTuple):
+    """Pure functions of a network with a memory.
+
+    init(key) gives parameters, start(batch shape) the memory before the first step,
+    step(params, memory, x[X, *batch]) the memory after a step and its outputs raw[P, *batch],
+    apply(params, memory, x[X, T, *batch], first[T, *batch]) the same for T steps: where `first`, the memory begins anew.
+    """
+
+    init: Callable[[PRNGKey], Params]
+    start: Callable[[tuple[int, ...]], Memory]
+    step: Callable[[Params, Memory, Array], tuple[Memory, Float[Array, "P *batch"]]]
+    apply: Callable[[Params, Memory, Array, Array], tuple[Memory, Float[Array, "P T *batch"]]]
+
+
+def make_recurrent(num_inputs: int, output_blocks: Sequence[int], *, cell: str, hidden_sizes: Sequence[int]) -> Recurrent:
+    """Layers of flax's cells ("lstm" or "gru"), and a linear head whose outputs come in contiguous blocks.
+
+    Raises: ValueError for a cell of another name, or no layer.
+    Source: Hochreiter & Schmidhuber (1997); Cho et al. (2014); as the trunk of mixtures: Graves (2013), section 4.
+    """
+    if cell not in CELLS or not hidden_sizes:
+        expected = f"one of {', '.join(CELLS)} with a layer or more"
+        raise ValueError(f"make_recurrent: got cell {cell!r} with layers {tuple(hidden_sizes)}, expected {expected}")
+    dtype = jnp.result_type(float)
+    cells = {f"cell_{i}": CELLS[cell](size, param_dtype=dtype) for i, size in enumerate(hidden_sizes)}
+    widths = (num_inputs, *hidden_sizes)
+    head = Dense(tuple(output_blocks))
+
+    def init(init_key: PRNGKey) -> Params:
+        params = {}
+        for i, (name, own) in enumerate(cells.items()):
+            memory = own.initialize_carry(init_key, (widths[i],))
+            params[name] = own.init(jax.random.fold_in(init_key, i), memory, jnp.zeros(widths[i], dtype))["params"]
+        head_key = jax.random.fold_in(init_key, len(cells))
+        return {**params, HEAD: head.init(head_key, jnp.zeros((widths[-1], 1), dtype))["params"]}
+
+    def start(batch: tuple[int, ...]) -> Memory:
+        unused = jax.random.key(0)  # all memories start at zero
+        memory = {name: own.initialize_carry(unused, (*batch, widths[i])) for i, (name, own) in enumerate(cells.items())}
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), memory)
+
+    def advance(params: Any, memory: Memory, values: Float[Array, "*batch X"]) -> tuple[Memory, Float[Array, "*batch H"]]:
+        after = {}
+        for name, own in cells.items():
+            after[name], values = own.apply({"params": params[name]}, memory[name], values)
+        return after, values
+
+    def read(params: Any, hidden: Float[Array, "... H"]) -> Float[Array, "P ..."]:
+        return cast(Array, head.apply({"params": params[HEAD]}, jnp.moveaxis(hidden, -1, 0)))
+
+    def step(params: Params, memory: Memory, x: Float[Array, "X *batch"]) -> tuple[Memory, Float[Array, "P *batch"]]:
+        memory, hidden = advance(params, memory, jnp.moveaxis(x, 0, -1))
+        return memory, read(params, hidden)
+
+    def apply(
+        params: Params, memory: Memory, x: Float[Array, "X T *batch"], first: Bool[Array, "T *batch"]
+    ) -> tuple[Memory, Float[Array, "P T *batch"]]:
+        def body(memory: Memory, now: tuple[Array, Array]) -> tuple[Memory, Array]:
+            values, begins = now
+            memory = jax.tree.map(lambda leaf: jnp.where(begins[..., None], 0, leaf), memory)
+            return advance(params, memory, values)
+
+        memory, hidden = jax.lax.scan(body, memory, (jnp.moveaxis(x, 0, -1), first))
+        return memory, read(params, hidden)  # all steps at once: one product
+
+    return Recurrent(init, start, step, apply)
