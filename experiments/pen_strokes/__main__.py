@@ -164,9 +164,7 @@ def write_figures(folder: Path, drawn: Iterator[tuple[str, Figure]]) -> None:
 def show(config: PenStrokes, folder: Path, clock: Clock, metrics: dict[str, dict[str, float]]) -> None:
     """Prints the table."""
     source = Path(config.data.path).name if config.data.path else "alphabet"
-    table = Table(
-        title=f"Pen strokes, {source}, seed {config.seed}: NLL in nats per point", title_justify="left", show_edge=False
-    )
+    table = Table(title=f"Pen strokes, {source}, seed {config.seed}: nats per point", title_justify="left", show_edge=False)
     for heading in ("", "offset", "lift", "point", "end"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, own in metrics.items():

@@ -1,0 +1,1 @@
+"""Paths of people on foot, and where they may go."""

@@ -1,0 +1,130 @@
+"""Paths of people on foot: a mixture over the next 12 steps from the last 8, on the scene that was left out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from experiments import command, report
+from experiments.density import prepare, stopped
+from experiments.pipeline import train
+from experiments.progress import Clock, training
+from experiments.run_folder import claim
+from experiments.sweep import choice
+from experiments.trajectories import figures
+from experiments.trajectories.frame import dataset_of
+from experiments.trajectories.published import ROWS, Published
+from experiments.trajectories.schema import Trajectories
+from experiments.trajectories.scores import Foreseen, Score, baseline_nll, foresee, mean_score, score
+from experiments.trajectories.walks import Scene, make_scenes
+from mdnjax.config.schema import Model
+from mdnjax.data import Splits, make_scaler
+from mdnjax.ensemble import trained_of
+from mdnjax.population import Fit
+from mdnjax.recipe import SAMPLE
+from mdnjax.trained import Trained, predict, save_model
+
+FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md", "*.safetensors", "figures/*.png")
+
+
+class Outcome(NamedTuple):
+    """A scene, the networks that never saw it, and what they say of it."""
+
+    scene: Scene
+    trained: Trained
+    fit: Fit
+    foreseen: Foreseen
+    score: Score
+
+
+def study(config: Trajectories, overwrite: bool) -> None:
+    """Leaves each scene out in turn: trains, foresees, and writes the run folder."""
+    prepare(config)
+    if choice.is_open(config):
+        raise command.UserError("model.num_components: got 'auto', expected a number")
+    clock = Clock()
+    with clock.phase("data"):
+        scenes = make_scenes(config.data, config.data_seed)
+    folder = claim(config, config.output, FILES, overwrite)
+    outcomes = [run(config, scene, clock) for scene in scenes]
+    with clock.phase("figures"):
+        report.write_figures(folder / "figures", draw(config.model, outcomes))
+    for outcome in outcomes:
+        save_model(folder / f"{outcome.scene.name}.safetensors", config.model, outcome.trained)
+    write(config, folder, clock, outcomes)
+    for outcome in outcomes:
+        if outcome.fit.diverged:
+            step, path = int(outcome.fit.state.step), folder / f"{outcome.scene.name}.safetensors"
+            raise command.RunFailed(stopped(outcome.scene.name, step, config.train.num_steps, path))
+
+
+def run(config: Trajectories, scene: Scene, clock: Clock) -> Outcome:
+    """Trains on the other scenes, and foresees the paths of this one."""
+    splits = Splits(dataset_of(scene.train, config.data.mirror), dataset_of(scene.validation), dataset_of(scene.test))
+    scaler = make_scaler(splits.train, config.data.standardise)
+    with clock.phase("training"), training(scene.name, config.train.num_steps, "validation nll") as observe:
+        kept, fitted = train(config, splits, scaler, observe)
+    trained = trained_of(config, kept, scaler)
+    with clock.phase("scores"):
+        key = jax.random.fold_in(jax.random.key(config.seed), SAMPLE)
+        foreseen = foresee(config.model, trained, scene.test, key, config.num_samples)
+        return Outcome(scene, trained, fitted, foreseen, score(scene, foreseen))
+
+
+def draw(model: Model, outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
+    """Every figure, by name."""
+    for scene, trained, _, foreseen, _ in outcomes:
+        chosen = figures.cases(foreseen, scene.test)
+        yield scene.name, figures.of_scene(scene, chosen, foreseen, predict(model, trained, dataset_of(scene.test[chosen]).x))
+    yield "horizons", figures.horizons({o.scene.name: (o.foreseen, baseline_nll(o.scene), o.scene.test) for o in outcomes})
+
+
+def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outcome]) -> None:
+    """Writes and prints the table."""
+    table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
+    report.write_csv(folder / "table.csv", table[0], table[1:])
+    (folder / "table.md").write_text(report.markdown(table) + "\n")
+    report.write_json(folder / "environment.json", report.environment())
+    report.write_json(folder / "timing.json", clock.seconds)
+    scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
+    report.write_json(folder / "metrics.json", {"seed": config.seed, "scenes": scores})
+    title = f"Paths, seed {config.seed}: nats per step; average / final metres"
+    shown = Table(title=title, title_justify="left", show_edge=False)
+    for heading in table[0]:
+        shown.add_column(heading, justify="right" if heading else "left")
+    for row in table[1:]:
+        shown.add_row(*row)
+    report.print_whole(shown)
+    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(f"results: {folder}")
+
+
+def table_of(outcomes: list[Outcome], published: tuple[Published, ...]) -> list[list[str]]:
+    """A row for each scene, their mean, and what is known of it."""
+    num = len(outcomes[0].foreseen.drawn)
+    header = ["", "windows", "NLL", "final NLL", "joint NLL", "without inputs"]
+    header += ["likeliest path", f"best of {num}", "constant velocity"]
+    rows = [[o.scene.name, str(len(o.scene.test)), *_cells(o.score)] for o in outcomes]
+    rows.append(["mean", "", *_cells(mean_score([outcome.score for outcome in outcomes]))])
+    for row in published:
+        nll = "" if row.nll is None else f"{row.nll:.2f}"
+        rows.append([row.name, "", nll, "", "", "", _pair(row.likeliest), _pair(row.best), ""])
+    return [header, *rows]
+
+
+def _cells(score: Score) -> list[str]:
+    numbers = (score.nll, score.final_nll, score.joint_nll, score.baseline_nll)
+    return [*(f"{number:.2f}" for number in numbers), *map(_pair, (score.likeliest, score.best, score.constant_velocity))]
+
+
+def _pair(pair: tuple[float, ...] | None) -> str:
+    return "" if pair is None else " / ".join(f"{metres:.3f}" for metres in pair)
+
+
+if __name__ == "__main__":
+    command.main("experiments.trajectories", __doc__ or "", Trajectories, command.CONFIGS / "trajectories.yaml", study)
