@@ -51,6 +51,10 @@ from mdnjax.population import (
 from mdnjax.quadrature import (
     Estimate,
 )
+from mdnjax.recurrent import (
+    Recurrent,
+    make_recurrent,
+)
 from mdnjax.scores import (
     calibration_error,
     cde_loss,
@@ -61,6 +65,12 @@ from mdnjax.scores import (
     hdr_coverage,
     nll,
     pit,
+)
+from mdnjax.sequences import (
+    Rows,
+    before,
+    masked_sum,
+    pack,
 )
 from mdnjax.statistics import (
     Modes,
@@ -131,13 +141,16 @@ __all__ = [
     "Modes",
     "Network",
     "Predictor",
+    "Recurrent",
     "Region",
+    "Rows",
     "StudentT",
     "Support",
     "TrainState",
     "Warped",
     "affine",
     "align",
+    "before",
     "box_prob",
     "branches",
     "calibration_error",
@@ -175,14 +188,17 @@ __all__ = [
     "make_mlp",
     "make_model",
     "make_optimizer",
+    "make_recurrent",
     "make_steady_step",
     "make_train_step",
     "marginal",
+    "masked_sum",
     "mean",
     "median",
     "modes",
     "nll",
     "num_targets",
+    "pack",
     "pit",
     "pool",
     "prob",

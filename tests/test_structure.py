@@ -23,6 +23,7 @@ ORDER = [
     "diagnostics",
     "data",
     "networks",
+    "recurrent",
     "initialise",
 ]
 ORDER += [
@@ -31,6 +32,7 @@ ORDER += [
     "optimizers",
     "train",
     "shuffle",
+    "sequences",
     "population",
     "selection",
     "checkpoint",

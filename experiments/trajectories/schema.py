@@ -35,7 +35,7 @@ class Trajectories(Run, frozen=True):
     output: Folder = Field(default=Path("results/trajectories"), description="folder of the results")
     data: Paths = Field(default=Paths(), description="paths")
     model: Model = Field(
-        default=Model(family="low_rank", rank=4, num_components=8, hidden_sizes=(64, 64), scale_floor=0.01),
+        default=Model(family="low_rank", rank=3, num_components=8, hidden_sizes=(64, 64, 64), scale_floor=0.01),
         description="mixture density network",
     )
     num_samples: Annotated[Count, Field(le=1000)] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,16 +36,23 @@ class Foreseen(NamedTuple):
     drawn: Float[np.ndarray, "S N T 2"]
 
 
+class Displacement(NamedTuple):
+    """Mean distances in metres: over the 12 steps, and at the last."""
+
+    average: float
+    final: float
+
+
 class Score(NamedTuple):
-    """Means over windows: nats per step, in metres; average and final displacement of three predictions."""
+    """Means over windows: nats per step, in metres, and the displacement of three predictions."""
 
     nll: float
     final_nll: float
     joint_nll: float
     baseline_nll: float
-    likeliest: tuple[float, float]
-    best: tuple[float, float]
-    constant_velocity: tuple[float, float]
+    likeliest: Displacement
+    best: Displacement
+    constant_velocity: Displacement
 
 
 def foresee(model: schema.Model, trained: Trained, paths: np.ndarray, key: PRNGKey, num_samples: int) -> Foreseen:
@@ -66,18 +73,25 @@ def displacement(places: np.ndarray, paths: np.ndarray) -> tuple[np.ndarray, np.
 def score(scene: Scene, foreseen: Foreseen) -> Score:
     """The scores of a scene; of the draws the best counts, by either distance for itself."""
 
-    def means(places: np.ndarray) -> tuple[float, float]:
+    def means(places: np.ndarray) -> Displacement:
         average, final = (np.min(np.atleast_2d(distance), axis=0) for distance in displacement(places, scene.test))
-        return float(average.mean()), float(final.mean())
+        return Displacement(float(average.mean()), float(final.mean()))
 
     nats = (foreseen.step_nll, foreseen.step_nll[:, -1], foreseen.joint_nll, baseline_nll(scene))
-    places = (foreseen.likeliest, foreseen.drawn, straight_on(frame_of(scene.test)))
-    return Score(*(float(values.mean()) for values in nats), *map(means, places))  # pyright: ignore[reportCallIssue]
+    places = (means(each) for each in (foreseen.likeliest, foreseen.drawn, straight_on(frame_of(scene.test))))
+    nll, final_nll, joint_nll, without_inputs = (float(values.mean()) for values in nats)
+    return Score(nll, final_nll, joint_nll, without_inputs, *places)  # pyright: ignore[reportCallIssue]
 
 
 def mean_score(scores: list[Score]) -> Score:
     """Means over scenes, each as much as any other."""
-    return Score(*(jax.tree.map(lambda *own: float(np.mean(own)), *column) for column in zip(*scores, strict=True)))
+
+    def mean(name: str) -> Any:
+        return np.mean([getattr(score, name) for score in scores], axis=0).tolist()
+
+    values: dict[str, Any] = {name: mean(name) for name in ("nll", "final_nll", "joint_nll", "baseline_nll")}
+    values |= {name: Displacement(*mean(name)) for name in ("likeliest", "best", "constant_velocity")}
+    return Score(**values)
 
 
 def baseline_nll(scene: Scene) -> Float[np.ndarray, " T"]:
