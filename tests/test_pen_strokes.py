@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.command import CONFIGS
 from experiments.pen_strokes import alphabet, pen
 from experiments.pen_strokes.__main__ import FILES
-from experiments.pen_strokes.schema import PenModel
+from experiments.pen_strokes.schema import PenModel, PenStrokes
+from mdnjax.config import load
 from mdnjax.mixture import log_prob
 from mdnjax.sequences import pack
 from tests.commands import assert_not_blank, assert_one_line_error, run
@@ -90,6 +92,16 @@ def test_a_drawing_depends_on_its_own_key_alone(params):
     keys = jax.random.split(jax.random.key(1), 5)
     many, one = drawn(keys), drawn(keys[3:4])
     np.testing.assert_allclose(many[3:4], one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pen_strokes", "sheep"])
+def test_the_configurations_are_sound(name):
+    assert load(PenStrokes, CONFIGS / f"{name}.yaml").train.keep == "best"
+
+
+def test_an_optimiser_that_needs_one_loss_is_refused(tmp_path):
+    done = run("pen_strokes", f"output={tmp_path / 'run'}", "train.optimizer.name=lbfgs")
+    assert_one_line_error(done, "got 'lbfgs', expected an optimiser of noisy minibatches")
 
 
 def test_dequantised_offsets_round_back(drawings):

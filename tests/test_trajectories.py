@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
+from experiments.command import CONFIGS
 from experiments.trajectories import crossings
 from experiments.trajectories.__main__ import FILES
 from experiments.trajectories.frame import dataset_of, frame_of, straight_on, to_frame, to_world
-from experiments.trajectories.schema import Paths
+from experiments.trajectories.schema import Paths, Trajectories
 from experiments.trajectories.scores import displacement, foresee, likeliest_of
 from experiments.trajectories.walks import SCENES, make_scenes, windows
 from mdnjax.components import Diagonal
+from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import make_scaler
 from mdnjax.mixture import Mixture, weights
@@ -127,6 +129,11 @@ def test_a_step_by_itself_has_its_block_of_the_covariance(network):
     np.testing.assert_allclose(found.joint_nll[0], nats(0, slice(None)) / 12, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["trajectories", "eth_ucy"])
+def test_the_configurations_are_sound(name):
+    assert load(Trajectories, CONFIGS / f"{name}.yaml").model.scale_floor == 0.01
+
+
 @pytest.mark.parametrize("name", list(crossings.CROSSINGS))
 def test_crossings_are_drawn_from_their_seed(name):
     rows, num_train = crossings.record(name, 3, 10)
@@ -189,6 +196,8 @@ def test_files_of_the_layout_are_read(tmp_path):
         ({"biwi_eth": "1 2 3 4\n1 2 5 6"}, (), "twice in one frame"),
         ({"biwi_eth": "1 2 3 4"}, (), "no two people walk"),
         ({}, ("data.scenes=[etth]",), "expected some of eth, hotel"),
+        ({}, ("data.target_support=positive",), "expected 'real'"),
+        ({}, ("model.num_components=auto",), "expected a number"),
     ],
 )
 def test_bad_files_get_one_line(tmp_path, changes, words, said):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from mdnjax.config.schema import Loop, Runtime
+from mdnjax.config.schema import Loop, Optimizer, Runtime
 from mdnjax.config.section import Count, Folder, Positive, Scale, Section, Seed, Units
 
 
@@ -39,6 +39,13 @@ class PenTrain(Loop, frozen=True):
     """Training on rows of drawings."""
 
     batch_size: Count = Field(default=64, description="rows of a step; a row holds drawings up to the longest one's length")
+
+    @field_validator("optimizer")
+    @classmethod
+    def _of_minibatches(cls, optimizer: Optimizer) -> Optimizer:
+        if optimizer.name == "lbfgs":
+            raise ValueError("name: got 'lbfgs', expected an optimiser of noisy minibatches, as 'adam' is")
+        return optimizer
 
 
 class Sampling(Section, frozen=True):

@@ -47,6 +47,10 @@ def study(config: Trajectories, overwrite: bool) -> None:
     prepare(config)
     if choice.is_open(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
+    if config.data.target_support != "real":
+        raise command.UserError(
+            f"data.target_support: got {config.data.target_support!r}, expected 'real' for places"
+        )
     clock = Clock()
     with clock.phase("data"):
         scenes = make_scenes(config.data, config.data_seed)
@@ -108,7 +112,7 @@ def table_of(outcomes: list[Outcome], published: tuple[Published, ...]) -> list[
     """A row for each scene, their mean, and what is known of it."""
     num = len(outcomes[0].foreseen.drawn)
     header = ["", "windows", "NLL", "final NLL", "joint NLL", "without inputs"]
-    header += ["likeliest path", f"best of {num}", "constant velocity"]
+    header += ["likeliest places", f"best of {num}", "constant velocity"]
     rows = [[o.scene.name, str(len(o.scene.test)), *_cells(o.score)] for o in outcomes]
     rows.append(["mean", "", *_cells(mean_score([outcome.score for outcome in outcomes]))])
     for row in published:

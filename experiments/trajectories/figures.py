@@ -21,7 +21,7 @@ CASES = (("easy", 0.1), ("easy", 0.3), ("usual", 0.5), ("hard", 0.8), ("hard", 0
 
 
 def cases(foreseen: Foreseen, paths: np.ndarray) -> list[int]:
-    """Windows of people who walk, at some places in the order of how far off the likeliest path is."""
+    """Windows of people who walk, at some places in the order of how far off the likeliest places are."""
     walks = np.flatnonzero(np.linalg.norm(paths[:, OBSERVED - 1] - paths[:, 0], axis=-1) > 1.0)
     walks = walks if len(walks) >= len(CASES) else np.arange(len(paths))
     order = walks[np.argsort(displacement(foreseen.likeliest[walks], paths[walks])[0], kind="stable")]
@@ -37,7 +37,7 @@ def of_scene(scene: Scene, chosen: list[int], foreseen: Foreseen, mixture: Mixtu
             one = jax.tree.map(lambda leaf, i=number: leaf[i], mixture)
             _case(axes, scene.test, index, foreseen, one)
             off = displacement(foreseen.likeliest[index], scene.test[index : index + 1])[0][0]
-            axes.set_title(f"{kind}: the likeliest path is {off:.2f} m off", fontsize=10)
+            axes.set_title(f"{kind}: likeliest places {off:.2f} m off", fontsize=10)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         title = f"{scene.name}: 8 steps seen, 12 foreseen; shaded: the density of the places to come, over {DECADES:g} decades"
@@ -58,7 +58,7 @@ def horizons(found: dict[str, tuple[Foreseen, np.ndarray, np.ndarray]]) -> Figur
             right.plot(at, np.linalg.norm(foreseen.likeliest - paths[:, OBSERVED:], axis=-1).mean(axis=0), color=colour, lw=1.8)
         left.plot([], [], color="gray", lw=1.2, ls="--", label="without inputs")
         left.set(xlabel="seconds ahead", ylabel="NLL of the place, nats")
-        right.set(xlabel="seconds ahead", ylabel="distance of the likeliest path, m", ylim=(0, None))
+        right.set(xlabel="seconds ahead", ylabel="distance of the likeliest place, m", ylim=(0, None))
         left.legend()
     return figure
 
@@ -77,7 +77,7 @@ def _case(axes: Axes, paths: np.ndarray, index: int, foreseen: Foreseen, mixture
     for number, drawn in enumerate(foreseen.drawn[:, index]):
         axes.plot(*drawn.T, color="white", lw=1.6, alpha=0.5)
         axes.plot(*drawn.T, color=MODEL, lw=0.6, alpha=0.6, label="draws" if number == 0 else None)
-    axes.plot(*foreseen.likeliest[index].T, color=MODEL, lw=2.2, label="likeliest path")
+    axes.plot(*foreseen.likeliest[index].T, "s", color=MODEL, ms=5, label="likeliest place at each step")
     axes.plot(*path[:OBSERVED].T, "o-", color="black", lw=1.6, ms=3, label="seen")
     axes.plot(*path[OBSERVED - 1 :].T, "o-", color=TRUTH, lw=1.6, ms=3, label="true")
     axes.set(aspect="equal", xlabel="x, m")
