@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.command import CONFIGS
-from experiments.pen_strokes import alphabet, pen
+from experiments.pen_strokes import alphabet, drawer, pen
 from experiments.pen_strokes.__main__ import FILES
 from experiments.pen_strokes.schema import PenModel, PenStrokes
+from mdnjax import checkpoint
 from mdnjax.config import load
 from mdnjax.mixture import log_prob
 from mdnjax.sequences import pack
@@ -104,6 +105,17 @@ def test_an_optimiser_that_needs_one_loss_is_refused(tmp_path):
     assert_one_line_error(done, "got 'lbfgs', expected an optimiser of noisy minibatches")
 
 
+def test_a_drawer_is_kept_whole(params, tmp_path):
+    own = drawer.Drawer(MODEL, params, 18.5)
+    drawer.save(tmp_path / "pen.safetensors", own)
+    again = drawer.load(tmp_path / "pen.safetensors")
+    drawn, same = (np.concatenate(drawer.draw(each, jax.random.key(0), 2, num_steps=9)) for each in (own, again))
+    np.testing.assert_array_equal(drawn, same)
+    checkpoint.save(tmp_path / "other.safetensors", {"params": params})
+    with pytest.raises(checkpoint.CheckpointError, match="no network of pen strokes"):
+        drawer.load(tmp_path / "other.safetensors")
+
+
 def test_dequantised_offsets_round_back(drawings):
     rows = pack(drawings)
     noisy = pen.dequantised(jax.random.key(0), rows, 1 / 18)
@@ -120,6 +132,14 @@ def test_the_command_writes_what_it_says_and_reads_its_own_drawings(tmp_path):
     assert found == {*FILES, "config.yaml"}
     for path in (tmp_path / "run" / "figures").glob("*.png"):
         assert_not_blank(path)
+    own = drawer.load(tmp_path / "run" / "model.safetensors")
+    begun = np.stack([one[:5] for one in alphabet.write([7], 3)])
+    for drawn in (
+        drawer.draw(own, jax.random.key(0), 3, num_steps=7),
+        drawer.draw_on(own, jax.random.key(0), begun, num_steps=7),
+    ):
+        assert [one.shape[1] for one in drawn] == [3] * 3
+        assert all(1 <= len(one) <= 7 and np.isin(one[:, 2], (0, 1)).all() for one in drawn)
     letters = alphabet.write([0], 12)
     arrays = {}
     for part in ("train", "valid", "test"):

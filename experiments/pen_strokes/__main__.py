@@ -14,17 +14,17 @@ from rich.table import Table
 
 from experiments import command, report
 from experiments.density import stopped
-from experiments.pen_strokes import figures, pen
+from experiments.pen_strokes import drawer, figures, pen
+from experiments.pen_strokes.drawer import Drawer
 from experiments.pen_strokes.drawings import Parts, make_drawings, save
 from experiments.pen_strokes.schema import PenStrokes
 from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
-from mdnjax import checkpoint, plots, recipe
+from mdnjax import plots, recipe
 from mdnjax.population import Fit, fit
 from mdnjax.recipe import SAMPLE
 from mdnjax.sequences import Rows, pack
-from mdnjax.types import Params
 
 FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "samples.npz")
 FILES += tuple(f"figures/{name}" for name in ("drawings.png", "drawings.svg", "continued.png", "density.png", "loss.png"))
@@ -54,16 +54,15 @@ def study(config: PenStrokes, overwrite: bool) -> None:
     with clock.phase("training"):
         fitted = train(config, rows, whole_step(parts) / unit)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
+    own = Drawer(config.model, params, unit)
     with clock.phase("scores"):
         metrics = {name: score(config.model, params, part)._asdict() for name, part in zip(Parts._fields, rows, strict=True)}
         metrics["independent"] = independent_nll(rows[0], rows[2], config.model.num_components)._asdict()
     with clock.phase("samples"):
-        drawn = draw_all(config, params, parts, unit)
+        drawn = draw_all(config, own, parts)
     with clock.phase("figures"):
-        write_figures(folder, draw_figures(config, params, parts, rows[2], drawn, fitted, unit))
-    checkpoint.save(
-        folder / "model.safetensors", {"params": params, "unit": np.float32(unit)}, {"model": config.model.model_dump_json()}
-    )
+        write_figures(folder, draw_figures(config, own, parts, drawn, fitted))
+    drawer.save(folder / "model.safetensors", own)
     report.write_npz(folder / "samples.npz", samples_of(drawn))
     report.write_history(folder / "history.csv", fitted.history)
     report.write_json(folder / "environment.json", report.environment())
@@ -111,26 +110,20 @@ def train(config: PenStrokes, rows: list[Rows], step: float) -> Fit:
         )
 
 
-def draw_all(config: PenStrokes, params: Params, parts: Parts, unit: float) -> Drawn:
+def draw_all(config: PenStrokes, own: Drawer, parts: Parts) -> Drawn:
     """Drawings from nothing at every temperature, and test drawings drawn on."""
-    key, settings = jax.random.fold_in(jax.random.key(config.seed), SAMPLE), config.sampling
-    length, units = max(len(one) for one in parts.train), np.array([unit, unit, 1], np.float32)
-
-    def drawings(purpose: int, memories: pen.Memory, points: np.ndarray, temperature: float) -> list[np.ndarray]:
-        keys = jax.random.split(jax.random.fold_in(key, purpose), len(points))
-        found = pen.draw(keys, config.model, params, memories, points, temperature, num_steps=length)
-        return [one[alive] * units for one, alive in zip(*map(np.asarray, found), strict=True)]
-
-    num, temperatures = settings.num_drawings, settings.temperatures
-    empty, start = pen.make_network(config.model).start((num,)), np.tile(pen.START, (num, 1))
-    fresh = {temperature: drawings(i, empty, start, temperature) for i, temperature in enumerate(temperatures)}
+    settings, most = config.sampling, max(len(one) for one in parts.train)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), SAMPLE), len(settings.temperatures) + 1)
+    fresh = {
+        temperature: drawer.draw(own, key, settings.num_drawings, num_steps=most, temperature=temperature)
+        for key, temperature in zip(keys, settings.temperatures, strict=False)
+    }
     chosen = [one for one in parts.test if len(one) > settings.begin][: settings.num_begun]
     if not chosen:
         return Drawn(fresh, [])
     given = np.stack([one[: settings.begin] for one in chosen])
-    memories = pen.remember(config.model, params, given / units)
-    drawn_on = [drawings(len(fresh), memories, given[:, -1] / units, temperature) for temperature in temperatures]
-    whole = [[np.concatenate([given[i], own[i]]) for own in drawn_on] for i in range(len(chosen))]
+    ways = [drawer.draw_on(own, keys[-1], given, num_steps=most, temperature=each) for each in settings.temperatures]
+    whole = [[np.concatenate([given[i], on[i]]) for on in ways] for i in range(len(chosen))]
     return Drawn(fresh, list(zip(chosen, whole, strict=True)))
 
 
@@ -139,16 +132,14 @@ def samples_of(drawn: Drawn) -> dict[str, np.ndarray]:
     return {f"at_{name:g}_{what}": array for name, own in drawn.fresh.items() for what, array in save(own).items()}
 
 
-def draw_figures(
-    config: PenStrokes, params: Params, parts: Parts, test: Rows, drawn: Drawn, fitted: Fit, unit: float
-) -> Iterator[tuple[str, Figure]]:
+def draw_figures(config: PenStrokes, own: Drawer, parts: Parts, drawn: Drawn, fitted: Fit) -> Iterator[tuple[str, Figure]]:
     """Every figure, by name."""
     yield "drawings", figures.sheet(parts.test[: config.sampling.num_drawings], drawn.fresh)
     if drawn.begun:
         yield "continued", figures.continued(drawn.begun, config.sampling.begin, config.sampling.temperatures)
     shown = min(parts.test, key=lambda one: abs(len(one) - np.median([len(each) for each in parts.test])))
-    scaled = pack([(shown / np.array([unit, unit, 1])).astype(np.float32)])
-    yield "density", figures.next_points(shown, pen.mixtures(config.model, params, scaled), unit)
+    mixture = pen.mixtures(own.model, own.params, pack([shown / own.units]))
+    yield "density", figures.next_points(shown, mixture, own.unit)
     yield "loss", plots.plot_history(fitted.history)
 
 

@@ -63,7 +63,8 @@ def next_points(points: np.ndarray, mixture: Mixture, unit: float) -> Figure:
     x, y = (np.linspace(low[d] - margin, high[d] + margin, NUM_GRID, dtype=np.float32) for d in (0, 1))
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     density = np.concatenate([_densities(mixture, grid, position, unit, at) for at in range(0, len(points), STEPS_AT_ONCE)])
-    inside, jumps = (np.flatnonzero(points[:-1, 2] == lifted) + 1 for lifted in (0, 1))
+    down, jumps = points[:-1, 2] == 0, np.flatnonzero(points[:-1, 2] == 1) + 1
+    inside = np.flatnonzero(down[1:] & down[:-1]) + 2  # a line of the stroke is there already
     steps = [("the first point", 0)]
     steps += [
         (name, int(found[len(found) // 3])) for name, found in (("in a stroke", inside), ("after a lift", jumps)) if len(found)

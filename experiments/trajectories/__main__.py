@@ -48,9 +48,7 @@ def study(config: Trajectories, overwrite: bool) -> None:
     if choice.is_open(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     if config.data.target_support != "real":
-        raise command.UserError(
-            f"data.target_support: got {config.data.target_support!r}, expected 'real' for places"
-        )
+        raise command.UserError(f"data.target_support: got {config.data.target_support!r}, expected 'real' for places")
     clock = Clock()
     with clock.phase("data"):
         scenes = make_scenes(config.data, config.data_seed)
