@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from experiments.command import CONFIGS
+from experiments.command import CONFIGS, UserError
 from experiments.trajectories import crossings
 from experiments.trajectories.__main__ import FILES
 from experiments.trajectories.frame import dataset_of, frame_of, straight_on, to_frame, to_world
@@ -27,7 +27,7 @@ from tests.commands import assert_not_blank, assert_one_line_error, run
 
 PATHS = np.random.default_rng(0).normal(size=(6, 20, 2)).cumsum(axis=1)
 TINY = ["data.num_groups=6", "train.num_steps=4", "train.report_every=2", "train.batch_size=32", "num_samples=3"]
-TINY += ["model.num_components=2", "model.hidden_sizes=[4]", "model.rank=1", "ensemble.num_members=1"]
+TINY += ["model.num_components=2", "model.hidden_sizes=[4]", "model.family=diagonal", "ensemble.num_members=1"]
 
 
 def rows_of(tracks):
@@ -152,16 +152,17 @@ def test_constant_velocity_is_as_published():
 
 
 def test_the_command_writes_what_it_says(tmp_path):
-    done = run("trajectories", f"output={tmp_path / 'run'}", *TINY)
+    scenes = ("yield", "bridge")
+    done = run("trajectories", f"output={tmp_path / 'run'}", *TINY, f"data.scenes=[{','.join(scenes)}]")
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*.*")}
-    own = {f"{name}.safetensors" for name in crossings.CROSSINGS}
-    own |= {f"figures/{name}.png" for name in (*crossings.CROSSINGS, "horizons")}
+    own = {f"{name}.safetensors" for name in scenes}
+    own |= {f"figures/{name}.png" for name in (*scenes, "horizons")}
     assert found == {*(name for name in FILES if "*" not in name), *own, "config.yaml"}
     for path in (tmp_path / "run" / "figures").glob("*.png"):
         assert_not_blank(path)
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["scenes"]
-    assert set(scores) == set(crossings.CROSSINGS)
+    assert set(scores) == set(scenes)
     assert all(np.isfinite(score["nll"]) for score in scores.values())
 
 
@@ -185,23 +186,34 @@ def test_files_of_the_layout_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words", "said"),
+    ("changes", "said"),
     [
-        ({"SPLITS": None}, (), "there is no file"),
-        ({"biwi_eth": None}, (), "there is no file"),
-        ({"SPLITS": "file rows n_train_rows n_val_rows\nbiwi_eth 9 5 4"}, (), "no line of 'biwi_hotel'"),
-        ({"biwi_eth": "1\t2\t3"}, (), "got 3 columns"),
-        ({"biwi_eth": "1 2 3 x"}, (), "biwi_eth.txt"),
-        ({"biwi_eth": "1 2 3 nan"}, (), "not finite"),
-        ({"biwi_eth": "1 2 3 4\n1 2 5 6"}, (), "twice in one frame"),
-        ({"biwi_eth": "1 2 3 4"}, (), "no two people walk"),
-        ({}, ("data.scenes=[etth]",), "expected some of eth, hotel"),
-        ({}, ("data.target_support=positive",), "expected 'real'"),
-        ({}, ("model.num_components=auto",), "expected a number"),
+        ({"SPLITS": None}, "there is no file"),
+        ({"biwi_eth": None}, "there is no file"),
+        ({"SPLITS": "file rows n_train_rows n_val_rows\nbiwi_eth 9 5 4"}, "no line of 'biwi_hotel'"),
+        ({"biwi_eth": "1\t2\t3"}, "got 3 columns"),
+        ({"biwi_eth": "1 2 3 x"}, "biwi_eth.txt"),
+        ({"biwi_eth": "1 2 3 nan"}, "not finite"),
+        ({"biwi_eth": "1 2 3 4\n1 2 5 6"}, "twice in one frame"),
+        ({"biwi_eth": "1 2 3 4"}, "no two people walk"),
     ],
 )
-def test_bad_files_get_one_line(tmp_path, changes, words, said):
+def test_bad_files_get_one_line(tmp_path, changes, said):
     write_scenes(tmp_path, **changes)
-    done = run("trajectories", f"output={tmp_path / 'run'}", f"data.root={tmp_path}", *TINY, *words)
-    assert_one_line_error(done, said)
+    with pytest.raises(UserError, match=said) as caught:
+        make_scenes(Paths(root=str(tmp_path)), 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("data.scenes=[yeld]", "expected some of yield"),
+        ("data.target_support=positive", "expected 'real'"),
+        ("model.num_components=auto", "expected a number"),
+        ("data.root=nowhere", "there is no file"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(tmp_path, word, said):
+    assert_one_line_error(run("trajectories", f"output={tmp_path / 'run'}", *TINY, word), said)
     assert not (tmp_path / "run").exists()
