@@ -52,8 +52,13 @@ def prepare(config: Run, **others: Loop) -> None:
     """
     several = config.num_runs > 1 or choice.is_open(config)
     command.settle(config.runtime, all_cores=several)
+    check_optimizers(train=config.train, **others)
+
+
+def check_optimizers(**loops: Loop) -> None:
+    """Raises: UserError if optax cannot work with the options of an optimiser, by the names of the sections."""
     faults = []
-    for name, loop in {"train": config.train, **others}.items():
+    for name, loop in loops.items():
         try:
             recipe.check(loop)
         except ValueError as error:
@@ -113,7 +118,7 @@ def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tu
     Console(width=100, highlight=False).print(table)
     for remark in result.remarks:
         print(f"note: {remark}")
-    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(clock)
     print(f"results: {folder}")
 
 

@@ -46,7 +46,7 @@ def curves(model: Model, trained: Trained, splits: Splits) -> Curves:
     x = np.linspace(splits.train.x.min(), splits.train.x.max(), NUM_GRID, dtype=np.float32)
     y = np.linspace(*plots.padded_range(splits.train.y), NUM_GRID, dtype=np.float32)
     mixture = in_order(jax.tree.map(np.asarray, predict(model, trained, x[:, None])))
-    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
+    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
     regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
     return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, LEAST_MASS))

@@ -20,6 +20,9 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
+    def __str__(self) -> str:
+        return "seconds: " + ", ".join(f"{name} {spent:.1f}" for name, spent in self.seconds.items())
+
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Adds the time spent inside to a phase."""

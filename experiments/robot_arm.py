@@ -196,7 +196,7 @@ def show(folder: Path, clock: Clock, seed: int, metrics: dict[str, float], remar
     print(f"both solutions found: {100 * metrics['share_both_found']:.1f} % of {metrics['num_two']} positions that have two")
     for remark in remarks:
         print(f"note: {remark}")
-    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(clock)
     print(f"results: {folder}")
 
 

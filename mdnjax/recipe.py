@@ -58,13 +58,14 @@ class Inputs(NamedTuple):
 class Recipe(NamedTuple):
     """init(inputs) gives the first state, train_step(state, inputs) the next, held_out_score(params, inputs) a score.
 
-    held_out_losses(params, inputs) are what the score is the mean of, an entry an example.
+    held_out_losses(params, inputs), where networks are pooled by them, are what the score is the mean of, an entry an example.
+    `inputs` are `Inputs`, or what a recipe of another kind of data reads in their place.
     """
 
-    init: Callable[[Inputs], TrainState]
-    train_step: Callable[[TrainState, Inputs], tuple[TrainState, Float[Array, ""]]]
-    held_out_score: Callable[[Params, Inputs], Float[Array, ""]]
-    held_out_losses: Callable[[Params, Inputs], Float[Array, " N"]]
+    init: Callable[[Any], TrainState]
+    train_step: Callable[[TrainState, Any], tuple[TrainState, Float[Array, ""]]]
+    held_out_score: Callable[[Params, Any], Float[Array, ""]]
+    held_out_losses: Callable[[Params, Any], Float[Array, " N"]] | None = None
 
 
 def make_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> Inputs:
@@ -157,7 +158,7 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
     return Recipe(jax.jit(init), train_step, held_out_score, held_out_losses)
 
 
-def follow(recipe: Recipe, loop: schema.Loop, inputs: Inputs, observe: Observer | None = None) -> Fit:
+def follow(recipe: Recipe, loop: schema.Loop, inputs: Any, observe: Observer | None = None) -> Fit:
     """Trains by a recipe, from its first state, as long as the section says."""
     return fit(
         recipe.train_step,
@@ -191,6 +192,7 @@ def follow_population(
 
 def held_out_losses(recipe: Recipe, params: Params, inputs: Inputs, layout: Layout) -> Float[np.ndarray, "M N"]:
     """Losses of the examples that each of a population watches, those that only pad left out."""
+    assert recipe.held_out_losses
     losses = np.asarray(_spread_losses(recipe.held_out_losses, layout, params, inputs))
     return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
 

@@ -24,9 +24,6 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
     def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
         return jnp.mean(mse(network.apply(params, batch.x), batch.y))
 
-    def held_out_losses(params: Params, inputs: Inputs) -> Float[Array, " N"]:
-        return mse(network.apply(params, inputs.validation.x), inputs.validation.y)
-
     def init(inputs: Inputs) -> TrainState:
         params = network.init(jax.random.fold_in(inputs.key, INIT))
         return first_state(join(regression, inputs.numbers), params, held_out_score(params, inputs))
@@ -37,7 +34,7 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
     def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
         return loss(params, inputs.key, inputs.validation)
 
-    return Recipe(jax.jit(init), train_step, held_out_score, held_out_losses)
+    return Recipe(jax.jit(init), train_step, held_out_score)
 
 
 def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:

@@ -25,17 +25,21 @@ COMMANDS = {"study": "python -m experiments.inverse_sine", "fit": "the original 
 
 
 class Start(NamedTuple):
-    """A process: its seconds in all, and how many of them were imports, tracing and compiling."""
+    """A process: its seconds in all, and how many of them were imports, tracing, compiling, and either of the two.
+
+    One thread may trace while another compiles.
+    """
 
     total: float
     imports: float
     trace: float
     compile: float
+    either: float
 
     @property
     def rest(self) -> float:
-        """What is left: running."""
-        return self.total - self.imports - self.trace - self.compile
+        """What is left: running alone."""
+        return self.total - self.imports - self.either
 
 
 def measure(num_rounds: int, tell: Callable[[str], None]) -> tuple[dict[str, list[float]], dict[str, list[Start]]]:
@@ -82,7 +86,8 @@ def work(what: str, began: float, folder: str) -> None:
 
     monitoring.register_event_duration_secs_listener(listen)
     run()
-    print(json.dumps(Start(time.time() - began, imported - began, *(_joined(own) for own in intervals.values()))))
+    parts = [*intervals.values(), [interval for own in intervals.values() for interval in own]]
+    print(json.dumps(Start(time.time() - began, imported - began, *map(_joined, parts))))
 
 
 def _study(folder: Path) -> Callable[[], None]:

@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments import command, report
-from experiments.density import stopped
+from experiments.density import check_optimizers, stopped
 from experiments.pen_strokes import drawer, figures, pen
 from experiments.pen_strokes.drawer import Drawer
-from experiments.pen_strokes.drawings import Parts, make_drawings, save
+from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
 from experiments.pen_strokes.schema import PenStrokes
 from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
 from mdnjax import plots, recipe
-from mdnjax.population import Fit, fit
+from mdnjax.population import Fit
 from mdnjax.recipe import SAMPLE
 from mdnjax.sequences import Rows, pack
 
@@ -41,18 +41,16 @@ class Drawn(NamedTuple):
 def study(config: PenStrokes, overwrite: bool) -> None:
     """Trains, scores, draws, and writes the run folder."""
     command.settle(config.runtime)
-    try:
-        recipe.check(config.train)
-    except ValueError as error:
-        raise command.UserError(f"train.optimizer: {error}") from None
+    check_optimizers(train=config.train)
     clock = Clock()
     with clock.phase("data"):
         parts = make_drawings(config.data, config.seed)
         unit = float(np.concatenate(parts.train)[:, :2].astype(np.float64).std()) or 1.0
-        rows = in_rows(config, parts, unit)
+        rounding = rounding_of(parts) / unit
+        rows = in_rows(config, parts, unit, rounding)
     folder = claim(config, config.output, FILES, overwrite)
     with clock.phase("training"):
-        fitted = train(config, rows, whole_step(parts) / unit)
+        fitted = train(config, rows, rounding)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
     own = Drawer(config.model, params, unit)
     with clock.phase("scores"):
@@ -76,38 +74,26 @@ def study(config: PenStrokes, overwrite: bool) -> None:
         raise command.RunFailed(stopped("pen", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors"))
 
 
-def whole_step(parts: Parts) -> float:
+def rounding_of(parts: Parts) -> float:
     """1 where all offsets are whole numbers, which have no density unless they are spread out; else 0."""
     return float(all((one[:, :2] == np.round(one[:, :2])).all() for part in parts for one in part))
 
 
-def in_rows(config: PenStrokes, parts: Parts, unit: float) -> list[Rows]:
+def in_rows(config: PenStrokes, parts: Parts, unit: float, rounding: float) -> list[Rows]:
     """The parts in rows of one length, in units of training; those held out are dequantised once and for all."""
     length = max(len(one) for part in parts for one in part)
     scale = np.array([1 / unit, 1 / unit, 1], np.float32)
     rows = [pack([scale * one for one in part], length) for part in parts]
     key = jax.random.fold_in(jax.random.key(config.seed), HELD_OUT)
-    step = whole_step(parts) / unit
-    held_out = [pen.dequantised(jax.random.fold_in(key, i), part, step) for i, part in enumerate(rows[1:])]
+    held_out = [pen.dequantised(jax.random.fold_in(key, i), part, rounding) for i, part in enumerate(rows[1:])]
     return [rows[0], *(jax.tree.map(np.asarray, part) for part in held_out)]
 
 
-def train(config: PenStrokes, rows: list[Rows], step: float) -> Fit:
+def train(config: PenStrokes, rows: list[Rows], rounding: float) -> Fit:
     """Trains the network; the observer sees mean NLL of a point, its coins included."""
-    steps = pen.make_recipe(config.model, config.train)
-    inputs = pen.Inputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(step))
-    loop = config.train
-    with training("pen", loop.num_steps, "validation nll") as observe:
-        return fit(
-            steps.train_step,
-            steps.init(inputs),
-            (inputs,),
-            num_steps=loop.num_steps,
-            report_every=loop.report_every,
-            held_out_score=steps.held_out_score,
-            patience=loop.patience,
-            observe=observe,
-        )
+    inputs = pen.Inputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(rounding))
+    with training("pen", config.train.num_steps, "validation nll") as observe:
+        return recipe.follow(pen.make_recipe(config.model, config.train), config.train, inputs, observe)
 
 
 def draw_all(config: PenStrokes, own: Drawer, parts: Parts) -> Drawn:
@@ -129,7 +115,7 @@ def draw_all(config: PenStrokes, own: Drawer, parts: Parts) -> Drawn:
 
 def samples_of(drawn: Drawn) -> dict[str, np.ndarray]:
     """The drawings from nothing, as drawings are read."""
-    return {f"at_{name:g}_{what}": array for name, own in drawn.fresh.items() for what, array in save(own).items()}
+    return {f"at_{name:g}_{what}": array for name, own in drawn.fresh.items() for what, array in as_arrays(own).items()}
 
 
 def draw_figures(config: PenStrokes, own: Drawer, parts: Parts, drawn: Drawn, fitted: Fit) -> Iterator[tuple[str, Figure]]:
@@ -162,7 +148,7 @@ def show(config: PenStrokes, folder: Path, clock: Clock, metrics: dict[str, dict
         label = "points without memory, test" if name == "independent" else f"network, {name}"
         table.add_row(label, *(f"{own[column]:.3f}" for column in ("offset", "lift", "point", "end")))
     report.print_whole(table)
-    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(clock)
     print(f"results: {folder}")
 
 

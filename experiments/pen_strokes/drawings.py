@@ -34,7 +34,7 @@ def make_drawings(config: Drawings, seed: int) -> Parts:
     return Parts(*(alphabet.write([seed, part], num) for part, num in enumerate(sizes)))
 
 
-def save(drawings: list[np.ndarray]) -> dict[str, np.ndarray]:
+def as_arrays(drawings: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Points and lengths of drawings, as they are read."""
     return {"points": np.concatenate(drawings).astype(np.float32), "lengths": np.array([len(one) for one in drawings], np.int32)}
 

@@ -13,12 +13,12 @@ import numpy as np
 from experiments.pen_strokes.schema import PenModel, PenTrain
 from mdnjax.components import FAMILIES, Component, Sizes
 from mdnjax.mixture import Mixture, from_batch_last, mixture_log_prob
-from mdnjax.recipe import INIT, TRAIN, first_state, step_of
+from mdnjax.recipe import INIT, TRAIN, Recipe, first_state, step_of
 from mdnjax.recurrent import Memory, Recurrent, make_recurrent
 from mdnjax.sequences import Rows, before, masked_sum
 from mdnjax.shuffle import minibatch
 from mdnjax.statistics import sample, temper
-from mdnjax.train import TrainState, TrainStep
+from mdnjax.train import TrainState
 from mdnjax.types import AnyArray, Array, Bool, Float, Params, PRNGKey
 
 FAMILY, NUM_COLUMNS = "full", 3
@@ -46,20 +46,12 @@ class Terms(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """All that training reads: key, rows of points in units of the offsets' sd, and a whole step of the offsets in that unit."""
+    """All that training reads: key, rows of points in units of the offsets' sd, and what offsets were rounded to in that unit."""
 
     key: PRNGKey
     train: Rows
     validation: Rows
-    step: Float[Array, ""]
-
-
-class PenRecipe(NamedTuple):
-    """init(inputs), train_step(state, inputs) and held_out_score(params, inputs), as `mdnjax.population.fit` takes them."""
-
-    init: Any
-    train_step: TrainStep
-    held_out_score: Any
+    rounding: Float[Array, ""]
 
 
 @functools.cache
@@ -96,15 +88,15 @@ def nll(model: PenModel, params: Params, rows: Rows) -> Terms:
     return Terms(*(jnp.where(rows.mask, term, 0) for term in terms))
 
 
-def dequantised(noise_key: PRNGKey, rows: Rows, step: float | Float[AnyArray, ""]) -> Rows:
-    """Offsets plus U(-1/2, 1/2) of their step: whole numbers have no density, and a mixture would find that out."""
-    noise = jax.random.uniform(noise_key, (2, *rows.first.shape), jnp.float32, -0.5, 0.5) * step
+def dequantised(noise_key: PRNGKey, rows: Rows, rounding: float | Float[AnyArray, ""]) -> Rows:
+    """Offsets plus U(-1/2, 1/2) of what they were rounded to: whole numbers have no density, as a mixture would find out."""
+    noise = jax.random.uniform(noise_key, (2, *rows.first.shape), jnp.float32, -0.5, 0.5) * rounding
     values = jnp.concatenate([rows.values[:2] + noise, rows.values[2:]])
     return rows._replace(values=jnp.where(rows.mask, values, 0))
 
 
 @functools.cache
-def make_recipe(model: PenModel, train: PenTrain) -> PenRecipe:
+def make_recipe(model: PenModel, train: PenTrain) -> Recipe:
     """Training of the network by the mean NLL of a point."""
 
     def mean_nll(params: Params, rows: Rows) -> Float[Array, ""]:
@@ -116,7 +108,7 @@ def make_recipe(model: PenModel, train: PenTrain) -> PenRecipe:
 
     def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
         def loss(params: Params, noise_key: PRNGKey, rows: Rows) -> Float[Array, ""]:
-            return mean_nll(params, dequantised(noise_key, rows, inputs.step))
+            return mean_nll(params, dequantised(noise_key, rows, inputs.rounding))
 
         key = jax.random.fold_in(inputs.key, TRAIN)
         return step_of(train, loss)(state, key, minibatch(train.batch_size, key, state.step, inputs.train))
@@ -124,7 +116,7 @@ def make_recipe(model: PenModel, train: PenTrain) -> PenRecipe:
     def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
         return mean_nll(params, inputs.validation)
 
-    return PenRecipe(jax.jit(init), train_step, held_out_score)
+    return Recipe(jax.jit(init), train_step, held_out_score)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -97,7 +97,7 @@ def show(folder: Path, clock: Clock, result: Result, read: tables.Read, judgemen
     report.print_whole(table)
     for line in remarks(result, read, judgements):
         print(line)
-    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(clock)
     print(f"results: {folder}")
 
 

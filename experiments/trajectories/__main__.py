@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -22,6 +23,7 @@ from experiments.trajectories.published import ROWS, Published
 from experiments.trajectories.schema import Trajectories
 from experiments.trajectories.scores import Foreseen, Score, baseline_nll, foresee, mean_score, score
 from experiments.trajectories.walks import Scene, make_scenes
+from mdnjax.checkpoint import write_bytes
 from mdnjax.config.schema import Model
 from mdnjax.data import Splits, make_scaler
 from mdnjax.ensemble import trained_of
@@ -33,12 +35,13 @@ FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.
 
 
 class Outcome(NamedTuple):
-    """A scene, the networks that never saw it, and what they say of it."""
+    """A scene, the networks that never saw it, what they say of it, and nats of each step without inputs."""
 
     scene: Scene
     trained: Trained
     fit: Fit
     foreseen: Foreseen
+    baseline: np.ndarray
     score: Score
 
 
@@ -75,22 +78,23 @@ def run(config: Trajectories, scene: Scene, clock: Clock) -> Outcome:
     with clock.phase("scores"):
         key = jax.random.fold_in(jax.random.key(config.seed), SAMPLE)
         foreseen = foresee(config.model, trained, scene.test, key, config.num_samples)
-        return Outcome(scene, trained, fitted, foreseen, score(scene, foreseen))
+        baseline = baseline_nll(scene)
+        return Outcome(scene, trained, fitted, foreseen, baseline, score(scene, foreseen, baseline))
 
 
 def draw(model: Model, outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
     """Every figure, by name."""
-    for scene, trained, _, foreseen, _ in outcomes:
+    for scene, trained, _, foreseen, *_ in outcomes:
         chosen = figures.cases(foreseen, scene.test)
         yield scene.name, figures.of_scene(scene, chosen, foreseen, predict(model, trained, dataset_of(scene.test[chosen]).x))
-    yield "horizons", figures.horizons({o.scene.name: (o.foreseen, baseline_nll(o.scene), o.scene.test) for o in outcomes})
+    yield "horizons", figures.horizons({o.scene.name: (o.foreseen, o.baseline, o.scene.test) for o in outcomes})
 
 
 def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outcome]) -> None:
     """Writes and prints the table."""
     table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
     report.write_csv(folder / "table.csv", table[0], table[1:])
-    (folder / "table.md").write_text(report.markdown(table) + "\n")
+    write_bytes(folder / "table.md", f"{report.markdown(table)}\n".encode())
     report.write_json(folder / "environment.json", report.environment())
     report.write_json(folder / "timing.json", clock.seconds)
     scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
@@ -102,7 +106,7 @@ def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outco
     for row in table[1:]:
         shown.add_row(*row)
     report.print_whole(shown)
-    print("seconds:", ", ".join(f"{name} {spent:.1f}" for name, spent in clock.seconds.items()))
+    print(clock)
     print(f"results: {folder}")
 
 

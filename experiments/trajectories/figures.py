@@ -77,7 +77,7 @@ def _case(axes: Axes, paths: np.ndarray, index: int, foreseen: Foreseen, mixture
     for number, drawn in enumerate(foreseen.drawn[:, index]):
         axes.plot(*drawn.T, color="white", lw=1.6, alpha=0.5)
         axes.plot(*drawn.T, color=MODEL, lw=0.6, alpha=0.6, label="draws" if number == 0 else None)
-    axes.plot(*foreseen.likeliest[index].T, "s", color=MODEL, ms=5, label="likeliest place at each step")
+    axes.plot(*foreseen.likeliest[index].T, "s", color=MODEL, ms=3.5, label="likeliest place at each step")
     axes.plot(*path[:OBSERVED].T, "o-", color="black", lw=1.6, ms=3, label="seen")
     axes.plot(*path[OBSERVED - 1 :].T, "o-", color=TRUTH, lw=1.6, ms=3, label="true")
     axes.set(aspect="equal", xlabel="x, m")

@@ -22,7 +22,7 @@ class Paths(Examples, frozen=True):
         "(null: crossings that are made up)",
     )
     scenes: Names = Field(default=(), description="scenes to leave out and test on, by name (empty: each in turn)")
-    num_groups: Annotated[Count, Field(ge=4)] = Field(default=150, description="groups of walkers of each made-up crossing")
+    num_groups: Annotated[Count, Field(ge=5)] = Field(default=150, description="groups of walkers of each made-up crossing")
     standardise: bool = Field(
         default=False, description="train on inputs and targets of mean 0 and sd 1, and not on metres: the scale floor is in them"
     )

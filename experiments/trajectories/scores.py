@@ -70,14 +70,14 @@ def displacement(places: np.ndarray, paths: np.ndarray) -> tuple[np.ndarray, np.
     return distance.mean(axis=-1), distance[..., -1]
 
 
-def score(scene: Scene, foreseen: Foreseen) -> Score:
+def score(scene: Scene, foreseen: Foreseen, baseline: Float[np.ndarray, " T"]) -> Score:
     """The scores of a scene; of the draws the best counts, by either distance for itself."""
 
     def means(places: np.ndarray) -> Displacement:
         average, final = (np.min(np.atleast_2d(distance), axis=0) for distance in displacement(places, scene.test))
         return Displacement(float(average.mean()), float(final.mean()))
 
-    nats = (foreseen.step_nll, foreseen.step_nll[:, -1], foreseen.joint_nll, baseline_nll(scene))
+    nats = (foreseen.step_nll, foreseen.step_nll[:, -1], foreseen.joint_nll, baseline)
     places = (means(each) for each in (foreseen.likeliest, foreseen.drawn, straight_on(frame_of(scene.test))))
     nll, final_nll, joint_nll, without_inputs = (float(values.mean()) for values in nats)
     return Score(nll, final_nll, joint_nll, without_inputs, *places)  # pyright: ignore[reportCallIssue]
