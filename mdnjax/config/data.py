@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from mdnjax.config.section import Count, Names, Rides, Rounding, Section, Seed, Share, TargetSupport
 
-Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal"]
+Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal", "two_moons"]
 
 
 ROUNDING = "step that targets are rounded to: no scale is below step / sqrt(12), the sd that rounding takes away; "
@@ -25,7 +25,8 @@ class Examples(Section, frozen=True):
     seed: Seed | None = Field(default=None, description="seed of the data alone (null: that of the run)")
     target_support: TargetSupport = Field(
         default="real",
-        description="values that targets can take; positive ones are modelled by their log, those of [low, high] by their logit",
+        description="values that targets can take: real, positive (modelled by their log), [low, high] (by their logit), "
+        "or a pair for each target",
     )
     standardise: Annotated[bool, Rides()] = Field(
         default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)"

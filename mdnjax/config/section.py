@@ -24,12 +24,21 @@ def _a_folder(path: Path) -> Path:
 def _a_support(value: Any, validate: Any) -> Any:
     try:
         # a list is no tuple to strict pydantic, once it has come through here
-        support = validate(tuple(value) if isinstance(value, list) else value)
+        support = validate(_as_tuple(value))
     except ValidationError:
-        support = None
-    if support is None or (isinstance(support, tuple) and not support[0] < support[1]):
-        raise ValueError(f"got {value!r}, expected real, positive or [low, high]")
+        support = ((1.0, 0.0),)
+    pairs: Any = [] if isinstance(support, str) else [support] if _is_pair(support) else support
+    if not all(low < high for low, high in pairs):
+        raise ValueError(f"got {value!r}, expected real, positive, [low, high], or a list of such pairs, one for each target")
     return support
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def _is_pair(support: Any) -> bool:
+    return isinstance(support, tuple) and isinstance(support[0], float)
 
 
 def _names(value: Any, validate: Any) -> Any:
@@ -59,7 +68,10 @@ def _or_word(expected: str) -> WrapValidator:
 Noise = Annotated[Scale | Literal["rule_of_thumb"], _or_word("a number from 0 to 1e15, or rule_of_thumb")]
 Rounding = Annotated[Scale | Literal["auto"], _or_word("a number from 0 to 1e15, or auto")]
 NumComponents = Annotated[Units | Literal["auto"], _or_word("a whole number from 1 to 100000, or auto")]
-TargetSupport = Annotated[Literal["real", "positive"] | tuple[float, float], WrapValidator(_a_support)]
+Interval = tuple[float, float]
+TargetSupport = Annotated[
+    Literal["real", "positive"] | Interval | Annotated[tuple[Interval, ...], Field(min_length=1)], WrapValidator(_a_support)
+]
 Names = Annotated[tuple[str, ...], WrapValidator(_names)]
 Folder = Annotated[Path, AfterValidator(_a_folder)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mdnjax.data import arma_jump, bishop_curve, econ_density, robot_arm, sinusoid, skew_normal
+from mdnjax.data import arma_jump, bishop_curve, econ_density, robot_arm, sinusoid, skew_normal, two_moons
 from mdnjax.data.dataset import (
     Dataset,
     Scaler,
@@ -23,6 +23,7 @@ SOURCES: dict[str, tuple[Callable[..., Splits], Truth | None]] = {
     "econ_density": (econ_density.make_splits, econ_density.TRUTH),
     "arma_jump": (arma_jump.make_splits, arma_jump.TRUTH),
     "skew_normal": (skew_normal.make_splits, skew_normal.TRUTH),
+    "two_moons": (two_moons.make_splits, two_moons.TRUTH),
 }
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,12 +59,20 @@ class Scaler(NamedTuple):
     support: Support | None = None
 
 
-def make_support(target_support: str | tuple[float, float], num_targets: int) -> Support | None:
-    """The support of so many targets by its name in a configuration: real (None), positive, or (low, high)."""
+def make_support(target_support: str | tuple[Any, ...], num_targets: int) -> Support | None:
+    """The support of so many targets by its name in a configuration: real (None), positive, (low, high), or a pair for each.
+
+    Raises: ValueError if there are pairs for another number of targets.
+    """
     if target_support == "real":
         return None
-    low, high = (0.0, np.inf) if isinstance(target_support, str) else target_support
-    return Support((low,) * num_targets, (high,) * num_targets)
+    if isinstance(target_support, str):
+        target_support = (0.0, np.inf)
+    several = isinstance(target_support[0], tuple)
+    pairs = target_support if several else (target_support,) * num_targets
+    if len(pairs) != num_targets:
+        raise ValueError(f"got {len(pairs)} pairs of bounds, expected one for each of {num_targets} targets")
+    return Support(tuple(float(low) for low, _ in pairs), tuple(float(high) for _, high in pairs))
 
 
 def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None) -> Scaler:

@@ -1,0 +1,170 @@
+"""Posteriors from simulations: p(theta|x) as a mixture, asked for what was observed, and tested by fresh simulations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from experiments import command, report
+from experiments.density import prepare, stopped
+from experiments.pipeline import Result, run
+from experiments.posterior import calibration, figures
+from experiments.posterior.classifier import c2st_of_each
+from experiments.posterior.outside import outside
+from experiments.posterior.published import PUBLISHED
+from experiments.posterior.schema import Posterior
+from experiments.posterior.simulations import Problem, make_problem, splits_of
+from experiments.progress import Clock
+from experiments.run_folder import claim
+from experiments.sweep import choice
+from experiments.tables.files import need
+from mdnjax.checkpoint import write_bytes
+from mdnjax.data import two_moons
+from mdnjax.data.dataset import far_out
+from mdnjax.recipe import SAMPLE
+from mdnjax.statistics import sample
+from mdnjax.trained import predict, save_model
+
+FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
+FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
+RANKS = 3  # purpose of a key, after those of a recipe
+
+
+class Outcome(NamedTuple):
+    """What came of one number of simulations."""
+
+    result: Result
+    shown: figures.Shown
+
+
+def study(config: Posterior, overwrite: bool) -> None:
+    """Learns from each number of simulations, and writes the run folder."""
+    prepare(config)
+    if choice.is_open(config):
+        raise command.UserError("model.num_components: got 'auto', expected a number")
+    clock = Clock()
+    with clock.phase("data"):
+        problem = make_problem(config.data, config.data_seed, config.num_draws)
+    if problem.references is not None:
+        need("sklearn")
+    config = with_box(config)
+    remarks = list(outside(problem.pool.x, problem.observed))
+    folder = claim(config, config.output, FILES, overwrite)
+    outcomes = [learn(config, problem, num, clock) for num in problem.sizes]
+    if problem.references is not None:
+        with clock.phase("two-sample scores"):
+            outcomes = judged(outcomes, problem.references)
+    for outcome in outcomes:
+        write_networks(folder, problem, outcome)
+    with clock.phase("figures"):
+        shown = [outcome.shown for outcome in outcomes]
+        drawn = figures.draw(shown, problem.references, problem.truth is not None)
+        report.write_figures(folder / "figures", drawn)
+    write(config, folder, clock, problem, outcomes)
+    for remark in [*remarks, *far_out(problem.pool), *outcomes[-1].result.remarks]:
+        print(f"note: {remark}")
+    print(clock)
+    print(f"results: {folder}")
+    for outcome in outcomes:
+        check(folder, config, outcome)
+
+
+def with_box(config: Posterior) -> Posterior:
+    """The same with the box of two moons, where these are learnt."""
+    if config.data.of_file:
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"target_support": two_moons.BOX})})
+
+
+def learn(config: Posterior, problem: Problem, num: int, clock: Clock) -> Outcome:
+    """Trains on so many simulations, draws for every observation, and ranks the test simulations."""
+    result = run(config, splits_of(problem, num, config.data.validation_share), problem.truth, clock)
+    key = jax.random.key(config.seed)
+    with clock.phase("samples"):
+        mixture = predict(config.model, result.trained, problem.observed)
+        draws = np.asarray(sample(jax.random.fold_in(key, SAMPLE), mixture, (config.num_draws,)))
+    with clock.phase("ranks"):
+        rank_key = jax.random.fold_in(key, RANKS)
+        ranks = calibration.rank(config.model, result.trained, problem.test, rank_key, config.num_ranks)
+    return Outcome(result, figures.Shown(num, list(np.moveaxis(draws, 1, 0)), ranks, []))
+
+
+def judged(outcomes: list[Outcome], references: list[np.ndarray]) -> list[Outcome]:
+    """The same with two-sample scores: those of all numbers of simulations at once, since some take longer than others."""
+    pairs = [(reference, draws) for o in outcomes for reference, draws in zip(references, o.shown.draws, strict=True)]
+    scores = iter(c2st_of_each(*zip(*pairs, strict=True)))
+    return [o._replace(shown=o.shown._replace(c2st=[next(scores) for _ in references])) for o in outcomes]
+
+
+def write_networks(folder: Path, problem: Problem, outcome: Outcome) -> None:
+    """Writes the network, its history and its draws."""
+    result, num = outcome.result, outcome.shown.num
+    save_model(folder / f"{num}.safetensors", result.config.model, result.trained)
+    report.write_history(folder / f"history_{num}.csv", result.fit.history)
+    report.write_npz(folder / f"{num}.npz", {"x": problem.observed, "theta": np.stack(outcome.shown.draws)})
+
+
+def write(config: Posterior, folder: Path, clock: Clock, problem: Problem, outcomes: list[Outcome]) -> None:
+    """Writes and prints the table."""
+    table = table_of(outcomes, problem)
+    report.write_csv(folder / "table.csv", table[0], table[1:])
+    write_bytes(folder / "table.md", f"{report.markdown(table)}\n".encode())
+    report.write_json(folder / "environment.json", report.environment())
+    report.write_json(folder / "timing.json", clock.seconds)
+    report.write_json(folder / "metrics.json", {"seed": config.seed, "runs": {str(o.shown.num): metrics(o) for o in outcomes}})
+    what = "two moons" if problem.truth else str(config.data.path)
+    title = f"Posteriors of {what}, seed {config.seed}; {len(problem.test.x)} test simulations"
+    shown = Table(title=title, title_justify="left", show_edge=False)
+    for heading in table[0]:
+        shown.add_column(heading, justify="right" if heading else "left")
+    for row in table[1:]:
+        shown.add_row(*row)
+    report.print_whole(shown)
+
+
+def metrics(outcome: Outcome) -> dict[str, Any]:
+    """Everything that is known of one number of simulations."""
+    (result, shown), ranks = outcome, outcome.shown.ranks
+    return {
+        "status": "diverged" if result.fit.diverged else "finished",
+        **result.metrics,
+        "c2st": shown.c2st,
+        "rank_errors": ranks.errors(),
+        **{f"hdr_coverage_{100 * level:.0f}": ranks.coverage(level) for level in (0.5, 0.9)},
+        "diagnosis": result.diagnosis._asdict(),
+    }
+
+
+def table_of(outcomes: list[Outcome], problem: Problem) -> list[list[str]]:
+    """A row for each number of simulations; of two moons, what is known beside it."""
+    header = ["simulations", "test NLL"] + ["truth", "excess"] * bool(problem.truth) + ["in 50 %", "in 90 %", "rank error"]
+    judged = ["C2ST", "smallest", "largest", *PUBLISHED] if problem.references is not None else []
+    return [header + judged, *(_row(outcome, problem) for outcome in outcomes)]
+
+
+def _row(outcome: Outcome, problem: Problem) -> list[str]:
+    shown, known = outcome.shown, outcome.result.metrics
+    row = [str(shown.num), f"{known['test_nll']:.3f}"]
+    if problem.truth:
+        row += [f"{known['truth_nll']:.3f}", f"{known['excess_nll']:.3f}"]
+    row += [f"{100 * shown.ranks.coverage(level):.1f} %" for level in (0.5, 0.9)] + [f"{max(shown.ranks.errors()):.3f}"]
+    if problem.references is not None:
+        row += [f"{value:.3f}" for value in (float(np.mean(shown.c2st)), min(shown.c2st), max(shown.c2st))]
+        row += [f"{scores[shown.num]:.3f}" if shown.num in scores else "" for scores in PUBLISHED.values()]
+    return row
+
+
+def check(folder: Path, config: Posterior, outcome: Outcome) -> None:
+    """Raises: RunFailed if the training diverged."""
+    if outcome.result.fit.diverged:
+        num, step = outcome.shown.num, int(outcome.result.fit.state.step)
+        path = folder / f"{num}.safetensors"
+        raise command.RunFailed(stopped(f"{num} simulations", step, config.train.num_steps, path))
+
+
+if __name__ == "__main__":
+    command.main("experiments.posterior", __doc__ or "", Posterior, command.CONFIGS / "posterior.yaml", study)

@@ -1,0 +1,49 @@
+"""Simulation-based calibration: where the true parameters of fresh simulations stand among draws of their posterior."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdnjax.config.schema import Model
+from mdnjax.data import Dataset
+from mdnjax.mixture import Mixture, log_prob
+from mdnjax.scores import calibration_error, hdr_coverage
+from mdnjax.statistics import sample
+from mdnjax.trained import Trained, answers
+
+MOST_AT_ONCE = 256  # simulations, of which each has its draws
+
+
+class Ranks(NamedTuple):
+    """How many of `num` draws are below the true theta of each test simulation, `below[N, D]`, how many of a higher density."""
+
+    below: np.ndarray
+    above: np.ndarray
+    num: int
+
+    def errors(self) -> list[float]:
+        """Mean distance between the distribution of each parameter's ranks and the uniform one; 0.31 / sqrt(N) by chance."""
+        return [float(calibration_error((column + 0.5) / (self.num + 1))) for column in self.below.T]
+
+    def coverage(self, level: float) -> float:
+        """Share of the true parameters inside of the highest-density region of that level."""
+        return float(hdr_coverage(self.above / self.num, level))
+
+
+def rank(model: Model, trained: Trained, test: Dataset, key: jax.Array, num: int) -> Ranks:
+    """Ranks of the true parameters. Source: Talts et al. (2018), algorithm 1; by density: Modrak et al. (2023)."""
+    rows = np.arange(len(test.x))
+    below, above = answers(model, trained, partial(_rank, key, num), test.x, test.y, rows, most=MOST_AT_ONCE)
+    return Ranks(below, above, num)
+
+
+@partial(jax.jit, static_argnums=1)
+def _rank(key: jax.Array, num: int, mixture: Mixture, y: Any, rows: Any) -> tuple[jax.Array, jax.Array]:
+    draws = sample(jax.random.fold_in(key, rows[0]), mixture, (num,))
+    below = jnp.sum(draws < y, axis=0)
+    return below, jnp.sum(log_prob(mixture, draws) > log_prob(mixture, y), axis=0)
