@@ -33,11 +33,11 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(_finite(tree), indent=2) + "\n").encode())
 
 
-def write_history(path: Path, history: History) -> None:
-    """Writes one row a report: the step, the loss of the step before it, the held-out score after it."""
+def write_history(path: Path, history: History, score: str = "validation_nll") -> None:
+    """Writes one row a report: the step, the loss of the step before it, the held-out score after it, by its name."""
     losses = [float(history.loss[min(step, len(history.loss)) - 1]) for step in history.report_steps]
     rows = zip(history.report_steps.tolist(), losses, history.held_out.tolist(), strict=True)
-    write_csv(path, ["step", "loss", "validation_nll"], rows)
+    write_csv(path, ["step", "loss", score], rows)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -146,8 +146,8 @@ def _plain(column: Any) -> np.ndarray:
     return column.astype(object).where(column.notna(), None).to_numpy()
 
 
-def need(module: str) -> Any:
-    """A module of the extra `tabular`.
+def need(module: str, extra: str = "tabular") -> Any:
+    """A module of an extra.
 
     Raises: UserError if it is not installed.
     """
@@ -155,7 +155,7 @@ def need(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         name = module.partition(".")[0]
-        raise UserError(f"got no {name}, expected it to be installed: pip install -e '.[tabular]'") from None
+        raise UserError(f"got no {name}, expected it to be installed: pip install -e '.[{extra}]'") from None
 
 
 def _near_file(path: Path) -> str:

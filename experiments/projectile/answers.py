@@ -1,0 +1,119 @@
+"""What the network answers, and where these angles really land: found arcs, misses, what is out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.projectile.flight import farthest, landing, solutions
+from mdnjax.config.schema import Model
+from mdnjax.statistics import modes
+from mdnjax.trained import Trained, answers
+
+LEAST_MASS = 0.02  # of a mode that counts as an answer
+HIT = 0.01  # of the distance: what lands farther off is no hit
+
+
+class Answers(NamedTuple):
+    """Of questions (speed, distance, wind) `[N, 3]`: modes in degrees, the most probable first, and where they land `[N, M]`.
+
+    NaN where there are no more. `exact[N, 2]` are the low and the high angle that truly hit, NaN where none does;
+    `farthest[N]` and `farthest_angle[N]` how far one can get.
+    """
+
+    question: np.ndarray
+    angle: np.ndarray
+    mass: np.ndarray
+    place: np.ndarray
+    exact: np.ndarray
+    farthest: np.ndarray
+    farthest_angle: np.ndarray
+
+    @property
+    def miss(self) -> np.ndarray:
+        """How far off the modes land, as shares of the distance `[N, M]`; negative where they fall short."""
+        distance = self.question[:, 1:2]
+        return (self.place - distance) / distance
+
+    @property
+    def of_arcs(self) -> np.ndarray:
+        """The modes that land nearest to the target, below and above the farthest angle, by number `[N, 2]`; -1 if none."""
+        low = self.angle < self.farthest_angle[:, None]
+        off = np.where(np.isnan(self.angle), np.inf, np.abs(self.miss))
+        sides = [np.where(side, off, np.inf) for side in (low, ~low)]
+        return np.stack([np.where(np.isfinite(side.min(axis=1)), side.argmin(axis=1), -1) for side in sides], axis=1)
+
+    @property
+    def within_reach(self) -> np.ndarray:
+        """Whether the network's most probable angle hits: what it says of a target's being in reach `[N]`."""
+        return np.abs(self.miss[:, 0]) <= HIT
+
+
+def answer_all(model: Model, trained: Trained, questions: Sequence[np.ndarray]) -> list[Answers]:
+    """The same for several lots of questions at once: a lot of another length would be another program."""
+    ends = np.cumsum([len(lot) for lot in questions])
+    whole = answer(model, trained, np.concatenate(questions))
+    return [Answers(*(values[end - len(lot) : end] for values in whole)) for lot, end in zip(questions, ends, strict=True)]
+
+
+def answer(model: Model, trained: Trained, questions: np.ndarray) -> Answers:
+    """Asks, and launches the answers."""
+    found = answers(model, trained, modes, questions)
+    order = np.argsort(-np.nan_to_num(found.mass), axis=1, kind="stable")
+    angle, mass = (np.take_along_axis(values, order, axis=1) for values in (found.y[..., 0], found.mass))
+    num = max(1, int((mass >= LEAST_MASS).sum(axis=1).max()))
+    angle, mass = (np.where(mass >= LEAST_MASS, values, np.nan)[:, :num] for values in (angle, mass))
+    speed, distance, wind = (jnp.asarray(column) for column in questions.T)
+    place = landing(jnp.nan_to_num(jnp.asarray(angle)), speed[:, None] + 0 * angle, wind[:, None] + 0 * angle)
+    most = farthest(speed, wind)
+    exact = solutions(speed, distance, wind, most)
+    place = np.where(np.isnan(angle), np.nan, np.asarray(place))
+    return Answers(questions, angle, mass, place, np.asarray(exact).T, np.asarray(most.distance), np.asarray(most.angle))
+
+
+def score(answers: Answers) -> dict[str, float]:
+    """Shares of arcs found, and misses at the modes in percent of the distance; what is said of reach, and whether it is so."""
+    two = np.isfinite(answers.exact).all(axis=1)
+    off = np.abs(np.take_along_axis(answers.miss, np.maximum(answers.of_arcs, 0), axis=1))
+    off = np.where(answers.of_arcs < 0, np.inf, off)
+    found = off <= HIT
+    shortfall = 1 - answers.farthest / answers.question[:, 1]  # of the best angle
+    reachable, beyond = shortfall <= 0, shortfall > HIT
+    hits = np.where(np.isnan(answers.miss), np.nan, np.abs(answers.miss))[reachable]
+    hits = 100 * hits[~np.isnan(hits)]
+    return {
+        "num_two": int(two.sum()),
+        "both_found": _share(found[two].all(axis=1)),
+        "low_found": _share(found[two, 0]),
+        "high_found": _share(found[two, 1]),
+        "median_miss": float(np.median(hits)),
+        "mean_miss": float(np.mean(hits)),
+        "miss_95": float(np.quantile(hits, 0.95)),
+        "share_within_goal": _share(np.less_equal(hits, 0.3)),
+        "num_out_of_reach": int(beyond.sum()),
+        "said_out_of_reach": _share(~answers.within_reach[beyond]),
+        "said_in_reach": _share(answers.within_reach[reachable]),
+    }
+
+
+def in_words(answers: Answers, number: int) -> str:
+    """One question and its answer."""
+    speed, distance, wind = answers.question[number]
+    asked = f"{speed:g} m/s, {distance:g} m, wind {wind:+g} m/s: "
+    if not answers.within_reach[number] and distance > answers.farthest[number]:
+        most, angle = answers.farthest[number], answers.farthest_angle[number]
+        return asked + f"out of reach; the farthest is {most:.1f} m, at {angle:.1f} degrees"
+    hits = sorted(
+        (float(angle), float(place), float(mass))
+        for angle, place, mass in zip(answers.angle[number], answers.place[number], answers.mass[number], strict=True)
+        if np.isfinite(angle)
+    )
+    said = [f"{angle:.2f} degrees lands at {place:.2f} m ({100 * mass:.0f} %)" for angle, place, mass in hits]
+    return asked + ", ".join(said)
+
+
+def _share(values: Any) -> float:
+    return float(np.mean(values)) if np.size(values) else float("nan")
