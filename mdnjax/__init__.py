@@ -36,6 +36,7 @@ from mdnjax.mixture import (
 from mdnjax.model import (
     Model,
     make_mdn,
+    make_mdn_on,
     make_model,
 )
 from mdnjax.networks import (
@@ -177,6 +178,7 @@ __all__ = [
     "log_prob",
     "log_weights",
     "make_mdn",
+    "make_mdn_on",
     "make_mlp",
     "make_model",
     "make_optimizer",

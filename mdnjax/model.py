@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Component, Family, Sizes
 from mdnjax.mixture import Mixture, from_batch_last
-from mdnjax.networks import LINE, Network, make_mlp
+from mdnjax.networks import HEAD, LINE, Network, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
 
 
@@ -70,6 +71,49 @@ def make_model(
         return raw[:num_components], component
 
     return _of_head(network.init, head)
+
+
+def make_mdn_on(
+    init: Callable[[PRNGKey], Any],
+    apply: Callable[..., AnyArray],
+    num_features: int,
+    num_targets: int,
+    *,
+    num_components: int,
+    family: str = "diagonal",
+    rank: int = 1,
+    scale_floor: float | Float[Array, ""] = 0.0,
+) -> Model:
+    """A mixture density network on any trunk, a pair of pure functions as people write them, with a linear head of our own.
+
+    init(key) gives the trunk's parameters, any pytree of arrays; apply(params, x[N, X]) gives features `[N, num_features]`,
+    batch-first. The model's parameters are {"trunk": ..., "head": ...}; its batch may have any number of axes.
+    Raises: ValueError if the trunk gives features of another shape.
+    """
+    head = make_mlp(
+        num_features,
+        (num_components, *FAMILIES[family].raw_sizes(Sizes(num_components, num_targets, rank))),
+        hidden_sizes=(),
+        activation="tanh",
+    )
+
+    def init_both(init_key: PRNGKey) -> Params:
+        return {
+            "trunk": init(jax.random.fold_in(init_key, 0)),
+            **cast(dict[str, Any], head.init(jax.random.fold_in(init_key, 1))),
+        }
+
+    def apply_both(params: Any, x: Float[Array, "X *batch"], *of_training: Any) -> Float[Array, "P *batch"]:
+        batch = x.shape[1:]
+        features = jnp.asarray(apply(params["trunk"], x.reshape(x.shape[0], -1).T, *of_training))
+        if features.shape != (math.prod(batch), num_features):
+            expected = f"[{math.prod(batch)}, {num_features}], a row of num_features for each example"
+            raise ValueError(f"make_mdn_on: got features of shape {features.shape} from the trunk, expected {expected}")
+        raw = head.apply({HEAD: params[HEAD]}, features.T)
+        return raw.reshape(-1, *batch)
+
+    network = Network(init_both, apply_both)
+    return make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
 
 
 def _with_line(model: Model, num_inputs: int, num_targets: int) -> Model:

@@ -1,49 +1,13 @@
-"""The study as a story: its script runs as a notebook, and the notebook that is kept is the script with its outputs.
+"""The study as a story: its script runs as a notebook, and the notebook that is kept is the script with its outputs."""
 
-`python -m tests.test_story` makes that notebook.
-"""
-
-import hashlib
-import os
 import re
-import tempfile
-from pathlib import Path
-from unittest import mock
 
-import jupytext
 import nbformat
-from ipykernel.kernelspec import write_kernel_spec
-from nbclient import NotebookClient
 
-from tests.commands import ROOT, SHORT, TIMEOUT
+from experiments.notebook import NOTEBOOK, SCRIPT, execute, read_script
+from tests.commands import SHORT
 
-SCRIPT = ROOT / "experiments" / "inverse_sine_story.py"
-NOTEBOOK = SCRIPT.with_suffix(".ipynb")
 NUM_FIGURES = 12
-
-
-def from_script():
-    return jupytext.read(SCRIPT, fmt="py:percent")
-
-
-def execute(notebook, scratch):
-    """Runs all cells in the folder of the script, by the interpreter that runs this, whatever kernels its user has."""
-    write_kernel_spec(scratch / "kernels" / "python3")
-    folders = {"JUPYTER_PATH": scratch, "JUPYTER_RUNTIME_DIR": scratch / "runtime", "IPYTHONDIR": scratch / "ipython"}
-    where = {"metadata": {"path": str(SCRIPT.parent)}}
-    with mock.patch.dict(os.environ, {name: str(folder) for name, folder in folders.items()}):
-        client = NotebookClient(notebook, kernel_name="python3", timeout=TIMEOUT, resources=where)
-        client.record_timing, client.coalesce_streams = False, True  # the same outputs every time
-        client.execute()
-
-
-def make_notebook():
-    notebook = from_script()
-    for cell in notebook.cells:
-        cell.id = hashlib.sha256(cell.source.encode()).hexdigest()[:8]  # the same at every making, unlike nbformat's own
-    with tempfile.TemporaryDirectory() as scratch:
-        execute(notebook, Path(scratch))
-    nbformat.write(notebook, NOTEBOOK)
 
 
 def code_cells(notebook):
@@ -67,7 +31,7 @@ def numbers_after(words, notebook):
 def test_the_notebook_is_the_script():
     kept = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(kept)
-    script = from_script()
+    script = read_script()
     assert [(cell.cell_type, cell.source) for cell in kept.cells] == [(cell.cell_type, cell.source) for cell in script.cells]
     assert_whole(kept)
     assert NOTEBOOK.stat().st_size < 1.2e6
@@ -75,7 +39,7 @@ def test_the_notebook_is_the_script():
 
 
 def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    notebook = from_script()
+    notebook = read_script()
     (settings,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     first, *others = settings.source.splitlines()
     assert first.endswith("= []")
@@ -89,7 +53,3 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert numbers_after("best possible", notebook) == [1.0, 21.3075]
     (excess,) = numbers_after("excess", notebook)
     assert -1 < excess < 10
-
-
-if __name__ == "__main__":
-    make_notebook()

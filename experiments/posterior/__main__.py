@@ -11,7 +11,7 @@ from rich.table import Table
 
 from experiments import command, report
 from experiments.density import prepare, stopped
-from experiments.pipeline import Result, run
+from experiments.pipeline import Result, check_support, run
 from experiments.posterior import calibration, figures
 from experiments.posterior.classifier import c2st_of_each
 from experiments.posterior.outside import outside
@@ -52,6 +52,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     if problem.references is not None:
         need("sklearn")
     config = with_box(config)
+    check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
     remarks = list(outside(problem.pool.x, problem.observed))
     folder = claim(config, config.output, FILES, overwrite)
     outcomes = [learn(config, problem, num, clock) for num in problem.sizes]

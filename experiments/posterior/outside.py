@@ -30,5 +30,5 @@ def outside(simulated: np.ndarray, observed: np.ndarray) -> Iterator[str]:
         where = reach if beyond[column] > 0 else "each number of it is in the simulated range, but not with the others"
         yield (
             f"observation {number + 1} is outside of what was simulated: the nearest simulation is {distances[number]:.2g} sd "
-            f"away, where simulations are at most {usual:.2g} sd from each other ({where}); do not trust its posterior"
+            f"away, where each simulation has another within {usual:.2g} ({where}); do not trust its posterior"
         )

@@ -14,6 +14,7 @@ from experiments.density import check_optimizers, stopped
 from experiments.progress import Clock, training
 from experiments.projectile import aim, figures
 from experiments.projectile.answers import Answers, answer_all, in_words, score
+from experiments.projectile.flight import farthest
 from experiments.projectile.schema import Projectile, Questions
 from experiments.run_folder import claim
 from experiments.tables.files import need
@@ -69,7 +70,7 @@ def along_distance(questions: Questions) -> Iterator[np.ndarray]:
     """Questions along the distance at the middle speed, for some winds."""
     winds = np.array([questions.wind[0] + share * (questions.wind[1] - questions.wind[0]) for share in WINDS], np.float32)
     speeds = np.full_like(winds, np.mean(questions.speed))
-    for speed, wind, most in zip(speeds, winds, aim.farthest_of(speeds, winds), strict=True):
+    for speed, wind, most in zip(speeds, winds, farthest(speeds, winds).distance, strict=True):
         distance = most * np.linspace(*questions.share, NUM_ALONG, dtype=np.float32)
         yield np.stack([np.full_like(distance, speed), distance, np.full_like(distance, wind)], axis=1)
 

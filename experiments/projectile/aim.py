@@ -40,12 +40,7 @@ def draw_questions(generator: np.random.Generator, questions: Questions, num: in
     """Speeds, distances and winds `[num, 3]`; the farthest distance for a speed and wind comes from the solver."""
     ranges = (questions.speed, questions.share, questions.wind)
     speed, share, wind = (generator.uniform(*bounds, num).astype(np.float32) for bounds in ranges)
-    return np.stack([speed, share * farthest_of(speed, wind), wind], axis=1)
-
-
-def farthest_of(speed: np.ndarray, wind: np.ndarray) -> np.ndarray:
-    """The farthest landings for speeds and winds `[N]`."""
-    return np.asarray(farthest(jnp.asarray(speed), jnp.asarray(wind)).distance)
+    return np.stack([speed, share * farthest(speed, wind).distance, wind], axis=1)
 
 
 def scaler_of(train: np.ndarray) -> Scaler:

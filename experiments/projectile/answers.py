@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.projectile.flight import farthest, landing, solutions
+from experiments.projectile.flight import farthest, landings, solutions
 from mdnjax.config.schema import Model
 from mdnjax.statistics import modes
 from mdnjax.trained import Trained, answers
@@ -66,12 +65,11 @@ def answer(model: Model, trained: Trained, questions: np.ndarray) -> Answers:
     angle, mass = (np.take_along_axis(values, order, axis=1) for values in (found.y[..., 0], found.mass))
     num = max(1, int((mass >= LEAST_MASS).sum(axis=1).max()))
     angle, mass = (np.where(mass >= LEAST_MASS, values, np.nan)[:, :num] for values in (angle, mass))
-    speed, distance, wind = (jnp.asarray(column) for column in questions.T)
-    place = landing(jnp.nan_to_num(jnp.asarray(angle)), speed[:, None] + 0 * angle, wind[:, None] + 0 * angle)
+    speed, distance, wind = (np.ascontiguousarray(column) for column in questions.T)
+    place = landings(np.nan_to_num(angle), *np.broadcast_arrays(speed[:, None], wind[:, None], angle)[:2])
     most = farthest(speed, wind)
     exact = solutions(speed, distance, wind, most)
-    place = np.where(np.isnan(angle), np.nan, np.asarray(place))
-    return Answers(questions, angle, mass, place, np.asarray(exact).T, np.asarray(most.distance), np.asarray(most.angle))
+    return Answers(questions, angle, mass, np.where(np.isnan(angle), np.nan, place), exact, most.distance, most.angle)
 
 
 def score(answers: Answers) -> dict[str, float]:

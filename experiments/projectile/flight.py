@@ -15,8 +15,10 @@ from experiments.tables.files import need
 
 GRAVITY, DRAG = 9.81, 0.006  # m/s^2, 1/m
 LOWEST, HIGHEST = 0.0, 90.0  # degrees: a ball is not thrown backwards
-NUM_STEPS = 8  # of a fifth-order solver in a flight: landings are right to a thousandth of a percent
+NUM_STEPS = 12  # of a fifth-order solver in a flight: landings are right to two millimetres
 NUM_HALVINGS = 24
+NUM_PLACES = 100  # of a path
+BLOCK = 512  # flights of a program
 
 Array = jax.Array
 
@@ -37,11 +39,15 @@ def _landing_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tup
     return place, slope * tangents[0]
 
 
-def path(angle: float, speed: float, wind: float, num: int = 100) -> np.ndarray:
-    """Places `[num, 2]` at equal times from the launch to the landing."""
-    solved = _fly(*(jnp.asarray(value, jnp.result_type(float)) for value in (angle, speed, wind)), dense=True)
-    times = jnp.linspace(0.0, solved.ts[-1], num)
-    return np.asarray(jax.vmap(solved.evaluate)(times))[:, :2]
+def landings(angle: np.ndarray, speed: np.ndarray, wind: np.ndarray) -> np.ndarray:
+    """The same for arrays of any one shape, as numpy arrays."""
+    flat = (np.ravel(values) for values in (angle, speed, wind))
+    return _in_blocks(_landings, *flat).reshape(angle.shape)
+
+
+def path(angle: float, speed: float, wind: float) -> np.ndarray:
+    """Places `[NUM_PLACES, 2]` at equal times from the launch to the landing."""
+    return np.asarray(_path(*(jnp.asarray(value, jnp.result_type(float)) for value in (angle, speed, wind))))
 
 
 class Farthest(NamedTuple):
@@ -51,22 +57,49 @@ class Farthest(NamedTuple):
     angle: np.ndarray
 
 
+def farthest(speed: np.ndarray, wind: np.ndarray) -> Farthest:
+    """How far one can get `[N]`: where the landing no longer moves with the angle, by bisection."""
+    return _in_blocks(_farthest, speed, wind)
+
+
+def solutions(speed: np.ndarray, distance: np.ndarray, wind: np.ndarray, most: Farthest) -> np.ndarray:
+    """The low and the high angle `[N, 2]` that hit, on either side of the farthest, by bisection; NaN where there is none."""
+    return _in_blocks(_solutions, speed, distance, wind, *most)
+
+
+def _in_blocks(function: Any, *arrays: np.ndarray) -> Any:
+    """A function of arrays `[N]` in blocks of one size: one program. Flights from the start again fill up the last block."""
+    num = len(arrays[0])
+    whole = [np.resize(values, -(-num // BLOCK) * BLOCK) for values in arrays]
+    found = [function(*(values[start : start + BLOCK] for values in whole)) for start in range(0, len(whole[0]), BLOCK)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *found)
+
+
+_landings = jax.jit(lambda angle, speed, wind: landing(angle, speed, wind))
+
+
 @jax.jit
-def farthest(speed: Array, wind: Array) -> Farthest:
-    """How far one can get: where the landing no longer moves with the angle, by bisection."""
-    rises = lambda angle: _each(_landing_and_slope, angle, speed, wind)[1] > 0  # noqa: E731
+def _farthest(speed: Array, wind: Array) -> Any:
+    def rises(angle: Array) -> Array:
+        return _each(_landing_and_slope, angle, speed, wind)[1] > 0
+
     angle = _bisect(rises, jnp.full_like(speed, LOWEST + 1), jnp.full_like(speed, HIGHEST - 1))
     return Farthest(landing(angle, speed, wind), angle)  # pyright: ignore[reportArgumentType]
 
 
 @jax.jit
-def solutions(speed: Array, distance: Array, wind: Array, most: Farthest) -> Array:
-    """The low and the high angle `[2, N]` that hit, on either side of the farthest, by bisection; NaN where there is none."""
-    low = _bisect(lambda angle: landing(angle, speed, wind) < distance, jnp.full_like(speed, LOWEST), jnp.asarray(most.angle))
-    high = _bisect(lambda angle: landing(angle, speed, wind) > distance, jnp.asarray(most.angle), jnp.full_like(speed, HIGHEST))
-    reached = distance <= most.distance
+def _solutions(speed: Array, distance: Array, wind: Array, most: Array, angle_of_most: Array) -> Array:
+    low = _bisect(lambda angle: landing(angle, speed, wind) < distance, jnp.full_like(speed, LOWEST), angle_of_most)
+    high = _bisect(lambda angle: landing(angle, speed, wind) > distance, angle_of_most, jnp.full_like(speed, HIGHEST))
     straight_up = landing(jnp.full_like(speed, HIGHEST), speed, wind)  # with the wind behind, a ball never lands nearer
-    return jnp.stack([jnp.where(reached, low, jnp.nan), jnp.where(reached & (straight_up <= distance), high, jnp.nan)])
+    reached = distance <= most
+    return jnp.stack([jnp.where(reached, low, jnp.nan), jnp.where(reached & (straight_up <= distance), high, jnp.nan)], axis=1)
+
+
+@jax.jit
+def _path(angle: Array, speed: Array, wind: Array) -> Array:
+    solved = _fly(angle, speed, wind, dense=True)
+    return jax.vmap(solved.evaluate)(jnp.linspace(0.0, solved.ts[-1], NUM_PLACES))[:, :2]
 
 
 def _each(function: Any, *arrays: Array) -> Any:

@@ -1,0 +1,207 @@
+"""Posteriors: two moons against its own law, the two-sample score by what it must give, ranks, files and their mistakes."""
+
+import bz2
+import json
+from fnmatch import fnmatch
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+import mdnjax as mdn
+from experiments.command import CONFIGS, UserError
+from experiments.posterior import calibration
+from experiments.posterior.__main__ import FILES
+from experiments.posterior.classifier import c2st
+from experiments.posterior.outside import outside
+from experiments.posterior.schema import Posterior, Simulations
+from experiments.posterior.simulations import make_problem, splits_of
+from mdnjax.config import load
+from mdnjax.config.schema import Model
+from mdnjax.data import Dataset, make_scaler, two_moons
+from mdnjax.trained import Trained, params_like
+from tests.commands import assert_not_blank, assert_one_line_error, run
+
+RNG = np.random.default_rng(0)
+TINY = ["train.num_steps=6", "train.report_every=3", "train.batch_size=20", "ensemble.num_members=1", "ensemble.rotate=false"]
+TINY += ["model.num_components=2", "model.hidden_sizes=[4]", "data.num_test=30", "num_draws=50", "num_ranks=19"]
+
+
+def test_exact_draws_have_the_exact_density():
+    """Shares of draws in cells of the square are the integrals of exp(log_prob) over them."""
+    x = np.array([0.1, 0.9])  # an observation whose crescents the square cuts
+    draws = two_moons.draw_posterior(np.random.default_rng(1), x, 40_000)
+    assert np.abs(draws).max() <= 1
+    grid = (np.arange(1200) + 0.5) / 600 - 1
+    places = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
+    near = np.hypot((places.sum(axis=1)) / 2**0.5, np.diff(places)[:, 0] / 2**0.5 - 0.9) < 0.5  # all that x can come from
+    density = np.zeros(len(places))
+    density[near] = np.exp(two_moons.log_prob(np.broadcast_to(x, (near.sum(), 2)), places[near]))
+    assert density.sum() / 600**2 == pytest.approx(1, abs=2e-3)
+    cells = density.reshape(24, 50, 24, 50).sum(axis=(1, 3)) / 600**2
+    counts = np.histogram2d(*draws.T, bins=24, range=[[-1, 1], [-1, 1]])[0] / len(draws)
+    np.testing.assert_allclose(counts, cells, atol=5 * np.sqrt(cells.max() / len(draws)))
+
+
+def test_simulations_have_the_exact_posterior():
+    """The rank of the true theta_1 among exact draws is uniform."""
+    data = two_moons.make_splits(5, num_train=300, num_validation=1, num_test=1).train
+    generator = np.random.default_rng(2)
+    ranks = [(two_moons.draw_posterior(generator, x, 99)[:, 0] < y[0]).sum() for x, y in zip(*data, strict=True)]
+    assert kstest((np.array(ranks) + 0.5) / 100, "uniform").pvalue > 0.01
+
+
+def test_entropy_and_floor_are_those_of_draws():
+    data = two_moons.make_splits(6, num_train=20_000, num_validation=1, num_test=1).train
+    nll = -two_moons.log_prob(*data)
+    assert nll.mean() == pytest.approx(two_moons.entropy(), abs=4 * nll.std() / len(nll) ** 0.5)
+    draws = np.stack([two_moons.draw_posterior(RNG, x, 200) for x in data.x[:500].astype(float)])
+    left = draws.var(axis=1, ddof=1).mean(axis=1)
+    assert left.mean() == pytest.approx(two_moons.floor_mse(), abs=4 * left.std() / 500**0.5)
+
+
+def test_an_impossible_observation_has_no_posterior():
+    with pytest.raises(ValueError, match="expected one that parameters in the square can give"):
+        two_moons.draw_posterior(RNG, np.array([3.0, 3.0]), 10)
+
+
+def test_the_score_of_the_same_law_is_a_half_and_of_others_what_it_must_be():
+    points = RNG.normal(size=(2, 1000, 1))
+    assert c2st(*points) == pytest.approx(0.5, abs=0.04)
+    assert c2st(points[0], points[1] + 2) == pytest.approx(0.8413, abs=0.03)  # Phi(1): nothing can tell better
+    scale, shift = np.array([1e4]), np.array([-3e5])  # of the units it knows nothing
+    assert c2st(points[0] * scale + shift, points[1] * scale + shift) == pytest.approx(c2st(*points), abs=1e-6)
+    with pytest.raises(ValueError, match="as many of each"):
+        c2st(points[0], points[1, :5])
+
+
+def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
+    model = Model(num_components=3, hidden_sizes=(4,), family="full")
+    params = jax.tree.map(lambda leaf: RNG.normal(size=leaf.shape).astype(leaf.dtype), params_like(model, 2, 2, 1))
+    x = RNG.normal(size=(400, 2)).astype(np.float32)
+    trained = Trained(params, make_scaler(Dataset(x, x), standardise=False))
+    mixture = mdn.Predictor(model, trained)(x)
+    y = np.asarray(mdn.sample(jax.random.key(1), mixture))
+    ranks = calibration.rank(model, trained, Dataset(x, y), jax.random.key(2), 199)
+    for column in (*ranks.below.T, ranks.above):
+        assert column.min() >= 0
+        assert column.max() <= 199
+        assert kstest((column + 0.5) / 200, "uniform").pvalue > 1e-3
+    assert max(ranks.errors()) < 0.06
+    assert ranks.coverage(0.9) == pytest.approx(0.9, abs=0.06)
+    shifted = calibration.rank(model, trained, Dataset(x, y + 3), jax.random.key(2), 199)
+    assert min(shifted.errors()) > 0.1
+
+
+def test_how_far_an_observation_is_outside():
+    simulated = RNG.uniform(-1, 1, (500, 2)) * [1, 100]
+    assert not [*outside(simulated, simulated[:5] + 1e-3)]
+    beyond, hollow = outside(simulated[np.abs(simulated[:, 0]) > 0.5], np.array([[0.9, 250.0], [0.0, 0.0]]))
+    assert "observation 1" in beyond
+    assert "x_1 is 250, simulated from -9" in beyond
+    assert "each number of it is in the simulated range" in hollow
+
+
+def write(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+ROWS = np.arange(60)[:, None]
+THETA, SEEN = RNG.normal(size=(60, 3)), RNG.normal(size=(60, 2))
+
+
+def test_numbers_of_simulations_share_their_rows(tmp_path):
+    path = write(tmp_path / "s.npz", theta=THETA, x=SEEN)
+    problem = make_problem(Simulations(path=str(path), num_simulations=(20, 50)), 0, 10)
+    assert (len(problem.test.x), len(problem.pool.x), problem.sizes) == (6, 54, (20, 50))
+    small, large = (splits_of(problem, num, 0.1) for num in problem.sizes)
+    assert [len(part.x) for part in small] == [18, 2, 6]
+    assert [len(part.x) for part in large] == [45, 5, 6]
+    np.testing.assert_array_equal(small.validation.x, large.validation.x[:2])
+    rows = {tuple(row) for part in large for row in part.y}
+    assert len(rows) == 56  # no test row is learnt from
+
+
+BAD = {
+    "rows": ({"theta": THETA[:50], "x": SEEN}, [], ["got 50 rows of theta and 60 of x"]),
+    "names": ({"thetas": THETA, "x": SEEN}, [], ["expected one called 'theta'; did you mean 'thetas'?"]),
+    "nan": (
+        {"theta": THETA, "x": np.where(np.arange(60)[:, None] == 7, np.nan, SEEN)},
+        [],
+        ["x: got nan in row 7", "1 such rows"],
+    ),
+    "inf": (
+        {"theta": THETA * np.where(ROWS > 57, np.inf, 1), "x": SEEN},
+        [],
+        ["in row 58", "2 such rows of 60"],
+    ),
+    "axes": ({"theta": THETA, "x": SEEN[..., None]}, [], ["x: got shape (60, 2, 1), expected rows and columns"]),
+    "text": ({"theta": THETA.astype(str), "x": SEEN}, [], ["expected numbers"]),
+    "few": ({"theta": THETA[:20], "x": SEEN[:20]}, [], ["got 20 simulations"]),
+    "more": ({"theta": THETA, "x": SEEN}, ["data.num_simulations=[55]"], ["got 60 simulations", "enough for 55"]),
+    "observed": ({"theta": THETA, "x": SEEN, "x_observed": SEEN[:, :1]}, [], ["x_observed: got shape (60, 1), expected [M, 2]"]),
+    "box": ({"theta": THETA, "x": SEEN}, ["data.target_support=[0, 1]"], ["data.target_support", "expected 0 < y < 1"]),
+    "pairs": ({"theta": THETA, "x": SEEN}, ["data.target_support=[[0, 1]]"], ["got 1 pairs of bounds", "each of 3 targets"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_files_that_do_not_fit(name, tmp_path):
+    arrays, words, expected = BAD[name]
+    path = write(tmp_path / "s.npz", **arrays)
+    words = [*words, f"data.path={path}", f"output={tmp_path / 'never'}"]
+    if name in ("box", "pairs"):  # known when the parts are made
+        assert_one_line_error(run("posterior", *TINY, *words), *expected)
+    else:
+        config = load(Posterior, CONFIGS / "posterior.yaml", words)
+        with pytest.raises(UserError) as caught:
+            make_problem(config.data, 0, 10)
+        assert all(part in str(caught.value) for part in expected), str(caught.value)
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_folder_without_observations(tmp_path):
+    with pytest.raises(UserError, match="expected a folder with num_observation_1"):
+        make_problem(Simulations(root=str(tmp_path)), 0, 10)
+    with pytest.raises(UserError, match="reference posteriors are of two moons"):
+        make_problem(Simulations(root=str(tmp_path), path="x.npz"), 0, 10)
+
+
+@pytest.mark.parametrize("num_parameters", [1, 3])
+def test_any_simulations_run_through_the_command(num_parameters, tmp_path):
+    theta = np.clip(THETA[:, :num_parameters] / 5, -0.99, 1.99)
+    path = write(tmp_path / "s.npz", theta=theta, x=SEEN, x_observed=np.array([[0.0, 0.1], [9.0, 0.0]]))
+    bounds = str([[-1, 2]] * num_parameters)
+    done = run("posterior", *TINY, f"data.path={path}", f"data.target_support={bounds}", f"output={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert "note: observation 2 is outside of what was simulated" in done.stdout
+    with np.load(tmp_path / "run" / "54.npz") as file:
+        assert file["theta"].shape == (2, 50, num_parameters)
+        assert np.abs(file["theta"] - 0.5).max() < 1.5  # inside of the box
+        again = mdn.load(tmp_path / "run" / "54.safetensors")(file["x"])
+    assert mdn.num_targets(again) == num_parameters
+    assert_not_blank(tmp_path / "run" / "figures" / "posteriors.png")
+
+
+def test_two_moons_run_through_the_command(tmp_path):
+    root = tmp_path / "root"
+    for number in (1, 2):
+        folder = root / f"num_observation_{number}"
+        folder.mkdir(parents=True)
+        (folder / "observation.csv").write_text("data_1,data_2\n-0.2,0.1\n")
+        draws = two_moons.draw_posterior(RNG, np.array([-0.2, 0.1]), 60)
+        np.savetxt(tmp_path / "draws.csv", draws, delimiter=",", header="parameter_1,parameter_2", comments="")
+        (folder / "reference_posterior_samples.csv.bz2").write_bytes(bz2.compress((tmp_path / "draws.csv").read_bytes()))
+    words = ["data.num_simulations=[60]", f"data.root={root}", f"output={tmp_path / 'run'}"]
+    done = run("posterior", *TINY, *words)
+    assert done.returncode == 0, done.stderr
+    assert "C2ST" in done.stdout
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())["runs"]
+    assert len(found["60"]["c2st"]) == 2
+    assert found["60"]["truth_nll"] < -3
+    for name in ("posteriors", "ranks", "coverage", "c2st"):
+        assert_not_blank(tmp_path / "run" / "figures" / f"{name}.png")
+    written = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {path for path in written if not any(fnmatch(path, one) for one in FILES)} == {"config.yaml"}

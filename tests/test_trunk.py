@@ -1,0 +1,87 @@
+"""A user's own trunk: plain jax, flax NNX and equinox, batch-first as people write them, under a mixture."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import mdnjax as mdn
+
+X, Y = np.linspace(-1, 1, 64).reshape(-1, 1), np.sin(3 * np.linspace(-1, 1, 64)).reshape(-1, 1)
+
+
+def plain():
+    def init(key):
+        first, second = jax.random.split(key)
+        return [jax.random.normal(first, (1, 16)), 0.3 * jax.random.normal(second, (16, 8))]
+
+    return init, lambda params, x: jnp.tanh(jnp.tanh(x @ params[0]) @ params[1])
+
+
+def of_nnx():
+    class Trunk(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.second = nnx.Linear(1, 16, rngs=rngs), nnx.Linear(16, 8, rngs=rngs)
+
+        def __call__(self, x):
+            return nnx.tanh(self.second(nnx.tanh(self.first(x))))
+
+    graph = nnx.graphdef(Trunk(nnx.Rngs(0)))
+    return lambda key: nnx.state(Trunk(nnx.Rngs(key))), lambda params, x: nnx.merge(graph, params)(x)
+
+
+def of_equinox():
+    def make(key):
+        return eqx.nn.MLP(1, 8, 16, 1, jnp.tanh, jnp.tanh, key=key)  # of one example
+
+    static = eqx.partition(make(jax.random.key(0)), eqx.is_array)[1]
+
+    def apply(params, x):
+        return jax.vmap(eqx.combine(params, static))(x)
+
+    return lambda key: eqx.filter(make(key), eqx.is_array), apply
+
+
+@pytest.fixture(params=[plain, of_nnx, of_equinox], ids=lambda maker: maker.__name__)
+def trunk(request):
+    return request.param()
+
+
+@pytest.mark.parametrize("family", ["diagonal", "full"])
+def test_it_is_the_trunk_of_a_mixture(trunk, family):
+    model = mdn.make_mdn_on(*trunk, num_features=8, num_targets=1, num_components=3, family=family, scale_floor=0.01)
+    params = model.init(jax.random.key(1))
+    mixture = model.apply(params, X)
+    assert mixture.logits.shape == (64, 3)
+    features = trunk[1](params["trunk"], X)
+    raw = features @ params["head"]["kernel"] + params["head"]["bias"]
+    np.testing.assert_allclose(mixture.logits, raw[:, :3], atol=1e-6)
+    np.testing.assert_allclose(mdn.locations(mixture)[..., 0], raw[:, 3:6], atol=1e-6)
+    several = model.apply(params, X.reshape(8, 8, 1))  # any number of batch axes
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one.reshape(other.shape), other, atol=1e-6), several, mixture)
+    one = model.apply(params, X[5])
+    jax.tree.map(lambda one, all_: np.testing.assert_allclose(one, all_[5], atol=1e-6), one, mixture)
+
+
+def test_it_learns_from_its_own_first_layer_on(trunk):
+    model = mdn.make_mdn_on(*trunk, num_features=8, num_targets=1, num_components=2, scale_floor=0.02)
+
+    def loss(params, noise_key, batch):
+        return jnp.mean(mdn.nll(model.apply(params, batch[0]), batch[1]))
+
+    optimizer = optax.adam(0.01)
+    state = mdn.init_state(optimizer, model.init(jax.random.key(0)))
+    fitted = mdn.fit(mdn.make_train_step(loss, optimizer), state, (jax.random.key(1), (X, Y)), num_steps=300, report_every=300)
+    assert fitted.history.loss[-1] < -1.0
+    before, after = (jax.tree.leaves(one["trunk"]) for one in (state.params, fitted.state.params))
+    assert all(np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3 for one, other in zip(before, after, strict=True))
+
+
+def test_features_of_another_number_are_an_error():
+    init, apply = plain()
+    model = mdn.make_mdn_on(init, apply, num_features=5, num_targets=1, num_components=2)
+    with pytest.raises(ValueError, match=r"got features of shape \(64, 8\) from the trunk, expected \[64, 5\]"):
+        model.apply(model.init(jax.random.key(0)), X)
