@@ -10,8 +10,9 @@ import pytest
 from scipy.stats import kstest
 
 import mdnjax as mdn
+from experiments import report
 from experiments.command import CONFIGS, UserError
-from experiments.posterior import calibration
+from experiments.posterior import calibration, figures
 from experiments.posterior.__main__ import FILES
 from experiments.posterior.classifier import c2st
 from experiments.posterior.outside import outside
@@ -21,7 +22,7 @@ from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, two_moons
 from mdnjax.trained import Trained, params_like
-from tests.commands import assert_not_blank, assert_one_line_error, run
+from tests.commands import QUICKLY_COMPILED, assert_not_blank, assert_one_line_error, run
 
 RNG = np.random.default_rng(0)
 TINY = ["train.num_steps=6", "train.report_every=3", "train.batch_size=20", "ensemble.num_members=1", "ensemble.rotate=false"]
@@ -169,20 +170,30 @@ def test_a_folder_without_observations(tmp_path):
         make_problem(Simulations(root=str(tmp_path), path="x.npz"), 0, 10)
 
 
-@pytest.mark.parametrize("num_parameters", [1, 3])
-def test_any_simulations_run_through_the_command(num_parameters, tmp_path):
-    theta = np.clip(THETA[:, :num_parameters] / 5, -0.99, 1.99)
+def test_any_simulations_run_through_the_command(tmp_path):
+    theta = np.clip(THETA / 5, -0.99, 1.99)
     path = write(tmp_path / "s.npz", theta=theta, x=SEEN, x_observed=np.array([[0.0, 0.1], [9.0, 0.0]]))
-    bounds = str([[-1, 2]] * num_parameters)
-    done = run("posterior", *TINY, f"data.path={path}", f"data.target_support={bounds}", f"output={tmp_path / 'run'}")
+    bounds = str([[-1, 2]] * 3)
+    done = run(
+        "posterior", *TINY, f"data.path={path}", f"data.target_support={bounds}", f"output={tmp_path / 'run'}", **QUICKLY_COMPILED
+    )
     assert done.returncode == 0, done.stderr
     assert "note: observation 2 is outside of what was simulated" in done.stdout
     with np.load(tmp_path / "run" / "54.npz") as file:
-        assert file["theta"].shape == (2, 50, num_parameters)
+        assert file["theta"].shape == (2, 50, 3)
         assert np.abs(file["theta"] - 0.5).max() < 1.5  # inside of the box
         again = mdn.load(tmp_path / "run" / "54.safetensors")(file["x"])
-    assert mdn.num_targets(again) == num_parameters
+    assert mdn.num_targets(again) == 3
     assert_not_blank(tmp_path / "run" / "figures" / "posteriors.png")
+
+
+def test_a_single_parameter_is_drawn_as_a_histogram(tmp_path):
+    ranks = calibration.Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
+    shown = figures.Shown(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
+    drawn = dict(figures.draw([shown], None, two_moons=False))
+    assert set(drawn) == {"posteriors", "ranks", "coverage"}
+    report.write_figures(tmp_path, drawn.items())
+    assert_not_blank(tmp_path / "posteriors.png")
 
 
 def test_two_moons_run_through_the_command(tmp_path):
@@ -195,7 +206,7 @@ def test_two_moons_run_through_the_command(tmp_path):
         np.savetxt(tmp_path / "draws.csv", draws, delimiter=",", header="parameter_1,parameter_2", comments="")
         (folder / "reference_posterior_samples.csv.bz2").write_bytes(bz2.compress((tmp_path / "draws.csv").read_bytes()))
     words = ["data.num_simulations=[60]", f"data.root={root}", f"output={tmp_path / 'run'}"]
-    done = run("posterior", *TINY, *words)
+    done = run("posterior", *TINY, *words, **QUICKLY_COMPILED)
     assert done.returncode == 0, done.stderr
     assert "C2ST" in done.stdout
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())["runs"]

@@ -16,7 +16,7 @@ from experiments.projectile.answers import Answers, in_words, score
 from experiments.projectile.schema import Projectile
 from mdnjax.components import Diagonal
 from mdnjax.config import ConfigError, load
-from tests.commands import assert_not_blank, run
+from tests.commands import QUICKLY_COMPILED, assert_not_blank, run
 
 RNG = np.random.default_rng(0)
 FLIGHTS = RNG.uniform([2, 15, -10], [88, 45, 10], (40, 3)).T  # angle, speed, wind
@@ -149,7 +149,7 @@ def test_questions_beyond_training_are_told():
 
 
 def test_the_command_answers_in_words_and_pictures(tmp_path):
-    done = run("projectile", *TINY, f"output={tmp_path / 'run'}")
+    done = run("projectile", *TINY, f"output={tmp_path / 'run'}", **QUICKLY_COMPILED)
     assert done.returncode == 0, done.stderr
     assert "50 m/s, 900 m, wind +2 m/s: out of reach; the farthest is 1" in done.stdout
     assert "note: a speed of 50 m/s is 10 outside" in done.stdout

@@ -15,14 +15,16 @@ PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == ".
 
 
 def test_the_examples_run(tmp_path):
-    training, questions, regressor = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    training, questions, trunk, regressor = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in training.splitlines() if line.strip()]) <= 15
-    program, environment = training + questions + regressor, os.environ | {"PYTHONPATH": str(ROOT)}
+    program, environment = training + questions + trunk + regressor, os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
     assert "(1000, 2, 1)" in done.stdout
     assert "Estimate(value=" in done.stdout
+    assert len([line for line in trunk.splitlines() if line.strip()]) <= 10
+    assert float(re.findall(r"own trunk: (\S+)", done.stdout)[0]) < -0.5
     assert float(done.stdout.split()[0]) < -0.5  # an untrained network starts above 0
     assert "(42,) (42, 2) (42, 3)" in done.stdout
     assert (tmp_path / "regressor.safetensors").exists()
