@@ -17,9 +17,6 @@ TIMEOUT = 240
 SHORT = ["data.num_train=60", "data.num_validation=20", "data.num_test=200", "train.num_steps=40", "train.report_every=20"]
 SHORT += ["regression.num_steps=30", "model.num_components=3", "model.hidden_sizes=[5]"]
 
-# For commands whose time is compilation.
-QUICKLY_COMPILED = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-
 # What keeps a training of the study's settings from diverging, off.
 UNHELPED = ["train.init.name=glorot", "train.optimizer.clip_norm=0", "train.optimizer.base_width=0"]
 

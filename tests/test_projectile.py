@@ -16,7 +16,7 @@ from experiments.projectile.answers import Answers, in_words, score
 from experiments.projectile.schema import Projectile
 from mdnjax.components import Diagonal
 from mdnjax.config import ConfigError, load
-from tests.commands import QUICKLY_COMPILED, assert_not_blank, run
+from tests.commands import assert_not_blank, run
 
 RNG = np.random.default_rng(0)
 FLIGHTS = RNG.uniform([2, 15, -10], [88, 45, 10], (40, 3)).T  # angle, speed, wind
@@ -56,7 +56,7 @@ def test_the_farthest_and_both_solutions():
     _, speed, wind = FLIGHTS
     most = flight.farthest(speed, wind)
     angles = np.linspace(1, 89, 45)
-    grid = np.stack([flight.landings(np.full(40, angle), speed, wind) for angle in angles])
+    grid = flight.landings(*np.broadcast_arrays(angles[:, None], speed, wind))
     assert (most.distance >= grid.max(axis=0) - 1e-6).all()
     assert (most.distance - grid.max(axis=0) < 0.1).all()
     low, high = flight.solutions(speed, 0.8 * most.distance, wind, most).T
@@ -73,6 +73,7 @@ def test_the_loss_is_its_integral():
     """One component: E[miss^2] / 2 and E[log p] by quadrature over the noise; its gradient by finite differences."""
     question, tolerance = jnp.array([[30.0], [40.0], [2.0]]), 0.2
 
+    @jax.jit
     def loss(numbers, noise):
         component = Diagonal(numbers[0].reshape(1, 1, 1), jnp.exp(numbers[1]).reshape(1, 1, 1))
         return aim.free_energy(jnp.zeros((1, 1)), component, noise.reshape(-1, 1, 1), question, tolerance)[0]
@@ -149,7 +150,7 @@ def test_questions_beyond_training_are_told():
 
 
 def test_the_command_answers_in_words_and_pictures(tmp_path):
-    done = run("projectile", *TINY, f"output={tmp_path / 'run'}", **QUICKLY_COMPILED)
+    done = run("projectile", *TINY, f"output={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     assert "50 m/s, 900 m, wind +2 m/s: out of reach; the farthest is 1" in done.stdout
     assert "note: a speed of 50 m/s is 10 outside" in done.stdout

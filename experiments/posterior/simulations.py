@@ -138,7 +138,8 @@ def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array
         row = int(wrong.argmax())
         bad = values[row][~np.isfinite(rounded[row])][0]
         got = f"got {bad:g} in row {row} from 0 ({wrong.sum()} such rows of {len(values)})"
-        raise UserError(f"{key}: {path}: {name}: {got}, expected finite numbers: leave out what the simulator could not do")
+        hint = ": leave out what the simulator could not do" if name != "x_observed" and key == "data.path" else ""
+        raise UserError(f"{key}: {path}: {name}: {got}, expected finite numbers{hint}")
     return rounded
 
 

@@ -23,7 +23,7 @@ from mdnjax.types import Array, Float, Params, PRNGKey
 
 SUPPORT = Support((LOWEST,), (HIGHEST,))
 ANNEALED = 2 / 3  # of the steps
-NUM_ANGLES = 1000  # all over the range, where components begin
+NUM_ANGLES = 1000  # at most, all over the range: components begin there
 
 
 class Inputs(NamedTuple):
@@ -81,9 +81,9 @@ def make_recipe(config: Projectile) -> Recipe:
 
     def init(inputs: Inputs) -> TrainState:
         key = jax.random.fold_in(inputs.key, INIT)
-        angles = jnp.linspace(LOWEST, HIGHEST, NUM_ANGLES + 2, dtype=inputs.train.dtype)[1:-1]
         x = _scaled(inputs, inputs.train[:, :NUM_ANGLES])
-        y = SUPPORT.to_line(jnp.resize(angles, (1, x.shape[1])))
+        angles = jnp.linspace(LOWEST, HIGHEST, x.shape[1] + 2, dtype=x.dtype)[1:-1]
+        y = SUPPORT.to_line(angles[None])
         sizes = Sizes(model.settled_components, 1, model.rank)
         numbers = {"scale_floor": model.scale_floor, "slope": 1.0, "head_scale": 0.1, "line": 0.0, "ridge": 1.0}
         params = start_at_data(network.init(key), key, (x, y), model.family, sizes, **numbers)

@@ -28,7 +28,7 @@ def landing(angle: Array, speed: Array, wind: Array) -> Array:
     """Where balls land, in metres, for angles, speeds and winds of one shape; differentiable by the angle alone.
 
     The derivative is carried forward through the solver and the moment of landing: one number in, one out, it costs as much as
-    the flight again, where a backward pass takes five times that.
+    the flight again, where a backward pass takes several times that.
     """
     return _each(_landing, angle, speed, wind)
 
@@ -59,12 +59,16 @@ class Farthest(NamedTuple):
 
 def farthest(speed: np.ndarray, wind: np.ndarray) -> Farthest:
     """How far one can get `[N]`: where the landing no longer moves with the angle, by bisection."""
-    return _in_blocks(_farthest, speed, wind)
+    angle = _in_blocks(_farthest_angle, speed, wind)
+    return Farthest(landings(angle, speed, wind), angle)
 
 
 def solutions(speed: np.ndarray, distance: np.ndarray, wind: np.ndarray, most: Farthest) -> np.ndarray:
     """The low and the high angle `[N, 2]` that hit, on either side of the farthest, by bisection; NaN where there is none."""
-    return _in_blocks(_solutions, speed, distance, wind, *most)
+    angles = _in_blocks(_solutions, speed, distance, wind, most.angle)
+    straight_up = landings(np.full_like(speed, HIGHEST), speed, wind)  # with the wind behind, a ball never lands nearer
+    reached = distance <= most.distance
+    return np.where(np.stack([reached, reached & (straight_up <= distance)], axis=1), angles, np.nan)
 
 
 def _in_blocks(function: Any, *arrays: np.ndarray) -> Any:
@@ -79,21 +83,21 @@ _landings = jax.jit(lambda angle, speed, wind: landing(angle, speed, wind))
 
 
 @jax.jit
-def _farthest(speed: Array, wind: Array) -> Any:
+def _farthest_angle(speed: Array, wind: Array) -> Array:
     def rises(angle: Array) -> Array:
         return _each(_landing_and_slope, angle, speed, wind)[1] > 0
 
-    angle = _bisect(rises, jnp.full_like(speed, LOWEST + 1), jnp.full_like(speed, HIGHEST - 1))
-    return Farthest(landing(angle, speed, wind), angle)  # pyright: ignore[reportArgumentType]
+    return _bisect(rises, jnp.full_like(speed, LOWEST + 1), jnp.full_like(speed, HIGHEST - 1))
 
 
 @jax.jit
-def _solutions(speed: Array, distance: Array, wind: Array, most: Array, angle_of_most: Array) -> Array:
-    low = _bisect(lambda angle: landing(angle, speed, wind) < distance, jnp.full_like(speed, LOWEST), angle_of_most)
-    high = _bisect(lambda angle: landing(angle, speed, wind) > distance, angle_of_most, jnp.full_like(speed, HIGHEST))
-    straight_up = landing(jnp.full_like(speed, HIGHEST), speed, wind)  # with the wind behind, a ball never lands nearer
-    reached = distance <= most
-    return jnp.stack([jnp.where(reached, low, jnp.nan), jnp.where(reached & (straight_up <= distance), high, jnp.nan)], axis=1)
+def _solutions(speed: Array, distance: Array, wind: Array, middle: Array) -> Array:
+    def goes_on(angles: Array) -> Array:  # up to the middle landings go out, beyond it they come back
+        short = _each(_landing, angles, speed, wind) < distance
+        return jnp.stack([short[0], ~short[1]])
+
+    low, high = jnp.full_like(middle, LOWEST), jnp.full_like(middle, HIGHEST)
+    return _bisect(goes_on, jnp.stack([low, middle]), jnp.stack([middle, high])).T
 
 
 @jax.jit
