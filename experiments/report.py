@@ -75,6 +75,22 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
+def write_table(folder: Path, table: Sequence[Sequence[str]]) -> None:
+    """Writes a table, its header first, as table.csv and table.md."""
+    write_csv(folder / "table.csv", table[0], table[1:])
+    write_bytes(folder / "table.md", f"{markdown(table)}\n".encode())
+
+
+def print_table(title: str, table: Sequence[Sequence[str]]) -> None:
+    """Prints a table, its header first; columns with a heading are numbers."""
+    shown = Table(title=title, title_justify="left", show_edge=False)
+    for heading in table[0]:
+        shown.add_column(heading, justify="right" if heading else "left")
+    for row in table[1:]:
+        shown.add_row(*row)
+    print_whole(shown)
+
+
 def print_whole(table: Table) -> None:
     """Prints a table as wide as it is: a pipe has no width, and half a number is none."""
     Console(width=Console(width=250).measure(table).maximum, highlight=False).print(table)

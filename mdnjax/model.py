@@ -47,7 +47,7 @@ def make_mdn(
     `line` a linear function of x, which a start at the data fits and training leaves alone, is added to all locations. Source:
     Bishop (1994), section 2; Bishop's scales have no floor.
     """
-    blocks = (num_components, *FAMILIES[family].raw_sizes(Sizes(num_components, num_targets, rank)))
+    blocks = _blocks(family, Sizes(num_components, num_targets, rank))
     network = make_mlp(num_inputs, blocks, hidden_sizes=hidden_sizes, activation=activation)
     model = make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
     return _with_line(model, num_inputs, num_targets) if line else model
@@ -90,12 +90,8 @@ def make_mdn_on(
     batch-first. The model's parameters are {"trunk": ..., "head": ...}; its batch may have any number of axes.
     Raises: ValueError if the trunk gives features of another shape.
     """
-    head = make_mlp(
-        num_features,
-        (num_components, *FAMILIES[family].raw_sizes(Sizes(num_components, num_targets, rank))),
-        hidden_sizes=(),
-        activation="tanh",
-    )
+    blocks = _blocks(family, Sizes(num_components, num_targets, rank))
+    head = make_mlp(num_features, blocks, hidden_sizes=(), activation="tanh")  # no layer to be activated
 
     def init_both(init_key: PRNGKey) -> Params:
         return {
@@ -114,6 +110,10 @@ def make_mdn_on(
 
     network = Network(init_both, apply_both)
     return make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
+
+
+def _blocks(family: str, sizes: Sizes) -> tuple[int, ...]:
+    return (sizes.num_components, *FAMILIES[family].raw_sizes(sizes))
 
 
 def _with_line(model: Model, num_inputs: int, num_targets: int) -> Model:

@@ -104,7 +104,7 @@ def test_the_configurations_are_sound(name):
 
 def test_an_optimiser_that_needs_one_loss_is_refused(tmp_path):
     done = run("pen_strokes", f"output={tmp_path / 'run'}", "train.optimizer.name=lbfgs")
-    assert_one_line_error(done, "got 'lbfgs', expected an optimiser of noisy minibatches")
+    assert_one_line_error(done, "got 'lbfgs', expected an optimiser of noisy losses")
 
 
 def test_a_drawer_is_kept_whole(params, tmp_path):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from mdnjax.config.schema import Loop, Optimizer, Runtime
+from mdnjax.config.schema import NoisyLoop, Runtime
 from mdnjax.config.section import Count, Folder, Positive, Scale, Section, Seed, Units
 
 
@@ -35,17 +35,10 @@ class PenModel(Section, frozen=True):
     scale_floor: Scale = Field(default=0.01, description="smallest scale of a component, in units of the offsets' sd")
 
 
-class PenTrain(Loop, frozen=True):
+class PenTrain(NoisyLoop, frozen=True):
     """Training on rows of drawings."""
 
     batch_size: Count = Field(default=64, description="rows of a step; a row holds drawings up to the longest one's length")
-
-    @field_validator("optimizer")
-    @classmethod
-    def _of_minibatches(cls, optimizer: Optimizer) -> Optimizer:
-        if optimizer.name == "lbfgs":
-            raise ValueError("name: got 'lbfgs', expected an optimiser of noisy minibatches, as 'adam' is")
-        return optimizer
 
 
 class Sampling(Section, frozen=True):

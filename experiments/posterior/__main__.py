@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.table import Table
 
 from experiments import command, report
 from experiments.density import prepare, stopped
@@ -22,7 +21,6 @@ from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.sweep import choice
 from experiments.tables.files import need
-from mdnjax.checkpoint import write_bytes
 from mdnjax.data import two_moons
 from mdnjax.data.dataset import far_out
 from mdnjax.recipe import SAMPLE
@@ -112,19 +110,13 @@ def write_networks(folder: Path, problem: Problem, outcome: Outcome) -> None:
 def write(config: Posterior, folder: Path, clock: Clock, problem: Problem, outcomes: list[Outcome]) -> None:
     """Writes and prints the table."""
     table = table_of(outcomes, problem)
-    report.write_csv(folder / "table.csv", table[0], table[1:])
-    write_bytes(folder / "table.md", f"{report.markdown(table)}\n".encode())
+    report.write_table(folder, table)
     report.write_json(folder / "environment.json", report.environment())
     report.write_json(folder / "timing.json", clock.seconds)
     report.write_json(folder / "metrics.json", {"seed": config.seed, "runs": {str(o.shown.num): metrics(o) for o in outcomes}})
     what = "two moons" if problem.truth else str(config.data.path)
     title = f"Posteriors of {what}, seed {config.seed}; {len(problem.test.x)} test simulations"
-    shown = Table(title=title, title_justify="left", show_edge=False)
-    for heading in table[0]:
-        shown.add_column(heading, justify="right" if heading else "left")
-    for row in table[1:]:
-        shown.add_row(*row)
-    report.print_whole(shown)
+    report.print_table(title, table)
 
 
 def metrics(outcome: Outcome) -> dict[str, Any]:

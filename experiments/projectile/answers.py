@@ -72,15 +72,15 @@ def answer(model: Model, trained: Trained, questions: np.ndarray) -> Answers:
     return Answers(questions, angle, mass, np.where(np.isnan(angle), np.nan, place), exact, most.distance, most.angle)
 
 
-def score(answers: Answers) -> dict[str, float]:
+def score(told: Answers) -> dict[str, float]:
     """Shares of arcs found, and misses at the modes in percent of the distance; what is said of reach, and whether it is so."""
-    two = np.isfinite(answers.exact).all(axis=1)
-    off = np.abs(np.take_along_axis(answers.miss, np.maximum(answers.of_arcs, 0), axis=1))
-    off = np.where(answers.of_arcs < 0, np.inf, off)
+    two = np.isfinite(told.exact).all(axis=1)
+    off = np.abs(np.take_along_axis(told.miss, np.maximum(told.of_arcs, 0), axis=1))
+    off = np.where(told.of_arcs < 0, np.inf, off)
     found = off <= HIT
-    shortfall = 1 - answers.farthest / answers.question[:, 1]  # of the best angle
+    shortfall = 1 - told.farthest / told.question[:, 1]  # of the best angle
     reachable, beyond = shortfall <= 0, shortfall > HIT
-    hits = np.where(np.isnan(answers.miss), np.nan, np.abs(answers.miss))[reachable]
+    hits = np.where(np.isnan(told.miss), np.nan, np.abs(told.miss))[reachable]
     hits = 100 * hits[~np.isnan(hits)]
     return {
         "num_two": int(two.sum()),
@@ -92,21 +92,21 @@ def score(answers: Answers) -> dict[str, float]:
         "miss_95": float(np.quantile(hits, 0.95)),
         "share_within_goal": _share(np.less_equal(hits, 0.3)),
         "num_out_of_reach": int(beyond.sum()),
-        "said_out_of_reach": _share(~answers.within_reach[beyond]),
-        "said_in_reach": _share(answers.within_reach[reachable]),
+        "said_out_of_reach": _share(~told.within_reach[beyond]),
+        "said_in_reach": _share(told.within_reach[reachable]),
     }
 
 
-def in_words(answers: Answers, number: int) -> str:
+def in_words(told: Answers, number: int) -> str:
     """One question and its answer."""
-    speed, distance, wind = answers.question[number]
+    speed, distance, wind = told.question[number]
     asked = f"{speed:g} m/s, {distance:g} m, wind {wind:+g} m/s: "
-    if not answers.within_reach[number] and distance > answers.farthest[number]:
-        most, angle = answers.farthest[number], answers.farthest_angle[number]
+    if not told.within_reach[number] and distance > told.farthest[number]:
+        most, angle = told.farthest[number], told.farthest_angle[number]
         return asked + f"out of reach; the farthest is {most:.1f} m, at {angle:.1f} degrees"
     hits = sorted(
         (float(angle), float(place), float(mass))
-        for angle, place, mass in zip(answers.angle[number], answers.place[number], answers.mass[number], strict=True)
+        for angle, place, mass in zip(told.angle[number], told.place[number], told.mass[number], strict=True)
         if np.isfinite(angle)
     )
     said = [f"{angle:.2f} degrees lands at {place:.2f} m ({100 * mass:.0f} %)" for angle, place, mass in hits]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, WrapValidator, field_validator
+from pydantic import Field, WrapValidator
 
-from mdnjax.config.schema import Loop, Model, Optimizer, Runtime
+from mdnjax.config.schema import Model, NoisyLoop, Runtime
 from mdnjax.config.section import Count, Folder, Section, Seed
 
 
@@ -36,7 +36,7 @@ class Questions(Section, frozen=True):
     num_test: Count = Field(default=2000, description="questions for the final scores")
 
 
-class Aim(Loop, frozen=True):
+class Aim(NoisyLoop, frozen=True):
     """Training through the solver."""
 
     batch_size: Count = Field(default=128, description="questions of a step")
@@ -49,13 +49,6 @@ class Aim(Loop, frozen=True):
     first_tolerance: Annotated[float, Field(gt=0, le=10)] = Field(
         default=0.3, description="the same at the first step: it shrinks by a factor a step over the first two thirds of training"
     )
-
-    @field_validator("optimizer")
-    @classmethod
-    def _of_noisy_losses(cls, optimizer: Optimizer) -> Optimizer:
-        if optimizer.name == "lbfgs":
-            raise ValueError("name: got 'lbfgs', expected an optimiser of noisy losses, as 'adam' is")
-        return optimizer
 
 
 class Projectile(Section, frozen=True):

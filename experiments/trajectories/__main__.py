@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from rich.table import Table
 
 from experiments import command, report
 from experiments.density import prepare, stopped
@@ -23,7 +22,6 @@ from experiments.trajectories.published import ROWS, Published
 from experiments.trajectories.schema import Trajectories
 from experiments.trajectories.scores import Foreseen, Score, baseline_nll, foresee, mean_score, score
 from experiments.trajectories.walks import Scene, make_scenes
-from mdnjax.checkpoint import write_bytes
 from mdnjax.config.schema import Model
 from mdnjax.data import Splits, make_scaler
 from mdnjax.ensemble import trained_of
@@ -93,19 +91,13 @@ def draw(model: Model, outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
 def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outcome]) -> None:
     """Writes and prints the table."""
     table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
-    report.write_csv(folder / "table.csv", table[0], table[1:])
-    write_bytes(folder / "table.md", f"{report.markdown(table)}\n".encode())
+    report.write_table(folder, table)
     report.write_json(folder / "environment.json", report.environment())
     report.write_json(folder / "timing.json", clock.seconds)
     scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
     report.write_json(folder / "metrics.json", {"seed": config.seed, "scenes": scores})
     title = f"Paths, seed {config.seed}: nats per step; average / final metres"
-    shown = Table(title=title, title_justify="left", show_edge=False)
-    for heading in table[0]:
-        shown.add_column(heading, justify="right" if heading else "left")
-    for row in table[1:]:
-        shown.add_row(*row)
-    report.print_whole(shown)
+    report.print_table(title, table)
     print(clock)
     print(f"results: {folder}")
 

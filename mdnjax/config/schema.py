@@ -96,6 +96,17 @@ class Loop(Section, frozen=True):
     optimizer: Optimizer = Field(default_factory=Optimizer, description="optimiser")
 
 
+class NoisyLoop(Loop, frozen=True):
+    """A training run whose loss is another at every step."""
+
+    @field_validator("optimizer")
+    @classmethod
+    def _of_noisy_losses(cls, optimizer: Optimizer) -> Optimizer:
+        if optimizer.name == "lbfgs":
+            raise ValueError("name: got 'lbfgs', expected an optimiser of noisy losses, as 'adam' is")
+        return optimizer
+
+
 class Train(Loop, frozen=True):
     """Training of the mixture density network."""
 
