@@ -188,7 +188,7 @@ def plot_overview(
 def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> None:
     """Draws data, locations and ribbons of one scale; components without weight are left out where they have none."""
     axes.scatter(*points, s=6, color=DATA, alpha=0.5, linewidths=0)
-    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1, 0, 1))
+    low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     weight = np.asarray(weights(mixture))
     for k, colour in enumerate(component_colours(loc.shape[1])):
         seen = weight[:, k] > 0.02

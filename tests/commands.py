@@ -1,14 +1,23 @@
-"""Runs the real commands, as a user would, in a process of their own."""
+"""Runs the real commands, as a user would: in this process, or in one of their own."""
 
 import atexit
+import contextlib
 import functools
+import io
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
+import jax
 import matplotlib.image
 import numpy as np
 
@@ -24,11 +33,44 @@ UNHELPED = ["train.init.name=glorot", "train.optimizer.clip_norm=0", "train.opti
 def run(module: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
     """`python -m experiments.MODULE words...` in the checkout; never raises.
 
-    It is a fork of a process that has its libraries, unless a variable is given that these read while they are imported.
+    It runs in this process, where programs that were traced and compiled before are at hand, with floats of 32 bits, as it does
+    for a user; a UserWarning is an error. With environment variables it runs in a process of its own, as by `run_process`.
     """
-    if any(name.startswith(("JAX_", "PYTHON")) for name in environment):
-        command = [sys.executable, "-m", f"experiments.{module}", *map(str, words)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, env=os.environ | environment)
+    if environment:
+        return run_process(module, *words, **environment)
+    arguments, stdout, stderr, status = [*map(str, words)], io.StringIO(), io.StringIO(), 0
+    with _like_a_process(arguments), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        try:
+            runpy.run_module(f"experiments.{module}", run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            status = end.code
+        except Exception:
+            traceback.print_exc()
+            status = 1
+    return subprocess.CompletedProcess([module, *arguments], status, stdout.getvalue(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _like_a_process(arguments: list[str]) -> Iterator[None]:
+    """Arguments, folder, floats and handling of interrupts and warnings as a process of its own has them."""
+    interrupt, x64, folder = signal.getsignal(signal.SIGINT), jax.config.read("jax_enable_x64"), Path.cwd()
+    environment = {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}  # they are settled once in a process
+    with mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["", *arguments]), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", "'experiments.*' found in sys.modules", RuntimeWarning)
+        jax.config.update("jax_enable_x64", False)
+        os.chdir(ROOT)
+        try:
+            yield
+        finally:
+            os.chdir(folder)
+            jax.config.update("jax_enable_x64", x64)
+            signal.signal(signal.SIGINT, interrupt)
+
+
+def run_process(module: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
+    """The same in a process of its own: a fork of one that has its libraries already."""
     forks = _forks()
     assert forks.stdin is not None
     assert forks.stdout is not None

@@ -20,16 +20,18 @@ import jax
 import matplotlib.backends.backend_agg
 import matplotlib.figure
 import optax
+import pandas
 import pydantic
 import rich.table
 import safetensors.numpy
 import scipy.optimize
 import scipy.stats
+import sklearn.base
 import yaml
 
 import mdnjax
 
-LIBRARIES = (flax, jax, matplotlib, mdnjax, optax, pydantic, rich, safetensors, scipy, yaml)
+LIBRARIES = (flax, jax, matplotlib, mdnjax, optax, pandas, pydantic, rich, safetensors, scipy, sklearn, yaml)
 
 
 def fork_each() -> dict[str, Any]:
@@ -51,6 +53,9 @@ def become(module: str, words: list[str], environment: dict[str, str], outputs: 
     """Goes on as `python -m MODULE words...` with its stdout and stderr in two files; killed when it takes too long."""
     signal.alarm(timeout)
     os.environ.update(environment)
+    for name, value in environment.items():
+        if name.startswith("JAX_"):  # jax has read its variables already
+            jax.config.update(name.lower(), int(value) if value.isdigit() else value)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

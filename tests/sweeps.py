@@ -1,7 +1,6 @@
 """What the tests of sweeps share: a small sweep, its command in the background, its table."""
 
 import csv
-import os
 import subprocess
 import sys
 
@@ -26,7 +25,7 @@ def rows(folder, name="members.csv"):
         return [{key: value for key, value in row.items() if "seconds" not in key} for row in csv.DictReader(file)]
 
 
-def start(file, cache, *words):
+def start(file, *words):
     """The command in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.sweep", str(file), *words],
@@ -34,5 +33,4 @@ def start(file, cache, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"XDG_CACHE_HOME": cache},
     )

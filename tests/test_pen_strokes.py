@@ -17,7 +17,7 @@ from mdnjax import checkpoint
 from mdnjax.config import load
 from mdnjax.mixture import log_prob
 from mdnjax.sequences import pack
-from tests.commands import assert_not_blank, assert_one_line_error, run
+from tests.commands import assert_not_blank, assert_one_line_error, run, run_process
 
 MODEL = PenModel(hidden_sizes=(8,), num_components=3)
 TINY = ["data.num_train=40", "data.num_validation=10", "data.num_test=10", "model.hidden_sizes=[8]", "model.num_components=3"]
@@ -126,7 +126,7 @@ def test_dequantised_offsets_round_back(drawings):
 
 
 def test_the_command_writes_what_it_says_and_reads_its_own_drawings(tmp_path):
-    done = run("pen_strokes", f"output={tmp_path / 'run'}", *TINY)
+    done = run_process("pen_strokes", f"output={tmp_path / 'run'}", *TINY)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert np.isfinite(metrics["test"]["point"])

@@ -38,14 +38,13 @@ def test_the_notebook_is_the_script():
     assert numbers_after("excess", kept)[0] < 0.1
 
 
-def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
+def test_it_runs_from_top_to_bottom(tmp_path):
     notebook = read_script()
     (settings,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     first, *others = settings.source.splitlines()
     assert first.endswith("= []")
     settings.source = "\n".join([f"words = {[*SHORT, 'seed=3']}", *others])
     before = {*SCRIPT.parent.iterdir()}
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # nearly all the time is compilation
     execute(notebook, tmp_path)
     assert {*SCRIPT.parent.iterdir()} - {SCRIPT.parent / "__pycache__"} <= before  # it writes no files
     assert_whole(notebook)

@@ -18,12 +18,6 @@ NAMES = ["members.csv", "summary.csv", "best.yaml", "best.safetensors", "environ
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs of this module, so that a group is compiled once."""
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "s.yaml"
     path.write_text(SMALL)
@@ -31,9 +25,9 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sweep(file, cache):
+def sweep(file):
     def go(*words, **environment):
-        return run("sweep", file, *words, XDG_CACHE_HOME=cache, **environment)
+        return run("sweep", file, *words, **environment)
 
     return go
 
@@ -41,7 +35,7 @@ def sweep(file, cache):
 @pytest.fixture(scope="module")
 def done(sweep, file):
     folder = file.parent / "whole"
-    return folder, sweep(f"output={folder}", JAX_NUM_CPU_DEVICES="2")
+    return folder, sweep(f"output={folder}")
 
 
 def test_it_runs_and_says_where(done):
@@ -150,24 +144,24 @@ def test_workers_together_give_the_same_table(done, sweep, tmp_path):
     assert rows(folder) == rows(done[0])
 
 
-def test_processes_of_jax_distributed_give_the_same_table(done, file, cache, tmp_path):
+def test_processes_of_jax_distributed_give_the_same_table(done, file, tmp_path):
     folder = tmp_path / "shared"
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     words = [f"output={folder}", f"distributed.coordinator=127.0.0.1:{port}", "distributed.num_processes=2"]
-    processes = [start(file, cache, *words, f"distributed.process_id={index}") for index in range(2)]
+    processes = [start(file, *words, f"distributed.process_id={index}") for index in range(2)]
     outputs = [process.communicate(timeout=200) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert sum("results: " in stdout for stdout, _ in outputs) >= 1
     assert rows(folder) == rows(done[0])
 
 
-def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, file, cache, tmp_path):
+def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, file, tmp_path):
     folder = tmp_path / "killed"
     finished = 0
     for _ in range(2):
-        process = start(file, cache, f"output={folder}")
+        process = start(file, f"output={folder}")
         until = time.time() + 100
         while len(list(folder.glob("parts/0*"))) <= finished and time.time() < until:
             time.sleep(0.01)

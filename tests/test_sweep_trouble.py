@@ -21,7 +21,8 @@ def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
     ]
     words += ["train.report_every=300", "model.num_components=1", "train.optimizer.schedule=constant_schedule"]
     words += ["train.optimizer.learning_rate=0.3", "grid.model.scale_floor=[0, 0.3]"]
-    done = run("sweep", ROOT / "configs" / "inverse_sine.yaml", *words, f"output={tmp_path / 'odd'}")
+    # in programs as users get them: where the loss overflows depends on how they round
+    done = run("sweep", ROOT / "configs" / "inverse_sine.yaml", *words, f"output={tmp_path / 'odd'}", XLA_FLAGS="")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     assert [row["status"] for row in rows(tmp_path / "odd")] == ["diverged", "finished"]
@@ -47,20 +48,20 @@ def test_a_search_learns_and_goes_on_where_it_was_killed(tmp_path):
     text += "    train.optimizer.learning_rate: {log_uniform: [1.0e-4, 0.1]}\n"
     path = tmp_path / "search.yaml"
     path.write_text(text)
-    whole = run("sweep", path, f"output={tmp_path / 'whole'}", XDG_CACHE_HOME=str(tmp_path))
+    whole = run("sweep", path, f"output={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
     assert "8 members of 4 settings" in whole.stdout
     assert (tmp_path / "whole" / "search.journal").exists()
-    process = start(path, str(tmp_path), f"output={tmp_path / 'killed'}")
+    process = start(path, f"output={tmp_path / 'killed'}")
     while len(list(tmp_path.glob("killed/parts/0*"))) < 6:
         time.sleep(0.01)
         assert process.poll() is None
     process.kill()
     process.communicate()
-    merged = run("sweep", path, f"output={tmp_path / 'killed'}", "--merge", XDG_CACHE_HOME=str(tmp_path))
+    merged = run("sweep", path, f"output={tmp_path / 'killed'}", "--merge")
     assert_one_line_error(merged, "of 8 members are not trained yet", status=1)
     min(tmp_path.glob("killed/parts/0*")).unlink()  # of a trial that has been told
-    again = run("sweep", path, f"output={tmp_path / 'killed'}", XDG_CACHE_HOME=str(tmp_path))
+    again = run("sweep", path, f"output={tmp_path / 'killed'}")
     assert again.returncode == 0, again.stderr
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
 
