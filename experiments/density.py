@@ -13,11 +13,11 @@ from rich.table import Table
 from experiments import command, figures, report
 from experiments.pipeline import OF_TRUTH, Result, make_data, run
 from experiments.progress import Clock
-from experiments.rehearsal import rehearsal
 from experiments.run_folder import claim
 from experiments.studies import Density
 from experiments.sweep import choice
 from mdnjax import recipe
+from mdnjax.compilation import beside
 from mdnjax.config.schema import Loop, Run
 from mdnjax.data.columns import Columns
 from mdnjax.trained import save_model
@@ -34,7 +34,7 @@ def study(config: Density, overwrite: bool) -> None:
         splits, truth = make_data(config)
     if truth is None or splits.train.x.shape[1] > 1 or splits.train.y.shape[1] > 1:
         raise command.UserError(f"data.name: got {config.data.name!r}, expected a problem of one input and a known density")
-    with rehearsal(partial(figures.rehearse, config, splits)):
+    with beside(partial(figures.rehearse, config, splits)):
         settled = settle_number(config, clock)
         result = run(settled, splits, truth, clock)
     if not result.fit.diverged:

@@ -14,12 +14,13 @@ from experiments import command, figures, report
 from experiments.density import RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock, training
-from experiments.rehearsal import rehearsal
 from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax import checkpoint, recipe
+from mdnjax.compilation import beside
 from mdnjax.config import split
 from mdnjax.data import Dataset, sinusoid
+from mdnjax.follow import follow
 from mdnjax.regression import make_regression, make_regression_recipe
 from mdnjax.types import Params
 
@@ -44,7 +45,7 @@ def study(config: InverseSine, overwrite: bool) -> None:
     folder, clock = claim(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    with rehearsal(partial(figures.rehearse, config, splits)):
+    with beside(partial(figures.rehearse, config, splits)):
         with clock.phase("regression"):
             towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
         with clock.phase("inverse regression"):
@@ -71,7 +72,7 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
     steps = make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
     inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), train, validation)
     with training(name, config.regression.num_steps, "validation mse") as observe:
-        fitted = recipe.follow(steps, config.regression, inputs, observe)
+        fitted = follow(steps, config.regression, inputs, observe)
     params = fitted.state.params
     if fitted.diverged:
         path = config.output / f"{name.replace(' ', '_')}.safetensors"

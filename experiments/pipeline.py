@@ -21,7 +21,8 @@ from mdnjax.data.dataset import far_out
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import Kept, held_out_offset, train_networks, trained_of
 from mdnjax.mixture import Mixture
-from mdnjax.population import Fit, Layout, Observer, local_layout, member
+from mdnjax.placement import Layout, local_layout
+from mdnjax.population import Fit, Observer, member
 from mdnjax.scores import coverage, crps, pit
 from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict, some_networks

@@ -56,6 +56,9 @@ from mdnjax.recurrent import (
     Recurrent,
     make_recurrent,
 )
+from mdnjax.runtime import (
+    use_compile_cache,
+)
 from mdnjax.scores import (
     calibration_error,
     cde_loss,
@@ -205,6 +208,7 @@ __all__ = [
     "survival",
     "temper",
     "to_numpyro",
+    "use_compile_cache",
     "variance",
     "warp",
     "weights",

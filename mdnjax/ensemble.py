@@ -14,7 +14,9 @@ from scipy.special import logsumexp
 from mdnjax import recipe
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, Scaler, joined, least_scale, nats_to_data_units, to_training_units
-from mdnjax.population import Layout, Population, PopulationObserver, place
+from mdnjax.follow import follow_members, held_out_losses
+from mdnjax.placement import Layout, place
+from mdnjax.population import Population, PopulationObserver
 from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
 from mdnjax.trained import Trained, pruned
 from mdnjax.types import Float, Int, Params
@@ -82,7 +84,7 @@ def keep(config: Run, steps: recipe.Recipe, population: Population, inputs: reci
     params = kept(population.state, config.train.keep)
     of_settings, held_out = np.ones((num, 1)), scores[best].reshape(num, -1).mean(axis=1)
     if config.selection.settings:
-        losses = recipe.held_out_losses(steps, params, inputs, layout)[best]
+        losses = held_out_losses(steps, params, inputs, layout)[best]
         sound = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
         of_settings, held_out = _stacked(config, losses, sound, num)
     num_members, runs = config.ensemble.num_members, best.reshape(num, -1)
@@ -124,8 +126,8 @@ def train_networks(
     inputs = inputs_of(config, scaler, train, validation)
     if pad_to:
         inputs = [recipe.padded(one, *pad_to) for one in inputs]
+    population = follow_members(steps, config.train, inputs, layout, observe)
     placed = place(layout, inputs, len(inputs))
-    population = recipe.follow_population(steps, config.train, placed, len(inputs), layout, observe)
     return keep(config, steps, population, placed, 1, layout), population
 
 

@@ -12,13 +12,14 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mdnjax import runtime
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import Dataset, make_scaler, make_support
 from mdnjax.ensemble import train_networks, trained_of
 from mdnjax.mixture import Mixture, log_prob
-from mdnjax.population import local_layout
+from mdnjax.placement import local_layout
 from mdnjax.statistics import central_interval, marginal, mean, quantile
 from mdnjax.statistics import sample as draw
 from mdnjax.trained import answers, padded_size, save_model
@@ -37,8 +38,9 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     Args: num_components, hidden_sizes and family of a network; num_members of the ensemble; num_steps of training at most (a
     network ends by itself where the rows it holds out have gained nothing for 300); target_support "real", "positive" or
-    (low, high); settings; random_state as scikit-learn has it.
-    Rows are padded to a power of two, so that data of about the same size share one compiled program.
+    (low, high); settings; random_state as scikit-learn has it; compile_cache, to keep compiled programs on disk, as
+    `mdnjax.use_compile_cache` does it.
+    Rows are padded to 64, 256, 1024, ..., so that data of about the same size share one compiled program.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         target_support: Any = "real",
         settings: Any = None,
         random_state: Any = None,
+        compile_cache: Any = False,
     ):
         self.num_components = num_components
         self.hidden_sizes = hidden_sizes
@@ -61,6 +64,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.target_support = target_support
         self.settings = settings
         self.random_state = random_state
+        self.compile_cache = compile_cache
 
     def fit(self, X: Any, y: Any) -> MDNRegressor:
         """Trains on rows X `[N, X]` and targets y `[N]` or `[N, D]`."""
@@ -78,8 +82,11 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         scaler = make_scaler(rows, True, support)
         num_held_out = max(1, round(VALIDATION_SHARE * len(X)))
         train, held_out = (Dataset(rows.x[of], rows.y[of]) for of in (slice(0, -num_held_out), slice(-num_held_out, None)))
-        sizes = (padded_size(len(train.x)), padded_size(num_held_out))
-        kept, population = train_networks(config, scaler, train, held_out, local_layout(), pad_to=sizes)
+        sizes = (padded_size(len(train.x), 4), padded_size(num_held_out, 4))
+        with runtime.one_cache_warning():
+            if self.compile_cache:
+                runtime.use_compile_cache()
+            kept, population = train_networks(config, scaler, train, held_out, local_layout(), pad_to=sizes)
         if population.diverged[kept.runs[kept.weight > 0]].any():
             raise ValueError("training diverged with every setting: the loss was no longer finite")
         self.config_, self.trained_ = config, trained_of(config, kept, scaler)

@@ -5,30 +5,20 @@ A population is a tree of arrays with the members first. Its loop runs compiled 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mdnjax.placement import Layout, sharding_of, spread
 from mdnjax.train import Score, TrainState, TrainStep, advance, replay
 from mdnjax.types import Array
 
-T = TypeVar("T")
-MEMBERS = PartitionSpec("members")
-
-
-class Layout(NamedTuple):
-    """Where members are computed: split over devices, and on each of them `width` at a time side by side (vmap); None is all.
-
-    One at a time, a member's bits depend on nothing but its own inputs, and on a CPU nothing is lost by it.
-    """
-
-    devices: tuple[Any, ...]
-    width: int | None
+CALLING = threading.Lock()  # of two threads that call a new program at once, each would compile it
 
 
 class History(NamedTuple):
@@ -57,44 +47,6 @@ class Population(NamedTuple):
 
 Observer = Callable[[int, float, float], None]
 PopulationObserver = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
-
-
-def local_layout() -> Layout:
-    """All devices of this process; members side by side where that is faster, which is on anything but a CPU."""
-    devices = tuple(jax.local_devices())
-    return Layout(devices, width=1 if devices[0].platform == "cpu" else None)
-
-
-def place(layout: Layout, members: Sequence[T], capacity: int) -> T:
-    """Stacks equal trees, members first, on the devices of a layout; the last one is repeated up to a multiple of the devices.
-
-    Args: `capacity`, at least the number of members, is rounded up; one capacity means one compiled program.
-    """
-    return put(layout, jax.tree.map(_stack, *members), capacity)
-
-
-def put(layout: Layout, stacked: T, capacity: int) -> T:
-    """`place` for members that are stacked already."""
-    capacity = -(-capacity // len(layout.devices)) * len(layout.devices)
-    stacked = jax.tree.map(lambda leaf: _padded(leaf, capacity), stacked)
-    if len(layout.devices) == 1:
-        return jax.device_put(stacked, layout.devices[0])
-    return jax.device_put(stacked, NamedSharding(_mesh(layout), MEMBERS))
-
-
-def spread(layout: Layout, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of one member as a function of a population placed by this layout; no device waits for another inside."""
-
-    def on_one_device(*arguments: Any) -> Any:
-        if layout.width is None:
-            return jax.vmap(function)(*arguments)
-        batch_size = layout.width if layout.width > 1 else None
-        return jax.lax.map(lambda member: function(*member), arguments, batch_size=batch_size)
-
-    if len(layout.devices) == 1:
-        return on_one_device
-    # Not checked: the check knows no rule for every primitive (while loops among them), and members are independent anyway.
-    return jax.shard_map(on_one_device, mesh=_mesh(layout), in_specs=MEMBERS, out_specs=MEMBERS, check_vma=False)
 
 
 def fit(
@@ -152,14 +104,15 @@ def fit_population(
     A member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged) is called after each chunk
     with an entry a member.
     """
-    capacity, first = max(1, min(report_every, num_steps)), np.asarray(states.step)
+    capacity, first = _capacity(num_steps, report_every), np.asarray(states.step)
     done, started = int(first[0]), np.arange(len(first)) < num_members
     alive, diverged, before = started, np.zeros(len(first), bool), states
     losses, scores, steps = [np.zeros((len(first), 0))], [np.zeros((len(first), 0))], []
     while done < num_steps and alive.any():
         count = min(capacity, num_steps - done)
         counts = np.where(alive, count, 0).astype(np.int32)
-        after, chunk_losses, held_out, sound = _advance(train_step, capacity, held_out_score, layout, states, inputs, counts)
+        with CALLING:  # it returns at once: only the next line waits for results
+            after, chunk_losses, held_out, sound = _advance(train_step, capacity, held_out_score, layout, states, inputs, counts)
         if (fallen := alive & ~np.asarray(sound)).any():
             after = _choose(fallen, before, after)  # one chunk further back: the loss of its last state was not known yet
             diverged = diverged | fallen
@@ -179,12 +132,27 @@ def fit_population(
     return Population(states, History(known, report_steps, held_out), diverged)
 
 
+def compile_chunk(
+    train_step: TrainStep, num_steps: int, report_every: int, score: Score | None, layout: Layout, states: Any, inputs: Any
+) -> None:
+    """Compiles the program that `fit_population` runs, for states of these shapes and dtypes and for inputs that are placed."""
+    sharding = sharding_of(layout)
+    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
+    counts = np.zeros(states.step.shape, np.int32)
+    _advance.lower(train_step, _capacity(num_steps, report_every), score, layout, states, inputs, counts).compile()
+
+
 def member(population: Population, index: int) -> Fit:
     """One of a population, with as much of its history as there is."""
     state = _row(population.state, index)
     loss, steps, held_out = population.history.loss[index], population.history.report_steps, population.history.held_out[index]
     reports = steps <= int(state.step)
     return Fit(state, History(loss[np.isfinite(loss)], steps[reports], held_out[reports]), bool(population.diverged[index]))
+
+
+def _capacity(num_steps: int, report_every: int) -> int:
+    """Steps of a chunk at most."""
+    return max(1, min(report_every, num_steps))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -222,23 +190,3 @@ def _population_of_one(tree: Any) -> Any:
 
 def _row(tree: Any, index: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def _stack(*leaves: Any) -> Any:
-    """One array, on the host: a stack of a thousand device arrays would be a program of a thousand arguments."""
-    if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(np.stack([np.asarray(jax.random.key_data(key)) for key in leaves])))
-    return np.stack(leaves)
-
-
-def _padded(leaf: Any, capacity: int) -> Any:
-    missing = capacity - leaf.shape[0]
-    if not missing:
-        return leaf
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(_padded(np.asarray(jax.random.key_data(leaf)), capacity)))
-    return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)])
-
-
-def _mesh(layout: Layout) -> Mesh:
-    return Mesh(np.array(layout.devices), ("members",))

@@ -23,7 +23,6 @@ from mdnjax.losses import LOSSES, entropy_of_weights
 from mdnjax.model import Model, make_mdn
 from mdnjax.networks import Dropout
 from mdnjax.optimizers import STEADY, check_optimizer, is_on, make_optimizer
-from mdnjax.population import Fit, Layout, Observer, Population, PopulationObserver, fit, fit_population, spread
 from mdnjax.shuffle import minibatch
 from mdnjax.train import (
     Batch,
@@ -156,55 +155,6 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
         return jnp.sum(jnp.where(jnp.arange(len(nll)) < inputs.sizes[1], nll, 0)) / inputs.sizes[1]
 
     return Recipe(jax.jit(init), train_step, held_out_score, held_out_losses)
-
-
-def follow(recipe: Recipe, loop: schema.Loop, inputs: Any, observe: Observer | None = None) -> Fit:
-    """Trains by a recipe, from its first state, as long as the section says."""
-    return fit(
-        recipe.train_step,
-        recipe.init(inputs),
-        (inputs,),
-        num_steps=loop.num_steps,
-        report_every=loop.report_every,
-        held_out_score=recipe.held_out_score,
-        patience=loop.patience,
-        observe=observe,
-    )
-
-
-def follow_population(
-    recipe: Recipe, loop: schema.Loop, inputs: Inputs, num_members: int, layout: Layout, observe: PopulationObserver | None = None
-) -> Population:
-    """Trains a population by one recipe; its inputs are placed by the layout."""
-    return fit_population(
-        recipe.train_step,
-        _init_population(recipe.init, layout, inputs),
-        (inputs,),
-        num_members=num_members,
-        layout=layout,
-        num_steps=loop.num_steps,
-        report_every=loop.report_every,
-        held_out_score=recipe.held_out_score,
-        patience=loop.patience,
-        observe=observe,
-    )
-
-
-def held_out_losses(recipe: Recipe, params: Params, inputs: Inputs, layout: Layout) -> Float[np.ndarray, "M N"]:
-    """Losses of the examples that each of a population watches, those that only pad left out."""
-    assert recipe.held_out_losses
-    losses = np.asarray(_spread_losses(recipe.held_out_losses, layout, params, inputs))
-    return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _spread_losses(losses: Callable[[Params, Inputs], Array], layout: Layout, params: Params, inputs: Inputs) -> Array:
-    return spread(layout, losses)(params, inputs)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _init_population(init: Callable[[Inputs], TrainState], layout: Layout, inputs: Inputs) -> TrainState:
-    return spread(layout, init)(inputs)
 
 
 def optimizer_of(loop: schema.Loop) -> Any:

@@ -172,6 +172,7 @@ def advance(
         state, loss = train_step(state, *inputs)
         return state, losses.at[i].set(loss), i + 1
 
+    train_step = jax.jit(train_step)  # it is traced once for both of the next uses
     dtype = jax.eval_shape(train_step, state, *inputs)[1].dtype
     losses = jnp.full(capacity, jnp.nan, dtype)
     state, losses, i = jax.lax.while_loop(unfinished, body, (state, losses, jnp.zeros((), jnp.int32)))

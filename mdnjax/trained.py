@@ -73,9 +73,12 @@ def answers(
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
-def padded_size(num: int) -> int:
-    """The next power of two, of no less than 64."""
-    return max(64, 1 << (num - 1).bit_length())
+def padded_size(num: int, factor: int = 2) -> int:
+    """The first of 64, 64 factor, 64 factor^2, ... that is no less."""
+    size = 64
+    while size < num:
+        size *= factor
+    return size
 
 
 def nll(model: schema.Model, trained: Trained, dataset: Dataset) -> Float[AnyArray, " N"]:

@@ -43,7 +43,7 @@ def run(module: str, *words: object, **environment: str) -> subprocess.Completed
         try:
             runpy.run_module(f"experiments.{module}", run_name="__main__", alter_sys=True)
         except SystemExit as end:
-            status = end.code
+            status = int(end.code or 0)
         except Exception:
             traceback.print_exc()
             status = 1

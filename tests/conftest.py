@@ -17,8 +17,8 @@ if FOLDER not in os.environ:  # the first process; its workers and their command
     os.environ["XDG_CACHE_HOME"] = os.environ[FOLDER]
     os.environ.setdefault("XLA_FLAGS", QUICK)
 
-import jax
-from jaxtyping import install_import_hook
+import jax  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)

@@ -15,7 +15,7 @@ from mdnjax.data import Dataset, make_scaler
 from mdnjax.data.dataset import least_scale
 from mdnjax.ensemble import inputs_of, rotated, train_networks, trained_of
 from mdnjax.mixture import Mixture, log_prob, weights
-from mdnjax.population import local_layout
+from mdnjax.placement import local_layout
 from mdnjax.selection import stack
 from mdnjax.statistics import pool
 from mdnjax.trained import Trained, load, nll, num_networks, predict, pruned, save_model, some_networks

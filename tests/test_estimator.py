@@ -101,10 +101,10 @@ def test_other_data_of_the_same_padded_size_compile_nothing():
 
 
 def compiled():
-    from mdnjax import population, recipe, trained
+    from mdnjax import follow, population, trained
 
-    programs: list[Any] = [population._advance, recipe._init_population, trained._predict]
-    return [program._cache_size() for program in programs]
+    programs: list[Any] = [population._advance, trained._predict]
+    return [follow._init_population.num_programs(), *(program._cache_size() for program in programs)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from mdnjax import recipe
 from mdnjax.config import Config, load
 from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.data.dataset import far_out
+from mdnjax.follow import follow
 from mdnjax.trained import Trained, nll, predict
 
 OPTIMIZERS = {
@@ -52,7 +53,7 @@ def train(data, *words):
     scaled = to_training_units(scaler, data)
     model, shape, numbers = recipe.split_sections(config.model, config.train)
     inputs = recipe.make_inputs(numbers, jax.random.key(0), scaled, scaled)
-    fitted = recipe.follow(recipe.make_mdn_recipe(model, shape, 2, 1), config.train, inputs)
+    fitted = follow(recipe.make_mdn_recipe(model, shape, 2, 1), config.train, inputs)
     params = jax.tree.map(lambda leaf: leaf[None], fitted.state.params)
     return fitted, config.model, Trained(params, scaler)
 

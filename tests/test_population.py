@@ -11,7 +11,9 @@ import pytest
 from mdnjax import recipe
 from mdnjax.config import Config, load
 from mdnjax.data import Dataset, make_scaler, to_training_units
-from mdnjax.population import Layout, fit, fit_population, member, place, spread
+from mdnjax.follow import follow, follow_population
+from mdnjax.placement import Layout, place, spread
+from mdnjax.population import fit, fit_population, member
 from mdnjax.train import init_state
 
 ALONE = Layout(tuple(jax.devices()[:1]), 1)
@@ -49,7 +51,7 @@ def population(words, seeds, layout, capacity=None):
     assert all(run[0] is steps for run in runs)
     inputs = [inputs for _, _, inputs in runs]
     placed = place(layout, inputs, capacity or len(inputs))
-    return steps, train, inputs, recipe.follow_population(steps, train, placed, len(inputs), layout)
+    return steps, train, inputs, follow_population(steps, train, placed, len(inputs), layout)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_member_is_its_run_alone(layout, optimizer):
     """Bit for bit where members are computed one after the other; to rounding where side by side."""
     steps, train, inputs, trained = population(OPTIMIZERS[optimizer], [0, 1, 2], LAYOUTS[layout])
     for index, own in enumerate(inputs):
-        alone, fitted = recipe.follow(steps, train, own), member(trained, index)
+        alone, fitted = follow(steps, train, own), member(trained, index)
         exact = "side" not in layout
         np.testing.assert_allclose(fitted.history.loss, alone.history.loss, rtol=1e-4, atol=1e-5)
         assert fitted.history.report_steps.tolist() == [20, 40, 50]

@@ -9,6 +9,7 @@ from mdnjax import recipe
 from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
+from mdnjax.follow import follow
 from mdnjax.networks import LINE
 from mdnjax.population import fit
 from mdnjax.shuffle import minibatch
@@ -26,7 +27,7 @@ def problem(*words):
 
 
 def final(steps, inputs):
-    return recipe.follow(steps, Loop(num_steps=8, report_every=4), inputs)
+    return follow(steps, Loop(num_steps=8, report_every=4), inputs)
 
 
 def test_changing_a_number_compiles_nothing():

@@ -19,7 +19,7 @@ from experiments.run_folder import claim
 from mdnjax.config.optax_names import nearest
 from mdnjax.config.schema import Runtime
 from mdnjax.config.section import Count, Folder, Section, Units
-from mdnjax.population import local_layout
+from mdnjax.placement import local_layout
 
 CPU_MEMBERS, GPU_MEMBERS = 64, 4096
 TOLERANCE = 1e-5  # of the first step's loss, between contenders

@@ -152,6 +152,7 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float
     from mdnjax import recipe, runtime
     from mdnjax.config import load
     from mdnjax.data.dataset import Dataset, make_scaler, nats_to_data_units, to_training_units
+    from mdnjax.follow import follow
 
     runtime.setup(compile_cache=False)
     config = load(InverseSine, CONFIGS / "inverse_sine.yaml")
@@ -167,7 +168,7 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float
     def train() -> list[tuple[float, float]]:
         course, start = [], time.perf_counter()
         inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), *scaled)
-        recipe.follow(steps, loop, inputs, lambda _, __, nll: course.append((time.perf_counter() - start, nll + offset)))
+        follow(steps, loop, inputs, lambda _, __, nll: course.append((time.perf_counter() - start, nll + offset)))
         return course
 
     return train

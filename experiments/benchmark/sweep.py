@@ -23,10 +23,11 @@ from experiments.command import CONFIGS
 from experiments.pipeline import make_data
 from experiments.sweep.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk
 from experiments.sweep.plan import Member, members_of, read
-from mdnjax import recipe
 from mdnjax.config.schema import Loop
+from mdnjax.follow import follow, follow_population
+from mdnjax.placement import Layout, local_layout, place
 from mdnjax.plots import MODEL, STYLE
-from mdnjax.population import Layout, local_layout, member, place
+from mdnjax.population import member
 
 ORIGINAL = CONFIGS / "inverse_sine_original.yaml"
 SHORT_STEPS = 200
@@ -73,7 +74,7 @@ def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
     inputs, steps = place(layout, [inputs_of(*pair)[0] for pair in pairs], len(chosen)), recipe_of(*pairs[0])
 
     def run(loop: Loop) -> Any:
-        return recipe.follow_population(steps, loop, inputs, len(chosen), layout)
+        return follow_population(steps, loop, inputs, len(chosen), layout)
 
     return run(Loop(num_steps=1)).history.loss[:, 0], partial(run, loop_of(chosen[0].config.train.num_steps))
 
@@ -85,7 +86,7 @@ def agreement(num_members: int, num_steps: int) -> str:
     differences = []
     for index in (0, num_members // 2, num_members - 1):
         pair = chosen[index], material_of(chosen[index])
-        alone, fitted = recipe.follow(recipe_of(*pair), loop_of(num_steps), inputs_of(*pair)[0]), member(trained, index)
+        alone, fitted = follow(recipe_of(*pair), loop_of(num_steps), inputs_of(*pair)[0]), member(trained, index)
         pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
         same = all(np.array_equal(a, b) for a, b in pairs)
         differences.append((abs(float(alone.history.held_out[-1] - fitted.history.held_out[-1])), same))

@@ -21,7 +21,8 @@ from experiments.pen_strokes.schema import PenStrokes
 from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
-from mdnjax import plots, recipe
+from mdnjax import plots
+from mdnjax.follow import follow
 from mdnjax.population import Fit
 from mdnjax.recipe import SAMPLE
 from mdnjax.sequences import Rows, pack
@@ -93,7 +94,7 @@ def train(config: PenStrokes, rows: list[Rows], rounding: float) -> Fit:
     """Trains the network; the observer sees mean NLL of a point, its coins included."""
     inputs = pen.Inputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(rounding))
     with training("pen", config.train.num_steps, "validation nll") as observe:
-        return recipe.follow(pen.make_recipe(config.model, config.train), config.train, inputs, observe)
+        return follow(pen.make_recipe(config.model, config.train), config.train, inputs, observe)
 
 
 def draw_all(config: PenStrokes, own: Drawer, parts: Parts) -> Drawn:

@@ -18,7 +18,7 @@ from experiments.projectile.flight import farthest
 from experiments.projectile.schema import Projectile, Questions
 from experiments.run_folder import claim
 from experiments.tables.files import need
-from mdnjax import recipe
+from mdnjax.follow import follow
 from mdnjax.population import Fit
 from mdnjax.trained import Trained, save_model
 
@@ -61,7 +61,7 @@ def train(config: Projectile, questions: np.ndarray, watched: np.ndarray) -> tup
     columns = (np.ascontiguousarray(part.T) for part in (questions, watched))
     inputs = aim.Inputs(jax.random.key(config.seed), *columns, scaler.x_mean, scaler.x_sd)  # pyright: ignore
     with training("aim", config.train.num_steps, "validation miss") as observe:
-        fitted = recipe.follow(aim.make_recipe(config), config.train, inputs, observe)
+        fitted = follow(aim.make_recipe(config), config.train, inputs, observe)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
     return fitted, Trained(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params), scaler)
 

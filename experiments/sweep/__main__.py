@@ -18,7 +18,7 @@ from experiments.sweep.results import FILES, gather
 from experiments.sweep.resume import train_members
 from experiments.sweep.schema import Sweep
 from mdnjax import recipe, runtime
-from mdnjax.population import local_layout
+from mdnjax.placement import local_layout
 
 FLAGS = {
     "dry-run": "print the plan (members, groups, memory, time) and train nothing",

@@ -14,7 +14,7 @@ from experiments.sweep.chunks import chunks_of, train_chunk
 from experiments.sweep.plan import Member, digest_of
 from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.schema import Run
-from mdnjax.population import Layout, local_layout
+from mdnjax.placement import Layout, local_layout
 from mdnjax.selection import Choice, smallest_as_good
 
 

@@ -19,7 +19,9 @@ from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.data import Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units
-from mdnjax.population import Layout, Population, place, put, spread
+from mdnjax.follow import follow_population
+from mdnjax.placement import Layout, place, put, spread
+from mdnjax.population import Population
 from mdnjax.trained import Trained, nll_of_member
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
@@ -92,7 +94,7 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
 
     num_runs = len(chunk.members) * config.num_runs
     steps = recipe_of(*pairs[0])
-    population = recipe.follow_population(steps, train, inputs, num_runs, layout, tell)
+    population = follow_population(steps, train, inputs, num_runs, layout, tell)
     kept = ensemble.keep(config, steps, population, inputs, len(chunk.members), layout)
     first = kept.leading
     numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])

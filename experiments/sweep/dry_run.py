@@ -13,9 +13,9 @@ from experiments.sweep import choice
 from experiments.sweep.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
 from experiments.sweep.plan import Group, Plan, members_of
 from experiments.sweep.table import short
-from mdnjax import recipe
 from mdnjax.config.schema import Loop
-from mdnjax.population import Layout
+from mdnjax.follow import follow
+from mdnjax.placement import Layout
 
 MEASURED_STEPS = 100
 COLUMNS = ("model.num_components", "model.hidden_sizes", "train.num_steps", "data.num_train")
@@ -111,6 +111,6 @@ def _measure(chunk: Chunk) -> Pace:
     """Times one member's steps; the first chunk of them holds the compilation."""
     first, times = (chunk.members[0], material_of(chunk.members[0])), [time.perf_counter()]
     loop: Any = Loop(num_steps=2 * MEASURED_STEPS, report_every=MEASURED_STEPS)
-    recipe.follow(recipe_of(*first), loop, inputs_of(*first)[0], lambda *_: times.append(time.perf_counter()))
+    follow(recipe_of(*first), loop, inputs_of(*first)[0], lambda *_: times.append(time.perf_counter()))
     step = (times[2] - times[1]) / MEASURED_STEPS
     return Pace(max(0.0, times[1] - times[0] - MEASURED_STEPS * step), step)

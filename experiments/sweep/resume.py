@@ -11,7 +11,7 @@ from experiments.sweep import parts
 from experiments.sweep.choice import settle
 from experiments.sweep.chunks import chunks_of, train_chunk
 from experiments.sweep.plan import Member
-from mdnjax.population import Layout
+from mdnjax.placement import Layout
 
 
 def train_members(members: Sequence[Member], layout: Layout, folder: Path, chunk_members: int | None) -> list[parts.Row]:

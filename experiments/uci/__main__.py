@@ -22,7 +22,7 @@ from mdnjax.config.tabular import Benchmark, Tabular
 from mdnjax.data.dataset import joined
 from mdnjax.diagnostics import AT_FLOOR, scales_of
 from mdnjax.mixture import Mixture, responsibilities
-from mdnjax.population import local_layout
+from mdnjax.placement import local_layout
 from mdnjax.trained import Trained, predict, pruned
 
 FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.figures import curves
-from experiments.rehearsal import rehearsal
+from mdnjax.compilation import beside
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, Splits, make_scaler
 from mdnjax.trained import untrained
@@ -21,7 +21,7 @@ def test_it_works_beside_and_has_ended_after():
         allowed.wait(10)
         done.append(True)
 
-    with rehearsal(work):
+    with beside(work):
         assert begun.wait(10)
         assert not done  # the block runs while the work does
         allowed.set()
@@ -32,9 +32,9 @@ def test_its_errors_are_nobodys_and_the_blocks_are_told():
     def work():
         raise ValueError("of the rehearsal")
 
-    with rehearsal(work):
+    with beside(work):
         pass
-    with pytest.raises(KeyError), rehearsal(work):
+    with pytest.raises(KeyError), beside(work):
         raise KeyError("of the block")
 
 

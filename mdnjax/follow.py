@@ -1,0 +1,96 @@
+"""Training by a recipe: of one run, of a population, of one that threads share."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdnjax.compilation import beside, jit_once
+from mdnjax.config import schema
+from mdnjax.placement import Layout, place, spread
+from mdnjax.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit, fit_population
+from mdnjax.recipe import Inputs, Recipe
+from mdnjax.threads import train_in_threads
+from mdnjax.train import TrainState
+from mdnjax.types import Array, Float, Params
+
+COMPILING = threading.Lock()  # of two threads with one new program, each would compile it
+
+
+def follow(recipe: Recipe, loop: schema.Loop, inputs: Any, observe: Observer | None = None) -> Fit:
+    """Trains by a recipe, from its first state, as long as the section says."""
+    return fit(
+        recipe.train_step,
+        recipe.init(inputs),
+        (inputs,),
+        num_steps=loop.num_steps,
+        report_every=loop.report_every,
+        held_out_score=recipe.held_out_score,
+        patience=loop.patience,
+        observe=observe,
+    )
+
+
+def follow_population(
+    recipe: Recipe, loop: schema.Loop, inputs: Inputs, num_members: int, layout: Layout, observe: PopulationObserver | None = None
+) -> Population:
+    """Trains a population by one recipe; its inputs are placed by the layout."""
+    _compile(recipe, loop, layout, inputs)
+    return fit_population(
+        recipe.train_step,
+        _init_population(recipe.init, layout, inputs),
+        (inputs,),
+        num_members=num_members,
+        layout=layout,
+        num_steps=loop.num_steps,
+        report_every=loop.report_every,
+        held_out_score=recipe.held_out_score,
+        patience=loop.patience,
+        observe=observe,
+    )
+
+
+def follow_members(
+    recipe: Recipe, loop: schema.Loop, members: Sequence[Inputs], layout: Layout, observe: PopulationObserver | None = None
+) -> Population:
+    """The same for members that are not placed yet, shared out among the threads of the layout."""
+    capacity = -(-len(members) // layout.num_threads)
+
+    def train(part: Sequence[Inputs], observe: PopulationObserver | None) -> Population:
+        return follow_population(recipe, loop, place(layout, part, capacity), len(part), layout, observe)
+
+    if layout.num_threads == 1 or len(members) == 1:
+        return train(members, observe)
+    return train_in_threads(train, members, layout.num_threads, observe)
+
+
+def _compile(recipe: Recipe, loop: schema.Loop, layout: Layout, inputs: Inputs) -> None:
+    """Compiles the two programs of a training beside each other, if they are not compiled yet."""
+    with COMPILING:
+        lowered = _init_population.lower(recipe.init, layout, inputs)
+        score, states = recipe.held_out_score, lowered.out_info
+        chunk = (recipe.train_step, loop.num_steps, loop.report_every, score, layout, states, (inputs,))
+        with beside(functools.partial(compile_chunk, *chunk)):
+            lowered.compile()
+
+
+def held_out_losses(recipe: Recipe, params: Params, inputs: Inputs, layout: Layout) -> Float[np.ndarray, "M N"]:
+    """Losses of the examples that each of a population watches, those that only pad left out."""
+    assert recipe.held_out_losses
+    losses = np.asarray(_spread_losses(recipe.held_out_losses, layout, params, inputs))
+    return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
+
+
+def _losses_of_all(losses: Callable[[Params, Inputs], Array], layout: Layout, params: Params, inputs: Inputs) -> Array:
+    return spread(layout, losses)(params, inputs)
+
+
+def _init_all(init: Callable[[Inputs], TrainState], layout: Layout, inputs: Inputs) -> TrainState:
+    return spread(layout, init)(inputs)
+
+
+_spread_losses, _init_population = (jit_once(function, static_argnums=(0, 1)) for function in (_losses_of_all, _init_all))
