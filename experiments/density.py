@@ -34,9 +34,12 @@ def study(config: Density, overwrite: bool) -> None:
         splits, truth = make_data(config)
     if truth is None or splits.train.x.shape[1] > 1 or splits.train.y.shape[1] > 1:
         raise command.UserError(f"data.name: got {config.data.name!r}, expected a problem of one input and a known density")
-    with beside(partial(figures.rehearse, config, splits)):
+    with beside(partial(figures.compile_ahead, config, splits)):
         settled = settle_number(config, clock)
         result = run(settled, splits, truth, clock)
+        if not result.fit.diverged:
+            with clock.phase("figures"):
+                report.write_figures(folder / "figures", figures.of_run(result, figures.PLAIN))
     if not result.fit.diverged:
         with clock.phase("figures"):
             report.write_figures(folder / "figures", figures.of_mixture(result, figures.PLAIN))

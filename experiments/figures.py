@@ -9,18 +9,21 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments import pipeline
 from experiments.pipeline import Result
 from mdnjax import plots
+from mdnjax.compilation import JitOnce
 from mdnjax.config.schema import Model, Run
-from mdnjax.data import Dataset, Splits, make_scaler, make_support
+from mdnjax.data import Dataset, Splits
 from mdnjax.mixture import Mixture, locations, log_prob, weights
 from mdnjax.plots import Names
 from mdnjax.statistics import Region, branches, hdr
-from mdnjax.trained import Trained, predict, untrained
+from mdnjax.trained import Trained, predict
 from mdnjax.types import Float
 
 FORWARD, INVERSE, PLAIN = Names("x", "y"), Names("y (observed)", "x (to be predicted)"), Names("x", "y (to be predicted)")
 NUM_GRID = 300
+HDR = JitOnce(hdr)
 LEAST_MASS = 0.01  # of a mode that is drawn
 NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
 NAMES += ("density", "calibration", "overview")
@@ -48,26 +51,33 @@ def curves(model: Model, trained: Trained, splits: Splits) -> Curves:
     mixture = in_order(jax.tree.map(np.asarray, predict(model, trained, x[:, None])))
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
-    regions = [(f"{100 * level:.0f} % region", hdr(mixture, level)) for level in (0.9, 0.5)]
+    regions = [(f"{100 * level:.0f} % region", HDR(mixture, level)) for level in (0.9, 0.5)]
     return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, LEAST_MASS))
 
 
-def rehearse(config: Run, splits: Splits) -> None:
-    """The curves of an untrained network of the same shapes, as what is trained will have if it is one network."""
-    scaler = make_scaler(splits.train, config.data.standardise, make_support(config.data.target_support, 1))
-    curves(config.model, untrained(config.model, scaler), splits)
+def compile_ahead(config: Run, splits: Splits) -> None:
+    """Compiles what a run and its figures run."""
+    curves(config.model, pipeline.compile_ahead(config, splits), splits)
+
+
+def of_run(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
+    """The figures that show points and histories, by name: all that needs no curves of the mixture."""
+    points, metrics = (result.splits.train.x, result.splits.train.y), result.metrics
+    yield "data", plots.plot_points([("data", *points)], names, f"{len(points[0])} training points")
+    yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
+    clouds = [("data", *points), ("samples", *_samples(result))]
+    yield "samples", plots.plot_points(clouds, names, "One Gumbel-max sample for every data point")
+    yield "calibration", plots.plot_calibration(result.pit)
 
 
 def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
-    """Every figure of the mixture density network, by name."""
+    """The figures that show the mixture along its input, by name."""
     points = (result.splits.train.x, result.splits.train.y)
     x, y, mixture, weight, low, loc, high, learnt, regions, modes = curves(result.config.model, result.trained, result.splits)
     assert result.truth
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 
-    yield "data", plots.plot_points([("data", *points)], names, f"{len(points[0])} training points")
-    yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
     yield "weights", plots.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
     yield (
         "scales",
@@ -79,13 +89,13 @@ def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     yield "ribbon", plots.plot_ribbon(points, x, mixture, names, "Locations ± one scale, over the data")
     title = "Highest-density regions, and modes as branches"
     yield "intervals", plots.plot_intervals(points, x, regions, modes, names, title)
-    samples = (points[0][: len(result.samples)], result.samples)
-    clouds = [("data", *points), ("samples", *samples)]
-    yield "samples", plots.plot_points(clouds, names, "One Gumbel-max sample for every data point")
     title = f"p({names.y[0]} | {names.x[0]}): test NLL {metrics['test_nll']:.3f}, truth {metrics['truth_nll']:.3f}"
     yield "density", plots.plot_density(x, y, learnt, exact, names, title)
-    yield "calibration", plots.plot_calibration(result.pit)
-    yield "overview", plots.plot_overview(points, x, mixture, y, learnt, samples, names)
+    yield "overview", plots.plot_overview(points, x, mixture, y, learnt, _samples(result), names)
+
+
+def _samples(result: Result) -> tuple[np.ndarray, np.ndarray]:
+    return result.splits.train.x[: len(result.samples)], result.samples
 
 
 def regression(data: Dataset, grid: np.ndarray, prediction: np.ndarray, names: Names, metrics: dict[str, float]) -> Figure:

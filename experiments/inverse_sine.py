@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments import command, figures, report
 from experiments.density import RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
-from experiments.pipeline import Result, make_data, run
+from experiments.pipeline import make_data, run
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
 from experiments.studies import InverseSine
@@ -45,7 +45,7 @@ def study(config: InverseSine, overwrite: bool) -> None:
     folder, clock = claim(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    with beside(partial(figures.rehearse, config, splits)):
+    with beside(partial(figures.compile_ahead, config, splits)):
         with clock.phase("regression"):
             towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
         with clock.phase("inverse regression"):
@@ -53,9 +53,13 @@ def study(config: InverseSine, overwrite: bool) -> None:
             towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
         settled = settle_number(config, clock)
         result = run(settled, splits, truth, clock)
+        if not result.fit.diverged:
+            with clock.phase("figures"):
+                report.write_figures(folder / "figures", figures.of_run(result, figures.INVERSE))
+                report.write_figures(folder / "figures", of_regressions(config, towards_v, towards_u))
     if not result.fit.diverged:
         with clock.phase("figures"):
-            report.write_figures(folder / "figures", draw(config, (towards_v, towards_u), result))
+            report.write_figures(folder / "figures", figures.of_mixture(result, figures.INVERSE))
     forward, inverse = towards_v.metrics, towards_u.metrics
     write_run(folder, clock, result, {"regression": {"forward": forward, "inverse": inverse}})
     above = (
@@ -91,11 +95,9 @@ def predict_regression(config: InverseSine, params: Params, x: np.ndarray) -> np
     return np.asarray(jax.jit(network.apply)(params, x.T)).T
 
 
-def draw(config: InverseSine, warmups: tuple[Warmup, Warmup], result: Result) -> Iterator[tuple[str, Figure]]:
-    """Every figure of the study."""
-    yield from figures.of_mixture(result, figures.INVERSE)
-    directions = (("regression", figures.FORWARD), ("inverse_regression", figures.INVERSE))
-    for (name, axes), warmup in zip(directions, warmups, strict=True):
+def of_regressions(config: InverseSine, forward: Warmup, inverse: Warmup) -> Iterator[tuple[str, Figure]]:
+    """The figures of the plain network, by name."""
+    for name, axes, warmup in (("regression", figures.FORWARD, forward), ("inverse_regression", figures.INVERSE, inverse)):
         grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
         yield name, figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
 

@@ -19,13 +19,13 @@ from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Scaler, Splits, Truth, make_scaler, make_support, nats_to_data_units
 from mdnjax.data.dataset import far_out
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
-from mdnjax.ensemble import Kept, held_out_offset, train_networks, trained_of
+from mdnjax.ensemble import Kept, compile_networks, held_out_offset, train_networks, trained_of
 from mdnjax.mixture import Mixture
 from mdnjax.placement import Layout, local_layout
 from mdnjax.population import Fit, Observer, member
 from mdnjax.scores import coverage, crps, pit
 from mdnjax.statistics import sample
-from mdnjax.trained import Trained, nll, predict, some_networks
+from mdnjax.trained import Trained, nll, predict, some_networks, untrained
 
 MOST_BY_QUADRATURE = 1000
 MOST_SAMPLED = 50_000
@@ -87,27 +87,53 @@ def run(config: Run, splits: Splits, truth: Truth | None, clock: Clock) -> Resul
         kept, fitted = train(config, splits, scaler, observe)
     trained = trained_of(config, kept, scaler)
     with clock.phase("scores"):
-        test_mixture = predict(config.model, trained, splits.test.x)
-        metrics = {
-            **nll_metrics((nll(config.model, trained, part) for part in splits), nll_of_truth(splits, truth)),
-            "entropy": truth.entropy() if truth else math.nan,
-        }
-        single = splits.test.y.shape[1] == 1
-        pit_values = np.asarray(pit(test_mixture, splits.test.y)) if single else np.zeros(0)
-        if single:
-            metrics["test_crps"] = _mean(crps_of(test_mixture, splits.test.y))
-            metrics |= {f"coverage_{100 * level:.0f}": float(coverage(pit_values, level)) for level in (0.5, 0.9)}
+        metrics, pit_values = score(config, trained, splits, truth)
         if config.ensemble.rotate:  # to the mixture of all networks no row of train and validation is new
             metrics["validation_nll"] = float(kept.held_out_nll[0]) + held_out_offset(config, scaler, *splits[:2])
     with clock.phase("samples"):
-        sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
-        shown = splits.train.x[:MOST_SAMPLED]
-        train_mixture = predict(config.model, trained, shown)
-        samples = np.asarray(sample(sample_key, train_mixture))  # one for every training point that is shown
-        first = some_networks(trained, [0 if trained.weight is None else int(np.argmax(trained.weight))])
-        floor = config.model.scale_floor if first.scale_floor is None else float(first.scale_floor[0])
-        diagnosis = diagnose(predict(config.model, first, shown), floor * scaler.y_sd)
+        samples, diagnosis = look_at(config, trained, splits)
     return Result(config, kept.of_settings[0], splits, truth, fitted, trained, metrics, diagnosis, pit_values, samples)
+
+
+def compile_ahead(config: Run, splits: Splits) -> Trained:
+    """Compiles what `run` runs, by an untrained network of the same shapes, which it returns."""
+    support = make_support(config.data.target_support, splits.train.y.shape[1])
+    scaler = make_scaler(splits.train, config.data.standardise, support)
+    compile_networks(config, scaler, *splits[:2], layout_of(config))
+    trained = untrained(config.model, scaler, config.ensemble.num_members)
+    score(config, trained, splits, None)
+    look_at(config, trained, splits)
+    return trained
+
+
+def score(config: Run, trained: Trained, splits: Splits, truth: Truth | None) -> tuple[dict[str, float], np.ndarray]:
+    """Scores by their names, and the PIT of the test rows where there is one target."""
+    test_mixture = predict(config.model, trained, splits.test.x)
+    metrics = {
+        **nll_metrics((nll(config.model, trained, part) for part in splits), nll_of_truth(splits, truth)),
+        "entropy": truth.entropy() if truth else math.nan,
+    }
+    if splits.test.y.shape[1] > 1:
+        return metrics, np.zeros(0)
+    pit_values = np.asarray(pit(test_mixture, splits.test.y))
+    metrics["test_crps"] = _mean(crps_of(test_mixture, splits.test.y))
+    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(pit_values, level)) for level in (0.5, 0.9)}
+    return metrics, pit_values
+
+
+def look_at(config: Run, trained: Trained, splits: Splits) -> tuple[np.ndarray, Diagnosis]:
+    """A sample for each training point that is shown, and what the network of the largest part makes of these points."""
+    sample_key = jax.random.fold_in(jax.random.key(config.seed), recipe.SAMPLE)
+    shown = splits.train.x[:MOST_SAMPLED]
+    samples = np.asarray(sample(sample_key, predict(config.model, trained, shown)))
+    first = some_networks(trained, [0 if trained.weight is None else int(np.argmax(trained.weight))])
+    floor = config.model.scale_floor if first.scale_floor is None else float(first.scale_floor[0])
+    return samples, diagnose(predict(config.model, first, shown), floor * trained.scaler.y_sd)
+
+
+def layout_of(config: Run) -> Layout:
+    """Where the networks of a configuration are trained."""
+    return local_layout() if config.num_runs > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
 
 
 def train(config: Run, splits: Splits, scaler: Scaler, observe: Observer) -> tuple[Kept, Fit]:
@@ -121,8 +147,7 @@ def train(config: Run, splits: Splits, scaler: Scaler, observe: Observer) -> tup
         if not diverged.all():
             observe(step, float(np.mean(losses[~diverged])) + offset, float(np.mean(scores[~diverged])) + offset_held_out)
 
-    layout = local_layout() if config.num_runs > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
-    kept, population = train_networks(config, scaler, *splits[:2], layout, observe=tell)
+    kept, population = train_networks(config, scaler, *splits[:2], layout_of(config), observe=tell)
     fitted = member(population, int(kept.leading[0]))
     history = fitted.history._replace(loss=fitted.history.loss + offset, held_out=fitted.history.held_out + offset_held_out)
     return kept, Fit(fitted.state, history, bool((population.diverged[kept.runs] & (kept.weight > 0)).any()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,39 +10,45 @@ from typing import Any
 import jax
 
 # Without LLVM's optimisation, and without XLA's newer emitters of fused loops, a program compiles in a third of the time.
+UNKNOWN_OPTION = "No such compile option"
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
-def jit_once(function: Callable[..., Any], static_argnums: Sequence[int] = ()) -> Any:
+class JitOnce:
     """`jax.jit` for a program that runs once or a few times: on a CPU it compiles quickly and runs more slowly.
 
-    It cannot be called inside of another compiled function. `lower` compiles it ahead, as that of `jax.jit` does.
+    It cannot be called inside of another compiled function.
     """
-    fast = jax.jit(function, static_argnums=static_argnums)
-    quick = jax.jit(function, static_argnums=static_argnums, compiler_options=QUICK)
 
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        return chosen()(*arguments)
+    def __init__(self, function: Callable[..., Any], static_argnums: Sequence[int] = ()) -> None:
+        self._fast = jax.jit(function, static_argnums=static_argnums)
+        self._quick = jax.jit(function, static_argnums=static_argnums, compiler_options=QUICK)
 
-    def chosen() -> Any:
-        return quick if _is_quick_known() else fast
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's result."""
+        return self._by(lambda jitted: jitted(*arguments))
 
-    call.lower = lambda *arguments: chosen().lower(*arguments)  # pyright: ignore[reportFunctionMemberAccess]
-    call.num_programs = lambda: fast._cache_size() + quick._cache_size()  # pyright: ignore
-    return call
+    def compile(self, *arguments: Any) -> None:
+        """Compiles what a call with such arguments runs."""
+        self._by(lambda jitted: jitted.lower(*arguments).compile())
 
+    def shapes(self, *arguments: Any) -> Any:
+        """Shapes and dtypes of the result."""
+        return self._fast.eval_shape(*arguments)
 
-@functools.cache
-def _is_quick_known() -> bool:
-    """Whether this is a CPU whose compiler knows these options; another version of it may not."""
-    if jax.default_backend() != "cpu":
-        return False
-    try:
-        jax.jit(lambda: 0, compiler_options=QUICK).lower().compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
+    def num_programs(self) -> int:
+        """How many programs were compiled."""
+        return sum(jitted._cache_size() for jitted in (self._fast, self._quick))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _by(self, use: Callable[[Any], Any]) -> Any:
+        if jax.default_backend() != "cpu":
+            return use(self._fast)
+        try:
+            return use(self._quick)
+        except jax.errors.JaxRuntimeError as error:
+            if UNKNOWN_OPTION not in str(error):
+                raise
+            return use(self._fast)  # another version of the compiler may not know these options
 
 
 @contextlib.contextmanager

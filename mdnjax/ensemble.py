@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from mdnjax import recipe
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, Scaler, joined, least_scale, nats_to_data_units, to_training_units
-from mdnjax.follow import follow_members, held_out_losses
+from mdnjax.follow import compile_training, follow_members, held_out_losses
 from mdnjax.placement import Layout, place
 from mdnjax.population import Population, PopulationObserver
 from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
@@ -129,6 +129,13 @@ def train_networks(
     population = follow_members(steps, config.train, inputs, layout, observe)
     placed = place(layout, inputs, len(inputs))
     return keep(config, steps, population, placed, 1, layout), population
+
+
+def compile_networks(config: Run, scaler: Scaler, train: Dataset, validation: Dataset, layout: Layout) -> None:
+    """Compiles the programs of `train_networks`."""
+    steps, inputs = make_recipe(config, train.x.shape[1], train.y.shape[1]), inputs_of(config, scaler, train, validation)
+    part = inputs[:: layout.num_threads]
+    compile_training(steps, config.train, layout, place(layout, part, len(part)))
 
 
 def trained_of(config: Run, kept: Kept, scaler: Scaler) -> Trained:

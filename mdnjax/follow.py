@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mdnjax.compilation import beside, jit_once
+from mdnjax.compilation import JitOnce, beside
 from mdnjax.config import schema
 from mdnjax.placement import Layout, place, spread
 from mdnjax.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit, fit_population
@@ -39,7 +39,7 @@ def follow_population(
     recipe: Recipe, loop: schema.Loop, inputs: Inputs, num_members: int, layout: Layout, observe: PopulationObserver | None = None
 ) -> Population:
     """Trains a population by one recipe; its inputs are placed by the layout."""
-    _compile(recipe, loop, layout, inputs)
+    compile_training(recipe, loop, layout, inputs)
     return fit_population(
         recipe.train_step,
         _init_population(recipe.init, layout, inputs),
@@ -68,14 +68,14 @@ def follow_members(
     return train_in_threads(train, members, layout.num_threads, observe)
 
 
-def _compile(recipe: Recipe, loop: schema.Loop, layout: Layout, inputs: Inputs) -> None:
+def compile_training(recipe: Recipe, loop: schema.Loop, layout: Layout, inputs: Inputs) -> None:
     """Compiles the two programs of a training beside each other, if they are not compiled yet."""
     with COMPILING:
-        lowered = _init_population.lower(recipe.init, layout, inputs)
-        score, states = recipe.held_out_score, lowered.out_info
+        states = _init_population.shapes(recipe.init, layout, inputs)
+        score = recipe.held_out_score
         chunk = (recipe.train_step, loop.num_steps, loop.report_every, score, layout, states, (inputs,))
         with beside(functools.partial(compile_chunk, *chunk)):
-            lowered.compile()
+            _init_population.compile(recipe.init, layout, inputs)
 
 
 def held_out_losses(recipe: Recipe, params: Params, inputs: Inputs, layout: Layout) -> Float[np.ndarray, "M N"]:
@@ -93,4 +93,4 @@ def _init_all(init: Callable[[Inputs], TrainState], layout: Layout, inputs: Inpu
     return spread(layout, init)(inputs)
 
 
-_spread_losses, _init_population = (jit_once(function, static_argnums=(0, 1)) for function in (_losses_of_all, _init_all))
+_spread_losses, _init_population = (JitOnce(function, static_argnums=(0, 1)) for function in (_losses_of_all, _init_all))

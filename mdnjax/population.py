@@ -144,7 +144,7 @@ def compile_chunk(
 
 def member(population: Population, index: int) -> Fit:
     """One of a population, with as much of its history as there is."""
-    state = _row(population.state, index)
+    state = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[index], population.state))  # which compiles nothing
     loss, steps, held_out = population.history.loss[index], population.history.report_steps, population.history.held_out[index]
     reports = steps <= int(state.step)
     return Fit(state, History(loss[np.isfinite(loss)], steps[reports], held_out[reports]), bool(population.diverged[index]))

@@ -7,6 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from mdnjax.compilation import JitOnce
 from mdnjax.config import schema
 from mdnjax.config.numbers import join
 from mdnjax.losses import mse
@@ -34,7 +35,7 @@ def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_t
     def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
         return loss(params, inputs.key, inputs.validation)
 
-    return Recipe(jax.jit(init), train_step, held_out_score)
+    return Recipe(JitOnce(init), train_step, held_out_score)
 
 
 def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:

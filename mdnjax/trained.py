@@ -172,9 +172,9 @@ def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_memb
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype), one)
 
 
-def untrained(model: schema.Model, scaler: Scaler) -> Trained:
-    """A network whose parameters are all 0: what has the shapes of a trained one, before there is one."""
-    like = params_like(model, scaler.x_mean.size, scaler.y_mean.size, 1)
+def untrained(model: schema.Model, scaler: Scaler, num_members: int = 1) -> Trained:
+    """Networks whose parameters are all 0: what has the shapes of trained ones, before there are any."""
+    like = params_like(model, scaler.x_mean.size, scaler.y_mean.size, num_members)
     return Trained(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like), scaler)
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.compilation import JitOnce
 from mdnjax.components import Component, Laplace, Warped
 from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, mixture_log_prob, num_targets
@@ -82,7 +83,7 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
         got = f"a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets"
         raise ValueError(f"branches: got {got}, expected one axis and one target")
 
-    found, beside = jax.tree.map(np.asarray, _modes_and_turns(mixture))
+    found, beside = jax.tree.map(np.asarray, _modes_and_turns_once(mixture))
     shown = beside.found & (found.mass >= least_mass)
     rows: list[np.ndarray] = []
     current: list[int] = []  # the branch of each mode of the column before
@@ -122,9 +123,11 @@ def turns(line: Line) -> Turns:
     return Turns(mode, jnp.max(below, axis=1), jnp.min(above, axis=1), found)
 
 
-@jax.jit
 def _modes_and_turns(mixture: Mixture) -> tuple[Modes, Turns]:
     return answer_together(lambda logits, component: _single(line_of(logits, component)), mixture, size=32)
+
+
+_modes_and_turns_once = JitOnce(_modes_and_turns)
 
 
 def _single(line: Line) -> tuple[Modes, Turns]:
