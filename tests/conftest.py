@@ -31,7 +31,7 @@ hook = install_import_hook("mdnjax", "beartype.beartype")
 LONGEST_FIRST = (
     *("test_sweep", "test_density", "test_readme", "test_inverse_sine", "test_estimator", "test_tabular", "test_recipe"),
     *("test_benchmark", "test_projectile", "test_components", "test_story", "test_posterior", "test_statistics", "test_uci"),
-    *("test_pen_strokes", "test_population", "test_sweep_trouble", "test_initialise", "test_rehearsal", "test_proof"),
+    *("test_pen_strokes", "test_population", "test_sweep_trouble", "test_initialise", "test_compilation", "test_proof"),
     *("test_mixture", "test_trajectories"),
 )
 

@@ -1,16 +1,24 @@
-"""What is compiled beside a training: the shapes that it is for, and no trouble of its own."""
+"""Programs that are compiled quickly, beside other work and ahead of their use."""
 
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.figures import curves
-from mdnjax.compilation import beside
-from mdnjax.config.schema import Model
-from mdnjax.data import Dataset, Splits, make_scaler
-from mdnjax.trained import untrained
+from experiments import figures
+from experiments.pipeline import make_data, run
+from experiments.progress import Clock
+from experiments.studies import InverseSine
+from mdnjax import compilation
+from mdnjax.compilation import JitOnce, beside
+from mdnjax.config import Config, load
+from mdnjax.config.schema import Model, Train
+from mdnjax.data import Dataset, make_scaler
+from mdnjax.ensemble import inputs_of, make_recipe
+from mdnjax.trained import Trained, predict, untrained
+from tests.commands import ROOT, SHORT
 
 
 def test_it_works_beside_and_has_ended_after():
@@ -28,9 +36,9 @@ def test_it_works_beside_and_has_ended_after():
     assert done
 
 
-def test_its_errors_are_nobodys_and_the_blocks_are_told():
+def test_its_errors_are_nobodys_and_the_blocks_are_raised():
     def work():
-        raise ValueError("of the rehearsal")
+        raise ValueError("of the work beside")
 
     with beside(work):
         pass
@@ -38,15 +46,57 @@ def test_its_errors_are_nobodys_and_the_blocks_are_told():
         raise KeyError("of the block")
 
 
+def shapes(tree):
+    return [(np.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("num_members", [1, 3])
 @pytest.mark.parametrize("family", ["diagonal", "student_t"])
-def test_an_untrained_network_has_the_shapes_of_a_trained_one(family):
-    x, y = np.linspace(-1, 1, 20, dtype=np.float32)[:, None], np.zeros((20, 1), np.float32)
-    splits = Splits(*[Dataset(x, y)] * 3)
-    model = Model(family=family, num_components=2, hidden_sizes=(3,))
-    like = untrained(model, make_scaler(splits.train, standardise=True))
-    generator = np.random.default_rng(0)
-    other = like._replace(params=jax.tree.map(lambda leaf: generator.normal(size=leaf.shape).astype(leaf.dtype), like.params))
-    one, two = (curves(model, each, splits) for each in (like, other))
-    for name in ("mixture", "weights", "low", "density", "regions"):
-        own, same = (jax.tree.leaves(getattr(each, name)) for each in (one, two))
-        assert [(np.shape(a), getattr(a, "dtype", a)) for a in own] == [(np.shape(a), getattr(a, "dtype", a)) for a in same]
+def test_an_untrained_network_has_the_shapes_of_a_trained_one(family, num_members, tmp_path):
+    """So that what is compiled for one serves the other."""
+    x = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
+    config = Config(model=Model(family=family, num_components=2, hidden_sizes=(3,)), train=Train(num_steps=1))
+    scaler = make_scaler(Dataset(x, x), standardise=True)
+    inputs = jax.tree.map(jnp.asarray, inputs_of(config, scaler, Dataset(x, x), Dataset(x, x))[0])
+    steps = make_recipe(config, 1, 1)
+    params = jax.eval_shape(lambda inputs: steps.train_step(steps.init(inputs), inputs)[0].params, inputs)
+    trained = Trained(jax.tree.map(lambda leaf: np.ones((num_members, *leaf.shape), leaf.dtype), params), scaler)
+    like = untrained(config.model, scaler, num_members)
+    assert shapes(like) == shapes(trained)
+    assert jax.tree.structure(like) == jax.tree.structure(trained)
+    assert shapes(predict_shapes(config.model, like, x)) == shapes(predict_shapes(config.model, trained, x))
+
+
+def predict_shapes(model, trained, x):
+    return jax.eval_shape(lambda trained: predict(model, trained, x), jax.tree.map(jnp.asarray, trained))
+
+
+def test_what_is_compiled_ahead_is_not_compiled_again(tmp_path):
+    """Neither the training nor the scores nor what the figures show."""
+    words = [*SHORT, "model.num_components=2", f"output={tmp_path}"]
+    config = load(InverseSine, ROOT / "configs" / "inverse_sine.yaml", words)
+    splits, truth = make_data(config)
+    figures.compile_ahead(config, splits)
+    programs = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: programs.append(event))
+    result = run(config, splits, truth, Clock())
+    figures.curves(result.config.model, result.trained, splits)
+    compiled = [event for event in programs if event.endswith("backend_compile_duration")]
+    assert len(compiled) <= 3  # of the truth's tables, none of them long
+
+
+def test_a_program_that_runs_once_is_compiled_once_and_right():
+    once = JitOnce(lambda x, power: x**power, static_argnums=(1,))
+    once.compile(np.arange(3.0), 2)
+    assert once.shapes(np.arange(3.0), 2).shape == (3,)
+    np.testing.assert_array_equal(once(np.arange(3.0), 2), [0, 1, 4])
+    assert once.num_programs() == 1
+
+
+def test_a_compiler_that_does_not_know_the_quick_options_compiles_as_always(monkeypatch):
+    monkeypatch.setattr(compilation, "QUICK", {"xla_of_another_version": True})
+    once = JitOnce(lambda x: 2 * x)
+    once.compile(np.ones(2))
+    np.testing.assert_array_equal(once(np.ones(2)), [2, 2])
+    with pytest.raises(TypeError):  # other errors are not hidden
+        once("two")

@@ -24,6 +24,12 @@ TINY = ["train.num_steps=4", "train.report_every=2", "train.batch_size=8", "ques
 TINY += ["questions.num_validation=5", "model.num_components=2", "model.hidden_sizes=[4]", "asked=[[30, 45, 0], [50, 900, 2]]"]
 
 
+@pytest.fixture(autouse=True)
+def few_flights(monkeypatch):
+    """Programs of few flights: in them flights are as exact, and a block is flown sooner."""
+    monkeypatch.setattr(flight, "BLOCK", 64)
+
+
 def land(angle, speed, wind):
     """By another solver, to 1e-10."""
 

@@ -15,7 +15,7 @@ from tests.test_tabular import FAST
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root, generator = tmp_path_factory.mktemp("uci"), np.random.default_rng(0)
-    for name, num in (("yacht", 60), ("other", 40)):
+    for name, num in (("yacht", 60), ("other", 60)):
         folder = root / name / "data"
         folder.mkdir(parents=True)
         x = generator.normal(size=(num, 2))
