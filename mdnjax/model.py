@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Component, Family, Sizes
+from mdnjax.components.location_scale import blocks
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.networks import HEAD, LINE, Network, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
@@ -67,8 +68,8 @@ def make_model(
 
     def head(params: Params, x: Float[Array, "X *batch"], *of_training: Any) -> tuple[Float[Array, "K *batch"], Component]:
         raw = network.apply(params, x, *of_training)
-        component = FAMILIES[family].from_raw(raw[num_components:], sizes, scale_floor)
-        return raw[:num_components], component
+        logits, rest = blocks(raw, (num_components,), (raw.shape[0] - num_components,))
+        return logits, FAMILIES[family].from_raw(rest, sizes, scale_floor)
 
     return _of_head(network.init, head)
 

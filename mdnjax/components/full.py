@@ -10,7 +10,7 @@ import numpy as np
 
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.location_scale import Sizes, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import Sizes, blocks, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
@@ -36,9 +36,8 @@ class Full(NamedTuple):
         The floor bounds each conditional scale, and with them the density.
         """
         (num_components, num_targets, _), batch = sizes, raw.shape[1:]
-        num = num_components * num_targets
-        loc, raw_scale = raw[: 2 * num].reshape(2, num_components, num_targets, *batch)
-        below = raw[2 * num :].reshape(num_components, num_targets * (num_targets - 1) // 2, *batch)
+        shape = (num_components, num_targets)
+        loc, raw_scale, below = blocks(raw, shape, shape, (num_components, num_targets * (num_targets - 1) // 2))
         place = np.full((num_targets, num_targets), below.shape[1] + 1)  # of a zero, a one or an entry of below
         place[np.diag_indices(num_targets)] = below.shape[1]
         place[np.tril_indices(num_targets, -1)] = np.arange(below.shape[1])

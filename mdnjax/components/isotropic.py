@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.location_scale import Sizes, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import Sizes, blocks, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
@@ -28,9 +28,8 @@ class Isotropic(NamedTuple):
     @classmethod
     def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> Isotropic:
         """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
-        num_loc = sizes.num_components * sizes.num_targets
-        loc = raw[:num_loc].reshape(sizes.num_components, sizes.num_targets, *raw.shape[1:])
-        return cls(loc, positive_scale(raw[num_loc:], scale_floor))
+        loc, raw_scale = blocks(raw, sizes[:2], sizes[:1])
+        return cls(loc, positive_scale(raw_scale, scale_floor))
 
     @staticmethod
     def to_raw(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.location_scale import LocationScale, Sizes, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import LocationScale, Sizes, blocks, positive_scale, raw_of_scale
 from mdnjax.types import Array, Float, PRNGKey
 
 
@@ -30,7 +30,7 @@ class Laplace(_Fields, LocationScale):
     @classmethod
     def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> Laplace:
         """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
-        loc, raw_scale = raw.reshape(2, sizes.num_components, sizes.num_targets, *raw.shape[1:])
+        loc, raw_scale = blocks(raw, *[sizes[:2]] * 2)
         return cls(loc, positive_scale(raw_scale, scale_floor))
 
     @staticmethod

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
 from mdnjax.components.full import Full
-from mdnjax.components.location_scale import Sizes, diagonal_matrix, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import Sizes, blocks, diagonal_matrix, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
@@ -33,9 +33,8 @@ class LowRank(NamedTuple):
     @classmethod
     def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> LowRank:
         """loc = raw, scale = scale_floor + exp(min(raw, 40)), factor = raw."""
-        num, shape, batch = sizes.num_components * sizes.num_targets, sizes[:2], raw.shape[1:]
-        loc, raw_scale = raw[: 2 * num].reshape(2, *shape, *batch)
-        return cls(loc, raw[2 * num :].reshape(*shape, sizes.rank, *batch), positive_scale(raw_scale, scale_floor))
+        loc, raw_scale, factor = blocks(raw, sizes[:2], sizes[:2], tuple(sizes))
+        return cls(loc, factor, positive_scale(raw_scale, scale_floor))
 
     @staticmethod
     def to_raw(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.location_scale import LocationScale, Moments, Sizes, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import LocationScale, Moments, Sizes, blocks, positive_scale, raw_of_scale
 from mdnjax.quadrature import integrate
 from mdnjax.types import Array, Float, PRNGKey
 
@@ -35,7 +35,7 @@ class StudentT(_Fields, LocationScale):
     @classmethod
     def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> StudentT:
         """loc = raw, scale = scale_floor + exp(min(raw, 40)), df = 2.1 + exp(min(2 + raw, 8))."""
-        loc, raw_scale, raw_df = raw.reshape(3, sizes.num_components, sizes.num_targets, *raw.shape[1:])
+        loc, raw_scale, raw_df = blocks(raw, *[sizes[:2]] * 3)
         return cls(loc, positive_scale(raw_scale, scale_floor), SMALLEST_DF + jnp.exp(jnp.minimum(START + raw_df, LARGEST)))
 
     @staticmethod
