@@ -67,7 +67,8 @@ def main(
         parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
         arguments = vars(parser.parse_intermixed_args(words))
         path, overrides = _path_and_overrides(schema, _named(files, arguments.pop("words")), default)
-        run(read(path, overrides) if read else load(schema, path, overrides), **arguments)
+        with runtime.one_cache_warning():
+            run(read(path, overrides) if read else load(schema, path, overrides), **arguments)
     sys.exit(0)
 
 

@@ -62,14 +62,18 @@ def use_compile_cache(folder: str | Path | None = None) -> None:
 @contextlib.contextmanager
 def one_cache_warning() -> Iterator[None]:
     """Makes one warning of those that jax gives for each program that it cannot read from its cache or write to it."""
-    with warnings.catch_warnings(record=True) as caught:
-        yield
-    troubles = [CACHE_TROUBLE.match(str(warning.message)) for warning in caught]
-    for warning, trouble in zip(caught, troubles, strict=True):
-        if not trouble:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno, source=warning.source)
-    if reasons := [trouble[2] for trouble in troubles if trouble]:
-        warnings.warn(_no_cache(jax.config.read("jax_compilation_cache_dir"), " ".join(reasons[0].split())), stacklevel=3)
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+    finally:
+        troubles = [CACHE_TROUBLE.match(str(warning.message)) for warning in caught]
+        for warning, trouble in zip(caught, troubles, strict=True):
+            if not trouble:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if reasons := [trouble[2] for trouble in troubles if trouble]:
+            folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+            warnings.warn(_no_cache(folder, " ".join(reasons[0].split())), stacklevel=3)
 
 
 def _no_cache(folder: str | Path | None, reason: str) -> str:

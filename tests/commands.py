@@ -20,6 +20,7 @@ from unittest import mock
 import jax
 import matplotlib.image
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 240
@@ -90,6 +91,13 @@ def _forks() -> subprocess.Popen:
     )
     atexit.register(process.communicate)
     return process
+
+
+def keep_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a process that does not ask for it keep its programs in the folder of the tests too."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, status: int = 2) -> None:

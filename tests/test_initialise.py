@@ -7,11 +7,16 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import mdnjax as mdn
+from mdnjax import initialise
 from mdnjax.components import FAMILIES, Sizes
-from mdnjax.initialise import Marginal, em_step, fit_line, fit_marginal, spread_over_inputs, start_at_data, start_at_marginal
+from mdnjax.initialise import Marginal
 from mdnjax.networks import FIRST, LINE
 
 KEY = jax.random.key(0)
+fit_marginal = jax.jit(initialise.fit_marginal, static_argnums=2)
+em_step, start_at_marginal = jax.jit(initialise.em_step), jax.jit(initialise.start_at_marginal, static_argnums=(2, 3))
+spread_over_inputs, fit_line = jax.jit(initialise.spread_over_inputs), jax.jit(initialise.fit_line)
+start_at_data = jax.jit(initialise.start_at_data, static_argnames=("family", "sizes"))
 
 
 def draws(num_targets, num=400):
@@ -20,11 +25,10 @@ def draws(num_targets, num=400):
     return jnp.asarray((centres[generator.integers(3, size=num)] + 0.2 * generator.standard_normal((num, num_targets))).T)
 
 
+@jax.jit
 def mean_log_prob(y, marginal):
     mixture = mdn.Mixture(jnp.log(marginal.weights), mdn.Diagonal(marginal.loc, marginal.scale))
-    return float(
-        jnp.mean(mdn.log_prob(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (y.shape[1], *leaf.shape)), mixture), y.T))
-    )
+    return jnp.mean(mdn.log_prob(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (y.shape[1], *leaf.shape)), mixture), y.T))
 
 
 @pytest.mark.parametrize("smallest", [1e-3, 0.5])
@@ -70,19 +74,20 @@ def test_every_family_starts_at_the_marginal(family):
     sizes = Sizes(3, 2, 1)
     marginal = Marginal(jnp.array([0.2, 0.3, 0.5]), jnp.asarray(np.arange(6.0).reshape(3, 2)), jnp.full((3, 2), 0.4))
     model = mdn.make_mdn(2, 2, num_components=3, hidden_sizes=(4,), family=family, scale_floor=0.1)
-    params = start_at_marginal(model.init(KEY), marginal, family, sizes, 0.1, 0.0)
-    mixture = model.apply(params, jnp.asarray(np.random.default_rng(0).normal(size=(5, 2))))
-    mean = marginal.weights @ marginal.loc
+    params = start_at_marginal(jax.jit(model.init)(KEY), marginal, family, sizes, 0.1, 0.0)
+    mixture = jax.jit(model.apply)(params, jnp.asarray(np.random.default_rng(0).normal(size=(5, 2))))
+    weights, loc, scale = map(np.asarray, marginal)
+    mean = weights @ loc
     np.testing.assert_allclose(mdn.mean(mixture), np.broadcast_to(mean, (5, 2)), rtol=1e-2)
-    variance = marginal.weights @ (marginal.scale**2 + marginal.loc**2) - mean**2
+    variance = weights @ (scale**2 + loc**2) - mean**2
     np.testing.assert_allclose(mdn.variance(mixture), np.broadcast_to(variance, (5, 2)), rtol=1e-2)
 
 
 def test_hidden_units_bend_where_the_inputs_are():
     x = jnp.asarray(np.random.default_rng(0).uniform(5, 6, (1, 200)))
-    params = mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(50,)).init(KEY)
+    params = jax.jit(mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(50,)).init)(KEY)
     layer = spread_over_inputs(params, KEY, x, 3.0)[FIRST]
-    bends = -layer["bias"] / layer["kernel"][0]
+    bends = -np.asarray(layer["bias"]) / np.asarray(layer["kernel"])[0]
     assert ((bends >= 5) & (bends <= 6)).all()
     np.testing.assert_allclose(np.abs(layer["kernel"]), 3.0)
     assert np.std(bends) > 0.2
@@ -104,10 +109,10 @@ def test_a_start_with_a_line_is_the_line_and_what_it_leaves(family):
     y = np.stack([x[0] + 2 * x[1], -x[0]]) + 0.1 * generator.standard_normal((2, 300))
     model = mdn.make_mdn(2, 2, num_components=3, hidden_sizes=(4,), family=family, line=True)
     numbers = {"scale_floor": 0.0, "slope": 1.0, "head_scale": 0.0, "line": 1.0, "ridge": 0.0}
-    params = start_at_data(model.init(KEY), KEY, (jnp.asarray(x), jnp.asarray(y)), family, Sizes(3, 2, 1), **numbers)
-    mixture = model.apply(params, jnp.asarray(x.T))
+    params = start_at_data(jax.jit(model.init)(KEY), KEY, (x, y), family=family, sizes=Sizes(3, 2, 1), **numbers)
+    mixture = jax.jit(model.apply)(params, jnp.asarray(x.T))
     np.testing.assert_allclose(mdn.mean(mixture), np.stack([x[0] + 2 * x[1], -x[0]]).T, atol=0.1)
     np.testing.assert_allclose(np.sqrt(mdn.variance(mixture)), 0.1, atol=0.02)
     numbers["line"] = 0.0
-    without = start_at_data(model.init(KEY), KEY, (jnp.asarray(x), jnp.asarray(y)), family, Sizes(3, 2, 1), **numbers)
+    without = start_at_data(jax.jit(model.init)(KEY), KEY, (x, y), family=family, sizes=Sizes(3, 2, 1), **numbers)
     assert not without[LINE].any()

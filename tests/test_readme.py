@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from experiments.sweep.plan import read
+from tests.commands import keep_programs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
 
 
-def test_the_examples_run(tmp_path):
+def test_the_examples_run(tmp_path, monkeypatch):
     training, questions, trunk, regressor = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in training.splitlines() if line.strip()]) <= 15
+    keep_programs(monkeypatch)
     program, environment = training + questions + trunk + regressor, os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)

@@ -58,7 +58,7 @@ def test_before_is_the_step_before_within_a_sequence():
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_a_row_is_its_sequences_step_by_step(cell, hidden_sizes):
     network = make_recurrent(3, (2, 4), cell=cell, hidden_sizes=hidden_sizes)
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     rows = pack(SEQUENCES, 12)
     memory = network.start(rows.first.shape[1:])
     in_rows = unpacked(rows, jax.jit(network.apply)(params, memory, rows.values, rows.first)[1])
@@ -73,7 +73,7 @@ def test_a_row_is_its_sequences_step_by_step(cell, hidden_sizes):
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_what_stands_behind_the_last_step_changes_nothing(cell):
     network = make_recurrent(3, (2,), cell=cell, hidden_sizes=(4,))
-    params = network.init(jax.random.key(0))
+    params = jax.jit(network.init)(jax.random.key(0))
     rows = pack(SEQUENCES, 12)
     other = rows._replace(values=jnp.where(rows.mask, rows.values, 1e3))
 
@@ -81,7 +81,8 @@ def test_what_stands_behind_the_last_step_changes_nothing(cell):
         raw = network.apply(params, network.start(rows.first.shape[1:]), before(rows, np.zeros(3, np.float32)), rows.first)[1]
         return masked_sum(rows, jnp.sum(raw**2, axis=0))
 
-    for own, same in zip(*(jax.tree.leaves(jax.value_and_grad(total)(params, each)) for each in (rows, other)), strict=True):
+    value_and_grad = jax.jit(jax.value_and_grad(total))
+    for own, same in zip(*(jax.tree.leaves(value_and_grad(params, each)) for each in (rows, other)), strict=True):
         np.testing.assert_allclose(own, same, rtol=1e-6, atol=1e-7)
 
 

@@ -5,7 +5,7 @@ import re
 import nbformat
 
 from experiments.notebook import NOTEBOOK, SCRIPT, execute, read_script
-from tests.commands import SHORT
+from tests.commands import SHORT, keep_programs
 
 NUM_FIGURES = 12
 
@@ -38,13 +38,14 @@ def test_the_notebook_is_the_script():
     assert numbers_after("excess", kept)[0] < 0.1
 
 
-def test_it_runs_from_top_to_bottom(tmp_path):
+def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     notebook = read_script()
     (settings,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     first, *others = settings.source.splitlines()
     assert first.endswith("= []")
     settings.source = "\n".join([f"words = {[*SHORT, 'seed=3']}", *others])
     before = {*SCRIPT.parent.iterdir()}
+    keep_programs(monkeypatch)
     execute(notebook, tmp_path)
     assert {*SCRIPT.parent.iterdir()} - {SCRIPT.parent / "__pycache__"} <= before  # it writes no files
     assert_whole(notebook)

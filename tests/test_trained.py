@@ -16,15 +16,16 @@ SUPPORTS = {"real": "real", "positive": "positive", "box": (0.0, 10.0)}
 
 
 def alone(params, index=0):
-    return jax.tree.map(lambda leaf: leaf[index], params)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], params)
 
 
 @pytest.fixture(scope="module", params=SUPPORTS.values(), ids=list(SUPPORTS))
 def trained(request):
     generator = np.random.default_rng(0)
     data = Dataset(generator.normal(50, 20, (40, 2)), generator.normal(3, 1e-3, (40, 1)))
-    params = {**mdn.make_mdn(2, 1, **dict(MODEL)).init(jax.random.key(0)), LINE: np.array([0.5, -0.3])}
-    return data, Trained(jax.tree.map(lambda leaf: leaf[None], params), make_scaler(data, True, make_support(request.param, 1)))
+    params = {**jax.jit(mdn.make_mdn(2, 1, **dict(MODEL)).init)(jax.random.key(0)), LINE: np.array([0.5, -0.3])}
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
+    return data, Trained(params, make_scaler(data, True, make_support(request.param, 1)))
 
 
 def test_the_jacobian_is_put_back(trained):
@@ -32,7 +33,7 @@ def test_the_jacobian_is_put_back(trained):
     data, value = trained
     scaled = to_training_units(value.scaler, data)
     in_units = mdn.log_prob(predict(MODEL, value, data.x), data.y)
-    in_scaled = mdn.log_prob(mdn.make_mdn(2, 1, **dict(MODEL)).apply(alone(value.params), scaled.x), scaled.y)
+    in_scaled = mdn.log_prob(jax.jit(mdn.make_mdn(2, 1, **dict(MODEL)).apply)(alone(value.params), scaled.x), scaled.y)
     slope = {None: 0 * data.y, np.inf: -np.log(data.y), 10.0: np.log(10 / data.y / (10 - data.y))}[
         value.scaler.support and value.scaler.support.high[0]
     ]
@@ -81,7 +82,7 @@ def test_an_ensemble_is_the_pool_of_its_networks(tmp_path):
     """And one file, which gives the same mixture."""
     data, value = Dataset(np.linspace(-1, 1, 10)[:, None], np.linspace(0, 3, 10)[:, None]), []
     init = mdn.make_mdn(1, 1, **dict(MODEL)).init
-    params = jax.vmap(init)(jax.random.split(jax.random.key(0), 3))
+    params = jax.tree.map(np.asarray, jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), 3)))
     scaler = make_scaler(data, True)
     pooled = predict(MODEL, Trained(params, scaler), data.x)
     value = [predict(MODEL, Trained(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params), scaler), data.x) for i in range(3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from experiments import command
-from experiments.benchmark import mixture, quality, startup, sweep, train
+from experiments.benchmark import mixture, quality, small_fits, startup, sweep, train
 from experiments.benchmark.race import Contender, Failed, Timing, disagreements, race, table_of
 from experiments.benchmark.tables import FILES, NAMES, Findings, gather, write
 from experiments.run_folder import claim
@@ -134,9 +135,14 @@ def of_quality(settings: Benchmark) -> Findings:
 
 
 def of_startup(settings: Benchmark) -> Findings:
-    """What passes before anything is trained."""
-    found = startup.measure(fewer(settings), tell)
-    return Findings(startup.tables(*found), [f"{fewer(settings)} processes each, in turn; seconds of a process in all."])
+    """What passes before anything is trained, and small fits, in which nothing else counts."""
+    num_rounds = fewer(settings)
+    tables = startup.tables(*startup.measure(num_rounds, tell))
+    notes = [f"{num_rounds} processes each, in turn; seconds of a process in all, of small fits those of the call alone."]
+    if importlib.util.find_spec("sklearn") is None:
+        tell("scikit-learn is not installed: small fits are skipped")
+        return Findings(tables, notes)
+    return Findings([*tables, small_fits.table(small_fits.measure(num_rounds, tell))], notes)
 
 
 def fewer(settings: Benchmark) -> int:

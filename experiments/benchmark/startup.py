@@ -121,7 +121,9 @@ def _fit(folder: Path) -> Callable[[], None]:
 def _start(what: str, folder: Path) -> Start:
     code = "import sys; from experiments.benchmark.startup import work; work(sys.argv[1], float(sys.argv[2]), sys.argv[3])"
     words = [sys.executable, "-c", code, what, str(time.time()), str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": str(folder)})
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would win
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise Failed(f"{COMMANDS[what]} failed: {done.stderr.strip().splitlines()[-1]}")
     return Start(*json.loads(done.stdout.splitlines()[-1]))
