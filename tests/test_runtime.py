@@ -84,5 +84,5 @@ def test_the_warning_is_given_when_the_work_fails_too():
             warnings.warn("another one", stacklevel=1)
             raise KeyError
 
-    with pytest.warns(UserWarning, match="another one"):
-        pytest.raises(KeyError, fail)
+    with pytest.warns(UserWarning, match="another one"), pytest.raises(KeyError):
+        fail()
