@@ -17,7 +17,7 @@ from experiments.progress import Clock, training
 from experiments.run_folder import claim
 from experiments.studies import InverseSine
 from mdnjax import checkpoint, recipe
-from mdnjax.compilation import beside
+from mdnjax.compilation import JitOnce, beside
 from mdnjax.config import split
 from mdnjax.data import Dataset, sinusoid
 from mdnjax.follow import follow
@@ -91,8 +91,10 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
 
 def predict_regression(config: InverseSine, params: Params, x: np.ndarray) -> np.ndarray:
     """The plain network's y `[N, 1]` for every x `[N, 1]`."""
-    network = make_regression(config.regression, 1, 1)
-    return np.asarray(jax.jit(network.apply)(params, x.T)).T
+    return np.asarray(_apply(config.regression, params, x.T)).T
+
+
+_apply = JitOnce(lambda regression, params, x: make_regression(regression, 1, 1).apply(params, x), static_argnums=(0,))
 
 
 def of_regressions(config: InverseSine, forward: Warmup, inverse: Warmup) -> Iterator[tuple[str, Figure]]:

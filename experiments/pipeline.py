@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from mdnjax.scores import coverage, crps, pit
 from mdnjax.statistics import sample
 from mdnjax.trained import Trained, nll, predict, some_networks, untrained
 
+COMPILING = threading.Lock()  # of two threads that score at once, each would compile what the other one does
 MOST_BY_QUADRATURE = 1000
 MOST_SAMPLED = 50_000
 OF_TRUTH = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # nan where there is none
@@ -86,7 +88,7 @@ def run(config: Run, splits: Splits, truth: Truth | None, clock: Clock) -> Resul
     with clock.phase("mdn training"), training("mdn", config.train.num_steps, "validation nll") as observe:
         kept, fitted = train(config, splits, scaler, observe)
     trained = trained_of(config, kept, scaler)
-    with clock.phase("scores"):
+    with clock.phase("scores"), COMPILING:
         metrics, pit_values = score(config, trained, splits, truth)
         if config.ensemble.rotate:  # to the mixture of all networks no row of train and validation is new
             metrics["validation_nll"] = float(kept.held_out_nll[0]) + held_out_offset(config, scaler, *splits[:2])
@@ -99,10 +101,11 @@ def compile_ahead(config: Run, splits: Splits) -> Trained:
     """Compiles what `run` runs, by an untrained network of the same shapes, which it returns."""
     support = make_support(config.data.target_support, splits.train.y.shape[1])
     scaler = make_scaler(splits.train, config.data.standardise, support)
-    compile_networks(config, scaler, *splits[:2], layout_of(config))
     trained = untrained(config.model, scaler, config.ensemble.num_members)
-    score(config, trained, splits, None)
-    look_at(config, trained, splits)
+    with COMPILING:
+        compile_networks(config, scaler, *splits[:2], layout_of(config))
+        look_at(config, trained, splits)
+        score(config, trained, splits, None)
     return trained
 
 

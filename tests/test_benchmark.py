@@ -1,13 +1,27 @@
 """The benchmark: it compares the same work, and its table says what was timed."""
 
 import csv
+import functools
+import json
 import time
 
 import numpy as np
 import pytest
 
-from experiments.benchmark import c_step, flax_steps, mdnjax_steps, mixture, peers, quality, startup, torch_steps, train
-from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
+import mdnjax
+from experiments.benchmark import (
+    c_step,
+    flax_steps,
+    mdnjax_steps,
+    mixture,
+    peers,
+    quality,
+    small_fits,
+    startup,
+    torch_steps,
+    train,
+)
+from experiments.benchmark.race import Contender, Failed, Timing, disagreements, race, ratio
 from mdnjax.follow import follow
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
@@ -121,3 +135,23 @@ def test_what_a_command_spends_before_it_runs_is_told(tmp_path):
     start = startup._start("fit", tmp_path)
     assert min(start) > 0
     assert start.rest > 0
+
+
+def test_small_fits_are_timed_in_their_order(monkeypatch, capsys):
+    small = {"num_members": 1, "hidden_sizes": (4,), "num_components": 1, "settings": {"selection.settings": []}}
+    monkeypatch.setattr(mdnjax, "MDNRegressor", functools.partial(mdnjax.MDNRegressor, **small), raising=False)
+    monkeypatch.setattr(small_fits, "NUM_ROWS", 40)
+    monkeypatch.setattr(small_fits, "NUM_STEPS", 10)
+    for what, num in (("two_fits", 2), ("search", 1)):
+        small_fits.work(what, 1)
+        assert len(json.loads(capsys.readouterr().out.splitlines()[-1])) == num
+    monkeypatch.setattr(
+        small_fits, "_seconds", lambda what, folder, num_jobs=1: {"two_fits": [3.0, 1.0]}.get(what, [float(num_jobs)])
+    )
+    table = small_fits.table(small_fits.measure(2, lambda line: None))
+    assert [row[1] for row in table[1:]] == ["3.00", "1.00", "1.00", "1.00", "2.00"]
+
+
+def test_a_process_of_small_fits_that_fails_is_said(tmp_path):
+    with pytest.raises(Failed, match="nothing of the kind failed: KeyError"):
+        small_fits._seconds("nothing of the kind", str(tmp_path))
