@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -89,9 +90,10 @@ def _frames(path: Path, delimiter: str | None, num_rows: int | None) -> Iterator
                     raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
                 options |= {"header": 0, "names": names}
             frames = pandas.read_csv(path, chunksize=num_rows, low_memory=False, **options)
-            for frame in [frames] if num_rows is None else frames:
-                frame.columns = [str(name) for name in frame.columns]
-                yield frame
+            with contextlib.nullcontext([frames]) if num_rows is None else frames as several:  # closed on an error too
+                for frame in several:
+                    frame.columns = [str(name) for name in frame.columns]
+                    yield frame
     except pandas.errors.EmptyDataError:
         raise TableError("got an empty file, expected a header and rows below it") from None
     except pandas.errors.ParserWarning:
