@@ -19,6 +19,7 @@ from experiments.benchmark.work import STUDY, Sizes, Work
 from mdnjax.plots import STYLE
 
 TURN = 0.2  # seconds of a contender's turn on a curve, about
+TRIED = 20  # steps that tell how long a turn is: what a training begins and ends with must not count for much
 MINIBATCH = 256
 CURVES: dict[str, tuple[Sizes, ...]] = {
     "N, examples": tuple(Sizes(num_examples=n) for n in (100, 1000, 10_000, 100_000)),
@@ -139,11 +140,11 @@ def _draw(axes: Any, points: list[Point]) -> None:
 
 
 def _steps_of_a_turn(make: Callable[[Work, int], Contender], work: Work) -> int:
-    contender = make(work, 2)
+    contender = make(work, TRIED)
     contender.run()
     start = time.perf_counter()
     contender.run()
-    return max(2, min(1000, int(TURN / ((time.perf_counter() - start) / 2))))
+    return max(2, min(1000, int(TURN / ((time.perf_counter() - start) / TRIED))))
 
 
 def _floors(work: Work, machine: Machine) -> tuple[float, float]:
