@@ -4,6 +4,7 @@ Compiling is most of what the tests do, and their programs are small, so that th
 and all workers and all commands keep them in one folder for as long as the tests run.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACH
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 hook = install_import_hook("mdnjax", "beartype.beartype")
+gc.set_threshold(100_000, 50, 1000)  # what was traced stays, and looking through all of it again and again takes seconds
 
 # Files that take longest come first, so that no worker is left with one of them at the end.
 LONGEST_FIRST = (

@@ -20,6 +20,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert len([line for line in training.splitlines() if line.strip()]) <= 15
     keep_programs(monkeypatch)
     program, environment = training + questions + trunk + regressor, os.environ | {"PYTHONPATH": str(ROOT)}
+    flags = os.environ.get("XLA_FLAGS", "").replace("optimization_level=0", "optimization_level=1")  # it trains for long
+    environment["XLA_FLAGS"] = flags
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr

@@ -115,6 +115,14 @@ def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
     assert len(np.unique(fitted.history.report_steps)) == len(fitted.history.report_steps) == len(fitted.history.held_out)
 
 
+@pytest.mark.parametrize("init", [mdn.init_state, mdn.init_steady_state])
+@pytest.mark.parametrize("optimizer", [optax.adam(0.05), optax.lbfgs(memory_size=5)], ids=["adam", "lbfgs"])
+def test_a_first_state_has_no_weak_types(init, optimizer):
+    """The states after it have none, and programs of both would be compiled twice."""
+    shapes = jax.eval_shape(functools.partial(init, optimizer), {"w": jnp.zeros(()), "b": jnp.zeros(())})
+    assert not [leaf for leaf in jax.tree.leaves(shapes) if leaf.weak_type]
+
+
 def test_lbfgs_gets_what_it_needs():
     optimizer = optax.lbfgs(memory_size=5)
     step = mdn.make_train_step(lambda params, key, batch: jnp.sum((params - batch) ** 2 * jnp.arange(1.0, 4.0)), optimizer)
