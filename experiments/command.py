@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 
+from experiments import locks
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
 from mdnjax.config.schema import Runtime
@@ -67,7 +68,7 @@ def main(
         parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
         arguments = vars(parser.parse_intermixed_args(words))
         path, overrides = _path_and_overrides(schema, _named(files, arguments.pop("words")), default)
-        with runtime.one_cache_warning():
+        with runtime.one_cache_warning(), locks.released():
             run(read(path, overrides) if read else load(schema, path, overrides), **arguments)
     sys.exit(0)
 

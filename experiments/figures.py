@@ -13,12 +13,12 @@ from experiments import pipeline
 from experiments.pipeline import Result
 from mdnjax import plots
 from mdnjax.compilation import JitOnce
-from mdnjax.config.schema import Model, Run
+from mdnjax.config.schema import Run
 from mdnjax.data import Dataset, Splits
 from mdnjax.mixture import Mixture, locations, log_prob, weights
 from mdnjax.plots import Names
+from mdnjax.predictor import Predictor
 from mdnjax.statistics import Region, branches, hdr
-from mdnjax.trained import Trained, predict
 from mdnjax.types import Float
 
 FORWARD, INVERSE, PLAIN = Names("x", "y"), Names("y (observed)", "x (to be predicted)"), Names("x", "y (to be predicted)")
@@ -44,20 +44,20 @@ class Curves(NamedTuple):
     branches: Float[np.ndarray, "B G"]
 
 
-def curves(model: Model, trained: Trained, splits: Splits) -> Curves:
+def curves(predictor: Predictor, splits: Splits) -> Curves:
     """The mixture along the range of the training points."""
     x = np.linspace(splits.train.x.min(), splits.train.x.max(), NUM_GRID, dtype=np.float32)
     y = np.linspace(*plots.padded_range(splits.train.y), NUM_GRID, dtype=np.float32)
-    mixture = in_order(jax.tree.map(np.asarray, predict(model, trained, x[:, None])))
+    mixture = in_order(jax.tree.map(np.asarray, predictor.at(x[:, None])))
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
-    learnt = np.exp(np.asarray(log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y[:, None])))
+    learnt = np.exp(np.asarray(log_prob(mixture[:, None], y[:, None])))
     regions = [(f"{100 * level:.0f} % region", HDR(mixture, level)) for level in (0.9, 0.5)]
     return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, LEAST_MASS))
 
 
 def compile_ahead(config: Run, splits: Splits) -> None:
     """Compiles what a run and its figures run."""
-    curves(config.model, pipeline.compile_ahead(config, splits), splits)
+    curves(pipeline.compile_ahead(config, splits), splits)
 
 
 def of_run(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
@@ -73,7 +73,7 @@ def of_run(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
 def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     """The figures that show the mixture along its input, by name."""
     points = (result.splits.train.x, result.splits.train.y)
-    x, y, mixture, weight, low, loc, high, learnt, regions, modes = curves(result.config.model, result.trained, result.splits)
+    x, y, mixture, weight, low, loc, high, learnt, regions, modes = curves(result.predictor, result.splits)
     assert result.truth
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, figures, report
-from experiments.density import RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
 from experiments.pipeline import make_data, run
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
 from experiments.studies import InverseSine
+from experiments.study import MODEL_FILE, RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
 from mdnjax import checkpoint, recipe
 from mdnjax.compilation import JitOnce, beside
 from mdnjax.config import split
@@ -51,8 +51,8 @@ def study(config: InverseSine, overwrite: bool) -> None:
         with clock.phase("inverse regression"):
             towards_u = fit_regression("inverse regression", config, *splits)
             towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
-        settled = settle_number(config, clock)
-        result = run(settled, splits, truth, clock)
+        settled = settle_number(config, splits, clock)
+        result = run(settled, splits, truth, clock, folder / MODEL_FILE)
         if not result.fit.diverged:
             with clock.phase("figures"):
                 report.write_figures(folder / "figures", figures.of_run(result, figures.INVERSE))

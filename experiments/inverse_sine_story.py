@@ -29,14 +29,13 @@ from jax.scipy.stats import norm
 import mdnjax as mdn
 from experiments.command import CONFIGS
 from experiments.figures import FORWARD, INVERSE, in_order
-from experiments.pipeline import make_data, train
+from experiments.pipeline import make_data
 from experiments.studies import InverseSine
 from mdnjax import plots, recipe
 from mdnjax.config import load
-from mdnjax.data import make_scaler, sinusoid
-from mdnjax.ensemble import trained_of
+from mdnjax.data import sinusoid
+from mdnjax.fitting import fit_networks
 from mdnjax.regression import make_regression
-from mdnjax.trained import predict
 
 # %% tags=["parameters"]
 words: list[str] = []
@@ -74,7 +73,7 @@ def train_by_hand(loss, init, loop, points):
     optimizer = recipe.optimizer_of(loop)
     state = mdn.init_state(optimizer, init(jax.random.fold_in(key, recipe.INIT)))
     train_step = mdn.make_train_step(loss, optimizer)
-    return mdn.fit(train_step, state, (key, points), num_steps=loop.num_steps, report_every=loop.report_every).state.params
+    return mdn.train_loop(train_step, state, (key, points), num_steps=loop.num_steps, report_every=loop.report_every).state.params
 
 
 def show_regression(params, parts, x, exact, floor, names):
@@ -155,14 +154,13 @@ for name, part, of_truth in zip(hard._fields, hard, truth_nll, strict=True):
 
 # %% [markdown]
 """On the points that it was trained on the network does better than the truth, on others much worse: it has learnt the noise.
-The project's `train` is the same loop with three things more: units in which the data have mean 0 and sd 1; a start at the
+The project's `fit_networks` is the same loop with three things more: units in which the data have mean 0 and sd 1; a start at the
 targets' own mixture; noise on the inputs, drawn afresh at every step, so that no point can be learnt by heart."""
 
 # %%
-scaler = make_scaler(hard.train, config.data.standardise)
-kept, fitted = train(config, hard, scaler, lambda step, loss, validation_nll: None)
-trained = trained_of(config, kept, scaler)
-plots.plot_history(fitted.history, truth_nll=truth_nll[2], truth_train_nll=truth_nll[0])
+fitted = fit_networks(config, hard.train, hard.validation)
+predictor = fitted.predictor
+plots.plot_history(fitted.leading.history, truth_nll=truth_nll[2], truth_train_nll=truth_nll[0])
 
 # %% [markdown]
 """The loss is measured with the noise on the inputs, and so ends above the NLL that the network has without it. The validation
@@ -170,11 +168,11 @@ points are few; where their curve lies is partly luck, that it does not rise at 
 
 ## Weights, locations, scales
 
-`predict` gives the mixture in the data's own units, here along the range of the observed y. Each component has a colour. Where it
-has no weight its curve is faint: nothing trains it there."""
+Called with inputs, a predictor gives the mixture in the data's own units, here along the range of the observed y. Each component
+has a colour. Where it has no weight its curve is faint: nothing trains it there."""
 
 # %%
-mixture = in_order(predict(config.model, trained, observed[:, None]))
+mixture = in_order(predictor(observed[:, None]))
 weight = np.asarray(mdn.weights(mixture))
 location, above = (np.asarray(mdn.locations(mixture, scales))[..., 0] for scales in (0.0, 1.0))
 plots.plot_components(observed, weight, weight, INVERSE._replace(y="weight"), "Mixing weights")
@@ -204,12 +202,12 @@ with $u_k$ uniform, and take the largest: that is the Gumbel-max trick, two line
 one uniform number a component and no logarithm. A draw is a pure function of its key."""
 
 # %%
-at_zero = predict(config.model, trained, np.zeros(1, np.float32))
+at_zero = predictor(np.zeros(1))
 keys = jax.random.split(key, 100_000)
 chosen = jax.vmap(lambda k: jnp.argmax(at_zero.logits + jax.random.gumbel(k, at_zero.logits.shape)))(keys)
 print("weights at y = 0:", *(f"{weight:.3f}" for weight in mdn.weights(at_zero)))
 print("shares of draws: ", *(f"{count / len(keys):.3f}" for count in jnp.bincount(chosen, length=at_zero.logits.size)))
-samples = np.asarray(mdn.sample(jax.random.fold_in(key, recipe.SAMPLE), predict(config.model, trained, points[0])))
+samples = np.asarray(mdn.sample(jax.random.fold_in(key, recipe.SAMPLE), predictor(points[0])))
 plots.plot_points([("data", *points), ("samples", points[0], samples)], INVERSE, "One sample for every data point")
 
 # %% [markdown]
@@ -221,7 +219,7 @@ The *excess* is the NLL on test points, which nothing was fitted to, less that o
 entropy is what the NLL of the exact density comes to over all points that there could be: no predictor is below it."""
 
 # %%
-on_test = predict(config.model, trained, hard.test.x)
+on_test = predictor(hard.test.x)
 test_nll, pit = np.mean(np.asarray(mdn.nll(on_test, hard.test.y), np.float64)), mdn.pit(on_test, hard.test.y)
 print(f"NLL: mixture {test_nll:.4f}, truth {truth_nll[2]:.4f}, excess {test_nll - truth_nll[2]:.4f}")
 print(f"exact entropy {truth.entropy():.5f}; CRPS of the mixture {np.mean(mdn.crps(on_test, hard.test.y)):.4f}")
@@ -246,7 +244,7 @@ regions = [(f"{100 * level:.0f} % region", mdn.hdr(mixture, level)) for level in
 plots.plot_intervals(points, observed, regions, mdn.branches(mixture, 0.01), INVERSE, "Highest-density regions, and branches")
 
 # %%
-learnt = mdn.prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), wanted[:, None])
+learnt = mdn.prob(mixture[:, None], wanted[:, None])
 plots.plot_density(observed, wanted, np.asarray(learnt), exact, INVERSE, "p(x|y), learnt from the training points and exact")
 
 # %% [markdown]

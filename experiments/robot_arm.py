@@ -16,15 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import command, report
-from experiments.density import RUN_FILES, prepare, settle_number, write_run
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.studies import RobotArm
+from experiments.study import MODEL_FILE, RUN_FILES, prepare, settle_number, write_run
 from mdnjax.data import robot_arm
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import mean, modes
-from mdnjax.trained import predict
 
 FILES = (*RUN_FILES, "figures/arm.png", "figures/errors.png", "figures/angles.png")
 LEAST_MASS = 0.02  # of a mode that counts as an answer
@@ -51,8 +50,8 @@ def study(config: RobotArm, overwrite: bool) -> None:
     folder, clock = claim(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    settled = settle_number(config, clock)
-    result = run(settled, splits, truth, clock)
+    settled = settle_number(config, splits, clock)
+    result = run(settled, splits, truth, clock, folder / MODEL_FILE)
     with clock.phase("modes"):
         answers = answer(result)
     metrics = scores(answers)
@@ -65,7 +64,7 @@ def study(config: RobotArm, overwrite: bool) -> None:
 def answer(result: Result) -> Answers:
     """Mean and modes for every test position."""
     position = result.splits.test.x
-    mixture = predict(result.config.model, result.trained, position)
+    mixture = result.predictor.at(position)
     found = jax.tree.map(np.asarray, modes(mixture))
     mass = np.where(np.isfinite(found.mass) & (found.mass >= LEAST_MASS), found.mass, 0)
     order = np.argsort(-mass, axis=1)

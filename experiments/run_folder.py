@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from experiments import locks
 from experiments.command import UserError
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config import dump
@@ -15,26 +18,49 @@ from mdnjax.config.document import parse
 from mdnjax.config.section import Section
 
 FREE_KEYS = ("output", "runtime", "worker", "distributed", "chunk_members")  # do not change the results
+JOIN_ATTEMPTS = 5
 ELSEWHERE = "choose another with output=DIR"
 
 
-def claim(config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool) -> Path:
+def claim(config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool, shared: bool = False) -> Path:
     """Makes a folder this configuration's own, before anything is computed, and writes config.yaml into it.
 
-    Args: `files` are patterns of all that the run writes; of another configuration's results only these are removed.
-    Raises: UserError if the folder cannot be written, holds something else, or another configuration's results and no overwrite.
+    The folder is held until the command ends. Args: `files` are patterns of all that the run writes; of another configuration's
+    results only these are removed. `shared` is for runs that work together on one configuration.
+    Raises: UserError if the folder cannot be written, is held by another run, holds something else, or another configuration's
+    results and no overwrite.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # found out now, and not after the training
             pass
+        lock = _hold(config, folder, shared)
         found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.name[0] != "."]
         if found:
             _check_ours(config, folder, found, files, overwrite)
-        write_bytes(folder / "config.yaml", dump(config).encode())
+        if not shared or _what_counts(folder / "config.yaml") != _what_counts(dump(config)):
+            write_bytes(folder / "config.yaml", dump(config).encode())
+        if shared:
+            locks.share(lock)
     except OSError as error:
         raise UserError(f"output: cannot write {folder}: {error.strerror or error}") from None
     return folder
+
+
+def _hold(config: Section | Mapping[str, Any], folder: Path, shared: bool) -> IO[str] | None:
+    """Takes the folder alone, or joins those that share it for the same configuration."""
+    for attempt in range(JOIN_ATTEMPTS):
+        with contextlib.suppress(locks.TakenError):
+            return locks.hold(folder, shared=False)
+        if not shared:
+            break
+        with contextlib.suppress(locks.TakenError):
+            lock = locks.hold(folder, shared=True)
+            if _what_counts(folder / "config.yaml") == _what_counts(dump(config)):
+                return lock
+            break
+        time.sleep(0.1 * (attempt + 1))  # another run is just claiming it
+    raise UserError(f"output: another run is at work in {folder}; wait for its end, or {ELSEWHERE}")
 
 
 def _check_ours(

@@ -18,8 +18,16 @@ from mdnjax.diagnostics import (
     diagnose,
     remedies,
 )
+from mdnjax.evaluation import (
+    Judgement,
+    evaluate,
+    permutation_importance,
+)
 from mdnjax.export import (
     export_model,
+)
+from mdnjax.fitting import (
+    fit,
 )
 from mdnjax.mixture import (
     Mixture,
@@ -39,6 +47,10 @@ from mdnjax.model import (
     make_mdn_on,
     make_model,
 )
+from mdnjax.model_file import (
+    load,
+    save,
+)
 from mdnjax.networks import (
     Network,
     make_mlp,
@@ -47,7 +59,10 @@ from mdnjax.optimizers import (
     make_optimizer,
 )
 from mdnjax.population import (
-    fit,
+    train_loop,
+)
+from mdnjax.predictor import (
+    Predictor,
 )
 from mdnjax.quadrature import (
     Estimate,
@@ -115,10 +130,6 @@ from mdnjax.train import (
     make_steady_step,
     make_train_step,
 )
-from mdnjax.trained import (
-    Predictor,
-    load,
-)
 
 if TYPE_CHECKING:
     from mdnjax.estimator import MDNRegressor
@@ -131,6 +142,7 @@ __all__ = [
     "Estimate",
     "Full",
     "Isotropic",
+    "Judgement",
     "Laplace",
     "LowRank",
     "MDNRegressor",
@@ -163,6 +175,7 @@ __all__ = [
     "entropy",
     "entropy_bounds",
     "entropy_by_samples",
+    "evaluate",
     "expected_shortfall",
     "export_model",
     "fit",
@@ -194,6 +207,7 @@ __all__ = [
     "modes",
     "nll",
     "num_targets",
+    "permutation_importance",
     "pit",
     "pool",
     "prob",
@@ -203,11 +217,13 @@ __all__ = [
     "responsibilities",
     "sample",
     "sample_with_gradient",
+    "save",
     "skewness",
     "split_variance",
     "survival",
     "temper",
     "to_numpyro",
+    "train_loop",
     "use_compile_cache",
     "variance",
     "warp",

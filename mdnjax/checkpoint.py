@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-FORMAT = "mdnjax-2"
+FORMAT = "mdnjax-3"
 T = TypeVar("T")
 
 
@@ -43,27 +43,28 @@ def save(path: Path, tree: Any, metadata: Mapping[str, str] = {}) -> None:
     write_bytes(path, to_bytes(arrays, {**texts, "sha256": _digest(arrays, texts)}))
 
 
-def read_metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path, formats: Collection[str] = (FORMAT,)) -> dict[str, str]:
     """The text beside the arrays.
 
-    Raises: CheckpointError if the file is missing, cut off, or no file of mdnjax.
+    Raises: CheckpointError if the file is missing, cut off, no file of mdnjax, or of a format that is not among these.
     """
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from None
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: got format {metadata.get('format')!r}, expected {FORMAT!r}")
+    if (got := metadata.get("format")) not in formats:
+        writer = f", written by mdnjax {_writer(metadata)}" if got else ""
+        raise CheckpointError(f"{path}: got format {got!r}{writer}, expected {' or '.join(map(repr, formats))}")
     return metadata
 
 
-def load(path: Path, like: T) -> T:
-    """The saved tree, in the structure of `like` (arrays or anything with shape and dtype).
+def read(path: Path, formats: Collection[str] = (FORMAT,)) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a file by name, and the text beside them.
 
-    Raises: CheckpointError if the file is unreadable, damaged, or holds other arrays than `like`.
+    Raises: CheckpointError as above, or if the contents do not match their sha256.
     """
-    metadata = read_metadata(path)
+    metadata = read_metadata(path, formats)
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -71,6 +72,14 @@ def load(path: Path, like: T) -> T:
         raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if metadata.pop("sha256", None) != _digest(arrays, metadata):
         raise CheckpointError(f"{path}: damaged, its contents do not match their sha256")
+    return arrays, metadata
+
+
+def restore(path: Path, arrays: Mapping[str, np.ndarray], like: T) -> T:
+    """Arrays of a file in the structure of `like` (arrays or anything with shape and dtype).
+
+    Raises: CheckpointError if they are others than those of `like`.
+    """
     names = [(name, leaf.shape, leaf.dtype) for name, leaf in _named_leaves(like)]
     for name, shape, dtype in names:
         got = (arrays[name].shape, arrays[name].dtype) if name in arrays else "nothing"
@@ -79,6 +88,21 @@ def load(path: Path, like: T) -> T:
     if extra := arrays.keys() - {name for name, _, _ in names}:
         raise CheckpointError(f"{path}: got unexpected array {min(extra)!r}")
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name, _, _ in names])
+
+
+def load(path: Path, like: T) -> T:
+    """The saved tree, in the structure of `like`.
+
+    Raises: CheckpointError if the file is unreadable, damaged, or holds other arrays than `like`.
+    """
+    return restore(path, read(path)[0], like)
+
+
+def _writer(metadata: Mapping[str, str]) -> str:
+    try:
+        return str(json.loads(metadata["versions"])["mdnjax"])[:40]
+    except (KeyError, ValueError, TypeError):
+        return "of another version"
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

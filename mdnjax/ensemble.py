@@ -5,6 +5,7 @@ Trainings come in this order: settings to choose from, networks of the ensemble,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,12 +14,13 @@ from scipy.special import logsumexp
 
 from mdnjax import recipe
 from mdnjax.config.schema import Run
-from mdnjax.data.dataset import Dataset, Scaler, joined, least_scale, nats_to_data_units, to_training_units
+from mdnjax.data.dataset import Dataset, joined
+from mdnjax.data.scaler import Scaler, least_scale, log_slopes, to_training_units
 from mdnjax.follow import compile_training, follow_members, held_out_losses
 from mdnjax.placement import Layout, place
+from mdnjax.pooled import Networks, pruned
 from mdnjax.population import Population, PopulationObserver
 from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
-from mdnjax.trained import Trained, pruned
 from mdnjax.types import Float, Int, Params
 
 LEAST_LOG_PROB = -1e4  # of an example whose density is 0
@@ -28,8 +30,7 @@ class Kept(NamedTuple):
     """The networks of G configurations, R each, and how they are pooled: settings first, then the networks of each.
 
     `runs` are the trainings they come from, `weight` their parts of the mixture, `of_settings` `[G, C]` those of the settings.
-    `held_out_nll` is that of single networks on the rows that each held out, the settings pooled by their weights; in units of
-    training.
+    `held_out_nll` is that of single networks on the rows that each held out, the settings pooled by their weights.
     """
 
     runs: Int[np.ndarray, "G R"]
@@ -73,12 +74,21 @@ def rotated(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Da
     return Dataset(x[~held_out], y[~held_out]), Dataset(x[held_out], y[held_out])
 
 
-def keep(config: Run, steps: recipe.Recipe, population: Population, inputs: recipe.Inputs, num: int, layout: Layout) -> Kept:
-    """The networks of `num` configurations that follow one another and differ in numbers, keys and data alone.
+def keep(
+    config: Run,
+    steps: recipe.Recipe,
+    population: Population,
+    inputs: recipe.Inputs,
+    layout: Layout,
+    data: Sequence[tuple[Scaler, Dataset, Dataset]],
+) -> Kept:
+    """The networks of configurations that follow one another and differ in numbers, keys and data alone; `data` are the scaler
+    and the parts to train on and to validate by of each.
 
     Of each network's restarts it is the best. Settings that there is a choice of are pooled, in the parts that suit the rows held
     out best; one with a training that diverged has none, unless all have.
     """
+    num = len(data)
     scores = kept_scores(population, config.train.keep)[: num * config.num_runs]
     best = best_runs(scores, config.ensemble.num_restarts)
     params = kept(population.state, config.train.keep)
@@ -90,6 +100,7 @@ def keep(config: Run, steps: recipe.Recipe, population: Population, inputs: reci
     num_members, runs = config.ensemble.num_members, best.reshape(num, -1)
     weight = np.repeat(of_settings / num_members, num_members, axis=1)
     floors = np.asarray(inputs.numbers["model"]["scale_floor"])[runs]
+    held_out = held_out + [_held_out_slope(config, *own) for own in data]
     return Kept(runs, weight, floors, jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params), of_settings, held_out)
 
 
@@ -120,15 +131,24 @@ def train_networks(
 ) -> tuple[Kept, Population]:
     """Trains all that a configuration asks for; what is kept of it, and all of it.
 
+    Losses and scores are in nats and the data's own units.
     Args: `pad_to` are sizes of the train and validation parts for which a program is compiled, whatever theirs are.
     """
     steps = make_recipe(config, train.x.shape[1], train.y.shape[1])
     inputs = inputs_of(config, scaler, train, validation)
     if pad_to:
         inputs = [recipe.padded(one, *pad_to) for one in inputs]
-    population = follow_members(steps, config.train, inputs, layout, observe)
-    placed = place(layout, inputs, len(inputs))
-    return keep(config, steps, population, placed, 1, layout), population
+    slopes = [float(np.mean(log_slopes(scaler, part.y))) for part in (train, validation)]
+
+    def in_own_units(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+        if observe:
+            observe(step, losses + slopes[0], scores + slopes[1], diverged)
+
+    population = follow_members(steps, config.train, inputs, layout, in_own_units)
+    kept = keep(config, steps, population, place(layout, inputs, len(inputs)), layout, [(scaler, train, validation)])
+    history = population.history
+    history = history._replace(loss=history.loss + slopes[0], held_out=history.held_out + slopes[1])
+    return kept, population._replace(history=history)
 
 
 def compile_networks(config: Run, scaler: Scaler, train: Dataset, validation: Dataset, layout: Layout) -> None:
@@ -138,10 +158,10 @@ def compile_networks(config: Run, scaler: Scaler, train: Dataset, validation: Da
     compile_training(steps, config.train, layout, place(layout, part, len(part)))
 
 
-def trained_of(config: Run, kept: Kept, scaler: Scaler) -> Trained:
+def networks_of(config: Run, kept: Kept) -> Networks:
     """The networks of the first configuration, without those whose part is nothing."""
     params, *pooling = jax.tree.map(lambda leaf: leaf[0], (kept.params, *pooling_of(config, kept)))
-    return pruned(Trained(params, scaler, *pooling))
+    return pruned(Networks(params, *pooling))
 
 
 def pooling_of(config: Run, kept: Kept) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -156,7 +176,7 @@ def make_recipe(config: Run, num_inputs: int, num_targets: int) -> recipe.Recipe
     return recipe.make_mdn_recipe(model, train, num_inputs, num_targets)
 
 
-def held_out_offset(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> float:
+def _held_out_slope(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> float:
     """What the NLL of the rows held out grows by from units of training to the data's own."""
     turns = range(config.ensemble.num_members if config.ensemble.rotate else 1)
-    return float(np.mean([nats_to_data_units(scaler, rotated(train, validation, turn)[1]) for turn in turns]))
+    return float(np.mean([np.mean(log_slopes(scaler, rotated(train, validation, turn)[1].y)) for turn in turns]))

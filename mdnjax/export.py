@@ -6,33 +6,61 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 
+from mdnjax.config.numbers import split
+from mdnjax.data.columns import Column
+from mdnjax.data.scaler import on_line, relative_line
 from mdnjax.mixture import log_weights
+from mdnjax.pooled import mixture_of
+from mdnjax.predictor import Predictor
 from mdnjax.statistics import mean, quantile, variance
-from mdnjax.trained import Predictor, predict
 from mdnjax.types import Array, Float
 
 PLATFORMS = ("cpu", "cuda")
 
 
 def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platforms: Sequence[str] = PLATFORMS) -> bytes:
-    """A program from x `[N, X]`, float32 and any N, to a dict of arrays: `mean`, `sd`, the mixture's `log_weights` and the fields
-    of its components, and `quantiles` `[N, Q]` of a single target if any are asked for.
+    """A program from raw rows `[N, C]`, float64 and any N, to a dict of float64 arrays: `mean`, `sd`, and `quantiles` `[N, Q]` of
+    a single target if any are asked for, in the target's own units; and the mixture over (y - offset) / factor, as `log_weights`,
+    the fields of its components, and `offset` and `factor` `[N, D]`.
 
-    `jax.export.deserialize(program).call(x)` runs it, without mdnjax and flax.
+    A row has a number for each column of `predictor.columns`: of a column with categories the place of its category in their list
+    (anything else is a category that training did not see), of a missing number nan.
+    `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.
     """
+    scaler, (shape, numbers) = predictor.scaler, split(predictor.model)
+    dtype = jax.tree.leaves(predictor.networks.params)[0].dtype
 
-    def answer(x: Float[Array, " X"]) -> dict[str, Array]:
-        mixture = predict(predictor.model, predictor.trained, x)
-        answers = {"mean": mean(mixture), "sd": jnp.sqrt(variance(mixture)), "log_weights": log_weights(mixture)}
+    def answer(row: Float[Array, " C"]) -> dict[str, Array]:
+        z = ((_inputs(predictor.columns.inputs, row) - scaler.x_mean) / scaler.x_sd).astype(dtype)
+        mixture = mixture_of(shape, numbers, predictor.networks, z, len(scaler.y_offset))
+        mixture = on_line(relative_line(scaler), mixture)
+        offset, factor = jnp.asarray(scaler.y_offset), jnp.asarray(scaler.y_factor)
+        answers = {"mean": offset + factor * mean(mixture), "sd": factor * jnp.sqrt(variance(mixture))}
         if quantiles:
-            answers["quantiles"] = quantile(mixture, jnp.array(quantiles, x.dtype))[..., 0]
+            answers["quantiles"] = (offset + factor * quantile(mixture, jnp.array(quantiles, dtype)))[..., 0]
         fields = getattr(mixture.component, "_asdict", dict)()
-        return answers | {name: value for name, value in fields.items() if hasattr(value, "shape")}
+        fields = {name: value for name, value in fields.items() if hasattr(value, "shape")}
+        return answers | {"log_weights": log_weights(mixture), "offset": offset, "factor": factor} | fields
 
-    num_inputs = predictor.trained.scaler.x_mean.shape[0]
     (rows,) = export.symbolic_shape("rows")
-    like = jax.ShapeDtypeStruct((rows, num_inputs), jnp.float32)
-    # a row at a time, mapped: blocks of rows need their number
-    return bytes(export.export(jax.jit(jax.vmap(answer)), platforms=list(platforms))(like).serialize())
+    with jax.enable_x64(True):
+        like = jax.ShapeDtypeStruct((rows, len(predictor.columns.inputs)), np.dtype(np.float64))
+        # a row at a time, mapped: blocks of rows need their number
+        return bytes(export.export(jax.jit(jax.vmap(answer)), platforms=list(platforms))(like).serialize())
+
+
+def _inputs(columns: Sequence[Column], row: Float[Array, " C"]) -> Float[Array, " X"]:
+    """The inputs of the networks from the numbers of a row, as `to_inputs` makes them from a table."""
+    parts = []
+    for i, column in enumerate(columns):
+        if column.categories is not None:
+            parts += [jnp.where(row[i] == place, 1.0, 0.0) for place in range(len(column.categories))]
+            continue
+        missing = jnp.isnan(row[i])
+        parts.append(row[i] if column.fill is None else jnp.where(missing, column.fill, row[i]))
+        if column.marked:
+            parts.append(jnp.where(missing, 1.0, 0.0))
+    return jnp.stack(parts)

@@ -12,7 +12,7 @@ import numpy as np
 from mdnjax.compilation import JitOnce, beside
 from mdnjax.config import schema
 from mdnjax.placement import Layout, place, spread
-from mdnjax.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit, fit_population
+from mdnjax.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit_population, train_loop
 from mdnjax.recipe import Inputs, Recipe
 from mdnjax.threads import train_in_threads
 from mdnjax.train import TrainState
@@ -23,7 +23,7 @@ COMPILING = threading.Lock()  # of two threads with one new program, each would 
 
 def follow(recipe: Recipe, loop: schema.Loop, inputs: Any, observe: Observer | None = None) -> Fit:
     """Trains by a recipe, from its first state, as long as the section says."""
-    return fit(
+    return train_loop(
         recipe.train_step,
         recipe.init(inputs),
         (inputs,),

@@ -38,8 +38,8 @@ def answer_each(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, eve
         ]
 
         def one(leaves: list[Array]) -> Any:
-            (logits, component), values = unflatten(leaves)
-            return kernel(logits, component, *values)
+            mixture, values = unflatten(leaves)
+            return kernel(mixture.logits, mixture.component, *values)
 
         for axis in reversed(range(num_batch)):
             one = jax.vmap(one, in_axes=([0 if own[axis] else None for own in mapped],), axis_size=batch[axis])
@@ -54,9 +54,9 @@ def answer_together(
     """The same for a kernel that takes all examples at once, batch axes last: for loops that end when the last example has."""
 
     def evaluate(leaves: list[Array], unflatten: Callable[[list[Array]], Any], num_batch: int) -> Any:
-        (logits, component), values = unflatten([batch_to_end(leaf, num_batch) for leaf in leaves])
+        mixture, values = unflatten([batch_to_end(leaf, num_batch) for leaf in leaves])
         batch = jnp.broadcast_shapes(*(leaf.shape[:num_batch] for leaf in leaves))
-        return jax.tree.map(lambda out: _to_front(out, batch), kernel(logits, component, *values))
+        return jax.tree.map(lambda out: _to_front(out, batch), kernel(mixture.logits, mixture.component, *values))
 
     return _answer(evaluate, mixture, arrays, events, size)
 

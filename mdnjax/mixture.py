@@ -7,23 +7,78 @@ What else can be asked of a mixture is in `mdnjax.statistics`.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 
 from mdnjax.components import Component, Support, Warped
 from mdnjax.layout import answer_each, batch_to_front
 from mdnjax.types import AnyArray, Array, Float
 
+if TYPE_CHECKING:
+    Logits = Float[Array, "*batch K"]
+    OfComponents = Component
+else:  # a tree is put together by the constructor, whatever its leaves are
+    Logits = OfComponents = Any
 
-class Mixture(NamedTuple):
-    """p(y|x) = sum_k w_k p_k(y), w = softmax(logits): `logits[*batch, K]` and the record of one component family."""
 
-    logits: Float[Array, "*batch K"]
-    component: Component
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False, repr=False)
+class Mixture:
+    """p(y|x) = sum_k w_k p_k(y), w = softmax(logits): `logits[*batch, K]` and the record of one component family.
+
+    It is indexed, and has a shape and a length, as an array of its batch: `mixture[0]` is the mixture of the first row. Every
+    function of a mixture, here and in `mdnjax.statistics`, is also a method: `mixture.quantile(0.9)`, `mixture.sample(key)`.
+    """
+
+    logits: Logits
+    component: OfComponents
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch."""
+        return np.shape(self.logits)[:-1]
+
+    @property
+    def ndim(self) -> int:
+        """Number of batch axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a single mixture has no length: its batch has no axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Mixture]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Mixture:
+        """Mixtures of some rows. Raises: IndexError if there are more indices than batch axes, or a number is out of range."""
+        index = _whole_index(index, self.shape)
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def __repr__(self) -> str:
+        try:
+            family = type(getattr(self.component, "component", self.component)).__name__
+            return f"Mixture(batch {self.shape}, {self.logits.shape[-1]} {family} components, {num_targets(self)} targets)"
+        except (AttributeError, IndexError):  # a tree of something else than arrays
+            return f"Mixture(logits={self.logits!r}, component={self.component!r})"
+
+    if TYPE_CHECKING:  # the methods that `as_methods` adds
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+
+def as_methods(*functions: Callable[..., Any], key_first: bool = False) -> None:
+    """Makes functions of a mixture its methods; of those whose first argument is a key, the mixture is the second."""
+    for function in functions:
+        setattr(Mixture, function.__name__, _keyed(function) if key_first else function)
 
 
 @jax.jit
@@ -144,3 +199,36 @@ def mixture_responsibilities(
 def from_batch_last(logits: Float[Array, "K *batch"], component: Component) -> Mixture:
     """A mixture from the hot path's pair."""
     return batch_to_front(Mixture(logits, component), logits.ndim - 1)
+
+
+def _whole_index(index: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """An index of the batch axes alone, without an ellipsis, which would reach beyond them."""
+    index = index if isinstance(index, tuple) else (index,)
+    taken = sum(map(_num_axes, index))
+    if taken > len(shape):
+        raise IndexError(f"got {taken} indices, expected at most {len(shape)}: the mixture has a batch of shape {shape}")
+    where = next((place for place, one in enumerate(index) if one is ...), len(index))
+    whole, axis = (*index[:where], *(slice(None),) * (len(shape) - taken), *index[where + 1 :]), 0
+    for one in whole:
+        if isinstance(one, int) and not -shape[axis] <= one < shape[axis]:  # jax would take the nearest one that there is
+            raise IndexError(f"got index {one}, expected one of {shape[axis]} along axis {axis}")
+        axis += _num_axes(one)
+    return whole
+
+
+def _num_axes(one: Any) -> int:
+    """Batch axes that a part of an index takes: a mask takes its own, None and an ellipsis none."""
+    if one is None or one is ...:
+        return 0
+    return int(one.ndim) if getattr(one, "dtype", None) == np.dtype(bool) else 1
+
+
+def _keyed(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def method(self: Mixture, key: Any, *arguments: Any, **options: Any) -> Any:
+        return function(key, self, *arguments, **options)
+
+    return method
+
+
+as_methods(log_weights, weights, log_prob, prob, responsibilities, locations, affine, warp)

@@ -49,7 +49,7 @@ Observer = Callable[[int, float, float], None]
 PopulationObserver = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
 
 
-def fit(
+def train_loop(
     train_step: TrainStep,
     state: TrainState,
     inputs: tuple[Any, ...],
@@ -66,7 +66,11 @@ def fit(
     Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
     With `patience`, a run ends when its held-out score has not fallen for so many reports.
     A run whose loss or parameters are no longer finite stops there, and goes back to its last state with both finite.
+    `num_steps` counts from the first step of all: a state of step 300 goes on to 1000 by num_steps=1000.
+    Raises: ValueError if the state has so many steps behind it already.
     """
+    if 0 < num_steps <= int(state.step):
+        raise ValueError(f"num_steps: got {num_steps} for a state that has taken {int(state.step)} steps, expected more")
 
     def observe_first(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         if observe and not diverged[0]:
@@ -99,10 +103,10 @@ def fit_population(
     patience: int | None = None,
     observe: PopulationObserver | None = None,
 ) -> Population:
-    """`fit` for the first `num_members` of a population placed by the layout (the others fill it up); all start at the same step.
+    """`train_loop` for the first `num_members` of a population placed by the layout (the others fill it up).
 
-    A member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged) is called after each chunk
-    with an entry a member.
+    All start at the same step. A member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged)
+    is called after each chunk with an entry a member.
     """
     capacity, first = _capacity(num_steps, report_every), np.asarray(states.step)
     done, started = int(first[0]), np.arange(len(first)) < num_members

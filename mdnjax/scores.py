@@ -144,7 +144,7 @@ def _crps(logits: Array, component: Component, y: Array) -> Estimate:
 
     def integrand(u: Array) -> Array:
         tail = jnp.where(u < at, line.cdf(u), line.survival(u))
-        return jnp.where(tail > 0, jnp.exp(2 * jnp.log(jnp.where(tail > 0, tail, 1)) - line.log_slope(u)), 0)
+        return jnp.where(tail == 0, 0, jnp.exp(2 * jnp.log(jnp.where(tail == 0, 1, tail)) - line.log_slope(u)))
 
     inside = jnp.isfinite(at)
     value, error = line.integrate(integrand, jnp.where(inside, at, 0), num_steps=NUM_STEPS_CRPS)
@@ -155,4 +155,4 @@ def _crps(logits: Array, component: Component, y: Array) -> Estimate:
 def _norm(y: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
     """Euclidean norm, with the gradient 0 at 0."""
     square = jnp.sum(y**2, axis=-1)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    return jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,25 @@ class Choice(NamedTuple):
     chosen: int
     excess: Float[np.ndarray, " C"]
     standard_error: Float[np.ndarray, " C"]
+
+
+class Candidates(NamedTuple):
+    """Numbers of components, the validation NLL of each, and the one that is chosen."""
+
+    numbers: tuple[int, ...]
+    validation_nll: Float[np.ndarray, " C"]
+    choice: Choice
+
+    @property
+    def chosen(self) -> int:
+        """The number that is chosen."""
+        return self.numbers[self.choice.chosen]
+
+
+def among_numbers(nlls: Mapping[int, Float[np.ndarray, " N"]]) -> Candidates:
+    """Chooses among numbers of components, the smallest first, by the NLL of each validation example."""
+    table = np.nan_to_num(np.array(list(nlls.values()), np.float64), nan=1e30, posinf=1e30)  # a mean must be left to compare
+    return Candidates(tuple(nlls), table.mean(axis=1), smallest_as_good(table))
 
 
 def run_keys(seed: int, num_runs: int) -> list[PRNGKey]:

@@ -203,7 +203,7 @@ def replay(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...], li
 
 
 def _first_state(params: Params, opt_state: Any) -> TrainState:
-    """With no weak type, as the states that follow have none: of a first state that differs in it, programs are compiled twice."""
+    """It has no weak types, as the states after it have none: programs of both kinds would be compiled twice."""
     opt_state = jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), opt_state)
     step = jnp.zeros((), jnp.int32)
     return TrainState(step, params, opt_state, Best(jnp.array(jnp.inf, jnp.result_type(float)), step, params))

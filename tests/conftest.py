@@ -19,6 +19,7 @@ if FOLDER not in os.environ:  # the first process; its workers and their command
     os.environ.setdefault("XLA_FLAGS", QUICK)
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
@@ -26,6 +27,8 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))  # that of the commands
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+from experiments import locks  # noqa: E402
+
 hook = install_import_hook("mdnjax", "beartype.beartype")
 gc.set_threshold(100_000, 50, 1000)  # what was traced stays, and looking through all of it again and again takes seconds
 
@@ -42,6 +45,13 @@ def pytest_collection_modifyitems(items):
     """Orders the files; within a file the order stays."""
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(autouse=True)
+def folders_given_back():
+    """A test that claims a folder, and is no command, holds it no longer than it runs."""
+    with locks.released():
+        yield
 
 
 def pytest_unconfigure(config):

@@ -17,7 +17,8 @@ from mdnjax.config import Config, load
 from mdnjax.config.schema import Model, Train
 from mdnjax.data import Dataset, make_scaler
 from mdnjax.ensemble import inputs_of, make_recipe
-from mdnjax.trained import Trained, predict, untrained
+from mdnjax.pooled import Networks, untrained
+from mdnjax.predictor import make_predictor
 from tests.commands import ROOT, SHORT
 
 
@@ -60,15 +61,12 @@ def test_an_untrained_network_has_the_shapes_of_a_trained_one(family, num_member
     inputs = jax.tree.map(jnp.asarray, inputs_of(config, scaler, Dataset(x, x), Dataset(x, x))[0])
     steps = make_recipe(config, 1, 1)
     params = jax.eval_shape(lambda inputs: steps.train_step(steps.init(inputs), inputs)[0].params, inputs)
-    trained = Trained(jax.tree.map(lambda leaf: np.ones((num_members, *leaf.shape), leaf.dtype), params), scaler)
-    like = untrained(config.model, scaler, num_members)
+    trained = Networks(jax.tree.map(lambda leaf: np.ones((num_members, *leaf.shape), leaf.dtype), params))
+    like = untrained(config.model, 1, 1, num_members)
     assert shapes(like) == shapes(trained)
     assert jax.tree.structure(like) == jax.tree.structure(trained)
-    assert shapes(predict_shapes(config.model, like, x)) == shapes(predict_shapes(config.model, trained, x))
-
-
-def predict_shapes(model, trained, x):
-    return jax.eval_shape(lambda trained: predict(model, trained, x), jax.tree.map(jnp.asarray, trained))
+    predictors = [make_predictor(config.model, networks, scaler) for networks in (like, trained)]
+    assert shapes(predictors[0](x)) == shapes(predictors[1](x))
 
 
 def test_what_is_compiled_ahead_is_not_compiled_again(tmp_path):
@@ -79,8 +77,8 @@ def test_what_is_compiled_ahead_is_not_compiled_again(tmp_path):
     figures.compile_ahead(config, splits)
     programs = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: programs.append(event))
-    result = run(config, splits, truth, Clock())
-    figures.curves(result.config.model, result.trained, splits)
+    result = run(config, splits, truth, Clock(), tmp_path / "m.safetensors")
+    figures.curves(result.predictor, splits)
     compiled = [event for event in programs if event.endswith("backend_compile_duration")]
     assert len(compiled) <= 3  # of the truth's tables, none of them long
 

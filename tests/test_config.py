@@ -116,3 +116,22 @@ def test_every_key_is_described_and_its_default_is_valid():
     assert {"seed", "output", "train.optimizer.learning_rate", "model.num_components"} <= flat
     assert set(config) == {name.split(".")[0] for name in flat}
     assert Config.model_validate_json(Config().model_dump_json()) == Config()
+
+
+@pytest.mark.parametrize("text", ["model:\n", "model: null\n", "model:\n  # num_components: 3\n"])
+def test_a_section_without_keys_leaves_the_defaults(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    for words in ([], ["model.scale_floor=0.5"]):
+        config = load(Config, tmp_path / "c.yaml", words)
+        assert config.model == Config().model.model_copy(update={"scale_floor": 0.5} if words else {})
+
+
+@pytest.mark.parametrize("section", ["data", "model", "train.optimizer", "ensemble"])
+@pytest.mark.parametrize("value", ["g.csv", "3", "[1, 2]", "true"])
+def test_what_is_no_section_is_not_hidden_by_a_word(tmp_path, section, value):
+    outer, _, inner = section.partition(".")
+    text = f"{outer}: {{{inner}: {value}}}\n" if inner else f"{outer}: {value}\n"
+    word = {"data": "data.seed=1", "model": "model.rank=2", "train.optimizer": "train.optimizer.clip_norm=2"}
+    for words in ([], [word.get(section, "ensemble.num_members=2")]):
+        (found,) = faults_of(tmp_path, text, *words)
+        assert found.startswith(f"c.yaml:1: {section}: got"), found

@@ -1,5 +1,7 @@
 """Ensembles whose networks hold out other rows, and mixtures whose parts the rows held out choose."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +14,15 @@ from mdnjax.components import Diagonal
 from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Config, Model, Train
 from mdnjax.data import Dataset, make_scaler
-from mdnjax.data.dataset import least_scale
-from mdnjax.ensemble import inputs_of, rotated, train_networks, trained_of
+from mdnjax.data.scaler import least_scale
+from mdnjax.ensemble import inputs_of, networks_of, rotated, train_networks
 from mdnjax.mixture import Mixture, log_prob, weights
+from mdnjax.model_file import load, save
 from mdnjax.placement import local_layout
+from mdnjax.pooled import Networks, num_networks, pruned, some_networks
+from mdnjax.predictor import make_predictor
 from mdnjax.selection import stack
 from mdnjax.statistics import pool
-from mdnjax.trained import Trained, load, nll, num_networks, predict, pruned, save_model, some_networks
 
 NOISES = (0.01, 0.1, 0.3)
 SETTINGS = tuple({"train.x_noise": noise, "model.scale_floor": noise / 5} for noise in NOISES)
@@ -89,44 +93,46 @@ def test_settings_networks_and_restarts_come_in_this_order():
 
 
 def test_networks_are_pooled_by_their_parts_with_their_own_floors(kept, tmp_path):
-    trained = trained_of(CONFIG, kept, SCALER)
-    assert trained.weight is not None
-    assert trained.weight.sum() == pytest.approx(1)
-    mixture = predict(CONFIG.model, trained, TRAIN.x)
-    alone = [some_networks(trained, [i]) for i in range(len(trained.weight))]
-    mixtures = [predict(CONFIG.model, one, TRAIN.x) for one in alone]
-    expected = np.log(sum(w * np.exp(log_prob(one, TRAIN.y)) for w, one in zip(trained.weight, mixtures, strict=True)))
+    networks = networks_of(CONFIG, kept)
+    assert networks.weight is not None
+    assert networks.weight.sum() == pytest.approx(1)
+    predictor = make_predictor(CONFIG.model, networks, SCALER)
+    mixture = predictor(TRAIN.x)
+    alone = [replace(predictor, networks=some_networks(networks, [i])) for i in range(len(networks.weight))]
+    mixtures = [one(TRAIN.x) for one in alone]
+    expected = np.log(sum(w * np.exp(log_prob(one, TRAIN.y)) for w, one in zip(networks.weight, mixtures, strict=True)))
     np.testing.assert_allclose(log_prob(mixture, TRAIN.y), expected, rtol=1e-5, atol=1e-5)
-    for one, floor in zip(mixtures, np.asarray(trained.scale_floor), strict=True):
+    for one, floor in zip(mixtures, np.asarray(networks.scale_floor), strict=True):
         assert isinstance(one.component, Diagonal)
-        assert one.component.scale.min() >= floor * SCALER.y_sd * (1 - 1e-5)
-    save_model(tmp_path / "m.safetensors", CONFIG.model, trained)
+        assert one.component.scale.min() >= floor * SCALER.y_factor * (1 - 1e-5)
+    save(tmp_path / "m.safetensors", predictor)
     again = load(tmp_path / "m.safetensors")(TRAIN.x)
     jax.tree.map(np.testing.assert_array_equal, again, mixture)
 
 
 def test_the_nll_of_the_rows_held_out_is_that_of_single_networks(kept):
-    offset = np.log(SCALER.y_sd[0])
     held_out = [rotated(TRAIN, VALIDATION, turn)[1] for turn in range(2)]
     log_probs = []
     for setting in range(3):
         own = [kept.runs[0, 2 * setting + turn] for turn in range(2)]
         assert all(4 * setting + 2 * turn <= run < 4 * setting + 2 * turn + 2 for turn, run in enumerate(own))
         whole = train_like(kept)
-        parts = [-nll(CONFIG.model, some_networks(whole, [2 * setting + turn]), held_out[turn]) for turn in range(2)]
+        alone = [replace(whole, networks=some_networks(whole.networks, [2 * setting + turn])) for turn in range(2)]
+        parts = [-alone[turn].nll(held_out[turn]) for turn in range(2)]
         log_probs.append(np.concatenate(parts))
     weight = stack(np.array(log_probs))
     np.testing.assert_allclose(weight, kept.of_settings[0], atol=1e-3)
     expected = -np.mean(np.log(weight @ np.exp(np.array(log_probs))))
-    assert kept.held_out_nll[0] + offset == pytest.approx(expected, abs=1e-4)
+    assert kept.held_out_nll[0] == pytest.approx(expected, abs=1e-4)
 
 
 def train_like(kept):
-    return Trained(jax.tree.map(lambda leaf: leaf[0], kept.params), SCALER, kept.weight[0], kept.scale_floor[0])
+    networks = Networks(jax.tree.map(lambda leaf: leaf[0], kept.params), kept.weight[0], kept.scale_floor[0])
+    return make_predictor(CONFIG.model, networks, SCALER)
 
 
 def test_networks_without_a_part_are_left_out(kept):
-    whole = train_like(kept)._replace(weight=np.array([0.5, 0.5, 0, 0, 1e-9, 1e-9]))
+    whole = train_like(kept).networks._replace(weight=np.array([0.5, 0.5, 0, 0, 1e-9, 1e-9]))
     assert num_networks(pruned(whole)) == 2
 
 
@@ -153,7 +159,7 @@ def test_pooling_by_weights_of_equal_parts_is_pooling():
 def test_scales_stay_above_what_rounding_takes_away(rounding, step):
     y = np.round(np.random.default_rng(0).normal(size=(200, 1)) * 2).astype(np.float32)
     scaler = make_scaler(Dataset(y, y), True)
-    assert least_scale(rounding, scaler, y) == pytest.approx(step / np.sqrt(12) / scaler.y_sd[0])
+    assert least_scale(rounding, scaler, y) == pytest.approx(step / np.sqrt(12) / scaler.y_factor[0])
 
 
 def test_values_that_do_not_repeat_are_not_rounded():

@@ -83,7 +83,7 @@ def mean_log_density(estimator, x, y):
 def test_names_of_a_data_frame_are_kept():
     frame = pandas.DataFrame(X[:80], columns=[f"c{i}" for i in range(10)])
     model = MDNRegressor(**SMALL).fit(frame, Y[:80])
-    assert model.columns_.inputs[3].name == "c3"
+    assert model.predictor_.columns.inputs[3].name == "c3"
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[frame.columns[::-1]])
 
@@ -102,9 +102,9 @@ def test_other_data_of_the_same_padded_size_compile_nothing():
 
 
 def compiled():
-    from mdnjax import follow, population, trained
+    from mdnjax import follow, population, predictor
 
-    programs: list[Any] = [population._advance, trained._predict]
+    programs: list[Any] = [population._advance, predictor._jitted]
     return [follow._init_population.num_programs(), *(program._cache_size() for program in programs)]
 
 

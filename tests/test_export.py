@@ -9,33 +9,34 @@ import pytest
 
 import mdnjax as mdn
 from mdnjax.export import export_model
-from mdnjax.trained import save_model
-from tests.test_ensemble import CONFIG, SCALER, TRAIN, kept  # noqa: F401 (a fixture)
-from tests.test_ensemble import trained_of as trained_of_kept
+from mdnjax.predictor import make_predictor
+from tests.test_ensemble import CONFIG, SCALER, TRAIN, kept, networks_of  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="module")
 def predictor(kept, tmp_path_factory):  # noqa: F811
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_model(path, CONFIG.model, trained_of_kept(CONFIG, kept, SCALER))
+    mdn.save(path, make_predictor(CONFIG.model, networks_of(CONFIG, kept), SCALER))
     return mdn.load(path)
 
 
 def test_it_gives_the_same_numbers_for_any_number_of_rows(predictor):
     program = jax.export.deserialize(bytearray(export_model(predictor, quantiles=(0.1, 0.9))))
     for num in (1, 7, 50):
-        x = TRAIN.x[:num]
+        x = TRAIN.x[:num].astype(np.float64)
         answers, mixture = program.call(x), predictor(x)
         np.testing.assert_allclose(answers["mean"], mdn.mean(mixture), rtol=1e-5)
         np.testing.assert_allclose(answers["sd"], np.sqrt(mdn.variance(mixture)), rtol=1e-5)
-        np.testing.assert_allclose(answers["loc"], mixture.component.loc, rtol=1e-5)
+        loc = answers["offset"][:, None] + answers["factor"][:, None] * answers["loc"]
+        np.testing.assert_allclose(loc, mixture.component.loc, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(answers["quantiles"], mdn.central_interval(mixture, 0.8), rtol=1e-4)
 
 
 def test_it_runs_without_flax_and_without_mdnjax(predictor, tmp_path):
     (tmp_path / "m.bin").write_bytes(export_model(predictor))
-    code = "import sys, jax.export, numpy as np; sys.modules['flax'] = sys.modules['mdnjax'] = None; "
+    code = "import sys, jax.export, numpy as np; jax.config.update('jax_enable_x64', True); "
+    code += "sys.modules['flax'] = sys.modules['mdnjax'] = None; "
     code += "program = jax.export.deserialize(bytearray(open('m.bin', 'rb').read())); "
-    code += "print(program.call(np.ones((3, 2), np.float32))['mean'].shape)"
+    code += "print(program.call(np.ones((3, 2)))['mean'].shape)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "(3, 1)", done.stderr

@@ -22,7 +22,7 @@ def example(num_components, num_targets, num_examples, dtype=jnp.float64):
     """Logits, component and targets, batch-last."""
     mixture = oracles.random_mixture(num_components, (num_examples,), num_components, num_targets, dtype)
     y = 2 * jax.random.normal(jax.random.key(1), (num_targets, num_examples), dtype)
-    return *jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), mixture), y
+    return *jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), (mixture.logits, mixture.component)), y
 
 
 @each_shape

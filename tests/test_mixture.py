@@ -1,5 +1,8 @@
 """Mixture: scipy as the oracle, and the laws that any mixture obeys."""
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mdnjax as mdn
+from mdnjax.components import Diagonal, Warped
 from mdnjax.mixture import from_batch_last
 from tests import oracles
 
@@ -79,7 +83,7 @@ def test_mean_and_variance_are_moments_of_the_density(batch, num_components, num
 def test_logit_shifts_and_component_order_change_nothing(shift, seed):
     mixture, y = oracles.random_mixture(seed, (4,), 5, 2), oracles.random_targets(seed, (4,), 2)
     order = np.random.default_rng(seed).permutation(5)
-    other = jax.tree.map(lambda leaf: leaf[:, order], mixture._replace(logits=mixture.logits + shift))
+    other = jax.tree.map(lambda leaf: leaf[:, order], replace(mixture, logits=mixture.logits + shift))
     np.testing.assert_allclose(mdn.log_prob(other, y), mdn.log_prob(mixture, y), atol=1e-9)
     np.testing.assert_allclose(mdn.mean(other), mdn.mean(mixture), atol=1e-9)
 
@@ -131,7 +135,7 @@ def test_samples_follow_the_mixture():
     mixture = oracles.random_mixture(8, (4,), 5, 1)
     samples = np.asarray(mdn.sample(jax.random.key(1), mixture, (20_000,)))[..., 0]
     for i in range(4):
-        element = jax.tree.map(lambda leaf, i=i: leaf[i], mixture)
+        element = mixture[i]
         assert stats.kstest(samples[:, i], lambda y, e=element: np.asarray(mdn.cdf(e, y[:, None]))).pvalue > 1e-4
     assert len(np.unique(samples)) == samples.size
 
@@ -154,7 +158,7 @@ def test_a_component_without_weight_is_never_drawn():
 def test_vmapped_sampling_is_one_by_one():
     mixture, keys = oracles.random_mixture(9, (6,), 3, 2), jax.random.split(jax.random.key(4), 6)
     together = jax.vmap(mdn.sample)(keys, mixture)
-    alone = [mdn.sample(keys[i], jax.tree.map(lambda leaf, i=i: leaf[i], mixture)) for i in range(6)]
+    alone = [mdn.sample(keys[i], mixture[i]) for i in range(6)]
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
@@ -167,7 +171,7 @@ def test_weights_sum_to_one_and_agree():
 def test_batch_last_and_back():
     mixture = oracles.random_mixture(11, (2, 3), 4, 5)
     last = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, (0, 1), (-2, -1)), mixture)
-    jax.tree.map(np.testing.assert_array_equal, from_batch_last(*last), mixture)
+    jax.tree.map(np.testing.assert_array_equal, from_batch_last(last.logits, last.component), mixture)
 
 
 @pytest.mark.parametrize("y", [np.zeros(3), np.zeros((4, 1))])
@@ -179,3 +183,58 @@ def test_wrong_number_of_targets_is_said(y):
 def test_cdf_of_two_targets_is_refused():
     with pytest.raises(ValueError, match="got 2 targets, expected 1"):
         mdn.cdf(oracles.random_mixture(0, (4,), 3, 2), np.zeros((4, 2)))
+
+
+INDICES = [0, -1, slice(1, 3), slice(None, None, -1), (1, 0), (slice(None), 1), (..., 1), (0, ...), np.array([2, 0]), (None, 1)]
+INDICES += [np.array([True, False, True]), (slice(None), None), ..., None, (slice(None), np.array([[0, 1], [1, 0]]))]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_a_mixture_is_indexed_as_an_array_of_its_batch(index):
+    generator = np.random.default_rng(0)
+    loc, scale = generator.normal(size=(3, 2, 4, 1)), generator.uniform(1, 2, (3, 2, 4, 1))
+    parts: Any = (generator.normal(size=(3, 2, 4)), mdn.Diagonal(*map(jnp.asarray, (loc, scale))))
+    mixture = mdn.warp(mdn.Mixture(*parts), mdn.Support((0.0,), (np.inf,)))
+    expected = np.arange(6).reshape(3, 2)[index]
+    found = mixture[index]
+    assert (found.shape, found.ndim) == (expected.shape, expected.ndim)
+    np.testing.assert_array_equal(found.logits, mixture.logits.reshape(6, 4)[expected])
+    assert isinstance(found.component, Warped)
+    np.testing.assert_array_equal(found.component.component.loc, loc.reshape(6, 4, 1)[expected])
+
+
+def test_rows_of_a_mixture_and_what_it_says_of_itself():
+    mixture = mdn.Mixture(jnp.zeros((3, 4)), mdn.Diagonal(jnp.zeros((3, 4, 2)), jnp.ones((3, 4, 2))))
+    assert len(mixture) == 3
+    assert [row.shape for row in mixture] == [(), (), ()]
+    assert repr(mixture) == "Mixture(batch (3,), 4 Diagonal components, 2 targets)"
+    assert "Mixture(" in repr(jax.tree.map(lambda _: None, mixture))
+    for wrong in (3, -4, (0, 0), (0, slice(None)), (..., 0, 0)):
+        with pytest.raises(IndexError, match="expected"):
+            mixture[wrong]
+    with pytest.raises(TypeError, match="a single mixture has no length"):
+        len(mixture[0])
+
+
+def test_functions_of_a_mixture_are_methods_too():
+    mixture = mdn.Mixture(jnp.zeros((3, 2)), mdn.Diagonal(jnp.ones((3, 2, 1)), jnp.ones((3, 2, 1))))
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(mixture.quantile(0.9), mdn.quantile(mixture, 0.9))
+    np.testing.assert_array_equal(mixture.log_prob(jnp.zeros((3, 1))), mdn.log_prob(mixture, jnp.zeros((3, 1))))
+    np.testing.assert_array_equal(mixture.sample(key, (2,)), mdn.sample(key, mixture, (2,)))
+    missing = [
+        name
+        for name in mdn.statistics.__all__
+        if callable(getattr(mdn, name, None)) and not isinstance(getattr(mdn, name), type) and not hasattr(mdn.Mixture, name)
+    ]
+    assert not missing
+
+
+def test_a_mixture_passes_through_transformations():
+    mixture = mdn.Mixture(jnp.zeros((3, 2)), mdn.Diagonal(jnp.arange(6.0).reshape(3, 2, 1), jnp.ones((3, 2, 1))))
+    np.testing.assert_allclose(jax.vmap(lambda one: one.mean())(mixture), mixture.mean())
+    slope = jax.grad(lambda m: m.mean().sum())(mixture)
+    assert isinstance(slope.component, Diagonal)
+    assert slope.component.loc.shape == (3, 2, 1)
+    assert jax.lax.scan(lambda carry, one: (carry + one.mean(), None), jnp.zeros(1), mixture)[0] == mixture.mean().sum()
+    assert jax.jit(lambda m: m[1:])(mixture).shape == (2,)

@@ -13,7 +13,7 @@ from mdnjax.config import Config, load
 from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.follow import follow, follow_population
 from mdnjax.placement import Layout, place, spread
-from mdnjax.population import fit, fit_population, member
+from mdnjax.population import fit_population, member, train_loop
 from mdnjax.train import init_state
 
 ALONE = Layout(tuple(jax.devices()[:1]), 1)
@@ -119,7 +119,7 @@ def test_a_diverging_member_harms_no_other(layout):
     assert np.asarray(trained.state.step).tolist() == np.asarray(trained.state.params).tolist() == [2, 12, 0, 7]
     assert seen == [(5, [True, False, True, False]), (10, [True, False, True, True]), (12, [True, False, True, True])]
     for index, limit in enumerate([3.0, 100.0, 0.0, 8.0]):
-        alone = fit(
+        alone = train_loop(
             falling,
             start_at(jnp.zeros(())),
             (jnp.asarray(limit),),

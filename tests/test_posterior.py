@@ -12,16 +12,18 @@ from scipy.stats import kstest
 import mdnjax as mdn
 from experiments import report
 from experiments.command import CONFIGS, UserError
-from experiments.posterior import calibration, figures
+from experiments.posterior import figures
 from experiments.posterior.__main__ import FILES, study
-from experiments.posterior.classifier import c2st
-from experiments.posterior.outside import outside
 from experiments.posterior.schema import Posterior, Simulations
 from experiments.posterior.simulations import make_problem, splits_of
+from mdnjax import ranks as calibration
 from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, two_moons
-from mdnjax.trained import Trained, params_like
+from mdnjax.outside import outside
+from mdnjax.pooled import Networks, params_like
+from mdnjax.predictor import make_predictor
+from mdnjax.two_samples import c2st
 from tests.commands import assert_not_blank, run
 
 RNG = np.random.default_rng(0)
@@ -81,17 +83,17 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
     model = Model(num_components=3, hidden_sizes=(4,), family="full")
     params = jax.tree.map(lambda leaf: RNG.normal(size=leaf.shape).astype(leaf.dtype), params_like(model, 2, 2, 1))
     x = RNG.normal(size=(400, 2)).astype(np.float32)
-    trained = Trained(params, make_scaler(Dataset(x, x), standardise=False))
-    mixture = mdn.Predictor(model, trained)(x)
+    predictor = make_predictor(model, Networks(params), make_scaler(Dataset(x, x), standardise=False))
+    mixture = predictor(x)
     y = np.asarray(mdn.sample(jax.random.key(1), mixture))
-    ranks = calibration.rank(model, trained, Dataset(x, y), jax.random.key(2), 199)
+    ranks = calibration.rank(predictor, Dataset(x, y), jax.random.key(2), 199)
     for column in (*ranks.below.T, ranks.above):
         assert column.min() >= 0
         assert column.max() <= 199
         assert kstest((column + 0.5) / 200, "uniform").pvalue > 1e-3
     assert max(ranks.errors()) < 0.06
     assert ranks.coverage(0.9) == pytest.approx(0.9, abs=0.06)
-    shifted = calibration.rank(model, trained, Dataset(x, y + 3), jax.random.key(2), 199)
+    shifted = calibration.rank(predictor, Dataset(x, y + 3), jax.random.key(2), 199)
     assert min(shifted.errors()) > 0.1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweep.plan import read
+from experiments.members.plan import read
 from tests.commands import keep_programs
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.follow import follow
 from mdnjax.networks import LINE
-from mdnjax.population import fit
+from mdnjax.population import train_loop
 from mdnjax.shuffle import minibatch
 from mdnjax.train import Batch
 
@@ -40,9 +40,9 @@ def test_changing_a_number_compiles_nothing():
         traces.append(1)
         return steps.train_step(state, inputs)
 
-    a = fit(counted, steps.init(inputs), (inputs,), num_steps=8, report_every=4)
+    a = train_loop(counted, steps.init(inputs), (inputs,), num_steps=8, report_every=4)
     so_far = len(traces)
-    b = fit(counted, steps.init(other_inputs), (other_inputs,), num_steps=8, report_every=4)
+    b = train_loop(counted, steps.init(other_inputs), (other_inputs,), num_steps=8, report_every=4)
     assert len(traces) == so_far
     assert not np.array_equal(a.history.loss, b.history.loss)
 
@@ -133,7 +133,7 @@ def test_resumed_is_straight(words):
     steps, inputs = problem(*words)
 
     def go(state, num_steps):
-        return fit(
+        return train_loop(
             steps.train_step, state, (inputs,), num_steps=num_steps, report_every=3, held_out_score=steps.held_out_score
         ).state
 

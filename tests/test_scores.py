@@ -1,5 +1,7 @@
 """Scores: published formulas against other people's code, quadrature and known values."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def test_crps_of_a_scale_whose_square_is_no_number():
     scale = jnp.array([[1.0], [1e25]], jnp.float32)
     mixture = mdn.Mixture(jnp.array([40.0, -40.0], jnp.float32), mdn.Diagonal(jnp.zeros((2, 1), jnp.float32), scale))
     assert float(mdn.crps(mixture, jnp.zeros(1, jnp.float32))) == pytest.approx(0.233695, rel=1e-5)
-    wide = mixture._replace(logits=-mixture.logits)
+    wide = replace(mixture, logits=-mixture.logits)
     assert float(mdn.crps(wide, jnp.zeros(1, jnp.float32))) == pytest.approx(0.233695e25, rel=1e-5)
 
 

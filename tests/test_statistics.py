@@ -1,5 +1,7 @@
 """Statistics: laws and known cases; `experiments.proof` holds everything against independent oracles."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +53,7 @@ def test_gradients_of_extremes_are_finite_in_float32(extremes):
         return jnp.sum(jnp.stack(answers))
 
     slopes = jax.jit(jax.grad(total))(
-        extremes._replace(component=jax.tree.map(lambda leaf: jnp.clip(leaf, -1e6, 1e6), extremes.component))
+        replace(extremes, component=jax.tree.map(lambda leaf: jnp.clip(leaf, -1e6, 1e6), extremes.component))
     )
     assert all(np.isfinite(slope).all() for slope in jax.tree.leaves(slopes))
 
@@ -67,7 +69,7 @@ def test_quantile_of_zero_and_one_and_beyond():
 
 def test_long_batches_in_blocks_are_the_same():
     mixture = oracles.random_mixture(0, (9_001,), 5, 1)
-    part = jax.tree.map(lambda leaf: leaf[-10:], mixture)
+    part = mixture[-10:]
     y = oracles.random_targets(0, (9_001,), 1)
     for question in (
         mdn.median,
@@ -93,7 +95,7 @@ def test_modes_have_no_slope_and_the_highest_is_one_of_them():
     there = np.asarray(~jnp.isnan(found.log_density))
     assert (there.sum(-1) == np.asarray(found.num_modes)).all()
     y = jnp.where(there[..., None], found.y, 0.0)
-    slope = jax.grad(lambda y: jnp.sum(mdn.log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), y)))(y)
+    slope = jax.grad(lambda y: jnp.sum(mdn.log_prob(mixture[:, None], y)))(y)
     assert np.abs(np.asarray(slope)[..., 0][there]).max() < 1e-6
     grid = np.linspace(-15, 15, 30_001)[:, None, None]
     best = np.asarray(mdn.log_prob(mixture, grid)).max(0)
@@ -115,11 +117,11 @@ def test_regions_hold_their_probability_and_are_the_smallest():
     mixture = oracles.random_mixture(2, (40,), 5, 1)
     region = mdn.hdr(mixture, jnp.array([[0.5], [0.9]]))
     low, high = (jnp.where(jnp.isnan(ends), 0.0, ends)[..., None] for ends in (region.low, region.high))
-    inside = mdn.interval_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), low, high)
+    inside = mdn.interval_prob(mixture[:, None], low, high)
     np.testing.assert_allclose(inside.sum(-1), np.broadcast_to([[0.5], [0.9]], (2, 40)), atol=1e-12)
     ends = mdn.central_interval(mixture, jnp.array([[0.5], [0.9]]))
     assert (np.asarray(region.size) <= np.asarray(ends[..., 1] - ends[..., 0]) + 1e-9).all()
-    at_ends = mdn.log_prob(jax.tree.map(lambda leaf: leaf[:, None], mixture), low)
+    at_ends = mdn.log_prob(mixture[:, None], low)
     np.testing.assert_allclose(
         np.where(np.isnan(region.low), region.log_density[..., None], at_ends),
         np.broadcast_to(region.log_density[..., None], at_ends.shape),
@@ -149,8 +151,8 @@ def test_temperatures():
     np.testing.assert_array_equal(mdn.weights(cold).argmax(-1), mdn.weights(mixture).argmax(-1))
     assert (np.asarray(mdn.weights(cold)).max(-1) > 0.99).all()
     np.testing.assert_allclose(
-        mdn.variance(broad._replace(logits=broad.logits - 1e3 * np.arange(4))),
-        4 * mdn.variance(mdn.temper(mixture)._replace(logits=mixture.logits - 1e3 * np.arange(4))),
+        mdn.variance(replace(broad, logits=broad.logits - 1e3 * np.arange(4))),
+        4 * mdn.variance(replace(mdn.temper(mixture), logits=mixture.logits - 1e3 * np.arange(4))),
     )
     with pytest.raises(ValueError, match="expected a positive temperature"):
         mdn.temper(mixture, scales=0.0)

@@ -42,8 +42,15 @@ ORDER += [
     "recipe",
     "follow",
     "regression",
-    "trained",
+    "pooled",
     "ensemble",
+    "predictor",
+    "model_file",
+    "evaluation",
+    "outside",
+    "ranks",
+    "two_samples",
+    "fitting",
     "estimator",
     "export",
     "plots",
@@ -86,3 +93,16 @@ def test_importing_the_library_starts_no_device():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
         == "False"
     )
+
+
+def test_no_command_imports_another_one():
+    """What two commands share stands in a module of its own; only the benchmark of start-up runs another command, to time it."""
+    folder = ROOT / "experiments"
+    commands = {path.parent.name for path in folder.glob("*/__main__.py")}
+    commands |= {path.stem for path in folder.glob("*.py") if 'if __name__ == "__main__"' in path.read_text()}
+    for path in {*folder.rglob("*.py")} - {folder / "benchmark" / "startup.py"}:
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "experiments":
+                imported = {node.module.split(".")[1]} if "." in node.module else {alias.name for alias in node.names}
+                assert not (imported & commands) - {own}, f"{path.relative_to(folder)} imports {imported}"

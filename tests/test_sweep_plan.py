@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments.sweep import plan
-from experiments.sweep.plan import group_of, members_of, read
-from experiments.sweep.settings import draw
+from experiments.members import plan
+from experiments.members.plan import group_of, members_of, read
+from experiments.members.settings import draw
 from mdnjax.config import ConfigError, dump
 from tests.commands import ROOT
 
@@ -66,7 +66,7 @@ def test_random_draws_are_within_bounds_and_the_same_again(tmp_path):
 
 
 def test_a_whole_number_is_drawn_from_both_bounds():
-    from experiments.sweep.schema import Distribution
+    from experiments.members.schema import Distribution
 
     generator = np.random.default_rng(0)
     for kind in ("uniform", "log_uniform"):

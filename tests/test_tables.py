@@ -8,7 +8,7 @@ from experiments.command import UserError
 from experiments.tables import files, read
 from experiments.tables.rows import split_rows
 from mdnjax.config.data import Table
-from mdnjax.data.columns import TableError
+from mdnjax.data.values import TableError
 
 NUM = 60
 FRAME = pandas.DataFrame(
@@ -169,3 +169,19 @@ def test_a_bad_configuration_is_one_line(tmp_path, changes, expected):
         read(Table(path=str(path)).model_copy(update=changes), 0)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_values_that_cannot_be_trained_on_name_their_row_of_the_file(tmp_path):
+    """Whatever the split is."""
+    frame = FRAME[["x", "y"]].assign(z=np.cos(np.arange(NUM)))
+    path = written(tmp_path, frame.assign(y=np.where(np.arange(NUM) == 41, -2.0, 1.0 + frame["y"] ** 2)), "t.csv")
+    with pytest.raises(UserError, match=r"target 'y', row 42: got -2, expected 0 < y < inf \(data.target_support\)"):
+        read(Table(path=str(path), target=("y",), target_support="positive"), 0)
+    path = written(tmp_path, frame.assign(z=np.where(np.arange(NUM) == 58, 1e39, frame["z"])), "t.csv")
+    words = r"column 'z', row 59: got 1e\+39, expected a number within 1e\+18 standard deviations"
+    with pytest.raises(UserError, match=words):
+        read(Table(path=str(path), target=("y",), split="time"), 0)
+    path = written(tmp_path, frame.assign(z=np.where(np.arange(NUM) == 7, 1e9, frame["z"])), "t.csv")
+    for seed in range(3):
+        (note,) = read(Table(path=str(path), target=("y",)), seed).notes
+        assert note.startswith("input 'z' is 1e+09 in row 8, ")

@@ -12,12 +12,12 @@ from sklearn.linear_model import LinearRegression
 import mdnjax as mdn
 from experiments import tables
 from experiments.tabular import __main__ as tabular
-from experiments.tabular.importance import importance
-from experiments.tabular.judge import judge, linear_gaussian, marginal_gaussian
 from mdnjax.components import Support
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns
+from mdnjax.data.scaler import own_units
+from mdnjax.evaluation import judge, linear_gaussian, marginal_gaussian, permutation_importance
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 FAST = [
@@ -149,7 +149,7 @@ def test_a_column_that_goes_wrong_half_way_leaves_nothing(done, tmp_path):
     model = folder / "run" / "model.safetensors"
     process = run("predict", model, tmp_path / "new.csv", "chunk_rows=50", f"output={tmp_path / 'p.csv'}")
     assert process.returncode == 2
-    assert "rows from 51 on: column 'age', row 31: got 'old'" in process.stderr
+    assert "column 'age', row 81: got 'old'" in process.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
@@ -197,7 +197,7 @@ def test_several_targets_on_a_support(tmp_path):
 def test_the_linear_gaussian_is_least_squares():
     table: Any = load_diabetes()
     train, x = Dataset(table.data[:300].astype(np.float32), table.target[:300, None].astype(np.float32)), table.data[300:]
-    mixture = linear_gaussian(train, x.astype(np.float32), None)
+    mixture = linear_gaussian(train, x.astype(np.float32), None, own_units(1))
     expected = LinearRegression().fit(table.data[:300], table.target[:300])
     np.testing.assert_allclose(np.asarray(mdn.mean(mixture))[:, 0], expected.predict(x), rtol=1e-3)
     residuals = table.target[:300] - expected.predict(table.data[:300])
@@ -206,7 +206,7 @@ def test_the_linear_gaussian_is_least_squares():
 
 def test_the_marginal_gaussian_of_a_positive_target_is_log_normal():
     y = np.exp(np.random.default_rng(0).normal(1, 0.5, size=(500, 1))).astype(np.float32)
-    mixture = marginal_gaussian(Dataset(y, y), y[:3], Support((0.0,), (np.inf,)))
+    mixture = marginal_gaussian(Dataset(y, y), y[:3], Support((0.0,), (np.inf,)), own_units(1))
     np.testing.assert_allclose(mdn.median(mixture), np.exp(np.log(y).mean()), rtol=1e-4)
 
 
@@ -214,7 +214,7 @@ def test_a_judgement_of_the_truth_is_calibrated():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(4000, 1)).astype(np.float32)
     y = (2 * x + generator.normal(size=x.shape)).astype(np.float32)
-    own = judge(linear_gaussian(Dataset(x, y), x, None), y)
+    own = judge(linear_gaussian(Dataset(x, y), x, None, own_units(1)), y, own_units(1))
     assert own.nll == pytest.approx(0.5 * np.log(2 * np.pi * np.e), abs=0.03)
     assert own.rmse[0] == pytest.approx(1, abs=0.03)
     assert own.crps[0] == pytest.approx(1 / np.sqrt(np.pi), abs=0.02)
@@ -227,10 +227,13 @@ def test_a_column_that_does_not_matter_has_no_importance():
     x = generator.normal(size=(500, 3)).astype(np.float32)
     columns = Columns((Column("used"), Column("ignored"), Column("also")), ("y",))
 
-    def nll(rows):
-        return 0.5 * (rows.y[:, 0] - rows.x[:, 0]) ** 2
+    class Known(mdn.Predictor):
+        def nll(self, dataset):
+            return 0.5 * (dataset.y[:, 0] - dataset.x[:, 0]) ** 2
 
-    rises = importance(nll, columns, Dataset(x, x[:, :1]), 0)
+    predictor = object.__new__(Known)  # it has no networks
+    object.__setattr__(predictor, "columns", columns)
+    rises = permutation_importance(predictor, Dataset(x, x[:, :1]), 0)
     assert (rises["ignored"] == 0).all()
     assert rises["used"].mean() == pytest.approx(1, abs=0.2)
 

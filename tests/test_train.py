@@ -40,7 +40,7 @@ def test_chunks_change_nothing(report_every):
         state, loss = STEP(state, KEY, BATCH)
         losses.append(float(loss))
     seen = []
-    fitted = mdn.fit(
+    fitted = mdn.train_loop(
         STEP,
         start(),
         (KEY, BATCH),
@@ -49,7 +49,7 @@ def test_chunks_change_nothing(report_every):
         held_out_score=held_out,
         observe=lambda *report: seen.append(report),
     )
-    whole = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=20, report_every=20)
+    whole = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=20, report_every=20)
     jax.tree.map(np.testing.assert_array_equal, fitted.state._replace(best=whole.state.best), whole.state)
     np.testing.assert_array_equal(fitted.history.loss, whole.history.loss)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole.state, state)
@@ -61,14 +61,14 @@ def test_chunks_change_nothing(report_every):
 
 
 def test_resumed_is_straight():
-    straight = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=20, report_every=5).state
-    half = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=11, report_every=5).state
-    resumed = mdn.fit(STEP, half, (KEY, BATCH), num_steps=20, report_every=5).state
+    straight = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=20, report_every=5).state
+    half = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=11, report_every=5).state
+    resumed = mdn.train_loop(STEP, half, (KEY, BATCH), num_steps=20, report_every=5).state
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
 def test_no_steps_left():
-    fitted = mdn.fit(STEP, start(), (KEY, BATCH), num_steps=0, report_every=5)
+    fitted = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=0, report_every=5)
     assert fitted.history.loss.size == 0
     assert int(fitted.state.step) == 0
 
@@ -76,7 +76,7 @@ def test_no_steps_left():
 def test_noise_is_drawn_afresh_at_every_step():
     """A known defect of a peer draws it once: with parameters that stand still the losses would all be equal."""
     still = mdn.make_train_step(noisy_loss, optax.sgd(0.0))
-    fitted = mdn.fit(still, mdn.init_state(optax.sgd(0.0), start().params), (KEY, BATCH), num_steps=10, report_every=10)
+    fitted = mdn.train_loop(still, mdn.init_state(optax.sgd(0.0), start().params), (KEY, BATCH), num_steps=10, report_every=10)
     assert len(np.unique(fitted.history.loss)) == 10
 
 
@@ -105,7 +105,7 @@ def spoilt_step(kind):
 def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
     """Parameters `bad` have a loss that is not finite, or are themselves spoilt on the way there."""
     begin, inputs = mdn.init_state(optax.sgd(1.0), jnp.zeros(())), (jnp.asarray(bad, float),)
-    fitted = mdn.fit(spoilt_step(kind), begin, inputs, num_steps=12, report_every=report_every, held_out_score=parameters)
+    fitted = mdn.train_loop(spoilt_step(kind), begin, inputs, num_steps=12, report_every=report_every, held_out_score=parameters)
     last = bad if "parameters" in kind else max(bad - 1, 0)
     assert fitted.diverged
     assert int(fitted.state.step) == float(fitted.state.params) == last
@@ -127,7 +127,7 @@ def test_lbfgs_gets_what_it_needs():
     optimizer = optax.lbfgs(memory_size=5)
     step = mdn.make_train_step(lambda params, key, batch: jnp.sum((params - batch) ** 2 * jnp.arange(1.0, 4.0)), optimizer)
     state = mdn.init_state(optimizer, jnp.zeros(3))
-    fitted = mdn.fit(step, state, (KEY, jnp.array([1.0, -2.0, 3.0])), num_steps=20, report_every=20)
+    fitted = mdn.train_loop(step, state, (KEY, jnp.array([1.0, -2.0, 3.0])), num_steps=20, report_every=20)
     np.testing.assert_allclose(fitted.state.params, [1, -2, 3], atol=1e-6)
 
 
@@ -139,7 +139,9 @@ def ups_and_downs(patience=None, state=None, num_steps=40, report_every=2):
 
     start = mdn.init_state(optax.sgd(1.0), jnp.zeros(())) if state is None else state
     score = lambda params, _: jnp.abs(params - 10.0)  # noqa: E731
-    return mdn.fit(step, start, (None,), num_steps=num_steps, report_every=report_every, held_out_score=score, patience=patience)
+    return mdn.train_loop(
+        step, start, (None,), num_steps=num_steps, report_every=report_every, held_out_score=score, patience=patience
+    )
 
 
 def test_the_best_state_is_kept():
@@ -170,7 +172,7 @@ def test_a_steady_step_meets_the_optimum():
         return (1 - params["a"]) ** 2 + 100 * (params["b"] - params["a"] ** 2) ** 2
 
     state = init_steady_state(optimizer, {"a": jnp.array(-1.2), "b": jnp.array(1.0)})
-    fitted = mdn.fit(make_steady_step(loss, optimizer), state, (KEY, BATCH), num_steps=60, report_every=60)
+    fitted = mdn.train_loop(make_steady_step(loss, optimizer), state, (KEY, BATCH), num_steps=60, report_every=60)
     np.testing.assert_allclose([fitted.state.params["a"], fitted.state.params["b"]], [1, 1], atol=1e-4)
     assert (np.diff(fitted.history.loss) <= 0).all()
 

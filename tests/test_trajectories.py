@@ -22,7 +22,8 @@ from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import make_scaler
 from mdnjax.mixture import Mixture, weights
-from mdnjax.trained import Trained, params_like, predict
+from mdnjax.pooled import Networks, params_like
+from mdnjax.predictor import make_predictor
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 PATHS = np.random.default_rng(0).normal(size=(6, 20, 2)).cumsum(axis=1)
@@ -101,24 +102,22 @@ def network():
     like = params_like(model, 14, 24, 1)
     generator = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: generator.normal(0, 0.3, leaf.shape).astype(leaf.dtype), like)
-    return model, Trained(params, make_scaler(dataset_of(PATHS), standardise=False))
+    return make_predictor(model, Networks(params), make_scaler(dataset_of(PATHS), standardise=False))
 
 
 def test_the_order_of_walkers_changes_nothing(network):
     order = np.random.default_rng(2).permutation(len(PATHS))
-    model, trained = network
-    own, other = (foresee(model, trained, paths, jax.random.key(0), 3) for paths in (PATHS, PATHS[order]))
+    own, other = (foresee(network, paths, jax.random.key(0), 3) for paths in (PATHS, PATHS[order]))
     for name in ("step_nll", "joint_nll", "likeliest"):
         np.testing.assert_allclose(getattr(own, name)[order], getattr(other, name), rtol=1e-5, atol=1e-5)
 
 
 def test_a_step_by_itself_has_its_block_of_the_covariance(network):
-    model, trained = network
     x, y = dataset_of(PATHS)
-    mixture = predict(model, trained, x)
+    mixture = network(x)
     weight, (loc, factor, scale) = np.asarray(weights(mixture)), map(np.asarray, mixture.component)
     covariance = factor @ np.swapaxes(factor, -1, -2) + scale[..., None] ** 2 * np.eye(24)
-    found = foresee(model, trained, PATHS, jax.random.key(0), 3)
+    found = foresee(network, PATHS, jax.random.key(0), 3)
 
     def nats(n, at):
         parts = zip(weight[n], loc[n], covariance[n], strict=True)

@@ -74,7 +74,9 @@ def test_it_learns_from_its_own_first_layer_on(trunk):
 
     optimizer = optax.adam(0.01)
     state = mdn.init_state(optimizer, jax.jit(model.init)(jax.random.key(0)))
-    fitted = mdn.fit(mdn.make_train_step(loss, optimizer), state, (jax.random.key(1), (X, Y)), num_steps=300, report_every=300)
+    fitted = mdn.train_loop(
+        mdn.make_train_step(loss, optimizer), state, (jax.random.key(1), (X, Y)), num_steps=300, report_every=300
+    )
     assert fitted.history.loss[-1] < -1.0
     before, after = (jax.tree.leaves(one["trunk"]) for one in (state.params, fitted.state.params))
     assert all(np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3 for one, other in zip(before, after, strict=True))

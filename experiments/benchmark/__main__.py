@@ -15,7 +15,8 @@ from pydantic import Field
 from experiments import command
 from experiments.benchmark import mixture, quality, small_fits, startup, sweep, train
 from experiments.benchmark.race import Contender, Failed, Timing, disagreements, race, table_of
-from experiments.benchmark.tables import FILES, NAMES, Findings, gather, write
+from experiments.benchmark.tables import FILES, NAMES, gather
+from experiments.findings import Findings, write
 from experiments.run_folder import claim
 from mdnjax.config.optax_names import nearest
 from mdnjax.config.schema import Runtime

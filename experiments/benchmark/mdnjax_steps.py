@@ -17,7 +17,7 @@ from mdnjax import recipe
 from mdnjax.config import load
 from mdnjax.config.schema import Loop, Run
 from mdnjax.data import Dataset, Splits
-from mdnjax.population import fit
+from mdnjax.population import train_loop
 from mdnjax.train import TrainState
 
 HELD_OUT = 10  # examples that a recipe asks for and that are never looked at
@@ -53,7 +53,7 @@ def start(config: Run, splits: Splits) -> tuple[recipe.Recipe, TrainState, recip
 def of_mdnjax(work: Work, num_steps: int, name: str = "mdnjax") -> Contender:
     """Training as the study does it, without reports on the way."""
     steps, state, inputs = work.start
-    run = partial(fit, steps.train_step, state, (inputs,), num_steps=num_steps, report_every=num_steps)
+    run = partial(train_loop, steps.train_step, state, (inputs,), num_steps=num_steps, report_every=num_steps)
     return Contender(name, lambda: _done(run()), work.first_loss, num_steps)
 
 

@@ -151,7 +151,8 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float
     from experiments.studies import InverseSine
     from mdnjax import recipe, runtime
     from mdnjax.config import load
-    from mdnjax.data.dataset import Dataset, make_scaler, nats_to_data_units, to_training_units
+    from mdnjax.data.dataset import Dataset
+    from mdnjax.data.scaler import log_slopes, make_scaler, to_training_units
     from mdnjax.follow import follow
 
     runtime.setup(compile_cache=False)
@@ -159,7 +160,7 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float
     num_train = int(data["num_train"])  # the recommended settings keep some points to watch, and learn nothing from them
     points, held_out = Dataset(data["x"][:num_train], data["y"][:num_train]), Dataset(data["held_x"], data["held_y"])
     scaler = make_scaler(points, config.data.standardise)
-    offset = nats_to_data_units(scaler, held_out)
+    offset = float(np.mean(log_slopes(scaler, held_out.y)))
     scaled = [to_training_units(scaler, part) for part in (points, held_out)]
     model, shape, numbers = recipe.split_sections(config.model, config.train)
     steps = recipe.make_mdn_recipe(model, shape, 1, 1)

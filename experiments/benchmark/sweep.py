@@ -20,9 +20,9 @@ from experiments.benchmark import torch_steps
 from experiments.benchmark.mdnjax_steps import loop_of, of_config, of_mdnjax
 from experiments.benchmark.race import Contender
 from experiments.command import CONFIGS
+from experiments.members.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk
+from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
-from experiments.sweep.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk
-from experiments.sweep.plan import Member, members_of, read
 from mdnjax.config.schema import Loop
 from mdnjax.follow import follow, follow_population
 from mdnjax.placement import Layout, local_layout, place

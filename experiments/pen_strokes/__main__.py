@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments import command, report
-from experiments.density import check_optimizers, stopped
 from experiments.pen_strokes import drawer, figures, pen
 from experiments.pen_strokes.drawer import Drawer
 from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
@@ -21,6 +20,7 @@ from experiments.pen_strokes.schema import PenStrokes
 from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
+from experiments.study import check_optimizers, stopped
 from mdnjax import plots
 from mdnjax.follow import follow
 from mdnjax.population import Fit
@@ -54,6 +54,7 @@ def study(config: PenStrokes, overwrite: bool) -> None:
         fitted = train(config, rows, rounding)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
     own = Drawer(config.model, params, unit)
+    drawer.save(folder / "model.safetensors", own)
     with clock.phase("scores"):
         metrics = {name: score(config.model, params, part)._asdict() for name, part in zip(Parts._fields, rows, strict=True)}
         metrics["independent"] = independent_nll(rows[0], rows[2], config.model.num_components)._asdict()
@@ -61,7 +62,6 @@ def study(config: PenStrokes, overwrite: bool) -> None:
         drawn = draw_all(config, own, parts)
     with clock.phase("figures"):
         write_figures(folder, draw_figures(config, own, parts, drawn, fitted))
-    drawer.save(folder / "model.safetensors", own)
     report.write_npz(folder / "samples.npz", samples_of(drawn))
     report.write_history(folder / "history.csv", fitted.history)
     report.write_json(folder / "environment.json", report.environment())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -90,7 +89,7 @@ def next_points(points: np.ndarray, mixture: Mixture, unit: float) -> Figure:
 
 def _densities(mixture: Mixture, grid: np.ndarray, position: np.ndarray, unit: float, start: int) -> np.ndarray:
     """Densities of absolute positions `[steps, G, G]` at some of the steps."""
-    block = jax.tree.map(lambda leaf: leaf[start : start + STEPS_AT_ONCE], mixture)
+    block = mixture[start : start + STEPS_AT_ONCE]
     num = block.logits.shape[0]
     offsets = (grid[None] - position[start : start + num, None]) / unit
     return np.exp(np.asarray(log_prob(block, offsets.astype(np.float32)))).reshape(num, NUM_GRID, NUM_GRID)

@@ -9,23 +9,22 @@ import jax
 import numpy as np
 
 from experiments import command, report
-from experiments.density import prepare, stopped
 from experiments.pipeline import Result, check_support, run
-from experiments.posterior import calibration, figures
-from experiments.posterior.classifier import c2st_of_each
-from experiments.posterior.outside import outside
+from experiments.posterior import figures
 from experiments.posterior.published import PUBLISHED
 from experiments.posterior.schema import Posterior
 from experiments.posterior.simulations import Problem, make_problem, splits_of
 from experiments.progress import Clock
 from experiments.run_folder import claim
-from experiments.sweep import choice
+from experiments.study import is_open, prepare, stopped
 from experiments.tables.files import need
+from mdnjax import ranks as calibration
 from mdnjax.data import two_moons
 from mdnjax.data.dataset import far_out
+from mdnjax.outside import outside
 from mdnjax.recipe import SAMPLE
 from mdnjax.statistics import sample
-from mdnjax.trained import predict, save_model
+from mdnjax.two_samples import c2st_of_each
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
 FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
@@ -42,7 +41,7 @@ class Outcome(NamedTuple):
 def study(config: Posterior, overwrite: bool) -> None:
     """Learns from each number of simulations, and writes the run folder."""
     prepare(config)
-    if choice.is_open(config):
+    if is_open(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     clock = Clock()
     with clock.phase("data"):
@@ -53,7 +52,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
     remarks = list(outside(problem.pool.x, problem.observed))
     folder = claim(config, config.output, FILES, overwrite)
-    outcomes = [learn(config, problem, num, clock) for num in problem.sizes]
+    outcomes = [learn(config, problem, num, clock, folder) for num in problem.sizes]
     if problem.references is not None:
         with clock.phase("two-sample scores"):
             outcomes = judged(outcomes, problem.references)
@@ -79,16 +78,17 @@ def with_box(config: Posterior) -> Posterior:
     return config.model_copy(update={"data": config.data.model_copy(update={"target_support": two_moons.BOX})})
 
 
-def learn(config: Posterior, problem: Problem, num: int, clock: Clock) -> Outcome:
+def learn(config: Posterior, problem: Problem, num: int, clock: Clock, folder: Path) -> Outcome:
     """Trains on so many simulations, draws for every observation, and ranks the test simulations."""
-    result = run(config, splits_of(problem, num, config.data.validation_share), problem.truth, clock)
+    splits = splits_of(problem, num, config.data.validation_share)
+    result = run(config, splits, problem.truth, clock, folder / f"{num}.safetensors")
     key = jax.random.key(config.seed)
     with clock.phase("samples"):
-        mixture = predict(config.model, result.trained, problem.observed)
-        draws = np.asarray(sample(jax.random.fold_in(key, SAMPLE), mixture, (config.num_draws,)))
+        mixture = result.predictor.at(problem.observed)
+        draws = result.predictor.units.located(np.asarray(sample(jax.random.fold_in(key, SAMPLE), mixture, (config.num_draws,))))
     with clock.phase("ranks"):
         rank_key = jax.random.fold_in(key, RANKS)
-        ranks = calibration.rank(config.model, result.trained, problem.test, rank_key, config.num_ranks)
+        ranks = calibration.rank(result.predictor, problem.test, rank_key, config.num_ranks)
     return Outcome(result, figures.Shown(num, list(np.moveaxis(draws, 1, 0)), ranks, []))
 
 
@@ -100,9 +100,8 @@ def judged(outcomes: list[Outcome], references: list[np.ndarray]) -> list[Outcom
 
 
 def write_networks(folder: Path, problem: Problem, outcome: Outcome) -> None:
-    """Writes the network, its history and its draws."""
+    """Writes the history of a network, and its draws."""
     result, num = outcome.result, outcome.shown.num
-    save_model(folder / f"{num}.safetensors", result.config.model, result.trained)
     report.write_history(folder / f"history_{num}.csv", result.fit.history)
     report.write_npz(folder / f"{num}.npz", {"x": problem.observed, "theta": np.stack(outcome.shown.draws)})
 

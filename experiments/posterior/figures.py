@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from experiments.posterior.calibration import Ranks
 from experiments.posterior.published import PUBLISHED
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
+from mdnjax.ranks import Ranks
 
 MOST_POINTS = 3000  # of a cloud
 MOST_COLUMNS = 4  # observations, or parameters

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
 from mdnjax.config.schema import Runtime
 from mdnjax.config.section import Names, Section, Seed
+from mdnjax.data.scaler import Units, relative_units
 from mdnjax.mixture import Mixture, log_prob
+from mdnjax.predictor import Predictor
 from mdnjax.statistics import central_interval, marginal, mean, modes, quantile, sample, variance
 
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -43,39 +44,50 @@ class Predict(Section, frozen=True):
 
 
 def answered(
-    config: Predict, targets: tuple[str, ...], mixture: Mixture, at: Sequence[np.ndarray], key: Any
+    config: Predict, predictor: Predictor, mixture: Mixture, at: Sequence[np.ndarray], key: Any
 ) -> dict[str, np.ndarray]:
-    """Every column that is asked for, of the mixtures of a block of rows; names begin with the target where there are several."""
+    """Every column that is asked for, of the relative mixtures of a block of rows; names begin with the target where there are
+    several. In float64, since an offset may be large."""
     found: dict[str, np.ndarray] = {}
-    for target, name in enumerate(targets):
+    targets = predictor.columns.targets
+    prefixes = [f"{name}_" if len(targets) > 1 else "" for name in targets]
+    for target, prefix in enumerate(prefixes):
         single = marginal(mixture, [target]) if len(targets) > 1 else mixture
-        found |= {f"{name}_{what}" if len(targets) > 1 else what: column for what, column in _of_target(config, single, at)}
+        units = relative_units(predictor.scaler).select(target)
+        found |= {f"{prefix}{what}": column for what, column in _of_target(config, units, single, at)}
     if config.samples:
-        draws = np.asarray(sample(key, mixture, (config.samples,)))
-        for target, name in enumerate(targets):
-            prefix = f"{name}_" if len(targets) > 1 else ""
+        draws = predictor.located(np.asarray(sample(key, mixture, (config.samples,))))
+        for target, prefix in enumerate(prefixes):
             found |= {f"{prefix}sample_{i + 1}": draws[i, :, target] for i in range(config.samples)}
-    return found
+    return {name: _rounded(column, float(np.min(predictor.scaler.y_factor))) for name, column in found.items()}
 
 
-def _of_target(config: Predict, mixture: Mixture, at: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def _rounded(values: np.ndarray, factor: float) -> np.ndarray:
+    """Without digits that float32 has not given: to eight significant ones, or to a hundred-millionth of a target's scale."""
+    texts = [f"{value:.8g}" for value in values.tolist()]
+    decimals = 8 - int(np.floor(np.log10(factor)))
+    fine = np.round(values, decimals) if -300 < decimals < 300 else values
+    return np.where(np.abs(values) > factor, fine, np.array(texts, np.float64))
+
+
+def _of_target(config: Predict, units: Units, mixture: Mixture, at: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     if config.mean:
-        yield "mean", np.asarray(mean(mixture))[:, 0]
+        yield "mean", units.located(mean(mixture))[:, 0]
     if config.sd:
-        yield "sd", np.sqrt(np.asarray(variance(mixture))[:, 0])
-    several = jax.tree.map(lambda leaf: leaf[:, None], mixture)
+        yield "sd", units.factor * np.sqrt(np.asarray(variance(mixture), np.float64)[:, 0])
+    several = mixture[:, None]
     if config.quantiles:
-        values = np.asarray(quantile(several, jnp.array(config.quantiles)))[..., 0]
+        values = units.located(quantile(several, jnp.array(config.quantiles)))[..., 0]
         yield from ((f"quantile_{level:g}", values[:, i]) for i, level in enumerate(config.quantiles))
     if config.intervals:
-        ends = np.asarray(central_interval(several, jnp.array(config.intervals)))
+        ends = units.located(central_interval(several, jnp.array(config.intervals)))
         for i, level in enumerate(config.intervals):
             yield f"low_{level:g}", ends[:, i, 0]
             yield f"high_{level:g}", ends[:, i, 1]
     if config.modes:
-        yield from _modes(mixture, config.modes)
+        yield from ((name, values if "mass" in name else units.located(values)) for name, values in _modes(mixture, config.modes))
     for values in at:
-        yield "log_density", np.asarray(log_prob(mixture, values[:, None]))
+        yield "log_density", np.asarray(log_prob(mixture, values[:, None]), np.float64) - np.log(units.factor)
 
 
 def _modes(mixture: Mixture, num: int) -> Iterator[tuple[str, np.ndarray]]:

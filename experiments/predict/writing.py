@@ -40,7 +40,7 @@ def _csv(path: Path) -> Iterator[Write]:
     with open(path, "w", encoding="utf-8", newline="") as file:
 
         def write(columns: Mapping[str, np.ndarray]) -> None:
-            pandas.DataFrame(dict(columns)).to_csv(file, index=False, header=file.tell() == 0, float_format="%.7g")
+            pandas.DataFrame(dict(columns)).to_csv(file, index=False, header=file.tell() == 0)
 
         yield write
         file.flush()

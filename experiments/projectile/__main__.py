@@ -10,17 +10,19 @@ import numpy as np
 from rich.table import Table
 
 from experiments import command, report
-from experiments.density import check_optimizers, stopped
 from experiments.progress import Clock, training
 from experiments.projectile import aim, figures
 from experiments.projectile.answers import Answers, answer_all, in_words, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import Projectile, Questions
 from experiments.run_folder import claim
+from experiments.study import check_optimizers, stopped
 from experiments.tables.files import need
 from mdnjax.follow import follow
+from mdnjax.model_file import save
+from mdnjax.pooled import Networks
 from mdnjax.population import Fit
-from mdnjax.trained import Trained, save_model
+from mdnjax.predictor import Predictor, make_predictor
 
 FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "figures/*.png")
 NUM_ALONG = 150  # distances of a panel
@@ -42,20 +44,21 @@ def study(config: Projectile, overwrite: bool) -> None:
             aim.draw_questions(np.random.default_rng([config.seed, part]), config.questions, num) for part, num in enumerate(nums)
         ]
     with clock.phase("training"):
-        fitted, trained = train(config, *parts[:2])
+        fitted, predictor = train(config, *parts[:2])
+        save(folder / "model.safetensors", predictor)
     with clock.phase("answers"):
         asked = np.array(config.asked, np.float32).reshape(-1, 3)
-        tested, asked, *along = answer_all(config.model, trained, [parts[2], asked, *along_distance(config.questions)])
+        tested, asked, *along = answer_all(predictor, [parts[2], asked, *along_distance(config.questions)])
         metrics = score(tested)
     with clock.phase("figures"):
         report.write_figures(folder / "figures", figures.draw(asked, along, tested))
-    write(config, folder, clock, fitted, trained, metrics)
+    write(config, folder, clock, fitted, metrics)
     show(config, folder, clock, metrics, asked)
     if fitted.diverged:
         raise command.RunFailed(stopped("aim", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors"))
 
 
-def train(config: Projectile, questions: np.ndarray, watched: np.ndarray) -> tuple[Fit, Trained]:
+def train(config: Projectile, questions: np.ndarray, watched: np.ndarray) -> tuple[Fit, Predictor]:
     """Trains through the solver; the observer sees the expected miss as a share of the distance."""
     scaler = aim.scaler_of(questions)
     columns = (np.ascontiguousarray(part.T) for part in (questions, watched))
@@ -63,7 +66,8 @@ def train(config: Projectile, questions: np.ndarray, watched: np.ndarray) -> tup
     with training("aim", config.train.num_steps, "validation miss") as observe:
         fitted = follow(aim.make_recipe(config), config.train, inputs, observe)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
-    return fitted, Trained(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params), scaler)
+    networks = Networks(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params))
+    return fitted, make_predictor(config.model, networks, scaler)
 
 
 def along_distance(questions: Questions) -> Iterator[np.ndarray]:
@@ -75,9 +79,8 @@ def along_distance(questions: Questions) -> Iterator[np.ndarray]:
         yield np.stack([np.full_like(distance, speed), distance, np.full_like(distance, wind)], axis=1)
 
 
-def write(config: Projectile, folder: Path, clock: Clock, fitted: Fit, trained: Trained, metrics: dict[str, float]) -> None:
-    """Writes everything but the figures."""
-    save_model(folder / "model.safetensors", config.model, trained)
+def write(config: Projectile, folder: Path, clock: Clock, fitted: Fit, metrics: dict[str, float]) -> None:
+    """Writes everything but the model and the figures."""
     report.write_history(folder / "history.csv", fitted.history, "validation_miss")
     report.write_json(folder / "environment.json", report.environment())
     report.write_json(folder / "timing.json", clock.seconds)

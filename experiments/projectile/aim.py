@@ -45,8 +45,8 @@ def draw_questions(generator: np.random.Generator, questions: Questions, num: in
 
 def scaler_of(train: np.ndarray) -> Scaler:
     """Questions of mean 0 and sd 1; angles as logits of their range."""
-    one = np.ones(1, np.float32)
-    return Scaler(train.mean(axis=0), train.std(axis=0), 0 * one, one, SUPPORT)
+    zero, one = np.zeros(1), np.ones(1)
+    return Scaler(train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), zero, one, zero, one, SUPPORT)
 
 
 def free_energy(

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.projectile.flight import farthest, landings, solutions
-from mdnjax.config.schema import Model
+from mdnjax.predictor import Predictor
 from mdnjax.statistics import modes
-from mdnjax.trained import Trained, answers
 
 LEAST_MASS = 0.02  # of a mode that counts as an answer
 HIT = 0.01  # of the distance: what lands farther off is no hit
@@ -51,16 +50,16 @@ class Answers(NamedTuple):
         return np.abs(self.miss[:, 0]) <= HIT
 
 
-def answer_all(model: Model, trained: Trained, questions: Sequence[np.ndarray]) -> list[Answers]:
+def answer_all(predictor: Predictor, questions: Sequence[np.ndarray]) -> list[Answers]:
     """The same for several lots of questions at once: a lot of another length would be another program."""
     ends = np.cumsum([len(lot) for lot in questions])
-    whole = answer(model, trained, np.concatenate(questions))
+    whole = answer(predictor, np.concatenate(questions))
     return [Answers(*(values[end - len(lot) : end] for values in whole)) for lot, end in zip(questions, ends, strict=True)]
 
 
-def answer(model: Model, trained: Trained, questions: np.ndarray) -> Answers:
+def answer(predictor: Predictor, questions: np.ndarray) -> Answers:
     """Asks, and launches the answers."""
-    found = answers(model, trained, modes, questions)
+    found = predictor.answers(modes, questions)
     order = np.argsort(-np.nan_to_num(found.mass), axis=1, kind="stable")
     angle, mass = (np.take_along_axis(values, order, axis=1) for values in (found.y[..., 0], found.mass))
     num = max(1, int((mass >= LEAST_MASS).sum(axis=1).max()))

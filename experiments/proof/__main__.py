@@ -10,7 +10,7 @@ import jax
 from pydantic import Field
 
 from experiments import command
-from experiments.benchmark.tables import Findings, write
+from experiments.findings import Findings, write
 from experiments.proof.cases import names
 from experiments.proof.checks import CHECKS
 from experiments.proof.prove import HEADER, Finding, prove, rows_of, tell

@@ -10,13 +10,14 @@ from pathlib import Path
 import jax
 
 from experiments import command
+from experiments.members import plan
+from experiments.members.plan import Plan
+from experiments.members.resume import train_members
+from experiments.members.schema import Sweep
 from experiments.run_folder import claim
-from experiments.sweep import plan, search
+from experiments.sweep import search
 from experiments.sweep.dry_run import show_plan
-from experiments.sweep.plan import Plan
 from experiments.sweep.results import FILES, gather
-from experiments.sweep.resume import train_members
-from experiments.sweep.schema import Sweep
 from mdnjax import recipe, runtime
 from mdnjax.placement import local_layout
 
@@ -39,7 +40,7 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
         raise command.UserError("--merge: got --overwrite too, which leaves nothing to merge, expected one of them")
     if overwrite and num_workers > 1:
         raise command.UserError("--overwrite: got several workers, expected one; or choose another folder with output=DIR")
-    folder = claim(plan.resolved(planned), section.output, FILES, overwrite)
+    folder = claim(plan.resolved(planned), section.output, FILES, overwrite, shared=True)
     train = functools.partial(train_members, layout=local_layout(), folder=folder, chunk_members=section.chunk_members)
     if section.search:
         planned = search.run(planned, folder, None if merge else train)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from experiments.sweep import choice
-from experiments.sweep.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
-from experiments.sweep.plan import Group, Plan, members_of
+from experiments.members import choice
+from experiments.members.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
+from experiments.members.plan import Group, Plan, members_of
 from experiments.sweep.table import short
 from mdnjax.config.schema import Loop
 from mdnjax.follow import follow

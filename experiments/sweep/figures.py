@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from experiments.sweep.parts import Row
+from experiments.members.parts import Row
 from experiments.sweep.table import Summary, short, text
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 

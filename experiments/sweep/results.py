@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import jax
-
 from experiments import command, report
-from experiments.sweep import figures, parts, plan, table
-from experiments.sweep.choice import with_number
-from experiments.sweep.plan import Member, Plan
+from experiments.members import parts, plan
+from experiments.members.choice import with_number
+from experiments.members.plan import Member, Plan
+from experiments.pipeline import columns_of
+from experiments.sweep import figures, table
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
 from mdnjax.config.schema import Run
-from mdnjax.trained import Trained, pruned, save_model
+from mdnjax.model_file import save
 
 FILES = (parts.PATTERN, "members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "figures/*.png")
 FILES += ("search.journal", "search.journal.lock")
@@ -65,10 +66,9 @@ def _curves_and_best_model(
             raise command.RunFailed(f"{error}; remove it and run the sweep again to train its members again") from None
         curves += [(members[number].setting, outcome.report_steps, outcome.held_out[i]) for number, i in own.items()]
         if best.number in own:
-            trained: Trained = jax.tree.map(lambda leaf, i=own[best.number]: leaf[i], outcome.trained)
-            row = part.rows[own[best.number]]
-            config = with_number(best, row["num_components"]).config
-            save_model(folder / "best.safetensors", config.model, pruned(trained))
+            config = with_number(best, part.rows[own[best.number]]["num_components"]).config
+            predictor, columns = outcome.predictor(config.model, own[best.number]), columns_of(best.config)
+            save(folder / "best.safetensors", replace(predictor, columns=columns or predictor.columns))
     return curves
 
 

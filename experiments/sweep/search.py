@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.members.parts import Row
+from experiments.members.plan import Member, Plan, members_of
+from experiments.members.schema import Distribution, Search
+from experiments.members.settings import Setting, bounds_of, whole_keys
 from experiments.studies import InverseSine
-from experiments.sweep.parts import Row
-from experiments.sweep.plan import Member, Plan, members_of
-from experiments.sweep.schema import Distribution, Search
-from experiments.sweep.settings import Setting, bounds_of, whole_keys
 
 STUDY = "sweep"
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
+from experiments.members.parts import Row
 from experiments.pipeline import METRICS
 from experiments.report import print_whole, write_csv
-from experiments.sweep.parts import Row
 
 SHOWN_SETTINGS = 40
 NEAR = 0.05  # nats

@@ -12,8 +12,11 @@ from experiments.command import UserError
 from experiments.tables.files import TAB, read_file
 from experiments.tables.rows import Rows, split_rows
 from mdnjax.config.data import Table
-from mdnjax.data import Dataset, Splits
-from mdnjax.data.columns import Columns, TableError, check_name, fit_columns, to_inputs, to_targets
+from mdnjax.data import Dataset, Splits, make_scaler, make_support
+from mdnjax.data.columns import Columns, check_reach, fit_columns, input_name, to_inputs, to_targets
+from mdnjax.data.dataset import far_out
+from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
+from mdnjax.data.values import TableError, check_name
 
 FEWEST_ROWS = 10
 
@@ -39,7 +42,7 @@ def read(section: Table, seed: int) -> Read:
         raise UserError("data.target: got nothing, expected a column of the file")
     path = Path(section.path)
     try:
-        table = read_file(path, section.delimiter)
+        table = read_file(path, section.delimiter, section.categorical)
         targets, features = (_spelt_out(table, names) for names in (section.target, section.features))
         assert targets
         for name in targets:
@@ -52,9 +55,31 @@ def read(section: Table, seed: int) -> Read:
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
         columns, notes = fit_columns(table, targets, _without(section, table, targets, features), rows=in_training, **options)
         x, y = to_inputs(columns, table), to_targets(columns, table)
+        notes += check_values(section, columns, Dataset(x, y), rows.train)
     except TableError as error:
         raise UserError(f"{path}: {error}{_hint(error, section)}") from None
     return Read(path, columns, rows, Splits(*(Dataset(x[own], y[own]) for own in rows)), notes)
+
+
+def check_values(section: Table, columns: Columns, whole: Dataset, train: np.ndarray) -> list[str]:
+    """Sentences about values that are far out, of all rows of the file.
+
+    Raises: TableError if a target is outside of its support, or a value too far out for float32, with its row of the file.
+    """
+    names = [input_name(columns, i) for i in range(whole.x.shape[1])] + list(columns.targets)
+    try:
+        support = make_support(section.target_support, whole.y.shape[1])
+    except ValueError as error:
+        raise UserError(f"data.target_support: {error}") from None
+    for target, (name, values) in enumerate(zip(columns.targets, whole.y.T, strict=True)):
+        low, high = (support.low[target], support.high[target]) if support else (-np.inf, np.inf)
+        if (outside := ~((values > low) & (values < high))).any():
+            row = int(outside.argmax())
+            expected = f"expected {low:g} < y < {high:g} (data.target_support)"
+            raise TableError(f"target {name!r}, row {{row}}: got {values[row]:g}, {expected}", row)
+    scaler = make_scaler(Dataset(whole.x[train], whole.y[train]), section.standardise, support)
+    check_reach(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
+    return list(far_out(whole, names))
 
 
 def _without(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:

@@ -10,21 +10,22 @@ import io
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.command import UserError
-from mdnjax.data.columns import TableError
+from mdnjax.data.values import TableError
 
 TAB = "tab"  # as a delimiter, which a command line cannot hold
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": r"\s+", ".parquet": "", ".npz": ""}
 
 
-def read_file(path: Path, delimiter: str | None = None) -> dict[str, np.ndarray]:
-    """All columns of a file by name, each a writable array of its own only if it is text.
+def read_file(path: Path, delimiter: str | None = None, texts: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """All columns of a file by name, each a writable array of its own only if it is text; `texts` are columns that are text
+    whatever they look like.
 
     Raises: UserError if it cannot be read, TableError if it is no table.
     """
@@ -32,10 +33,10 @@ def read_file(path: Path, delimiter: str | None = None) -> dict[str, np.ndarray]
         stamp = os.stat(path).st_mtime_ns
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}{_near_file(path)}") from None
-    return _read_file(path, delimiter, stamp)
+    return _read_file(path, delimiter, frozenset(texts), stamp)
 
 
-def read_chunks(path: Path, delimiter: str | None, num_rows: int) -> Iterator[dict[str, np.ndarray]]:
+def read_chunks(path: Path, delimiter: str | None, num_rows: int, texts: Collection[str] = ()) -> Iterator[dict[str, np.ndarray]]:
     """The same in parts of at most so many rows, none of which is kept."""
     kind = _kind(path)
     if kind == ".npz":
@@ -45,21 +46,24 @@ def read_chunks(path: Path, delimiter: str | None, num_rows: int) -> Iterator[di
     elif kind == ".parquet":
         parquet = _parquet(path)
         for batch in parquet.iter_batches(num_rows):
-            yield {name: _plain(column) for name, column in batch.to_pandas().items()}
+            yield {name: _plain(column) for name, column in batch.to_pandas(ignore_metadata=True).items()}
     else:
-        for frame in _frames(path, delimiter, num_rows):
+        for frame in _frames(path, delimiter, num_rows, texts):
             yield {name: _plain(column) for name, column in frame.items()}
 
 
 @functools.lru_cache(maxsize=4)
-def _read_file(path: Path, delimiter: str | None, stamp: int) -> dict[str, np.ndarray]:
+def _read_file(path: Path, delimiter: str | None, texts: frozenset[str], stamp: int) -> dict[str, np.ndarray]:
     kind = _kind(path)
     if kind == ".npz":
         table = _npz(path)
     elif kind == ".parquet":
-        table = {name: _plain(column) for name, column in _parquet(path).read().to_pandas().items()}
+        table = {name: _plain(column) for name, column in _parquet(path).read().to_pandas(ignore_metadata=True).items()}
     else:
-        (frame,) = _frames(path, delimiter, None)
+        (frame,) = _frames(path, delimiter, None, texts)
+        spelt = [name for name, column in frame.items() if column.dtype == bool]  # in some way that only the file knows
+        if spelt:
+            (frame,) = _frames(path, delimiter, None, {*texts, *spelt})
         table = {name: _plain(column) for name, column in frame.items()}
     if not table or not len(next(iter(table.values()))):
         raise TableError("got no rows, expected a header and rows below it" if kind != ".txt" else "got no rows")
@@ -72,7 +76,7 @@ def _kind(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _frames(path: Path, delimiter: str | None, num_rows: int | None) -> Iterator[Any]:
+def _frames(path: Path, delimiter: str | None, num_rows: int | None, texts: Collection[str]) -> Iterator[Any]:
     pandas = need("pandas")
     if delimiter is not None and len(delimiter) != 1 and delimiter != TAB:
         raise UserError(f"delimiter: got {delimiter!r}, expected a single character, or {TAB}")
@@ -88,7 +92,7 @@ def _frames(path: Path, delimiter: str | None, num_rows: int | None) -> Iterator
                 names = [name.strip() for name in names]
                 if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
                     raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
-                options |= {"header": 0, "names": names}
+                options |= {"header": 0, "names": names, "dtype": {name: str for name in texts if name in names}}
             frames = pandas.read_csv(path, chunksize=num_rows, low_memory=False, **options)
             with contextlib.nullcontext([frames]) if num_rows is None else frames as several:  # closed on an error too
                 for frame in several:
@@ -130,8 +134,10 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if array.ndim not in (1, 2):
             raise TableError(f"array {name!r}: got shape {array.shape}, expected rows, or rows and columns")
-        several = array.ndim == 2
-        table |= {f"{name}_{i}": array[:, i] for i in range(array.shape[1])} if several else {name: array}
+        columns = {f"{name}_{i}": array[:, i] for i in range(array.shape[1])} if array.ndim == 2 else {name: array}
+        if twice := min(columns.keys() & table.keys(), default=None):
+            raise TableError(f"got column {twice!r} twice, as an array of its own and as one of an array's columns")
+        table |= columns
     if lengths := {name: len(values) for name, values in table.items()}:
         (first, num), *others = lengths.items()
         if other := next(((name, length) for name, length in others if length != num), None):

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.command import UserError
 from mdnjax.config.data import Table
-from mdnjax.data.columns import TableError, check_name
+from mdnjax.data.values import TableError, check_name
 
 NESTED = 1  # purpose of a seed
 

@@ -10,20 +10,19 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments import command, report, tables
-from experiments.density import RUN_FILES, check_sound, prepare, settle_number, write_run
-from experiments.pipeline import Result, check_support, run
+from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import claim
+from experiments.study import MODEL_FILE, RUN_FILES, check_sound, prepare, settle_number, write_run
 from experiments.tabular import figures
-from experiments.tabular.importance import importance
-from experiments.tabular.judge import HEADINGS, Judgement, cells_of, judge, linear_gaussian, marginal_gaussian
+from experiments.tabular.cells import HEADINGS, cells_of
 from mdnjax.config.tabular import Tabular
 from mdnjax.data import make_support
 from mdnjax.data.dataset import joined
+from mdnjax.evaluation import Judgement, judge, linear_gaussian, marginal_gaussian, permutation_importance
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.plots import plot_calibration, plot_history
 from mdnjax.statistics import marginal
-from mdnjax.trained import nll, predict
 
 LEAST_SHOWN = 0.01
 NAMES = ("loss", "importance", "observed*", "calibration*", "densities*")
@@ -36,16 +35,13 @@ def study(config: Tabular, overwrite: bool) -> None:
     clock = Clock()
     with clock.phase("data"):
         read = tables.read(config.data, config.data_seed)
-        check_support(config.data, read.splits)
     folder = claim(config, config.output, FILES, overwrite)
-    result = run(settle_number(config, clock), read.splits, None, clock)
+    result = run(settle_number(config, read.splits, clock), read.splits, None, clock, folder / MODEL_FILE, read.columns)
     test = read.splits.test
     with clock.phase("judgement"):
-        mixture = predict(result.config.model, result.trained, test.x)
+        mixture = result.predictor.at(test.x)
         judgements = judged(result, mixture)
-        rises = importance(
-            lambda rows: np.asarray(nll(result.config.model, result.trained, rows)), read.columns, test, config.seed
-        )
+        rises = permutation_importance(result.predictor, test, config.seed)
     if not result.fit.diverged:
         with clock.phase("figures"):
             report.write_figures(folder / "figures", draw(result, read, mixture, judgements["network"], rises))
@@ -53,7 +49,7 @@ def study(config: Tabular, overwrite: bool) -> None:
         "judgement": {name: own.numbers() for name, own in judgements.items()},
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
     }
-    write_run(folder, clock, result, more, read.columns)
+    write_run(folder, clock, result, more)
     show(folder, clock, result, read, judgements)
     check_sound(folder, result)
 
@@ -63,8 +59,9 @@ def judged(result: Result, mixture: Mixture) -> dict[str, Judgement]:
     train, validation, test = result.splits
     support = make_support(result.config.data.target_support, train.y.shape[1])
     simple = {"linear Gaussian": linear_gaussian, "marginal Gaussian": marginal_gaussian}
-    others = {name: judge(make(joined(train, validation), test.x, support), test.y) for name, make in simple.items()}
-    return {"network": judge(mixture, test.y), **others}
+    known, units = joined(train, validation), result.predictor.units
+    others = {name: judge(make(known, test.x, support, units), test.y, units) for name, make in simple.items()}
+    return {"network": judge(mixture, test.y, units), **others}
 
 
 def draw(
@@ -74,10 +71,12 @@ def draw(
     test = result.splits.test
     yield "loss", plot_history(result.fit.history)
     yield "importance", figures.plot_importance(dict(rises))
-    surprise = np.asarray(nll(result.config.model, result.trained, test))
+    surprise, units = result.predictor.nll(test), result.predictor.units
+    observed = units.relative(test.y).astype(np.float32)
     for target, name in enumerate(read.columns.targets):
         several = num_targets(mixture) > 1
-        single, y, after = (marginal(mixture, [target]) if several else mixture), test.y[:, [target]], f"_{target}" * several
+        single, y, after = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
+        name = units.select(target).label(name)
         yield f"observed{after}", figures.plot_observed(single, y, name)
         yield f"calibration{after}", plot_calibration(own.pit[:, target])
         yield f"densities{after}", figures.plot_densities(single, y, surprise, (read.rows.test + 1).tolist(), name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ NUM_GRID = 400
 def plot_observed(mixture: Mixture, y: np.ndarray, name: str) -> Figure:
     """Observed values against predicted medians, with the central interval of each row; for a single target."""
     some = np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int)
-    shown = jax.tree.map(lambda leaf: leaf[some], mixture)
+    shown = mixture[some]
     middle, ends, seen = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[some, 0]
     inside = (ends[:, 0] <= seen) & (seen <= ends[:, 1])
     with mpl.rc_context(STYLE):
@@ -55,7 +54,7 @@ def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Se
         figure = Figure(figsize=(10.5, 5.4), layout="constrained")
         panels = figure.subplots(2, 3)
         for axes, (label, row) in zip(panels.flat, typical_and_extreme(mixture, nll), strict=True):
-            one = jax.tree.map(lambda leaf, row=row: leaf[row], mixture)
+            one = mixture[row]
             wide = np.asarray(central_interval(one, 0.998))
             low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
             margin = 0.05 * (high - low)

@@ -11,23 +11,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, report
-from experiments.density import prepare, stopped
-from experiments.pipeline import train
 from experiments.progress import Clock, training
 from experiments.run_folder import claim
-from experiments.sweep import choice
+from experiments.study import is_open, prepare, stopped
 from experiments.trajectories import figures
 from experiments.trajectories.frame import dataset_of
 from experiments.trajectories.published import ROWS, Published
 from experiments.trajectories.schema import Trajectories
 from experiments.trajectories.scores import Foreseen, Score, baseline_nll, foresee, mean_score, score
 from experiments.trajectories.walks import Scene, make_scenes
-from mdnjax.config.schema import Model
-from mdnjax.data import Splits, make_scaler
-from mdnjax.ensemble import trained_of
+from mdnjax.data import Splits
+from mdnjax.fitting import fit_networks
+from mdnjax.model_file import save
 from mdnjax.population import Fit
+from mdnjax.predictor import Predictor
 from mdnjax.recipe import SAMPLE
-from mdnjax.trained import Trained, predict, save_model
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md", "*.safetensors", "figures/*.png")
 
@@ -36,7 +34,7 @@ class Outcome(NamedTuple):
     """A scene, the networks that never saw it, what they say of it, and nats of each step without inputs."""
 
     scene: Scene
-    trained: Trained
+    predictor: Predictor
     fit: Fit
     foreseen: Foreseen
     baseline: np.ndarray
@@ -46,7 +44,7 @@ class Outcome(NamedTuple):
 def study(config: Trajectories, overwrite: bool) -> None:
     """Leaves each scene out in turn: trains, foresees, and writes the run folder."""
     prepare(config)
-    if choice.is_open(config):
+    if is_open(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     if config.data.target_support != "real":
         raise command.UserError(f"data.target_support: got {config.data.target_support!r}, expected 'real' for places")
@@ -54,11 +52,9 @@ def study(config: Trajectories, overwrite: bool) -> None:
     with clock.phase("data"):
         scenes = make_scenes(config.data, config.data_seed)
     folder = claim(config, config.output, FILES, overwrite)
-    outcomes = [run(config, scene, clock) for scene in scenes]
+    outcomes = [run(config, scene, clock, folder) for scene in scenes]
     with clock.phase("figures"):
-        report.write_figures(folder / "figures", draw(config.model, outcomes))
-    for outcome in outcomes:
-        save_model(folder / f"{outcome.scene.name}.safetensors", config.model, outcome.trained)
+        report.write_figures(folder / "figures", draw(outcomes))
     write(config, folder, clock, outcomes)
     for outcome in outcomes:
         if outcome.fit.diverged:
@@ -66,25 +62,25 @@ def study(config: Trajectories, overwrite: bool) -> None:
             raise command.RunFailed(stopped(outcome.scene.name, step, config.train.num_steps, path))
 
 
-def run(config: Trajectories, scene: Scene, clock: Clock) -> Outcome:
+def run(config: Trajectories, scene: Scene, clock: Clock, folder: Path) -> Outcome:
     """Trains on the other scenes, and foresees the paths of this one."""
     splits = Splits(dataset_of(scene.train, config.data.mirror), dataset_of(scene.validation), dataset_of(scene.test))
-    scaler = make_scaler(splits.train, config.data.standardise)
     with clock.phase("training"), training(scene.name, config.train.num_steps, "validation nll") as observe:
-        kept, fitted = train(config, splits, scaler, observe)
-    trained = trained_of(config, kept, scaler)
+        fitted = fit_networks(config, *splits[:2], observe=observe)
+    predictor = fitted.predictor
+    save(folder / f"{scene.name}.safetensors", predictor)
     with clock.phase("scores"):
         key = jax.random.fold_in(jax.random.key(config.seed), SAMPLE)
-        foreseen = foresee(config.model, trained, scene.test, key, config.num_samples)
+        foreseen = foresee(predictor, scene.test, key, config.num_samples)
         baseline = baseline_nll(scene)
-        return Outcome(scene, trained, fitted, foreseen, baseline, score(scene, foreseen, baseline))
+        return Outcome(scene, predictor, fitted.leading, foreseen, baseline, score(scene, foreseen, baseline))
 
 
-def draw(model: Model, outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
+def draw(outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
     """Every figure, by name."""
-    for scene, trained, _, foreseen, *_ in outcomes:
+    for scene, predictor, _, foreseen, *_ in outcomes:
         chosen = figures.cases(foreseen, scene.test)
-        yield scene.name, figures.of_scene(scene, chosen, foreseen, predict(model, trained, dataset_of(scene.test[chosen]).x))
+        yield scene.name, figures.of_scene(scene, chosen, foreseen, predictor.at(dataset_of(scene.test[chosen]).x))
     yield "horizons", figures.horizons({o.scene.name: (o.foreseen, o.baseline, o.scene.test) for o in outcomes})
 
 

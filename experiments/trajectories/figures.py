@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +33,7 @@ def of_scene(scene: Scene, chosen: list[int], foreseen: Foreseen, mixture: Mixtu
         figure = Figure(figsize=(11, 7.4), layout="constrained")
         panels = list(figure.subplots(2, 3).flat)
         for number, (axes, index, (kind, _)) in enumerate(zip(panels, chosen, CASES, strict=True)):
-            one = jax.tree.map(lambda leaf, i=number: leaf[i], mixture)
+            one = mixture[number]
             _case(axes, scene.test, index, foreseen, one)
             off = displacement(foreseen.likeliest[index], scene.test[index : index + 1])[0][0]
             axes.set_title(f"{kind}: likeliest places {off:.2f} m off", fontsize=10)

@@ -12,11 +12,10 @@ import numpy as np
 from experiments.trajectories.frame import dataset_of, frame_of, straight_on, to_world
 from experiments.trajectories.walks import OBSERVED, PREDICTED, Scene
 from mdnjax.components import Diagonal
-from mdnjax.config import schema
 from mdnjax.initialise import fit_marginal
 from mdnjax.mixture import Mixture, log_prob, responsibilities, weights
+from mdnjax.predictor import Predictor
 from mdnjax.statistics import marginal, sample
-from mdnjax.trained import Trained, answers
 from mdnjax.types import AnyArray, Array, Float, Int, PRNGKey
 
 NUM_BASELINE = 5  # components of the mixture without inputs
@@ -55,11 +54,11 @@ class Score(NamedTuple):
     constant_velocity: Displacement
 
 
-def foresee(model: schema.Model, trained: Trained, paths: np.ndarray, key: PRNGKey, num_samples: int) -> Foreseen:
+def foresee(predictor: Predictor, paths: np.ndarray, key: PRNGKey, num_samples: int) -> Foreseen:
     """Asks the network about paths `[N, 20, 2]`; a draw depends on its window's number and the key."""
     x, y = dataset_of(paths)
     question = partial(_asked, key, num_samples)
-    step_nll, joint_nll, likeliest, drawn = answers(model, trained, question, x, y, np.arange(len(x)), most=2**11)
+    step_nll, joint_nll, likeliest, drawn = predictor.answers(question, x, y, np.arange(len(x)), most=2**11)
     frame = frame_of(paths)
     return Foreseen(step_nll, joint_nll, to_world(frame, likeliest), to_world(frame, np.moveaxis(drawn, 1, 0)))
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from experiments import command, report
-from experiments.density import prepare
+from experiments.members import parts
+from experiments.members.chunks import material_of
+from experiments.members.plan import Member, digest_of
+from experiments.members.resume import train_members
 from experiments.run_folder import claim
-from experiments.sweep import parts
-from experiments.sweep.chunks import material_of
-from experiments.sweep.plan import Member, digest_of
-from experiments.sweep.resume import train_members
-from experiments.tabular.judge import LEVELS, judge, linear_gaussian
+from experiments.study import prepare
 from experiments.uci import table
 from experiments.uci.problems import Problem, problems_of
 from mdnjax.config.data import Table
 from mdnjax.config.tabular import Benchmark, Tabular
 from mdnjax.data.dataset import joined
+from mdnjax.data.scaler import shown_units
 from mdnjax.diagnostics import AT_FLOOR, scales_of
+from mdnjax.evaluation import LEVELS, judge, linear_gaussian
 from mdnjax.mixture import Mixture, responsibilities
 from mdnjax.placement import local_layout
-from mdnjax.trained import Trained, predict, pruned
+from mdnjax.predictor import Predictor
 
 FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json")
 NETWORK, SINGLE = "network", "single Gaussian"
@@ -67,15 +67,15 @@ def tasks_of(config: Benchmark, problems: list[Problem]) -> list[Task]:
     return tasks
 
 
-def scored(task: Task, row: parts.Row, trained: Trained) -> dict[str, Any]:
+def scored(task: Task, row: parts.Row, predictor: Predictor) -> dict[str, Any]:
     """What the networks of a split come to on its test rows."""
-    config, trained = task.member.config, pruned(trained)
+    config, floors = task.member.config, predictor.networks.scale_floor
     train, validation, test = material_of(task.member).splits
-    mixture = predict(config.model, trained, test.x)
-    own = judge(mixture, test.y)
+    mixture, units = predictor.at(test.x), predictor.units
+    own = judge(mixture, test.y, units)
     known = joined(train, validation)
-    of_networks = np.array([config.model.scale_floor]) if trained.scale_floor is None else np.asarray(trained.scale_floor)
-    floor = np.repeat(of_networks, config.model.settled_components)[:, None] * np.asarray(trained.scaler.y_sd)
+    of_networks = np.array([config.model.scale_floor]) if floors is None else np.asarray(floors)
+    floor = np.repeat(of_networks, config.model.settled_components)[:, None] * shown_units(predictor.scaler)[1].sd
     return {
         "table": task.problem,
         "contender": task.contender,
@@ -89,11 +89,11 @@ def scored(task: Task, row: parts.Row, trained: Trained) -> dict[str, Any]:
         **{f"coverage_{100 * level:.0f}": own.coverage[0][i] for i, level in enumerate(LEVELS)},
         **{f"width_{100 * level:.0f}": own.width[0][i] for i, level in enumerate(LEVELS)},
         "calibration_error": own.calibration[0],
-        "linear_nll": judge(linear_gaussian(known, test.x, None), test.y).nll,
+        "linear_nll": judge(linear_gaussian(known, test.x, None, units), test.y, units).nll,
         "validation_nll": row["validation_nll"],
         "of_settings": row["of_settings"],
         "scale_floor": float(floor.min()),
-        "num_at_floor": at_floor(mixture, test.y, floor),
+        "num_at_floor": at_floor(mixture, units.relative(test.y).astype(np.float32), floor),
         "num_test": len(test.x),
         "seconds": row["seconds"],
     }
@@ -112,12 +112,12 @@ def _of_split(config: Benchmark, split: Table, num_components: int | None) -> Ta
     return Tabular(data=split.model_copy(update=inherited), model=model, **own)
 
 
-def _outcomes(part: parts.Part, tasks: list[Task]) -> list[tuple[int, Trained]]:
+def _outcomes(part: parts.Part, tasks: list[Task]) -> list[tuple[int, Predictor]]:
     own = {row["member"]: i for i, row in enumerate(part.rows) if _is_of(row, tasks)}
     if not own:
         return []
     outcome = parts.outcome_of(part, tasks[min(own)].member)
-    return [(number, jax.tree.map(lambda leaf, i=i: leaf[i], outcome.trained)) for number, i in own.items()]
+    return [(number, outcome.predictor(tasks[number].member.config.model, i)) for number, i in own.items()]
 
 
 def _is_of(row: parts.Row, tasks: list[Task]) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.types import Array, Float
+from mdnjax.types import AnyArray, Array, Float
 
 
 @jax.tree_util.register_static
@@ -31,18 +31,19 @@ class Support(NamedTuple):
         """Whether a target has both bounds."""
         return any(map(math.isfinite, np.subtract(self.high, self.low)))
 
-    def to_line(self, y: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
-        """u(y); -inf at and below the lower bound, inf at and above the upper one."""
-        low, high = self._bounds(y, axis)
+    def to_line(self, y: Float[AnyArray, "..."], axis: int = 0) -> Any:
+        """u(y); -inf at and below the lower bound, inf at and above the upper one; of a numpy array by numpy."""
+        xp: Any = np if isinstance(y, np.ndarray) else jnp
+        low, high = self._bounds(xp, y, axis)
         inside = (y > low) & (y < high)
-        safe = jnp.where(inside, y, self._middle(low, high))  # so that no gradient is nan outside
-        above, below = (jnp.log(jnp.where(jnp.isfinite(bound), jnp.abs(safe - bound), 1)) for bound in (low, high))
-        u = jnp.where(jnp.isfinite(low) | jnp.isfinite(high), above - below, safe)
-        return jnp.where(inside, u, jnp.where(y <= low, -jnp.inf, jnp.inf))
+        safe = xp.where(inside, y, self._middle(xp, low, high))  # so that no gradient is nan outside
+        above, below = (xp.log(xp.where(xp.isfinite(bound), xp.abs(safe - bound), 1)) for bound in (low, high))
+        u = xp.where(xp.isfinite(low) | xp.isfinite(high), above - below, safe)
+        return xp.where(inside, u, xp.where(y <= low, -xp.inf, xp.inf))
 
     def from_line(self, u: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
         """y(u), inside of the bounds to the last digit."""
-        low, high = self._bounds(u, axis)
+        low, high = self._bounds(jnp, u, axis)
         has_low, has_high = jnp.isfinite(low), jnp.isfinite(high)
         start, end = jnp.where(has_low, low, 0), jnp.where(has_high, high, 0)
         growing, falling = jnp.exp(jnp.where(has_low, u, 0)), jnp.exp(jnp.where(has_high, -u, 0))
@@ -50,20 +51,24 @@ class Support(NamedTuple):
         y = jnp.where(has_low, jnp.where(has_high, between, start + growing), jnp.where(has_high, end - falling, u))
         return jnp.clip(y, jnp.nextafter(low, high), jnp.nextafter(high, low))
 
-    def log_slope(self, u: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
+    def log_slope(self, u: Float[AnyArray, "..."], axis: int = 0) -> Any:
         """log |du/dy| at u: -u, u, softplus(u) + softplus(-u) - log(high - low), or 0."""
-        low, high = self._bounds(u, axis)
-        has_low, has_high = jnp.isfinite(low), jnp.isfinite(high)
+        xp: Any = np if isinstance(u, np.ndarray) else jnp
+        low, high = self._bounds(xp, u, axis)
+        has_low, has_high = xp.isfinite(low), xp.isfinite(high)
         both = has_low & has_high
-        two_sided = jnp.abs(u) + 2 * jnp.log1p(jnp.exp(-jnp.abs(u))) - jnp.log(jnp.where(both, high - low, 1))
-        return jnp.where(both, two_sided, jnp.where(has_low, -u, jnp.where(has_high, u, 0)))
+        width = xp.where(both, high, 1) - xp.where(both, low, 0)
+        two_sided = xp.abs(u) + 2 * xp.log1p(xp.exp(-xp.abs(u))) - xp.log(width)
+        return xp.where(both, two_sided, xp.where(has_low, -u, xp.where(has_high, u, 0)))
 
-    def _bounds(self, like: Array, axis: int) -> tuple[Array, Array]:
+    def _bounds(self, xp: Any, like: AnyArray, axis: int) -> tuple[AnyArray, AnyArray]:
         shape = (-1, *(1 for _ in like.shape[axis + 1 :]))
-        return jnp.asarray(self.low, like.dtype).reshape(shape), jnp.asarray(self.high, like.dtype).reshape(shape)
+        return xp.asarray(self.low, like.dtype).reshape(shape), xp.asarray(self.high, like.dtype).reshape(shape)
 
     @staticmethod
-    def _middle(low: Array, high: Array) -> Array:
+    def _middle(xp: Any, low: AnyArray, high: AnyArray) -> AnyArray:
         """Some value inside."""
-        start, end = jnp.where(jnp.isfinite(low), low, high - 1), jnp.where(jnp.isfinite(high), high, low + 1)
-        return jnp.where(jnp.isfinite(low) | jnp.isfinite(high), (start + end) / 2, 0)
+        has_low, has_high = xp.isfinite(low), xp.isfinite(high)
+        end = xp.where(has_high, high, xp.where(has_low, low, 0) + 1)
+        start = xp.where(has_low, low, end - 1)
+        return xp.where(has_low | has_high, (start + end) / 2, 0)

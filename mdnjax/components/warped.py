@@ -37,7 +37,7 @@ class Warped(NamedTuple):
         inside = jnp.isfinite(u)
         safe = jnp.where(inside, u, 0)
         values = self.component.log_probs(safe) + jnp.sum(self.support.log_slope(safe), axis=0)
-        return jnp.where(jnp.all(inside, axis=0), values, -jnp.inf)
+        return jnp.where(jnp.all(inside, axis=0), values, jnp.where(jnp.any(jnp.isnan(y), axis=0), jnp.nan, -jnp.inf))
 
     def target_log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
         return self.conditionals(y)[1]

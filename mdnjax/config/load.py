@@ -57,7 +57,9 @@ def resolve(schema: type[S], layers: Sequence[Layer]) -> S:
     Raises: ConfigError with all faults at once, each with its place.
     """
     tree = merged([Layer(schema().model_dump(mode="json", by_alias=True), {}, []), *layers])  # a part given keeps other defaults
-    places = {path: place for layer in layers for path, place in layer.places.items()}
+    places: dict[document.Path, str] = {}
+    for layer in layers:  # a section that is no section stays what the first layer made of it, and has its place
+        places |= {path: place for path, place in layer.places.items() if path not in places or not _is_clash(tree, layer, path)}
     faults = [fault for layer in layers for fault in layer.faults]
     try:
         # JSON mode: strict pydantic takes a list for a tuple there, and text for a path
@@ -144,14 +146,27 @@ def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
     return functools.reduce(lambda inner, key: {key: inner}, reversed(path), value)
 
 
+def _is_clash(tree: Any, layer: Layer, path: document.Path) -> bool:
+    """Whether a layer has a section where the tree has something else."""
+    return isinstance(_at(layer.tree, path), dict) and not isinstance(_at(tree, path), dict)
+
+
+def _at(tree: Any, path: document.Path) -> Any:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
 def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Lays values over a tree. A section without keys says nothing, and what is no section hides none that is laid over it."""
     for owner, owned in OWNED.items():
         if owner in tree and over.get(owner, tree[owner]) != tree[owner]:
             tree.pop(owned, None)
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
-        else:
+        below = tree.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            _merge(below, value)
+        elif not (isinstance(below, dict) and value is None) and not (isinstance(value, dict) and below is not None):
             tree[key] = value
 
 

@@ -3,17 +3,8 @@
 from collections.abc import Callable
 
 from mdnjax.data import arma_jump, bishop_curve, econ_density, robot_arm, sinusoid, skew_normal, two_moons
-from mdnjax.data.dataset import (
-    Dataset,
-    Scaler,
-    Splits,
-    Truth,
-    make_scaler,
-    make_support,
-    nats_to_data_units,
-    to_data_units,
-    to_training_units,
-)
+from mdnjax.data.dataset import Dataset, Splits, Truth
+from mdnjax.data.scaler import Scaler, make_scaler, make_support, to_training_units
 
 # A source gives the parts of a data set from a seed and their sizes, and what is known of its truth, if there is a density.
 SOURCES: dict[str, tuple[Callable[..., Splits], Truth | None]] = {
@@ -34,7 +25,5 @@ __all__ = [
     "Truth",
     "make_scaler",
     "make_support",
-    "nats_to_data_units",
-    "to_data_units",
     "to_training_units",
 ]

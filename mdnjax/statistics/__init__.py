@@ -1,5 +1,6 @@
 """What a mixture can be asked, one file for each kind of question."""
 
+from mdnjax.mixture import as_methods
 from mdnjax.statistics.ensembles import align, pool, reduce
 from mdnjax.statistics.entropy import entropy, entropy_bounds, entropy_by_samples
 from mdnjax.statistics.modes import Modes, branches, highest_mode, modes
@@ -9,6 +10,13 @@ from mdnjax.statistics.quantiles import central_interval, expected_shortfall, me
 from mdnjax.statistics.regions import Region, hdr, hdr_level, hdr_mass, hdr_mass_by_samples
 from mdnjax.statistics.samples import sample, sample_with_gradient, temper
 from mdnjax.statistics.targets import condition, marginal
+
+as_methods(mean, variance, covariance, skewness, kurtosis, split_variance, median, quantile, central_interval, expected_shortfall)
+as_methods(
+    cdf, survival, interval_prob, box_prob, entropy, entropy_bounds, modes, highest_mode, branches, hdr, hdr_level, hdr_mass
+)
+as_methods(temper, condition, marginal, pool, reduce, align)
+as_methods(sample, sample_with_gradient, entropy_by_samples, hdr_mass_by_samples, key_first=True)
 
 __all__ = [
     "Modes",

@@ -49,7 +49,7 @@ def entropy_bounds(mixture: Mixture) -> tuple[Float[Array, "*batch"], Float[Arra
         return below, above
     log_volume = jnp.linalg.slogdet(covariance(mixture))[1]
     gaussian = 0.5 * (num_targets(mixture) * math.log(2 * math.pi * math.e) + log_volume)
-    return below, jnp.where(jnp.isfinite(gaussian), jnp.minimum(above, gaussian), above)
+    return below, jnp.where(jnp.isinf(gaussian), above, jnp.minimum(above, gaussian))
 
 
 def _entropy(logits: Array, component: Component) -> Estimate:
@@ -57,7 +57,7 @@ def _entropy(logits: Array, component: Component) -> Estimate:
 
     def integrand(u: Array) -> Array:
         log_p = line.log_prob(u)
-        return jnp.where(log_p > -jnp.inf, -jnp.exp(log_p) * jnp.maximum(log_p + line.log_slope(u), -1e30), 0)
+        return jnp.where(log_p == -jnp.inf, 0, -jnp.exp(log_p) * jnp.maximum(log_p + line.log_slope(u), -1e30))
 
     return line.integrate(integrand)
 
@@ -67,7 +67,7 @@ def _bounds(logits: Array, component: Component) -> tuple[Array, Array]:
     weight = jnp.exp(log_weight)
     inner = jnp.sum(weight * component.entropies(), axis=0)
     # a component without weight may overlap the others infinitely
-    overlaps = jnp.where(weight[:, None] * weight > 0, log_overlaps(component), -jnp.inf)
+    overlaps = jnp.where(weight[:, None] * weight == 0, -jnp.inf, log_overlaps(component))
     surprise = jax.scipy.special.logsumexp(log_weight + overlaps, axis=1)
-    below = jnp.maximum(inner, -jnp.sum(jnp.where(weight > 0, weight * surprise, 0), axis=0))
-    return below, inner - jnp.sum(weight * jnp.where(weight > 0, log_weight, 0), axis=0)
+    below = jnp.maximum(inner, -jnp.sum(jnp.where(weight == 0, 0, weight * surprise), axis=0))
+    return below, inner - jnp.sum(weight * jnp.where(weight == 0, 0, log_weight), axis=0)

@@ -134,8 +134,9 @@ def _single(line: Line) -> tuple[Modes, Turns]:
     found = turns(line)
     below = line.cdf(jnp.concatenate([found.low, found.high]))
     mass = jnp.where(found.found, below[len(below) // 2 :] - below[: len(below) // 2], jnp.nan)
-    mode = found.mode
-    return Modes(line.value(mode)[:, None], line.log_density(mode), mass, jnp.sum(found.found, axis=0)), found
+    height = line.log_density(found.mode)
+    place = jnp.where(jnp.isnan(height), jnp.nan, line.value(found.mode))  # of a mixture that is no number there are none
+    return Modes(place[:, None], height, mass, jnp.sum(found.found & ~jnp.isnan(height), axis=0)), found
 
 
 def far_ends(line: Line) -> tuple[Float[Array, "1 *batch"], Float[Array, "1 *batch"]]:

@@ -65,8 +65,8 @@ def _mean(weight: Array, component: Component) -> Float[Array, "D *batch"]:
 
 
 def _weighted(weight: Array, values: Array) -> Array:
-    """weight x value, and 0 of an infinite value without weight."""
-    return jnp.where(weight > 0, weight * values, 0)
+    """weight x value, and 0 of an infinite value without weight; a weight that is NaN stays one."""
+    return jnp.where(weight == 0, 0, weight * values)
 
 
 def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:

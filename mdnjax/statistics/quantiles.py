@@ -155,7 +155,7 @@ def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1
         below = _lower_mean_warped(weight, marginals, u)
     else:
         below = jnp.sum(weight * line.lower_means(u[None])[:, 0], axis=0)
-    whole = jnp.sum(jnp.where(weight > 0, weight * marginals.moments().mean[:, 0], 0), axis=0)
+    whole = jnp.sum(jnp.where(weight == 0, 0, weight * marginals.moments().mean[:, 0]), axis=0)
     end = marginals.from_line(jnp.full_like(u, -jnp.inf)[None])[0]
     inner = jnp.where(whole == -jnp.inf, whole, below / share)  # of a lower tail without a mean
     return jnp.where(proper, inner, jnp.where(p == 1, whole, jnp.where(p == 0, end, jnp.nan)))[None]

@@ -74,8 +74,8 @@ def hdr_level(key: PRNGKey, mixture: Mixture, level: Float[AnyArray, ""] | float
 @partial(jax.jit, static_argnames="num_samples")
 def hdr_mass_by_samples(key: PRNGKey, mixture: Mixture, y: Float[AnyArray, "*batch D"], num_samples: int = 1000) -> Estimate:
     """P(p(Y) > p(y)|x) for any number of targets, as a share of samples with its standard error; y has the mixture's batch."""
-    above = log_prob(mixture, sample(key, mixture, (num_samples,))) > log_prob(mixture, y)
-    share = jnp.mean(above, axis=0, dtype=mixture.logits.dtype)
+    at_samples, at_y = log_prob(mixture, sample(key, mixture, (num_samples,))), log_prob(mixture, y)
+    share = jnp.where(jnp.isnan(at_y), jnp.nan, jnp.mean(at_samples > at_y, axis=0, dtype=mixture.logits.dtype))
     return Estimate(share, jnp.sqrt(share * (1 - share)) / math.sqrt(num_samples))
 
 

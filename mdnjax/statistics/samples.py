@@ -24,15 +24,17 @@ def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float
     """
     choice_key, noise_key = jax.random.split(key)
     num_batch = mixture.logits.ndim - 1
-    logits, component = jax.tree.map(lambda leaf: batch_to_end(leaf, num_batch), mixture)
+    logits, component = jax.tree.map(lambda leaf: batch_to_end(leaf, num_batch), (mixture.logits, mixture.component))
     batch = logits.shape[1:]
     chosen = _choose(choice_key, logits, shape)
+    possible = ~jnp.any(jnp.isnan(logits), axis=0)
 
     def of_chosen(leaf: Array) -> Array:  # [K, *event, *batch] -> [1, *event, *shape, *batch]
         num_event = leaf.ndim - 1 - len(batch)
         return jnp.take_along_axis(with_axes(leaf, 1 + num_event, len(shape)), with_axes(chosen[None], 1, num_event), 0)
 
-    return jnp.moveaxis(jax.tree.map(of_chosen, component).draw(noise_key)[0], 0, -1)
+    drawn = jnp.where(possible, jax.tree.map(of_chosen, component).draw(noise_key)[0], jnp.nan)
+    return jnp.moveaxis(drawn, 0, -1)
 
 
 def _choose(choice_key: PRNGKey, logits: Float[Array, "K *batch"], shape: tuple[int, ...]) -> Int[Array, "..."]:

@@ -55,7 +55,7 @@ def _condition(mixture: Mixture, rest: tuple[int, ...], given: tuple[int, ...], 
         num_event = leaf.ndim - mixture.logits.ndim + 1
         return batch_to_end(jnp.broadcast_to(leaf, (*batch, *leaf.shape[leaf.ndim - num_event :])), len(batch))
 
-    logits, component = jax.tree.map(full, mixture)
+    logits, component = jax.tree.map(full, (mixture.logits, mixture.component))
     last = batch_to_end(whole, len(batch))
     conditional: Component = component.condition(rest, given, last)
     weighted = jax.nn.log_softmax(logits, axis=0) + component.select(given).log_probs(last)

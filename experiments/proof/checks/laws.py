@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -50,7 +51,7 @@ def _round_trip(mixture: Mixture, case: Case) -> Any:
 def _with_order_and_shift(mixture: Mixture, case: Case) -> Any:
     """Components in another order and logits with 7 added."""
     order = np.roll(np.arange(case.name.num_components), 1)
-    other = jax.tree.map(lambda leaf: leaf[:, order], mixture._replace(logits=mixture.logits + 7))
+    other = jax.tree.map(lambda leaf: leaf[:, order], replace(mixture, logits=mixture.logits + 7))
     return _apart(_log_prob(other, case), _log_prob(mixture, case)), np.asarray(mdn.mean(other) - mdn.mean(mixture))
 
 
@@ -79,8 +80,8 @@ def _as_diagonal(mixture: Mixture, case: Case) -> Numbers:
         same: Any = mdn.Full(component.loc, jnp.eye(scale.shape[-1], dtype=scale.dtype) / scale[..., None, :])
     else:
         scale, same = component.scale, component._replace(factor=0 * component.factor)
-    diagonal = mixture._replace(component=mdn.Diagonal(component.loc, scale))
-    return _apart(_log_prob(mixture._replace(component=same), case), _log_prob(diagonal, case))
+    diagonal = replace(mixture, component=mdn.Diagonal(component.loc, scale))
+    return _apart(_log_prob(replace(mixture, component=same), case), _log_prob(diagonal, case))
 
 
 def _affine(mixture: Mixture, case: Case) -> Numbers:

@@ -112,7 +112,7 @@ def _volume(part: Any) -> float:
 def _align(mixture: Mixture, case: Case) -> Any:
     order = np.roll(np.arange(case.name.num_components), 1)
     mixed = jax.tree.map(lambda leaf: leaf[:3][:, order], mixture)
-    reference = jax.tree.map(lambda leaf: leaf[3:], mixture)
+    reference = mixture[3:]
     return mdn.weights(mdn.align(mixed, reference))
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.sweep.schema import Distribution, Sweep
+from experiments.members.schema import Distribution, Sweep
 from mdnjax.config import ConfigError, keys
 from mdnjax.config.document import Path as DocumentPath
 from mdnjax.config.section import Section

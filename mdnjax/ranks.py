@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.config.schema import Model
 from mdnjax.data import Dataset
 from mdnjax.mixture import Mixture, log_prob
+from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, hdr_coverage
 from mdnjax.statistics import sample
-from mdnjax.trained import Trained, answers
 
 MOST_AT_ONCE = 256  # simulations, of which each has its draws
 
@@ -35,10 +34,10 @@ class Ranks(NamedTuple):
         return float(hdr_coverage(self.above / self.num, level))
 
 
-def rank(model: Model, trained: Trained, test: Dataset, key: jax.Array, num: int) -> Ranks:
+def rank(predictor: Predictor, test: Dataset, key: jax.Array, num: int) -> Ranks:
     """Ranks of the true parameters. Source: Talts et al. (2018), algorithm 1; by density: Modrak et al. (2023)."""
     rows = np.arange(len(test.x))
-    below, above = answers(model, trained, partial(_rank, key, num), test.x, test.y, rows, most=MOST_AT_ONCE)
+    below, above = predictor.answers(partial(_rank, key, num), test.x, predictor.units.relative(test.y), rows, most=MOST_AT_ONCE)
     return Ranks(below, above, num)
 
 

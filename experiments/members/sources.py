@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.members.schema import Sweep
 from experiments.studies import InverseSine
-from experiments.sweep.schema import Sweep
 from mdnjax.config import ConfigError, Layer, read_file
 
 SWEEP_KEYS = {field.alias or name for name, field in Sweep.model_fields.items()}

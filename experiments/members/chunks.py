@@ -12,17 +12,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.members.plan import Group, Member, group_of, problem_of
 from experiments.pipeline import make_data, nll_metrics, nll_of_truth
-from experiments.sweep.plan import Group, Member, group_of, problem_of
 from mdnjax import ensemble, recipe
 from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.data import Examples, Table
-from mdnjax.config.schema import Run
-from mdnjax.data import Dataset, Scaler, Splits, make_scaler, make_support, nats_to_data_units
+from mdnjax.config.schema import Model, Run
+from mdnjax.data import Dataset, Scaler, Splits, to_training_units
+from mdnjax.data.scaler import log_slopes
+from mdnjax.fitting import scaler_of
 from mdnjax.follow import follow_population
 from mdnjax.placement import Layout, place, put, spread
+from mdnjax.pooled import Networks, nlls_of, pruned
 from mdnjax.population import Population
-from mdnjax.trained import Trained, nll_of_member
+from mdnjax.predictor import Predictor, make_predictor
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
 GPU_SHARE_OF_MEMORY = 0.5
@@ -50,10 +53,16 @@ class Material(NamedTuple):
 class Outcome(NamedTuple):
     """Arrays of a chunk, members first: networks with their scalers, and learning curves in the data's own units."""
 
-    trained: Trained
+    networks: Networks
+    scaler: Scaler
     report_steps: np.ndarray
     loss: np.ndarray
     held_out: np.ndarray
+
+    def predictor(self, model: Model, number: int) -> Predictor:
+        """That of one member, without networks whose part of the mixture is nothing."""
+        networks, scaler = jax.tree.map(lambda leaf: leaf[number], (self.networks, self.scaler))
+        return make_predictor(model, pruned(networks), scaler)
 
 
 class Finished(NamedTuple):
@@ -95,20 +104,17 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     num_runs = len(chunk.members) * config.num_runs
     steps = recipe_of(*pairs[0])
     population = follow_population(steps, train, inputs, num_runs, layout, tell)
-    kept = ensemble.keep(config, steps, population, inputs, len(chunk.members), layout)
+    parts = [(material.scaler, *material.splits[:2]) for material in materials]
+    kept = ensemble.keep(config, steps, population, inputs, layout, parts)
     first = kept.leading
     numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])
-    scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
-    weight, floor = ensemble.pooling_of(config, kept)
-    trained = Trained(kept.params, scalers, weight, floor)
-    on_device: list[Any] = [put(layout, tree, chunk.capacity) for tree in (numbers, trained)]
-    splits = [material.splits for material in materials]
-    nlls = [np.asarray(nll)[: len(splits)] for nll in _score(chunk, layout, on_device[0], on_device[1], splits)]
+    networks = Networks(kept.params, *ensemble.pooling_of(config, kept))
+    on_device: list[Any] = [put(layout, tree, chunk.capacity) for tree in (numbers, networks)]
+    nlls = list(_score(chunk, layout, on_device[0], on_device[1], materials))
     metrics = [nll_metrics(own, material.truth_nll) for *own, material in zip(*nlls, materials, strict=True)]
     if config.ensemble.rotate:
-        for i, own in enumerate(metrics):
-            offset = ensemble.held_out_offset(config, materials[i].scaler, *splits[i][:2])
-            own["validation_nll"] = float(kept.held_out_nll[i]) + offset
+        for own, held_out_nll in zip(metrics, kept.held_out_nll.tolist(), strict=True):
+            own["validation_nll"] = held_out_nll
     diverged = np.any(population.diverged[kept.runs] & (kept.weight > 0), axis=1)
     ends = np.asarray(population.state.step)[first]
     seconds = (time.perf_counter() - start) / len(chunk.members)
@@ -117,15 +123,14 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
         _row(member, kept.of_settings[i].tolist(), bool(diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
         for i, member in enumerate(chunk.members)
     ]
-    return Finished(rows, _outcome(population, first, trained, materials), nlls[1])
+    return Finished(rows, _outcome(population, first, networks, materials), nlls[1])
 
 
 def material_of(member: Member) -> Material:
     """A member's data and what comes of them at once."""
     data = member.config.data
     splits, truth_nll = _draw(data.model_copy(update={"standardise": True}), member.config.seed)
-    support = make_support(data.target_support, splits.train.y.shape[1])
-    return Material(splits, make_scaler(splits.train, data.standardise, support), truth_nll)
+    return Material(splits, scaler_of(member.config, splits.train), truth_nll)
 
 
 def recipe_of(member: Member, material: Material) -> recipe.Recipe:
@@ -225,26 +230,29 @@ def _draw(data: Examples, seed: int) -> tuple[Splits, dict[str, float]]:
     return splits, nll_of_truth(splits, truth)
 
 
-def _score(chunk: Chunk, layout: Layout, numbers: Any, trained: Trained, splits: Sequence[Splits]) -> Iterator[jax.Array]:
-    """NLL of every example of every part, members first."""
+def _score(chunk: Chunk, layout: Layout, numbers: Any, networks: Networks, materials: Sequence[Material]) -> Iterator[np.ndarray]:
+    """NLL of every example of every part, members first; float64."""
     if layout.width is None:
         layout = layout._replace(width=SCORED_SIDE_BY_SIDE)
-    for datasets in zip(*splits, strict=True):
-        yield _nlls(layout, chunk.group.model, numbers, trained, place(layout, datasets, chunk.capacity))
+    for part in range(len(Splits._fields)):
+        scaled = [to_training_units(material.scaler, material.splits[part]) for material in materials]
+        nlls = _nlls(layout, chunk.group.model, numbers, networks, place(layout, scaled, chunk.capacity))
+        slopes = [log_slopes(material.scaler, material.splits[part].y) for material in materials]
+        yield np.asarray(nlls, np.float64)[: len(materials)] + slopes
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _nlls(layout: Layout, shape: Any, numbers: Any, trained: Trained, part: Dataset) -> jax.Array:
-    return spread(layout, functools.partial(nll_of_member, shape))(numbers, trained, part)
+def _nlls(layout: Layout, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
+    return spread(layout, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))(numbers, networks, part)
 
 
-def _outcome(population: Population, first: np.ndarray, trained: Trained, materials: Sequence[Material]) -> Outcome:
+def _outcome(population: Population, first: np.ndarray, networks: Networks, materials: Sequence[Material]) -> Outcome:
     """Curves in the data's own units, of the leading network of each member."""
-    num_members = len(materials)
-    trained = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], trained)
+    scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
     offset, offset_held_out = (
-        np.array([[nats_to_data_units(material.scaler, material.splits[part])] for material in materials]) for part in (0, 1)
+        np.array([[np.mean(log_slopes(material.scaler, material.splits[part].y))] for material in materials]) for part in (0, 1)
     )
     steps, loss = population.history.report_steps, population.history.loss
     at_reports = loss[first][:, np.minimum(steps, loss.shape[1]) - 1]
-    return Outcome(trained, steps, at_reports + offset, population.history.held_out[first] + offset_held_out)
+    held_out = population.history.held_out[first] + offset_held_out
+    return Outcome(networks, scalers, steps, at_reports + offset, held_out)

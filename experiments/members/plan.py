@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.members.schema import Sweep
+from experiments.members.settings import Setting, check_space, count_of, ends, expand, place_of
+from experiments.members.sources import RUN_KEYS, Bases, sweep_and_run
 from experiments.studies import InverseSine
-from experiments.sweep.schema import Sweep
-from experiments.sweep.settings import Setting, check_space, count_of, ends, expand, place_of
-from experiments.sweep.sources import RUN_KEYS, Bases, sweep_and_run
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
 from mdnjax.config.data import Examples, Table
 from mdnjax.config.ensembles import Ensemble

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from experiments.members import parts
+from experiments.members.choice import settle
+from experiments.members.chunks import chunks_of, train_chunk
+from experiments.members.plan import Member
 from experiments.progress import sweeping
-from experiments.sweep import parts
-from experiments.sweep.choice import settle
-from experiments.sweep.chunks import chunks_of, train_chunk
-from experiments.sweep.plan import Member
 from mdnjax.placement import Layout
 
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.sweep.chunks import Outcome
-from experiments.sweep.plan import Member
+from experiments.members.chunks import Outcome
+from experiments.members.plan import Member
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
-from mdnjax.trained import Trained, params_like
+from mdnjax.pooled import Networks, params_like
 
 FOLDER = "parts"
 PATTERN = f"{FOLDER}/*.safetensors"
@@ -38,8 +38,8 @@ def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
     """Writes a part, named by its first member, whole or not at all."""
     path = folder / FOLDER / f"{rows[0]['member']:06d}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    scaler = outcome.trained.scaler
-    sizes = (scaler.x_mean.shape[1], scaler.y_mean.shape[1], len(outcome.report_steps))
+    scaler = outcome.scaler
+    sizes = (scaler.x_mean.shape[1], scaler.y_offset.shape[1], len(outcome.report_steps))
     checkpoint.save(path, outcome, {"rows": json.dumps(rows), "sizes": json.dumps(sizes)})
     return Part(path, rows, sizes)
 
@@ -64,9 +64,9 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     params = params_like(model, num_inputs, num_targets, networks)
     each = [jax.ShapeDtypeStruct((networks,), np.float32) if member.config.networks_differ else None] * 2
     support = make_support(member.config.data.target_support, num_targets)
-    columns: Any = (jax.ShapeDtypeStruct((n,), np.float32) for n in (num_inputs, num_inputs, num_targets, num_targets))
+    units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in (*(num_inputs,) * 2, *(num_targets,) * 4))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    like: Any = Outcome(Trained(params, Scaler(*columns, support), *each), curve, curve, curve)  # pyright: ignore
+    like: Any = Outcome(Networks(params, *each), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))

@@ -1,0 +1,218 @@
+"""From examples to a predictor in one call: what the commands, the estimator and a few lines of Python have in common."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mdnjax.config.ensembles import Ensemble
+from mdnjax.config.load import resolve, settings_layer
+from mdnjax.config.schema import Run
+from mdnjax.config.tabular import Tabular
+from mdnjax.data.columns import Columns, as_table, fit_columns, numbered, to_inputs, to_targets
+from mdnjax.data.dataset import Dataset
+from mdnjax.data.scaler import Scaler, make_scaler, make_support
+from mdnjax.ensemble import Kept, networks_of, train_networks
+from mdnjax.placement import Layout, local_layout
+from mdnjax.population import Fit, Observer, Population, member
+from mdnjax.predictor import Predictor, make_predictor, padded_size
+from mdnjax.selection import Candidates, among_numbers
+
+MIN_ROWS = 5
+VALIDATION_SHARE = 0.1
+PATIENCE = 12  # reports: a third of the recommended time or less, for all but a few exact tables the same densities
+
+
+class Fitted(NamedTuple):
+    """A predictor, and the trainings that it came from; losses and scores are in nats and the data's own units."""
+
+    predictor: Predictor
+    kept: Kept
+    population: Population
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a training of a network that is used diverged."""
+        return bool((self.population.diverged[self.kept.runs] & (self.kept.weight > 0)).any())
+
+    @property
+    def leading(self) -> Fit:
+        """The training of the network with the largest part of the mixture."""
+        return member(self.population, int(self.kept.leading[0]))._replace(diverged=self.diverged)
+
+
+def scaler_of(config: Run, train: Dataset) -> Scaler:
+    """The units that a configuration trains in.
+
+    Raises: ValueError if a target is not inside of the support that the configuration says.
+    """
+    return make_scaler(train, config.data.standardise, make_support(config.data.target_support, train.y.shape[1]))
+
+
+def layout_of(config: Run) -> Layout:
+    """Where the networks of a configuration are trained: on all devices, or one network alone on the first."""
+    return local_layout() if config.num_runs > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
+
+
+def fit_networks(
+    config: Run,
+    train: Dataset,
+    validation: Dataset,
+    *,
+    layout: Layout | None = None,
+    columns: Columns | None = None,
+    observe: Observer | None = None,
+    pad_to: tuple[int, int] | None = None,
+) -> Fitted:
+    """Trains all networks of a configuration as one population, and makes a predictor of those that are used.
+
+    Args: observe(step, loss, validation NLL) gets the means over the trainings that have not diverged; `pad_to` are sizes of the
+    two parts for which programs are compiled, whatever theirs are.
+    """
+
+    def observe_all(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+        if observe and not diverged.all():
+            observe(step, float(np.mean(losses[~diverged])), float(np.mean(scores[~diverged])))
+
+    scaler, layout = scaler_of(config, train), layout or layout_of(config)
+    kept, population = train_networks(config, scaler, train, validation, layout, observe=observe_all, pad_to=pad_to)
+    return Fitted(make_predictor(config.model, networks_of(config, kept), scaler, columns), kept, population)
+
+
+def choose_num_components(
+    config: Run,
+    train: Dataset,
+    validation: Dataset,
+    *,
+    observe: Callable[[int], None] | None = None,
+    pad_to: tuple[int, int] | None = None,
+) -> Candidates:
+    """Trains a network (the best of its restarts) of each number in `selection.num_components`, and chooses among them.
+
+    The smallest whose validation NLL is within one standard error of the best is chosen. A candidate that diverged is out of the
+    question; so are all where all did, and then the smallest is chosen. Args: observe(number) is called before each.
+    """
+    nlls = {}
+    for number in sorted(config.selection.num_components):
+        if observe:
+            observe(number)
+        fitted = fit_networks(single_network(config, number), train, validation, pad_to=pad_to)
+        nlls[number] = np.full(len(validation.x), np.inf) if fitted.diverged else fitted.predictor.nll(validation)
+    return among_numbers(nlls)
+
+
+def single_network(config: Run, num_components: int) -> Run:
+    """The configuration of one network with this number of components, the best of its restarts."""
+    return with_number(config, num_components).model_copy(
+        update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)}
+    )
+
+
+def with_number(config: Run, num_components: int) -> Run:
+    """The same configuration with this number of components."""
+    return config.model_copy(update={"model": config.model.model_copy(update={"num_components": num_components})})
+
+
+def fit_rows(config: Run, rows: Dataset, columns: Columns, observe: Observer | None = None) -> Fitted:
+    """Trains on rows in any order: some of them, drawn by the configuration's seed, are held out for validation.
+
+    Sizes are padded to 64, 256, 1024, ..., so that data of about the same size share one compiled program. A number of components
+    that is `auto` is chosen first.
+    Raises: ValueError if there are too few rows, or every training diverged.
+    """
+    if len(rows.x) < MIN_ROWS:
+        raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
+    order = np.random.default_rng(config.seed).permutation(len(rows.x))
+    num = max(1, round(VALIDATION_SHARE * len(order)))
+    train, validation = (Dataset(rows.x[part], rows.y[part]) for part in (order[:-num], order[-num:]))
+    pad_to = (padded_size(len(train.x), 4), padded_size(num, 4))
+    if config.model.num_components == "auto":
+        config = with_number(config, choose_num_components(config, train, validation, pad_to=pad_to).chosen)
+    fitted = fit_networks(config, train, validation, columns=columns, observe=observe, pad_to=pad_to)
+    if fitted.diverged:
+        raise ValueError("training diverged with every setting: the loss was no longer finite")
+    return fitted
+
+
+def make_config(changes: Mapping[str, Any], source: str) -> Tabular:
+    """The recommended settings for tables with other values of some keys, such as {"train.x_noise": 0.1}.
+
+    Raises: ConfigError (a ValueError) with what is wrong with a key or a value, and the source that it came from.
+    """
+    changes = {"train.num_steps": 1000, "train.patience": PATIENCE, **changes}
+    return resolve(Tabular, [settings_layer(changes, dict.fromkeys(changes, source))])
+
+
+def fit(
+    x: Any,
+    y: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    categorical: Sequence[str] = (),
+    impute: bool = False,
+    observe: Observer | None = None,
+) -> Predictor:
+    """Trains an ensemble of mixture density networks with the recommended settings, and gives p(y|x) as a predictor.
+
+    Args: x is an array `[N]` or `[N, X]` of numbers, or a table, a mapping from names to columns (a dict, a data frame); y is an
+    array `[N]` or `[N, D]`, or the name of a column of the table, or a list of names. `settings` are other values of keys of the
+    configuration, such as {"model.num_components": "auto", "data.target_support": "positive"}. Of a table, columns in
+    `categorical` are categories even if they are numbers, and with `impute` missing inputs are filled.
+    observe(step, loss, validation NLL) is called along the training.
+    Raises: ValueError if the examples or the settings cannot be used.
+    """
+    config = make_config({"seed": seed, **(settings or {})}, "settings")
+    if hasattr(x, "keys"):
+        rows, columns = _of_table(x, y, categorical, impute)
+    else:
+        rows, columns = _of_arrays(x, y)
+    return fit_rows(config, rows, columns, observe).predictor
+
+
+def _of_table(x: Any, y: Any, categorical: Iterable[str], impute: bool) -> tuple[Dataset, Columns]:
+    table = {str(name): np.asarray(x[name]) for name in x.keys()}  # noqa: SIM118 (a data frame is no dict)
+    features = None
+    names = [y] if isinstance(y, str) else list(y) if _all_text(y) else None
+    if names is None:
+        values = _matrix("y", y)
+        features, names = list(table), [f"y{i}" for i in range(values.shape[1])]
+        table |= {name: values[:, i] for i, name in enumerate(names)}
+    columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    return Dataset(to_inputs(columns, table), to_targets(columns, table)), columns
+
+
+def _of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
+    inputs, targets = _matrix("x", x), _matrix("y", y)
+    if len(inputs) != len(targets):
+        raise ValueError(f"got {len(inputs)} rows of x and {len(targets)} of y, expected as many of each")
+    columns = numbered(inputs.shape[1], targets.shape[1])
+    return Dataset(to_inputs(columns, as_table(columns, inputs)), targets), columns
+
+
+def _matrix(name: str, values: Any) -> np.ndarray:
+    """Numbers as `[N, C]` in float64. Raises: ValueError if they are no finite numbers, dates say."""
+    array = np.asarray(values)
+    if array.dtype.kind in "mM":
+        raise ValueError(f"{name}: got dates or times, expected numbers, such as the days since the first of them")
+    try:
+        numbers = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: got values that are no numbers; give a table with names for columns of text") from None
+    numbers = numbers[:, None] if numbers.ndim == 1 else numbers
+    if numbers.ndim != 2:
+        raise ValueError(f"{name}: got shape {array.shape}, expected rows, or rows and columns")
+    if not np.isfinite(numbers).all():
+        row, column = np.argwhere(~np.isfinite(numbers))[0]
+        raise ValueError(f"{name}: got {numbers[row, column]} in row {row + 1}, column {column + 1}, expected a finite number")
+    return numbers
+
+
+def _all_text(values: Any) -> bool:
+    return isinstance(values, list | tuple) and bool(values) and all(isinstance(value, str) for value in values)

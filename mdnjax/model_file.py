@@ -1,0 +1,163 @@
+"""A predictor as one safetensors file: everything that it predicts with, and what is checked when it is read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from mdnjax import checkpoint
+from mdnjax.checkpoint import CheckpointError
+from mdnjax.components import Support
+from mdnjax.config import schema
+from mdnjax.data.columns import Column, Columns, numbered
+from mdnjax.data.scaler import Scaler
+from mdnjax.pooled import Networks, num_networks, params_like
+from mdnjax.predictor import Predictor
+
+BEFORE = "mdnjax-2"  # the format until November 2026: float32 units, with a centre in each column
+COLUMNS = TypeAdapter(Columns)
+FLOATS = (np.float32, np.float64)
+ENDS = TypeAdapter(list[list[float | None]])
+
+
+def save(path: str | Path, predictor: Predictor) -> None:
+    """Writes a predictor to one file, with the versions that made it; the file is replaced whole or not at all."""
+    support = predictor.scaler.support
+    ends = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
+    versions = {name: _version(name) for name in ("mdnjax", "jax", "flax")}
+    texts = {
+        "support": json.dumps(ends),
+        "versions": json.dumps(versions),
+        "columns": COLUMNS.dump_json(predictor.columns).decode(),
+    }
+    arrays = {"networks": predictor.networks, "scaler": predictor.scaler._replace(support=None)}
+    checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts})
+
+
+def load(path: str | Path) -> Predictor:
+    """A saved predictor. Files of the versions before are read, and predict the same.
+
+    Raises: CheckpointError (a ValueError) if the file is missing, damaged, none of ours, of a later version, or holds what no
+    training could have made.
+    """
+    path = Path(path)
+    arrays, metadata = checkpoint.read(path, (checkpoint.FORMAT, BEFORE))
+    try:
+        model = schema.Model.model_validate_json(metadata["model"])
+        if metadata["format"] == BEFORE:
+            arrays, columns, ends = _from_before(arrays, metadata)
+        else:
+            columns, ends = COLUMNS.validate_json(metadata["columns"], strict=True), json.loads(metadata["support"])
+        support = None if ends is None else _support_of(ENDS.validate_python(ends), len(columns.targets))
+        _check_columns(columns)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise CheckpointError(f"{path}: its description cannot be used: {where}: {fault['msg']}") from None
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its description cannot be used: {type(error).__name__}: {str(error)[:100]}") from None
+    restored = checkpoint.restore(path, arrays, _like(path, model, columns, arrays))
+    networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
+    if fault := _fault(networks, scaler):
+        raise CheckpointError(f"{path}: {fault}")
+    return Predictor(model, networks, scaler, columns)
+
+
+def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Shapes and dtypes that the arrays of such a model have; their number of networks and their dtype are the file's own."""
+    num_inputs, num_targets = sum(column.width for column in columns.inputs), len(columns.targets)
+    first = next((array for name, array in sorted(arrays.items()) if name.startswith("networks/params/")), None)
+    if first is None or not first.shape or not first.shape[0] or first.dtype not in FLOATS:
+        raise CheckpointError(f"{path}: got no parameters of networks")
+    if model.num_components == "auto":
+        raise CheckpointError(f"{path}: got num_components 'auto', expected the number that was chosen")
+    try:
+        params = params_like(model, num_inputs, num_targets, first.shape[0])
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: got a model that cannot be built: {' '.join(str(error).split())[:100]}") from None
+    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, first.dtype), params)
+    sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
+    each = [_as_it_is(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
+    units: Any = Scaler(*(jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes))  # pyright: ignore
+    return {"networks": Networks(params, *each), "scaler": units}
+
+
+def _as_it_is(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
+    if name not in arrays:
+        return None
+    dtype = arrays[name].dtype
+    return jax.ShapeDtypeStruct(shape, dtype if dtype in FLOATS else np.dtype(np.float32))
+
+
+def _fault(networks: Networks, scaler: Scaler) -> str | None:
+    """What no training could have made, in words."""
+    for name, array in {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}.items():
+        for leaf in jax.tree.leaves(array):
+            if not np.isfinite(leaf).all():
+                return f"{name}: got a number that is not finite"
+    for name in ("x_sd", "y_factor", "line_sd"):
+        if not (getattr(scaler, name) > 0).all():
+            return f"{name}: got {getattr(scaler, name).min():g}, expected a positive number"
+    weight, floor = networks.weight, networks.scale_floor
+    if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
+        return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"
+    return "scale_floor: got a negative number" if floor is not None and not (np.asarray(floor) >= 0).all() else None
+
+
+def _check_columns(columns: Columns) -> None:
+    names = [column.name for column in columns.inputs]
+    if not names or not columns.targets or len({*names, *columns.targets}) < len(names) + len(columns.targets):
+        raise ValueError("columns: got none, or one name twice")
+    for column in columns.inputs:
+        texts = column.categories
+        if texts is not None and (not texts or len(set(texts)) < len(texts)):
+            raise ValueError(f"column {column.name[:40]!r}: got no categories, or one twice")
+        if column.fill is not None and not math.isfinite(column.fill):
+            raise ValueError(f"column {column.name[:40]!r}: got a fill that is not finite")
+
+
+def _support_of(ends: list[list[float | None]], num_targets: int) -> Support:
+    if len(ends) != 2 or any(len(side) != num_targets for side in ends):
+        raise ValueError(f"support: got {len(ends)} sides, expected 2 of {num_targets} bounds each")
+    sides = zip(ends, (-math.inf, math.inf), strict=True)
+    low, high = (tuple(end if bound is None else float(bound) for bound in side) for side, end in sides)
+    if not all(a < b for a, b in zip(low, high, strict=True)):
+        raise ValueError("support: got a lower bound that is not below the upper one")
+    return Support(low, high)
+
+
+def _from_before(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[dict[str, np.ndarray], Columns, Any]:
+    """The same in today's form: the columns' centres go into the inputs' means, the targets' units are those of the line."""
+    shapes, saved = json.loads(metadata["shapes"]), json.loads(metadata["columns"])
+    columns, centres = numbered(shapes["num_inputs"], shapes["num_targets"]), []
+    if saved is not None:
+        inputs = [
+            (Column(name, None if texts is None else tuple(texts), fill, marked), centre)
+            for name, texts, centre, fill, marked in saved["inputs"]
+        ]
+        columns = Columns(tuple(column for column, _ in inputs), tuple(saved["targets"]))
+        columns = COLUMNS.validate_python(columns, strict=True)
+        for column, centre in inputs:
+            centres += [float(centre) if column.categories is None else 0.0, *[0.0] * (column.width - 1)]
+    units = {name: np.asarray(arrays[f"scaler/{name}"], np.float64) for name in ("x_mean", "x_sd", "y_mean", "y_sd")}
+    zero, one, on_real_line = np.zeros_like(units["y_mean"]), np.ones_like(units["y_mean"]), shapes["support"] is None
+    targets = [units["y_mean"], units["y_sd"], zero, one] if on_real_line else [zero, one, units["y_mean"], units["y_sd"]]
+    names = ("x_mean", "x_sd", "y_offset", "y_factor", "line_mean", "line_sd")
+    values = [units["x_mean"] + (np.array(centres) if centres else 0.0), units["x_sd"], *targets]
+    own = {f"networks/{name}": array for name, array in arrays.items() if not name.startswith("scaler/")}
+    return own | {f"scaler/{name}": array for name, array in zip(names, values, strict=True)}, columns, shapes["support"]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # run from its folder
+        return "not installed"

@@ -1,0 +1,226 @@
+"""What was trained, as one value: it takes the rows that a person has, and gives mixtures and numbers in their own units.
+
+Rows are an array `[N, C]` with a column for each input, or a table: any mapping from names to columns, as a dict or a data frame.
+Whatever they are, they become the inputs of the networks in one way, `Predictor.inputs`, in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from mdnjax.config import schema
+from mdnjax.config.numbers import split
+from mdnjax.data.columns import Columns, as_table, check_reach, numbered, to_inputs
+from mdnjax.data.dataset import Dataset
+from mdnjax.data.scaler import (
+    MAX_SCALED,
+    Line,
+    Scaler,
+    Units,
+    log_slopes,
+    on_line,
+    own_line,
+    relative_line,
+    relative_units,
+    scaled_inputs,
+    shown_units,
+    to_training_units,
+    unresolved,
+)
+from mdnjax.data.values import TableError
+from mdnjax.mixture import Mixture, num_targets
+from mdnjax.pooled import Networks, mixture_of, nlls_of, num_networks
+from mdnjax.statistics import central_interval, marginal, mean, quantile, sample, variance
+from mdnjax.types import AnyArray, Array, Float, PRNGKey
+
+MAX_ROWS_PER_CALL = 2**14
+MAX_ROWS_SCORED = 2**16  # whose NLL is computed together
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained mixture density network, or an ensemble of them: p(y|x) for the rows of a table.
+
+    `predictor(rows)` is the mixture p(y|x) in the target's own units. `mean`, `sd`, `quantiles`, `intervals`, `sample` and
+    `log_prob` give numbers in float64, which are right where float32 cannot hold the targets themselves (seconds since 1970).
+    """
+
+    model: schema.Model
+    networks: Networks
+    scaler: Scaler
+    columns: Columns
+
+    def __repr__(self) -> str:
+        names = [column.name for column in self.columns.inputs]
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        kind = f"{num_networks(self.networks)} networks of {self.model.num_components} {self.model.family} components"
+        return f"Predictor({', '.join(self.columns.targets)} from {shown}; {kind})"
+
+    def __call__(self, rows: Any) -> Mixture:
+        """p(y|x) in the target's own units; an array may have any batch axes.
+
+        Raises: TableError (a ValueError) if the rows have other columns than the network was trained on, or a value that is
+        missing or far outside of them; ValueError if float32 cannot hold the mixture (see `relative`).
+        """
+        if (reason := unresolved(self.scaler)) is not None:
+            raise ValueError(
+                f"float32 cannot hold this mixture in the target's own units: {reason}; ask the predictor for mean, quantiles, "
+                "intervals, sample and log_prob, or for relative(x), the mixture over (y - offset) / factor"
+            )
+        return self._mixture(rows, own_line(self.scaler))
+
+    def relative(self, rows: Any) -> Mixture:
+        """The mixture over v = (y - offset) / factor, numbers of about 1; `scaler.y_offset` and `scaler.y_factor` are float64."""
+        return self._mixture(rows, relative_line(self.scaler))
+
+    def inputs(self, rows: Any) -> Float[np.ndarray, "N X"]:
+        """The inputs of the networks, in float64 and in their own units: every category and every mark is an input of its own.
+
+        Raises: TableError as above.
+        """
+        return to_inputs(self.columns, as_table(self.columns, rows))
+
+    def at(self, inputs: Float[AnyArray, "N X"]) -> Mixture:
+        """p(y|x) at inputs as `inputs` gives them, in `units`."""
+        return _predict(self, shown_units(self.scaler)[1], self.scaled(inputs))
+
+    @property
+    def units(self) -> Units:
+        """Those of the mixtures that `at` and `answers` give: the target's own, where float32 can hold a mixture in them."""
+        return shown_units(self.scaler)[0]
+
+    def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
+        """What the networks get. Raises: TableError for a value that is far outside of what they were trained on."""
+        z = scaled_inputs(self.scaler, inputs)
+        check_reach(self.columns, inputs, z, MAX_SCALED)
+        return z.astype(_dtype(self.networks))
+
+    def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
+        """Negative log-likelihood of every example, in nats and the data's own units; float64."""
+        scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
+        shape, numbers = split(self.model)
+        starts = range(0, max(len(scaled.x), 1), MAX_ROWS_SCORED)
+        blocks = [Dataset(*(values[i : i + MAX_ROWS_SCORED] for values in scaled)) for i in starts]
+        nlls = [np.asarray(_nlls(shape, numbers, self.networks, *block), np.float64) for block in blocks]
+        return np.concatenate(nlls) + log_slopes(self.scaler, dataset.y)
+
+    def answers(
+        self,
+        question: Callable[..., Any],
+        inputs: Float[AnyArray, "N X"],
+        *others: np.ndarray,
+        line: Line | None = None,
+        most: int = MAX_ROWS_PER_CALL,
+    ) -> Any:
+        """What is asked of the mixtures of all rows, as numpy arrays: in blocks of few sizes, each a compiled program.
+
+        Args: question(mixture, *others) gets the rows of a block, some of them again to fill it up; `line` leads to other units
+        of the mixtures than `units`.
+        """
+        z, line, found = self.scaled(inputs), line or shown_units(self.scaler)[1], []
+        for start in range(0, len(z), most):
+            block = [np.asarray(values[start : start + most]) for values in (z, *others)]
+            num = len(block[0])
+            rows, *beside = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
+            answer = question(_predict(self, line, rows), *beside)
+            found.append(jax.tree.map(lambda leaf, num=num: np.asarray(leaf)[:num], answer))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+
+    def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
+        """Mean of each target."""
+        return self.located(self._asked(mean, rows))
+
+    def sd(self, rows: Any) -> Float[np.ndarray, "N D"]:
+        """Standard deviation of each target."""
+        return np.sqrt(self._asked(variance, rows)) * self.scaler.y_factor
+
+    def quantiles(self, rows: Any, levels: Sequence[float]) -> Float[np.ndarray, "N Q D"]:
+        """Quantiles of each target by itself, at probabilities from 0 to 1."""
+        probabilities = jnp.asarray(np.asarray(levels, np.float64))
+        return self.located(self._asked(partial(_each_target, lambda one: quantile(one, probabilities)[..., 0]), rows))
+
+    def intervals(self, rows: Any, levels: Sequence[float]) -> Float[np.ndarray, "N L 2 D"]:
+        """Both ends of the central intervals of each target by itself that hold so much of the probability."""
+        wanted = jnp.asarray(np.asarray(levels, np.float64))
+        return self.located(self._asked(partial(_each_target, lambda one: central_interval(one, wanted)), rows))
+
+    def sample(self, key: PRNGKey, rows: Any, num: int) -> Float[np.ndarray, "N S D"]:
+        """Draws of the targets of each row."""
+        mixture = self.relative(rows)
+        return self.located(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
+
+    def log_prob(self, rows: Any, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
+        """log p(y|x) of each row, in nats and the target's own units."""
+        return -self.nll(Dataset(self.inputs(rows), np.asarray(y, np.float64)))
+
+    def located(self, v: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
+        """Targets from their relative values, v = (y - offset) / factor; float64."""
+        return relative_units(self.scaler).located(v)
+
+    def _asked(self, question: Callable[[Mixture], Any], rows: Any) -> Any:
+        found = self.answers(question, self.inputs(rows), line=relative_line(self.scaler))
+        return np.asarray(found, np.float64)
+
+    def _mixture(self, rows: Any, line: Line) -> Mixture:
+        if isinstance(rows, Tracer):  # inside of a compiled function there are no names and no float64
+            return _predict(self, line, _scaled_in_program(self.scaler, rows))
+        if hasattr(rows, "keys"):
+            return _predict(self, line, self.scaled(self.inputs(rows)))
+        rows = np.asarray(rows)
+        if not rows.shape or rows.shape[-1] != len(self.columns.inputs):
+            names = ", ".join(column.name for column in self.columns.inputs[:8])
+            raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.columns.inputs)}]: {names}")
+        z = self.scaled(self.inputs(rows.reshape(-1, rows.shape[-1])))
+        return _predict(self, line, z.reshape(*rows.shape[:-1], -1))
+
+
+def make_predictor(model: schema.Model, networks: Networks, scaler: Scaler, columns: Columns | None = None) -> Predictor:
+    """A predictor; without columns, those of its numbers have names x0, x1, ... and y0, y1, ..."""
+    return Predictor(model, networks, scaler, columns or numbered(len(scaler.x_mean), len(scaler.y_offset)))
+
+
+def padded_size(num: int, factor: int = 2) -> int:
+    """The first of 64, 64 factor, 64 factor^2, ... that is no less."""
+    size = 64
+    while size < num:
+        size *= factor
+    return size
+
+
+def _predict(predictor: Predictor, line: Line, z: Float[AnyArray, "*batch X"]) -> Mixture:
+    shape, numbers = split(predictor.model)
+    return _jitted(shape, numbers, predictor.networks, line, z)
+
+
+@partial(jax.jit, static_argnums=0)
+def _jitted(shape: schema.Model, numbers: dict[str, Any], networks: Networks, line: Line, z: AnyArray) -> Mixture:
+    return on_line(line, mixture_of(shape, numbers, networks, z, len(line.mean)))
+
+
+_nlls = jax.jit(nlls_of, static_argnums=0)
+
+
+def _scaled_in_program(scaler: Scaler, x: Float[Array, "*batch X"]) -> Float[Array, "*batch X"]:
+    """The same in a compiled function, where a mean of more digits than float32 has comes off in two parts."""
+    coarse = scaler.x_mean.astype(np.float32)
+    fine = (scaler.x_mean - coarse).astype(np.float32)
+    return ((x - coarse) - fine) / scaler.x_sd.astype(np.float32)
+
+
+def _each_target(question: Callable[[Mixture], Any], mixture: Mixture) -> Any:
+    """Asks about each target of mixtures `[N]` by itself; the question sees `[N, 1]`, and the targets come last."""
+    num = num_targets(mixture)
+    singles = [marginal(mixture, [target]) for target in range(num)] if num > 1 else [mixture]
+    return jnp.stack([question(one[:, None]) for one in singles], axis=-1)
+
+
+def _dtype(networks: Networks) -> np.dtype:
+    return jax.tree.leaves(networks.params)[0].dtype

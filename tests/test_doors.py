@@ -1,0 +1,195 @@
+"""Laws of every door: a row has one answer however it comes, an offset moves it, a factor scales it, and nothing is rounded."""
+
+import jax
+import numpy as np
+import pandas
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mdnjax as mdn
+from experiments.tables import files
+from mdnjax.config.schema import Model
+from mdnjax.data import Dataset, make_scaler, make_support
+from mdnjax.data.columns import fit_columns, to_inputs, to_targets
+from mdnjax.pooled import Networks, params_like
+from mdnjax.predictor import make_predictor
+from tests.commands import assert_one_line_error, run
+
+NUM = 40
+MODEL = Model(num_components=2, hidden_sizes=(4,), scale_floor=0.05, line=True)
+RNG = np.random.default_rng(0)
+FRAME = pandas.DataFrame(
+    {
+        "year": 1.7e9 + 1000.0 * np.arange(NUM),
+        "size": np.where(np.arange(NUM) % 9 == 3, np.nan, RNG.normal(5, 2, NUM)),
+        "smoker": ["True", "False", "unknown", "True"] * 10,
+        "code": ["01", "02", "2A", "1.0"] * 10,
+        "price": 1.7e9 + 40.0 * RNG.normal(size=NUM),
+    }
+)
+INPUTS = FRAME.drop(columns="price")
+
+
+def table_of(frame):
+    return {str(name): column.to_numpy() for name, column in frame.items()}
+
+
+def made(data, columns=None, support="real"):
+    """A network that is not trained: laws of doors hold for any."""
+    generator = np.random.default_rng(1)
+    like = params_like(MODEL, data.x.shape[1], data.y.shape[1], 2)
+    params = jax.tree.map(lambda leaf: generator.normal(0, 0.4, leaf.shape).astype(np.float32), like)
+    scaler = make_scaler(data, True, make_support(support, data.y.shape[1]))
+    return make_predictor(MODEL, Networks(params, np.array([0.25, 0.75], np.float32)), scaler, columns)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    table = table_of(FRAME)
+    columns, _ = fit_columns(table, ["price"], impute=True, categorical=["code"])
+    return made(Dataset(to_inputs(columns, table), to_targets(columns, table)), columns)
+
+
+@pytest.fixture(scope="module")
+def expected(predictor):
+    return predictor.mean(FRAME)[:, 0]
+
+
+def assert_same(predictor, found, expected):
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, atol=1e-6 * float(predictor.scaler.y_factor[0]), rtol=0)
+
+
+DOORS = {
+    "dict": table_of,
+    "array": lambda frame: frame.to_numpy(object),
+    "list of lists": lambda frame: frame.to_numpy(object).tolist(),
+    "other order and other columns": lambda frame: frame[frame.columns[::-1]].assign(more=1),
+    "text of everything": lambda frame: frame.astype(str).replace("nan", ""),
+    "pandas categories": lambda frame: frame.astype({"smoker": "category", "code": "category"}),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_row_has_one_answer_in_memory(predictor, expected, door):
+    assert_same(predictor, predictor.mean(DOORS[door](INPUTS))[:, 0], expected)
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_row_alone_or_among_few_has_the_same_answer(predictor, expected, size):
+    found = [predictor.mean(INPUTS[start : start + size])[:, 0] for start in range(0, NUM, size)]
+    assert_same(predictor, np.concatenate(found), expected)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.npz"])
+def test_a_row_has_the_same_answer_from_every_file(predictor, expected, name, tmp_path):
+    """Whole, in chunks, and where the other spellings of its category are in another file."""
+    texts = ("smoker", "code")
+    for some in (np.arange(NUM), np.flatnonzero(FRAME["smoker"] != "unknown"), np.flatnonzero(FRAME["code"].isin(["01", "02"]))):
+        path, frame = tmp_path / name, INPUTS.iloc[some]
+        if name.endswith(".parquet"):
+            frame.to_parquet(path)
+        elif name.endswith(".npz"):
+            np.savez(path, **{key: column.to_numpy(str if key in texts else None) for key, column in frame.items()})
+        else:
+            frame.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
+        for size in (1000, 3):
+            chunks = files.read_chunks(path, None, size, texts)
+            assert_same(predictor, np.concatenate([predictor.mean(chunk)[:, 0] for chunk in chunks]), expected[some])
+
+
+def test_a_row_has_the_same_answer_saved_loaded_exported_and_by_command(predictor, expected, tmp_path):
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    loaded = mdn.load(tmp_path / "m.safetensors")
+    assert_same(predictor, loaded.mean(INPUTS)[:, 0], expected)
+    program = jax.export.deserialize(bytearray(mdn.export_model(loaded)))
+    places = [column.categories and list(column.categories) for column in loaded.columns.inputs]
+    numbers = [
+        [place.index(value) if place else value for value, place in zip(row, places, strict=True)] for row in INPUTS.to_numpy()
+    ]
+    assert_same(predictor, np.asarray(program.call(np.array(numbers, np.float64))["mean"])[:, 0], expected)
+    INPUTS.to_csv(tmp_path / "new.csv", index=False)
+    for options in ([], ["chunk_rows=7"]):
+        words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "quantiles=[]", *options]
+        done = run("predict", *words, "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert_same(predictor, pandas.read_csv(tmp_path / "p.csv")["mean"].to_numpy(), expected)
+
+
+X, Y = RNG.normal(size=(NUM, 2)), RNG.normal(size=(NUM, 1))
+PLAIN = made(Dataset(X, Y))
+
+
+def answers(predictor, x):
+    return {"mean": predictor.mean(x), "quantiles": predictor.quantiles(x, [0.1, 0.9]), "sd": predictor.sd(x)}
+
+
+@given(st.sampled_from(["x", "y"]), st.floats(0, 12), st.sampled_from([-1, 1]))
+@settings(max_examples=15, deadline=None)
+def test_an_offset_changes_only_the_location(of, digits, sign):
+    offset = sign * 10.0**digits
+    x, y = (X + offset, Y) if of == "x" else (X, Y + offset)
+    moved, plain = answers(made(Dataset(x, y)), x), answers(PLAIN, X)
+    tolerance = 1e-5 + 1e-14 * abs(offset)  # what float64 itself has lost of the data
+    for name, values in plain.items():
+        location = offset if of == "y" and name != "sd" else 0
+        np.testing.assert_allclose(moved[name] - location, values, atol=tolerance)
+
+
+@given(st.sampled_from(["x", "y"]), st.floats(-30, 30), st.sampled_from(["real", "positive", "bounded"]))
+@settings(max_examples=20, deadline=None)
+def test_a_factor_changes_only_the_unit(of, digits, kind):
+    factor = 10.0**digits
+    x, scale = (X * factor, 1.0) if of == "x" else (X, factor)
+    values, high = (Y, None) if kind == "real" else (np.exp(Y), 100.0)
+    supports = {"real": ("real", "real"), "positive": ("positive",) * 2, "bounded": ((0.0, high), (0.0, (high or 0) * scale))}
+    plain = answers(made(Dataset(X, values), support=supports[kind][0]), X)
+    scaled = answers(made(Dataset(x, values * scale), support=supports[kind][1]), x)
+    for name, known in plain.items():
+        np.testing.assert_allclose(scaled[name] / scale, known, rtol=2e-5, atol=1e-6)
+
+
+def test_a_column_that_was_constant_in_training_moves_nothing():
+    x = np.column_stack([X, np.full(NUM, 3.0)])
+    predictor = made(Dataset(x, Y))
+    np.testing.assert_array_equal(predictor.mean(x + np.array([0.0, 0.0, 1000.0])), predictor.mean(x))
+
+
+def test_a_file_with_a_named_index_keeps_it(tmp_path):
+    FRAME.set_index("year").to_parquet(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(files.read_file(tmp_path / "t.parquet")["year"], FRAME["year"])
+
+
+def test_a_running_index_without_a_name_is_left_out_with_a_word(tmp_path):
+    for name, write in (("t.csv", FRAME.to_csv), ("t.parquet", FRAME.iloc[::-1].iloc[::-1].to_parquet)):
+        write(tmp_path / name)
+        columns, notes = fit_columns(files.read_file(tmp_path / name), ["price"], impute=True, categorical=["code"])
+        assert [column.name for column in columns.inputs] == list(INPUTS)
+        assert any("counts the rows" in note for note in notes) or name.endswith("parquet")
+
+
+def test_columns_that_would_overwrite_each_other_are_refused(predictor, tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.zeros((5, 2)), x_0=np.ones(5))
+    with pytest.raises(ValueError, match="got column 'x_0' twice"):
+        files.read_file(tmp_path / "t.npz")
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    INPUTS.assign(mean=1).to_csv(tmp_path / "new.csv", index=False)
+    words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "keep=[mean]"]
+    assert_one_line_error(run("predict", *words), "keep: got 'mean', which is the name of a column of the predictions")
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_an_error_names_the_row_of_the_file(predictor, tmp_path):
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    INPUTS.assign(year=np.where(np.arange(NUM) == 25, np.inf, INPUTS["year"])).to_csv(tmp_path / "new.csv", index=False)
+    words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "chunk_rows=7"]
+    last = run("predict", *words).stderr.splitlines()[-1]  # after the progress of the chunks before
+    assert last.endswith("new.csv: column 'year', row 26: got inf, expected a finite number")
+
+
+def test_a_target_that_float32_cannot_hold_is_refused_as_a_mixture(predictor):
+    with pytest.raises(ValueError, match="float32 cannot hold this mixture in the target's own units"):
+        predictor(INPUTS)
+    relative = predictor.relative(INPUTS)
+    np.testing.assert_allclose(predictor.located(np.asarray(mdn.mean(relative))), predictor.mean(INPUTS), rtol=1e-12)

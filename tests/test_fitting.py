@@ -1,0 +1,96 @@
+"""One call from examples to a predictor: arrays and tables, choices, and what cannot be fitted."""
+
+import jax
+import numpy as np
+import optax
+import pandas
+import pytest
+
+import mdnjax as mdn
+from mdnjax.data import Dataset
+from mdnjax.fitting import choose_num_components, fit_networks, make_config
+
+SMALL = {
+    "train.num_steps": 40,
+    "train.report_every": 20,
+    "model.hidden_sizes": [8],
+    "model.num_components": 2,
+    "ensemble.num_members": 1,
+}
+SMALL |= {"selection.settings": [], "train.x_noise": 0}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 2))
+Y = X[:, 0] + 0.1 * RNG.normal(size=80)
+
+
+def test_arrays_and_tables_give_the_same_predictor():
+    reports = []
+    predictor = mdn.fit(X, Y, settings=SMALL, observe=lambda *report: reports.append(report))
+    assert [step for step, *_ in reports] == [20, 40]
+    table = pandas.DataFrame(X, columns=["a", "b"])
+    others = [mdn.fit(table.assign(y=Y), "y", settings=SMALL), mdn.fit({"a": X[:, 0], "b": X[:, 1]}, Y, settings=SMALL)]
+    for other in others:
+        np.testing.assert_array_equal(other.mean(table), predictor.mean(X))
+    assert others[0].columns.targets == ("y",)
+    assert np.sqrt(np.mean((predictor.mean(X)[:, 0] - Y) ** 2)) < 0.5
+    assert repr(predictor) == "Predictor(y0 from x0, x1; 1 networks of 2 diagonal components)"
+
+
+def test_what_is_left_out_of_a_table_is_a_warning():
+    table = {"a": X[:, 0], "one": np.ones(80), "kind": np.array(["u", "v"] * 40), "y": Y}
+    with pytest.warns(UserWarning, match="column 'one' is left out: it is 1 in every row"):
+        predictor = mdn.fit(table, "y", settings=SMALL)
+    assert [column.name for column in predictor.columns.inputs] == ["a", "kind"]
+    judgement = mdn.evaluate(predictor, table, Y)
+    assert judgement.nll == pytest.approx(-np.mean(predictor.log_prob(table, Y[:, None])), abs=1e-5)
+    assert judgement.rmse[0] == pytest.approx(np.sqrt(np.mean((predictor.mean(table)[:, 0] - Y) ** 2)), rel=1e-5)
+
+
+def test_the_number_of_components_can_be_left_to_the_rows():
+    settings = {**SMALL, "model.num_components": "auto", "selection.num_components": [1, 2]}
+    assert mdn.fit(X, Y, settings=settings).model.num_components in (1, 2)
+    regressor = mdn.MDNRegressor(num_components="auto", random_state=0, num_steps=40, num_members=1, hidden_sizes=(8,))
+    regressor.settings = {key: value for key, value in settings.items() if not key.startswith(("model", "ensemble", "train.num"))}
+    assert regressor.fit(X, Y).predictor_.model.num_components in (1, 2)
+
+
+def test_candidates_are_judged_by_the_validation_rows():
+    config = make_config({**SMALL, "selection.num_components": [1, 2]}, "a test")
+    train, validation = Dataset(X[:60], Y[:60, None]), Dataset(X[60:], Y[60:, None])
+    asked = []
+    found = choose_num_components(config, train, validation, observe=asked.append)
+    assert asked == [1, 2] == list(found.numbers)
+    fitted = fit_networks(config, train, validation)
+    assert found.validation_nll[1] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-6)
+    assert fitted.kept.held_out_nll[0] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-5)
+    assert fitted.leading.history.held_out[-1] >= fitted.kept.held_out_nll[0] - 1e-6
+    assert not fitted.diverged
+
+
+WRONG = {
+    "got 80 rows of x and 79 of y": (X, Y[1:], {}),
+    "x: got values that are no numbers": (np.array([["a", "b"]] * 80), Y, {}),
+    "x: got nan in row 3, column 2": (np.where(np.arange(160).reshape(80, 2) == 5, np.nan, X), Y, {}),
+    "y: got dates or times, expected numbers": (X, np.arange(80).astype("datetime64[s]"), {}),
+    "expected at least 5": (X[:4], Y[:4], {}),
+    "got column 'z', expected one of 'a'": ({"a": X[:, 0]}, "z", {}),
+    "did you mean 'train.x_noise'|x_nois": (X, Y, {"train.x_nois": 1}),
+}
+
+
+@pytest.mark.parametrize("expected", WRONG)
+def test_what_cannot_be_fitted_is_said_before_training(expected):
+    x, y, settings = WRONG[expected]
+    with pytest.raises(ValueError, match=expected):
+        mdn.fit(x, y, settings={**SMALL, **settings})
+    if "dates" in expected:
+        with pytest.raises(ValueError, match=expected):
+            mdn.MDNRegressor().fit(x, y)
+
+
+def test_a_finished_state_does_not_pretend_to_train():
+    state = mdn.init_state(optax.sgd(0.1), {"w": jax.numpy.zeros(())})
+    step = lambda state, _: (state._replace(step=state.step + 1), state.params["w"])  # noqa: E731
+    half = mdn.train_loop(step, state, (None,), num_steps=10, report_every=5).state
+    with pytest.raises(ValueError, match="got 10 for a state that has taken 10 steps"):
+        mdn.train_loop(step, half, (None,), num_steps=10, report_every=5)

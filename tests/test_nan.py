@@ -1,0 +1,71 @@
+"""NaN in, NaN out: no statistic gives a confident number for a mixture that is none, and none harms another row."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from mdnjax.components import Diagonal, Full, Laplace, StudentT, Support
+
+KEY, Y = jax.random.key(0), jnp.full((4, 1), 0.5)
+CASES = {
+    "diagonal": (lambda loc, scale: Diagonal(loc, scale), None),
+    "full": (lambda loc, scale: Full(loc, 1 / scale[..., None]), None),
+    "laplace": (lambda loc, scale: Laplace(loc, scale), None),
+    "student_t": (lambda loc, scale: StudentT(loc, scale, jnp.full_like(loc, 5.0)), None),
+    "positive": (lambda loc, scale: Diagonal(loc, scale), Support((0.0,), (np.inf,))),
+    "box": (lambda loc, scale: Diagonal(loc, scale), Support((0.0,), (2.0,))),
+}
+OF_LOCATION_ALONE = {"mean", "locations"}  # which no scale can make NaN; on a support it can
+
+
+def statistics_of(mixture):
+    """Every statistic of the mixtures of four rows, rows first."""
+    found = mdn.modes(mixture)
+    return {
+        "mean": mdn.mean(mixture),
+        "variance": mdn.variance(mixture),
+        "covariance": mdn.covariance(mixture),
+        "skewness": mdn.skewness(mixture),
+        "kurtosis": mdn.kurtosis(mixture),
+        "median": mdn.median(mixture),
+        "quantile": mdn.quantile(mixture, 0.3),
+        "central_interval": mdn.central_interval(mixture, 0.9),
+        "expected_shortfall": mdn.expected_shortfall(mixture, 0.1),
+        "cdf": mdn.cdf(mixture, Y),
+        "survival": mdn.survival(mixture, Y),
+        "interval_prob": mdn.interval_prob(mixture, Y - 0.4, Y + 1),
+        "box_prob": mdn.box_prob(mixture, Y - 0.4, Y + 1).value,
+        "log_prob": mdn.log_prob(mixture, Y),
+        "prob": mdn.prob(mixture, Y),
+        "responsibilities": mdn.responsibilities(mixture, Y),
+        "modes": jnp.concatenate([found.y[..., 0], found.mass, found.log_density], axis=-1)[:, :1],
+        "highest_mode": mdn.highest_mode(mixture),
+        "hdr_mass": mdn.hdr_mass(mixture, Y),
+        "hdr_mass_by_samples": mdn.hdr_mass_by_samples(KEY, mixture, Y, 64).value,
+        "entropy": mdn.entropy(mixture).value,
+        "entropy_by_samples": mdn.entropy_by_samples(KEY, mixture, 64).value,
+        "crps": mdn.crps(mixture, Y),
+        "energy_score": mdn.energy_score(KEY, mixture, Y, 16).value,
+        "cde_loss": mdn.cde_loss(mixture, Y),
+        "pit": mdn.pit(mixture, Y),
+        "nll": mdn.nll(mixture, Y),
+        "sample": mdn.sample(KEY, mixture),
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mixture_with_a_nan_has_no_statistics(case):
+    """The second row has a NaN among its logits, the third among its locations, the fourth among its scales."""
+    make, support = CASES[case]
+    generator = np.random.default_rng(0)
+    logits, loc, scale = generator.normal(size=(4, 3)), generator.normal(size=(4, 3, 1)), generator.uniform(0.5, 1, (4, 3, 1))
+    logits[1, 0], loc[2, 1], scale[3, 2] = np.nan, np.nan, np.nan
+    mixture = mdn.Mixture(jnp.asarray(logits), make(jnp.asarray(loc), jnp.asarray(scale)))
+    found = jax.jit(lambda mixture: statistics_of(mixture if support is None else mdn.warp(mixture, support)))(mixture)
+    for name, values in found.items():
+        values = np.asarray(values).reshape(4, -1)
+        assert np.isfinite(values[0]).all(), name
+        wrong = values[1:3] if name in OF_LOCATION_ALONE and support is None else values[1:]
+        assert np.isnan(wrong).all(), (name, wrong)
