@@ -16,13 +16,13 @@ from experiments.posterior import figures
 from experiments.posterior.__main__ import FILES, study
 from experiments.posterior.schema import Posterior, Simulations
 from experiments.posterior.simulations import make_problem, splits_of
-from mdnjax import ranks as calibration
 from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, two_moons
 from mdnjax.outside import outside
 from mdnjax.pooled import Networks, params_like
 from mdnjax.predictor import make_predictor
+from mdnjax.ranks import Ranks, rank
 from mdnjax.two_samples import c2st
 from tests.commands import assert_not_blank, run
 
@@ -86,14 +86,14 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
     predictor = make_predictor(model, Networks(params), make_scaler(Dataset(x, x), standardise=False))
     mixture = predictor(x)
     y = np.asarray(mdn.sample(jax.random.key(1), mixture))
-    ranks = calibration.rank(predictor, Dataset(x, y), jax.random.key(2), 199)
+    ranks = rank(predictor, Dataset(x, y), jax.random.key(2), 199)
     for column in (*ranks.below.T, ranks.above):
         assert column.min() >= 0
         assert column.max() <= 199
         assert kstest((column + 0.5) / 200, "uniform").pvalue > 1e-3
     assert max(ranks.errors()) < 0.06
     assert ranks.coverage(0.9) == pytest.approx(0.9, abs=0.06)
-    shifted = calibration.rank(predictor, Dataset(x, y + 3), jax.random.key(2), 199)
+    shifted = rank(predictor, Dataset(x, y + 3), jax.random.key(2), 199)
     assert min(shifted.errors()) > 0.1
 
 
@@ -186,7 +186,7 @@ def test_any_simulations_run_through_the_command(tmp_path):
 
 
 def test_a_single_parameter_is_drawn_as_a_histogram(tmp_path):
-    ranks = calibration.Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
+    ranks = Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
     shown = figures.Shown(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
     drawn = dict(figures.draw([shown], None, two_moons=False))
     assert set(drawn) == {"posteriors", "ranks", "coverage"}

@@ -18,10 +18,10 @@ from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.study import is_open, prepare, stopped
 from experiments.tables.files import need
-from mdnjax import ranks as calibration
 from mdnjax.data import two_moons
 from mdnjax.data.dataset import far_out
 from mdnjax.outside import outside
+from mdnjax.ranks import rank
 from mdnjax.recipe import SAMPLE
 from mdnjax.statistics import sample
 from mdnjax.two_samples import c2st_of_each
@@ -88,7 +88,7 @@ def learn(config: Posterior, problem: Problem, num: int, clock: Clock, folder: P
         draws = result.predictor.units.located(np.asarray(sample(jax.random.fold_in(key, SAMPLE), mixture, (config.num_draws,))))
     with clock.phase("ranks"):
         rank_key = jax.random.fold_in(key, RANKS)
-        ranks = calibration.rank(result.predictor, problem.test, rank_key, config.num_ranks)
+        ranks = rank(result.predictor, problem.test, rank_key, config.num_ranks)
     return Outcome(result, figures.Shown(num, list(np.moveaxis(draws, 1, 0)), ranks, []))
 
 
