@@ -17,9 +17,9 @@ from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, joined
 from mdnjax.data.scaler import Scaler, least_scale, log_slopes, to_training_units
 from mdnjax.follow import compile_training, follow_members, held_out_losses
-from mdnjax.placement import Layout, place
+from mdnjax.placement import Layout, place, put
 from mdnjax.pooled import Networks, pruned
-from mdnjax.population import Population, PopulationObserver
+from mdnjax.population import History, Population, PopulationObserver, on_host
 from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
 from mdnjax.types import Float, Int, Params
 
@@ -94,7 +94,8 @@ def keep(
     params = kept(population.state, config.train.keep)
     of_settings, held_out = np.ones((num, 1)), scores[best].reshape(num, -1).mean(axis=1)
     if config.selection.settings:
-        losses = held_out_losses(steps, params, inputs, layout)[best]
+        on_devices = put(layout, params, len(inputs.numbers["model"]["scale_floor"]))
+        losses = held_out_losses(steps, on_devices, inputs, layout)[best]
         sound = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
         of_settings, held_out = _stacked(config, losses, sound, num)
     num_members, runs = config.ensemble.num_members, best.reshape(num, -1)
@@ -128,11 +129,13 @@ def train_networks(
     *,
     observe: PopulationObserver | None = None,
     pad_to: tuple[int, int] | None = None,
+    start: Population | None = None,
 ) -> tuple[Kept, Population]:
     """Trains all that a configuration asks for; what is kept of it, and all of it.
 
     Losses and scores are in nats and the data's own units.
-    Args: `pad_to` are sizes of the train and validation parts for which a program is compiled, whatever theirs are.
+    Args: `pad_to` are sizes of the train and validation parts for which a program is compiled, whatever theirs are; `start` are
+    the trainings of the same configuration and data that are gone on from.
     """
     steps = make_recipe(config, train.x.shape[1], train.y.shape[1])
     inputs = inputs_of(config, scaler, train, validation)
@@ -144,11 +147,23 @@ def train_networks(
         if observe:
             observe(step, losses + slopes[0], scores + slopes[1], diverged)
 
-    population = follow_members(steps, config.train, inputs, layout, in_own_units)
+    population = follow_members(steps, config.train, inputs, layout, in_own_units, start and start.state)
+    population = on_host(population, len(inputs))
+    if start is not None:
+        population = _joined(start, population, slopes)
     kept = keep(config, steps, population, place(layout, inputs, len(inputs)), layout, [(scaler, train, validation)])
     history = population.history
     history = history._replace(loss=history.loss + slopes[0], held_out=history.held_out + slopes[1])
     return kept, population._replace(history=history)
+
+
+def _joined(start: Population, population: Population, slopes: Sequence[float]) -> Population:
+    """What went on from a start, with the history of the start before its own, in units of training."""
+    before, after = start.history, population.history
+    loss = np.concatenate([before.loss - slopes[0], after.loss], axis=1)
+    held_out = np.concatenate([before.held_out - slopes[1], after.held_out], axis=1)
+    history = History(loss, np.concatenate([before.report_steps, after.report_steps]), held_out)
+    return Population(population.state, history, population.diverged | start.diverged)
 
 
 def compile_networks(config: Run, scaler: Scaler, train: Dataset, validation: Dataset, layout: Layout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from mdnjax.placement import Layout, local_layout
 from mdnjax.population import Fit, Observer, Population, member
 from mdnjax.predictor import Predictor, make_predictor, padded_size
 from mdnjax.selection import Candidates, among_numbers
+from mdnjax.training_file import load_training, save_training
 
 MIN_ROWS = 5
 VALIDATION_SHARE = 0.1
@@ -67,19 +69,25 @@ def fit_networks(
     columns: Columns | None = None,
     observe: Observer | None = None,
     pad_to: tuple[int, int] | None = None,
+    start: Population | None = None,
 ) -> Fitted:
     """Trains all networks of a configuration as one population, and makes a predictor of those that are used.
 
     Args: observe(step, loss, validation NLL) gets the means over the trainings that have not diverged; `pad_to` are sizes of the
-    two parts for which programs are compiled, whatever theirs are.
+    two parts for which programs are compiled, whatever theirs are; `start` is the population of an earlier fit of the same
+    settings and examples, from which the trainings that had not ended go on to `train.num_steps`.
+    Raises: ValueError if those of the start have taken as many steps already.
     """
+    if start is not None and int(np.max(start.state.step)) >= config.train.num_steps:
+        got, taken = config.train.num_steps, int(np.max(start.state.step))
+        raise ValueError(f"train.num_steps: got {got} for trainings that have taken {taken} steps, expected more")
 
     def observe_all(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         if observe and not diverged.all():
             observe(step, float(np.mean(losses[~diverged])), float(np.mean(scores[~diverged])))
 
     scaler, layout = scaler_of(config, train), layout or layout_of(config)
-    kept, population = train_networks(config, scaler, train, validation, layout, observe=observe_all, pad_to=pad_to)
+    kept, population = train_networks(config, scaler, train, validation, layout, observe=observe_all, pad_to=pad_to, start=start)
     return Fitted(make_predictor(config.model, networks_of(config, kept), scaler, columns), kept, population)
 
 
@@ -117,12 +125,14 @@ def with_number(config: Run, num_components: int) -> Run:
     return config.model_copy(update={"model": config.model.model_copy(update={"num_components": num_components})})
 
 
-def fit_rows(config: Run, rows: Dataset, columns: Columns, observe: Observer | None = None) -> Fitted:
+def fit_rows(
+    config: Run, rows: Dataset, columns: Columns, observe: Observer | None = None, training_file: str | Path | None = None
+) -> Fitted:
     """Trains on rows in any order: some of them, drawn by the configuration's seed, are held out for validation.
 
     Sizes are padded to 64, 256, 1024, ..., so that data of about the same size share one compiled program. A number of components
-    that is `auto` is chosen first.
-    Raises: ValueError if there are too few rows, or every training diverged.
+    that is `auto` is chosen first. Trainings that are in the file go on; at the end all are written to it.
+    Raises: ValueError if there are too few rows, every training diverged, or the file holds other trainings.
     """
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
@@ -132,7 +142,12 @@ def fit_rows(config: Run, rows: Dataset, columns: Columns, observe: Observer | N
     pad_to = (padded_size(len(train.x), 4), padded_size(num, 4))
     if config.model.num_components == "auto":
         config = with_number(config, choose_num_components(config, train, validation, pad_to=pad_to).chosen)
-    fitted = fit_networks(config, train, validation, columns=columns, observe=observe, pad_to=pad_to)
+    start, path = None, None if training_file is None else Path(training_file)
+    if path is not None and path.exists():
+        start = load_training(path, config, scaler_of(config, train), train, validation)
+    fitted = fit_networks(config, train, validation, columns=columns, observe=observe, pad_to=pad_to, start=start)
+    if path is not None:
+        save_training(path, fitted.population, config, train, validation)
     if fitted.diverged:
         raise ValueError("training diverged with every setting: the loss was no longer finite")
     return fitted
@@ -156,6 +171,7 @@ def fit(
     categorical: Sequence[str] = (),
     impute: bool = False,
     observe: Observer | None = None,
+    training_file: str | Path | None = None,
 ) -> Predictor:
     """Trains an ensemble of mixture density networks with the recommended settings, and gives p(y|x) as a predictor.
 
@@ -163,7 +179,8 @@ def fit(
     array `[N]` or `[N, D]`, or the name of a column of the table, or a list of names. `settings` are other values of keys of the
     configuration, such as {"model.num_components": "auto", "data.target_support": "positive"}. Of a table, columns in
     `categorical` are categories even if they are numbers, and with `impute` missing inputs are filled.
-    observe(step, loss, validation NLL) is called along the training.
+    observe(step, loss, validation NLL) is called along the training. What `training_file` holds is gone on from: with a larger
+    "train.num_steps" than before; networks that had ended by `train.patience` stay as they are.
     Raises: ValueError if the examples or the settings cannot be used.
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")
@@ -171,7 +188,7 @@ def fit(
         rows, columns = _of_table(x, y, categorical, impute)
     else:
         rows, columns = _of_arrays(x, y)
-    return fit_rows(config, rows, columns, observe).predictor
+    return fit_rows(config, rows, columns, observe, training_file).predictor
 
 
 def _of_table(x: Any, y: Any, categorical: Iterable[str], impute: bool) -> tuple[Dataset, Columns]:

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from mdnjax.compilation import JitOnce, beside
 from mdnjax.config import schema
-from mdnjax.placement import Layout, place, spread
+from mdnjax.placement import Layout, place, put, spread
 from mdnjax.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit_population, train_loop
 from mdnjax.recipe import Inputs, Recipe
 from mdnjax.threads import train_in_threads
@@ -36,13 +37,20 @@ def follow(recipe: Recipe, loop: schema.Loop, inputs: Any, observe: Observer | N
 
 
 def follow_population(
-    recipe: Recipe, loop: schema.Loop, inputs: Inputs, num_members: int, layout: Layout, observe: PopulationObserver | None = None
+    recipe: Recipe,
+    loop: schema.Loop,
+    inputs: Inputs,
+    num_members: int,
+    layout: Layout,
+    observe: PopulationObserver | None = None,
+    states: TrainState | None = None,
 ) -> Population:
-    """Trains a population by one recipe; its inputs are placed by the layout."""
-    compile_training(recipe, loop, layout, inputs)
+    """Trains a population by one recipe, from its first states or from these; inputs and states are placed by the layout."""
+    if states is None:
+        compile_training(recipe, loop, layout, inputs)
     return fit_population(
         recipe.train_step,
-        _init_population(recipe.init, layout, inputs),
+        _init_population(recipe.init, layout, inputs) if states is None else states,
         (inputs,),
         num_members=num_members,
         layout=layout,
@@ -55,17 +63,25 @@ def follow_population(
 
 
 def follow_members(
-    recipe: Recipe, loop: schema.Loop, members: Sequence[Inputs], layout: Layout, observe: PopulationObserver | None = None
+    recipe: Recipe,
+    loop: schema.Loop,
+    members: Sequence[Inputs],
+    layout: Layout,
+    observe: PopulationObserver | None = None,
+    states: TrainState | None = None,
 ) -> Population:
-    """The same for members that are not placed yet, shared out among the threads of the layout."""
+    """The same for members that are not placed yet, shared out among the threads of the layout, as `states` are."""
     capacity = -(-len(members) // layout.num_threads)
 
-    def train(part: Sequence[Inputs], observe: PopulationObserver | None) -> Population:
-        return follow_population(recipe, loop, place(layout, part, capacity), len(part), layout, observe)
+    def train(part: Sequence[int], observe: PopulationObserver | None) -> Population:
+        inputs = place(layout, [members[i] for i in part], capacity)
+        own = None if states is None else put(layout, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
+        return follow_population(recipe, loop, inputs, len(part), layout, observe, own)
 
+    numbers = range(len(members))
     if layout.num_threads == 1 or len(members) == 1:
-        return train(members, observe)
-    return train_in_threads(train, members, layout.num_threads, observe)
+        return train(numbers, observe)
+    return train_in_threads(train, numbers, layout.num_threads, observe)
 
 
 def compile_training(recipe: Recipe, loop: schema.Loop, layout: Layout, inputs: Inputs) -> None:

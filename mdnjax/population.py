@@ -105,11 +105,13 @@ def fit_population(
 ) -> Population:
     """`train_loop` for the first `num_members` of a population placed by the layout (the others fill it up).
 
-    All start at the same step. A member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged)
-    is called after each chunk with an entry a member.
+    All start at the same step; of states that come from a training, those that ended before the others take no more steps. A
+    member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged) is called after each chunk,
+    with an entry a member.
     """
     capacity, first = _capacity(num_steps, report_every), np.asarray(states.step)
-    done, started = int(first[0]), np.arange(len(first)) < num_members
+    done = begun = int(first.max())
+    started = (np.arange(len(first)) < num_members) & (first == begun)
     alive, diverged, before = started, np.zeros(len(first), bool), states
     losses, scores, steps = [np.zeros((len(first), 0))], [np.zeros((len(first), 0))], []
     while done < num_steps and alive.any():
@@ -131,7 +133,7 @@ def fit_population(
     for index in np.flatnonzero(diverged):
         states = _rewind(train_step, layout, states, inputs, int(index), 2 * capacity)
     last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
-    known = np.where(first[:, None] + np.arange(loss.shape[1]) <= last, loss, np.nan)
+    known = np.where(begun + np.arange(loss.shape[1]) <= last, loss, np.nan)
     held_out = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
     return Population(states, History(known, report_steps, held_out), diverged)
 
@@ -144,6 +146,14 @@ def compile_chunk(
     states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
     counts = np.zeros(states.step.shape, np.int32)
     _advance.lower(train_step, _capacity(num_steps, report_every), score, layout, states, inputs, counts).compile()
+
+
+def on_host(population: Population, num_members: int) -> Population:
+    """The first members, without those that only fill up the devices, as numpy arrays."""
+    state = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], population.state)
+    loss, report_steps, held_out = population.history
+    history = History(loss[:num_members], report_steps, held_out[:num_members])
+    return Population(state, history, population.diverged[:num_members])
 
 
 def member(population: Population, index: int) -> Fit:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from mdnjax.population import History, Population, PopulationObserver
+from mdnjax.population import History, Population, PopulationObserver, on_host
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def train_in_threads(
 
     def train_part(part: Sequence[T], observe_part: PopulationObserver) -> Population:
         with jax.enable_x64(x64):
-            return _on_host(train(part, observe_part), len(part))
+            return on_host(train(part, observe_part), len(part))
 
     with ThreadPoolExecutor(num_threads) as threads:
         try:
@@ -64,12 +64,6 @@ def _observers(observe: PopulationObserver | None, num_parts: int, stop: threadi
         return tell
 
     return [make(part) for part in range(num_parts)]
-
-
-def _on_host(population: Population, num: int) -> Population:
-    state = jax.tree.map(lambda leaf: np.asarray(leaf)[:num], population.state)
-    loss, report_steps, held_out = population.history
-    return Population(state, History(loss[:num], report_steps, held_out[:num]), population.diverged[:num])
 
 
 def _joined(parts: Sequence[Population]) -> Population:

@@ -94,3 +94,39 @@ def test_a_finished_state_does_not_pretend_to_train():
     half = mdn.train_loop(step, state, (None,), num_steps=10, report_every=5).state
     with pytest.raises(ValueError, match="got 10 for a state that has taken 10 steps"):
         mdn.train_loop(step, half, (None,), num_steps=10, report_every=5)
+
+
+def test_a_training_goes_on_from_its_file_as_if_it_had_never_ended(tmp_path):
+    path, several = tmp_path / "run.training", {**SMALL, "ensemble.num_members": 3}
+    straight = mdn.fit(X, Y, settings=several)
+    mdn.fit(X, Y, settings={**several, "train.num_steps": 20}, training_file=path)
+    steps = []
+    resumed = mdn.fit(X, Y, settings=several, training_file=path, observe=lambda step, *_: steps.append(step))
+    assert steps == [40]
+    np.testing.assert_array_equal(resumed.mean(X), straight.mean(X))
+    with pytest.raises(ValueError, match="got 40 for trainings that have taken 40 steps, expected more"):
+        mdn.fit(X, Y, settings=several, training_file=path)
+    for x, settings in ((X + 1, several), (X, {**several, "model.scale_floor": 0.5})):
+        with pytest.raises(ValueError, match=r"got a training with other (examples|model); choose another file"):
+            mdn.fit(x, Y, settings={**settings, "train.num_steps": 60}, training_file=path)
+    (tmp_path / "damaged").write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot read"):
+        mdn.fit(X, Y, settings={**several, "train.num_steps": 60}, training_file=tmp_path / "damaged")
+
+
+def test_trainings_that_had_ended_stay_as_they_are_and_the_history_is_whole():
+    config = make_config({**SMALL, "ensemble.num_members": 3, "train.patience": 1, "train.num_steps": 60}, "a test")
+    train, validation = Dataset(X[:60], Y[:60, None]), Dataset(X[60:], Y[60:, None])
+    first = fit_networks(config, train, validation)
+    ended = np.asarray(first.population.state.step)
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"num_steps": 100, "patience": None})})
+    if ended.max() < 60:
+        pytest.skip("all had ended")
+    second = fit_networks(longer, train, validation, start=first.population)
+    after = np.asarray(second.population.state.step)
+    np.testing.assert_array_equal(after, np.where(ended == 60, 100, ended))
+    loss = second.population.history.loss
+    np.testing.assert_array_equal(loss[:, : first.population.history.loss.shape[1]], first.population.history.loss)
+    assert np.isfinite(loss[ended == 60]).all()
+    assert np.isnan(loss[ended < 60][:, 60:]).all()
+    assert second.population.history.report_steps.tolist() == [20, 40, 60, 80, 100]

@@ -50,6 +50,7 @@ ORDER += [
     "outside",
     "ranks",
     "two_samples",
+    "training_file",
     "fitting",
     "estimator",
     "export",
