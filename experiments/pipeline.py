@@ -91,12 +91,12 @@ def check_support(data: Examples, splits: Splits) -> None:
             check_inside(support, part.y)
         except ValueError as error:
             raise UserError(f"data.target_support: {name}: {error}") from None
-    scaler = make_scaler(splits.train, data.standardise, support)
-    for name, part in zip(Splits._fields, splits, strict=True):
-        try:
+    try:
+        scaler = make_scaler(splits.train, data.standardise, support)
+        for part in splits:
             to_training_units(scaler, part)
-        except ValueError as error:
-            raise UserError(f"data: {name}: {error}") from None
+    except ValueError as error:
+        raise UserError(f"data: {error}") from None
 
 
 def run(

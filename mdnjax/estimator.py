@@ -16,6 +16,7 @@ from mdnjax import runtime
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import Dataset
+from mdnjax.data.examples import target_names
 from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
@@ -61,13 +62,15 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> MDNRegressor:
         """Trains on rows X `[N, X]` and targets y `[N]` or `[N, D]`."""
-        if np.asarray(y).dtype.kind in "mM":  # scikit-learn would take them as nanoseconds
-            raise ValueError("y: got dates or times, expected numbers, such as the days since the first of them")
+        for name, values in (("X", X), ("y", y)):  # scikit-learn would take dates as nanoseconds, and what a mask hides
+            if isinstance(values, np.ma.MaskedArray) or getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M"):
+                got = "a masked array" if isinstance(values, np.ma.MaskedArray) else "dates or times"
+                raise ValueError(f"{name}: got {got}, expected numbers, such as the days since the first of them")
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         self.config_ = self._config(check_random_state(self.random_state).randint(2**31))
         self.single_target_ = np.ndim(y) == 1
         names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])
-        targets = tuple(f"y{i}" for i in range(1 if self.single_target_ else y.shape[1]))
+        targets = target_names(1 if self.single_target_ else y.shape[1], set(map(str, names)))
         columns = Columns(tuple(Column(str(name)) for name in names), targets)
         with runtime.one_cache_warning():
             if self.compile_cache:
@@ -89,7 +92,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         levels = np.asarray(quantiles, np.float64)
         if levels.ndim != 1 or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"quantiles: got {quantiles!r}, expected a list of numbers from 0 to 1")
-        return self._of_targets(self._fitted().quantiles(self._checked(X), levels.tolist()), 2)
+        return self._of_targets(self._fitted().quantiles(self._checked(X), levels), 2)
 
     def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
         """The central interval that holds so much of the probability: `[N, 2]`, or `[N, 2, D]`."""

@@ -10,7 +10,7 @@ import numpy as np
 from mdnjax.components import GAUSSIAN, Full, Support
 from mdnjax.data import Dataset
 from mdnjax.data.columns import blocks
-from mdnjax.data.scaler import Units
+from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture, num_targets, warp
 from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, coverage, crps, nll, pit
@@ -46,9 +46,8 @@ def evaluate(predictor: Predictor, rows: Any, y: Any) -> Judgement:
 
     Raises: TableError (a ValueError) if the rows have other columns than the predictor.
     """
-    observed = np.asarray(y, np.float64)
-    observed = observed[:, None] if observed.ndim == 1 else observed
-    return judge(predictor.at(predictor.inputs(rows)), observed, predictor.units)
+    inputs = predictor.inputs(rows)
+    return judge(predictor.at(inputs), predictor.observed(y, len(inputs)), predictor.units)
 
 
 def judge(mixture: Mixture, observed: np.ndarray, units: Units) -> Judgement:

@@ -30,6 +30,8 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     (anything else is a category that training did not see), of a missing number nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.
     """
+    if not all(0 <= level <= 1 for level in quantiles):
+        raise ValueError(f"quantiles: got {tuple(quantiles)}, expected numbers from 0 to 1")
     scaler, (shape, numbers) = predictor.scaler, split(predictor.model)
     dtype = jax.tree.leaves(predictor.networks.params)[0].dtype
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,9 @@ from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
-from mdnjax.data.columns import Columns, as_table, fit_columns, numbered, to_inputs, to_targets
+from mdnjax.data.columns import Columns
 from mdnjax.data.dataset import Dataset
+from mdnjax.data.examples import examples_of_arrays, examples_of_table
 from mdnjax.data.scaler import Scaler, make_scaler, make_support
 from mdnjax.ensemble import Kept, networks_of, train_networks
 from mdnjax.placement import Layout, local_layout
@@ -158,8 +158,13 @@ def make_config(changes: Mapping[str, Any], source: str) -> Tabular:
 
     Raises: ConfigError (a ValueError) with what is wrong with a key or a value, and the source that it came from.
     """
-    changes = {"train.num_steps": 1000, "train.patience": PATIENCE, **changes}
+    changes = {"train.num_steps": 1000, "train.patience": PATIENCE, **{str(key): _plain(value) for key, value in changes.items()}}
     return resolve(Tabular, [settings_layer(changes, dict.fromkeys(changes, source))])
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def fit(
@@ -185,51 +190,7 @@ def fit(
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")
     if hasattr(x, "keys"):
-        rows, columns = _of_table(x, y, categorical, impute)
+        rows, columns = examples_of_table(x, y, categorical, impute)
     else:
-        rows, columns = _of_arrays(x, y)
+        rows, columns = examples_of_arrays(x, y)
     return fit_rows(config, rows, columns, observe, training_file).predictor
-
-
-def _of_table(x: Any, y: Any, categorical: Iterable[str], impute: bool) -> tuple[Dataset, Columns]:
-    table = {str(name): np.asarray(x[name]) for name in x.keys()}  # noqa: SIM118 (a data frame is no dict)
-    features = None
-    names = [y] if isinstance(y, str) else list(y) if _all_text(y) else None
-    if names is None:
-        values = _matrix("y", y)
-        features, names = list(table), [f"y{i}" for i in range(values.shape[1])]
-        table |= {name: values[:, i] for i, name in enumerate(names)}
-    columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
-    return Dataset(to_inputs(columns, table), to_targets(columns, table)), columns
-
-
-def _of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
-    inputs, targets = _matrix("x", x), _matrix("y", y)
-    if len(inputs) != len(targets):
-        raise ValueError(f"got {len(inputs)} rows of x and {len(targets)} of y, expected as many of each")
-    columns = numbered(inputs.shape[1], targets.shape[1])
-    return Dataset(to_inputs(columns, as_table(columns, inputs)), targets), columns
-
-
-def _matrix(name: str, values: Any) -> np.ndarray:
-    """Numbers as `[N, C]` in float64. Raises: ValueError if they are no finite numbers, dates say."""
-    array = np.asarray(values)
-    if array.dtype.kind in "mM":
-        raise ValueError(f"{name}: got dates or times, expected numbers, such as the days since the first of them")
-    try:
-        numbers = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: got values that are no numbers; give a table with names for columns of text") from None
-    numbers = numbers[:, None] if numbers.ndim == 1 else numbers
-    if numbers.ndim != 2:
-        raise ValueError(f"{name}: got shape {array.shape}, expected rows, or rows and columns")
-    if not np.isfinite(numbers).all():
-        row, column = np.argwhere(~np.isfinite(numbers))[0]
-        raise ValueError(f"{name}: got {numbers[row, column]} in row {row + 1}, column {column + 1}, expected a finite number")
-    return numbers
-
-
-def _all_text(values: Any) -> bool:
-    return isinstance(values, list | tuple) and bool(values) and all(isinstance(value, str) for value in values)

@@ -210,8 +210,9 @@ def _whole_index(index: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     where = next((place for place, one in enumerate(index) if one is ...), len(index))
     whole, axis = (*index[:where], *(slice(None),) * (len(shape) - taken), *index[where + 1 :]), 0
     for one in whole:
-        if isinstance(one, int) and not -shape[axis] <= one < shape[axis]:  # jax would take the nearest one that there is
-            raise IndexError(f"got index {one}, expected one of {shape[axis]} along axis {axis}")
+        numbers = np.asarray(one) if isinstance(one, int | list | np.ndarray | np.generic) else None
+        if numbers is not None and numbers.dtype.kind in "iu" and not ((-shape[axis] <= numbers) & (numbers < shape[axis])).all():
+            raise IndexError(f"got index {one}, expected one of {shape[axis]} along axis {axis}")  # jax would take the nearest
         axis += _num_axes(one)
     return whole
 

@@ -6,6 +6,7 @@ Whatever they are, they become the inputs of the networks in one way, `Predictor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +21,11 @@ from mdnjax.config import schema
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Columns, as_table, check_reach, numbered, to_inputs
 from mdnjax.data.dataset import Dataset
+from mdnjax.data.examples import as_numbers
 from mdnjax.data.scaler import (
     MAX_SCALED,
     Line,
     Scaler,
-    Units,
     log_slopes,
     on_line,
     own_line,
@@ -35,6 +36,7 @@ from mdnjax.data.scaler import (
     to_training_units,
     unresolved,
 )
+from mdnjax.data.units import Units
 from mdnjax.data.values import TableError
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.pooled import Networks, mixture_of, nlls_of, num_networks
@@ -107,10 +109,10 @@ class Predictor:
         """Negative log-likelihood of every example, in nats and the data's own units; float64."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
         shape, numbers = split(self.model)
-        starts = range(0, max(len(scaled.x), 1), MAX_ROWS_SCORED)
+        starts = range(0, len(scaled.x), MAX_ROWS_SCORED)
         blocks = [Dataset(*(values[i : i + MAX_ROWS_SCORED] for values in scaled)) for i in starts]
         nlls = [np.asarray(_nlls(shape, numbers, self.networks, *block), np.float64) for block in blocks]
-        return np.concatenate(nlls) + log_slopes(self.scaler, dataset.y)
+        return np.concatenate([np.zeros(0), *nlls]) + log_slopes(self.scaler, dataset.y)
 
     def answers(
         self,
@@ -126,6 +128,10 @@ class Predictor:
         of the mixtures than `units`.
         """
         z, line, found = self.scaled(inputs), line or shown_units(self.scaler)[1], []
+        if not len(z):  # the shapes of an answer, without rows
+            z, others = np.zeros((1, z.shape[1]), z.dtype), tuple(np.zeros((1, *own.shape[1:]), own.dtype) for own in others)
+            answer = question(_predict(self, line, z), *others)
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], answer)
         for start in range(0, len(z), most):
             block = [np.asarray(values[start : start + most]) for values in (z, *others)]
             num = len(block[0])
@@ -142,14 +148,14 @@ class Predictor:
         """Standard deviation of each target."""
         return np.sqrt(self._asked(variance, rows)) * self.scaler.y_factor
 
-    def quantiles(self, rows: Any, levels: Sequence[float]) -> Float[np.ndarray, "N Q D"]:
+    def quantiles(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N Q D"]:
         """Quantiles of each target by itself, at probabilities from 0 to 1."""
-        probabilities = jnp.asarray(np.asarray(levels, np.float64))
+        probabilities = _probabilities(levels)
         return self.located(self._asked(partial(_each_target, lambda one: quantile(one, probabilities)[..., 0]), rows))
 
-    def intervals(self, rows: Any, levels: Sequence[float]) -> Float[np.ndarray, "N L 2 D"]:
+    def intervals(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N L 2 D"]:
         """Both ends of the central intervals of each target by itself that hold so much of the probability."""
-        wanted = jnp.asarray(np.asarray(levels, np.float64))
+        wanted = _probabilities(levels)
         return self.located(self._asked(partial(_each_target, lambda one: central_interval(one, wanted)), rows))
 
     def sample(self, key: PRNGKey, rows: Any, num: int) -> Float[np.ndarray, "N S D"]:
@@ -157,9 +163,23 @@ class Predictor:
         mixture = self.relative(rows)
         return self.located(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
 
-    def log_prob(self, rows: Any, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
-        """log p(y|x) of each row, in nats and the target's own units."""
-        return -self.nll(Dataset(self.inputs(rows), np.asarray(y, np.float64)))
+    def log_prob(self, rows: Any, y: Any) -> Float[np.ndarray, " N"]:
+        """log p(y|x) of each row, in nats and the target's own units; y is `[N, D]`, or `[N]` for a single target.
+
+        Raises: ValueError if y has another shape, or is no finite number.
+        """
+        inputs = self.inputs(rows)
+        return -self.nll(Dataset(inputs, self.observed(y, len(inputs))))
+
+    def observed(self, y: Any, num_rows: int) -> Float[np.ndarray, "N D"]:
+        """Observed targets of so many rows as `[N, D]`, in float64. Raises: ValueError as above."""
+        values = as_numbers("y", y)
+        if values.shape != (num_rows, len(self.columns.targets)):
+            expected = f"[{num_rows}, {len(self.columns.targets)}]"
+            raise ValueError(
+                f"y: got shape {np.shape(y)}, expected {expected}: a row for each row of x, a column for each target"
+            )
+        return values
 
     def located(self, v: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
         """Targets from their relative values, v = (y - offset) / factor; float64."""
@@ -171,6 +191,8 @@ class Predictor:
 
     def _mixture(self, rows: Any, line: Line) -> Mixture:
         if isinstance(rows, Tracer):  # inside of a compiled function there are no names and no float64
+            if not rows.shape or rows.shape[-1] != len(self.scaler.x_mean):
+                raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.scaler.x_mean)}]")
             return _predict(self, line, _scaled_in_program(self.scaler, rows))
         if hasattr(rows, "keys"):
             return _predict(self, line, self.scaled(self.inputs(rows)))
@@ -178,13 +200,21 @@ class Predictor:
         if not rows.shape or rows.shape[-1] != len(self.columns.inputs):
             names = ", ".join(column.name for column in self.columns.inputs[:8])
             raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.columns.inputs)}]: {names}")
-        z = self.scaled(self.inputs(rows.reshape(-1, rows.shape[-1])))
-        return _predict(self, line, z.reshape(*rows.shape[:-1], -1))
+        z = self.scaled(self.inputs(rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])))
+        return _predict(self, line, z.reshape(*rows.shape[:-1], z.shape[-1]))
 
 
 def make_predictor(model: schema.Model, networks: Networks, scaler: Scaler, columns: Columns | None = None) -> Predictor:
     """A predictor; without columns, those of its numbers have names x0, x1, ... and y0, y1, ..."""
     return Predictor(model, networks, scaler, columns or numbered(len(scaler.x_mean), len(scaler.y_offset)))
+
+
+def _probabilities(levels: Any) -> Float[Array, " Q"]:
+    """Raises: ValueError if these are no list of numbers from 0 to 1."""
+    values = np.asarray(levels, np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"levels: got {levels!r}, expected a list of numbers from 0 to 1")
+    return jnp.asarray(values)
 
 
 def padded_size(num: int, factor: int = 2) -> int:

@@ -11,7 +11,7 @@ import mdnjax as mdn
 from experiments.tables import files
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support
-from mdnjax.data.columns import fit_columns, to_inputs, to_targets
+from mdnjax.data.columns import Column, Columns, fit_columns, to_inputs, to_targets
 from mdnjax.pooled import Networks, params_like
 from mdnjax.predictor import make_predictor
 from tests.commands import assert_one_line_error, run
@@ -193,3 +193,55 @@ def test_a_target_that_float32_cannot_hold_is_refused_as_a_mixture(predictor):
         predictor(INPUTS)
     relative = predictor.relative(INPUTS)
     np.testing.assert_allclose(predictor.located(np.asarray(mdn.mean(relative))), predictor.mean(INPUTS), rtol=1e-12)
+
+
+SPELT = {"True": [True, 1, 1.0, "TRUE", "true", " True ", np.True_, np.float32(1)], "False": [False, 0, "FALSE", 0.0]}
+KINDS = {"1": [1, 1.0, "1", "1.0", b"1", np.int8(1), np.float32(1)], "01": ["01"], "0.1": [0.1, np.float32(0.1), "0.1"]}
+KINDS |= {"(missing)": [None, np.nan, "", pandas.NA, pandas.NaT, np.float64("nan")]}
+
+
+@pytest.mark.parametrize(
+    "spelt", [SPELT, KINDS, {"1.0": [1, 1.0, "1", "1.0"], "2A": ["2A", b"2A"]}], ids=lambda spelt: str([*spelt])
+)
+def test_a_value_is_the_same_category_whatever_type_it_comes_as(spelt):
+    columns = Columns((Column("c", tuple(spelt)),), ("y",))
+    for place, (category, values) in enumerate(spelt.items()):
+        for value in values:
+            for array in (np.array([value, "other"], object), np.array([value])):
+                found = to_inputs(columns, {"c": array})[0]
+                assert found.tolist() == [float(i == place) for i in range(len(spelt))], (category, value)
+    assert not to_inputs(columns, {"c": np.array(["other", 7], object)}).any()
+
+
+def test_a_target_too_far_from_its_bounds_is_refused_before_training():
+    for support, target in (("positive", 1e6 + Y), ((-1e9, 1e9), Y), ((-np.inf, 1e9), Y)):
+        with pytest.raises(ValueError, match="of its standard deviations from its bounds, expected less than 1e\\+04"):
+            make_scaler(Dataset(X, target), True, make_support(support, 1))
+
+
+def test_no_rows_have_no_answers():
+    nothing = np.zeros((0, 2))
+    assert (PLAIN.mean(nothing).shape, PLAIN.quantiles(nothing, [0.1, 0.2]).shape) == ((0, 1), (0, 2, 1))
+    assert (PLAIN(nothing).shape, PLAIN.log_prob(nothing, np.zeros((0, 1))).shape) == ((0,), (0,))
+    assert PLAIN.sample(jax.random.key(0), nothing, 3).shape == (0, 3, 1)
+
+
+def test_a_file_that_is_not_there_or_has_no_rows_is_named(predictor, tmp_path):
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    INPUTS.iloc[:0].to_csv(tmp_path / "none.csv", index=False)
+    INPUTS.iloc[:0].to_parquet(tmp_path / "none.parquet")
+    for name, expected in {"none.csv": "got no rows", "none.parquet": "got no rows", "no.csv": "cannot read"}.items():
+        done = run("predict", tmp_path / "m.safetensors", tmp_path / name, f"output={tmp_path / 'p.csv'}")
+        last = done.stderr.splitlines()[-1]
+        assert (done.returncode, last[:7]) == (2, "error: "), done.stderr
+        assert expected in last, last
+        assert name in last, last
+        assert not (tmp_path / "p.csv").exists()
+
+
+def test_what_is_kept_is_written_as_it_was(predictor, tmp_path):
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    INPUTS.assign(id=[f"00{i}" for i in range(NUM)]).to_csv(tmp_path / "new.csv", index=False)
+    words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "keep=[id]", "chunk_rows=7"]
+    assert run("predict", *words).returncode == 0
+    assert pandas.read_csv(tmp_path / "p.csv", dtype=str)["id"].tolist() == [f"00{i}" for i in range(NUM)]

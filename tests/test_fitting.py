@@ -130,3 +130,39 @@ def test_trainings_that_had_ended_stay_as_they_are_and_the_history_is_whole():
     assert np.isfinite(loss[ended == 60]).all()
     assert np.isnan(loss[ended < 60][:, 60:]).all()
     assert second.population.history.report_steps.tolist() == [20, 40, 60, 80, 100]
+
+
+HIDDEN = np.ma.array(Y, mask=Y > 1)
+WRONG_TOO = {
+    "y: got nan in row": (X, HIDDEN),
+    "x: got nan in row": (np.ma.array(X, mask=X > 1), Y),
+    "y: got complex numbers": (X, Y + 1j),
+    "y: target 0 is 1 in every row": (X, np.ones(80)),
+    "columns of different lengths": ({"a": Y, "b": Y[:3]}, Y),
+    "columns of different lengths, expected as many rows of each: 80 of 'a', 160": ({"a": Y}, np.append(Y, Y)),
+    "got target 'a' twice": ({"a": Y, "b": Y**2}, ["a", "a"]),
+    "two columns of one name": ({1: Y, "1": Y**2}, Y),
+    "got a value of type dict": ({"a": Y, "b": [{"z": 1}] * 80}, Y),
+    "got no rows": ({"a": Y[:0]}, "a"),
+    "at least one column": (X[:, :0], Y),
+}
+
+
+@pytest.mark.parametrize("expected", WRONG_TOO)
+def test_what_no_one_means_is_not_fitted(expected):
+    x, y = WRONG_TOO[expected]
+    with pytest.raises(ValueError, match=expected):
+        mdn.fit(x, y, settings=SMALL)
+
+
+def test_names_of_targets_do_not_clash_and_numbers_may_be_numpys(tmp_path):
+    settings = {**SMALL, "train.num_steps": np.int64(20)}
+    predictor = mdn.fit({"y0": X[:, 0], "b": X[:, 1]}, Y, settings=settings, seed=int(np.int64(3)))
+    assert predictor.columns.targets == ("y_0",)
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    np.testing.assert_array_equal(mdn.load(tmp_path / "m.safetensors").mean({"y0": X[:, 0], "b": X[:, 1]}), predictor.mean(X))
+    for y in (np.zeros((1, 1)), np.zeros((80, 2)), Y[:2]):
+        with pytest.raises(ValueError, match=r"y: got shape .*, expected \[80, 1\], as many rows as x has|y: got shape"):
+            predictor.log_prob(X, y)
+    with pytest.raises(ValueError, match="levels: got"):
+        predictor.intervals(X, [90])

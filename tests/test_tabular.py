@@ -16,7 +16,7 @@ from mdnjax.components import Support
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns
-from mdnjax.data.scaler import own_units
+from mdnjax.data.units import own_units
 from mdnjax.evaluation import judge, linear_gaussian, marginal_gaussian, permutation_importance
 from tests.commands import assert_not_blank, assert_one_line_error, run
 

@@ -41,6 +41,8 @@ def predict(config: Predict, overwrite: bool) -> None:
             write(_predicted(config, predictor, chunk, num, notes))
             num += len(next(iter(chunk.values())))
             line.tell(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
+        if not num:
+            raise command.UserError(f"{config.file}: got no rows")
     line.end()
     for note in notes:
         print(f"note: {note}")
@@ -56,7 +58,8 @@ def _model(config: Predict) -> Predictor:
 
 def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndarray]]:
     path, inputs = Path(config.file), predictor.columns.inputs
-    texts = [column.name for column in inputs if column.categories is not None]
+    kept = config.keep if config.output.suffix == ".csv" else ()  # as it is written in the file
+    texts = [*kept, *(column.name for column in inputs if column.categories is not None)]
     try:
         yield from files.read_chunks(path, config.delimiter, config.chunk_rows, texts)
     except TableError as error:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from mdnjax.config.schema import Runtime
 from mdnjax.config.section import Names, Section, Seed
-from mdnjax.data.scaler import Units, relative_units
+from mdnjax.data.scaler import relative_units
+from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.predictor import Predictor
 from mdnjax.statistics import central_interval, marginal, mean, modes, quantile, sample, variance

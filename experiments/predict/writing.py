@@ -54,7 +54,9 @@ def _parquet(path: Path) -> Iterator[Write]:
 
     def write(columns: Mapping[str, np.ndarray]) -> None:
         nonlocal writer
-        table = arrow.table(dict(columns))
+        table = arrow.table({name: arrow.array(values, from_pandas=True) for name, values in columns.items()})
+        empty = [field.with_type(arrow.string()) if arrow.types.is_null(field.type) else field for field in table.schema]
+        table = table.cast(arrow.schema(empty))  # a column that is missing all over so far
         writer = writer or parquet.ParquetWriter(path, table.schema)
         writer.write_table(table.cast(writer.schema))
 

@@ -16,7 +16,7 @@ from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.data.columns import Columns, check_reach, fit_columns, input_name, to_inputs, to_targets
 from mdnjax.data.dataset import far_out
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
-from mdnjax.data.values import TableError, check_name
+from mdnjax.data.values import ROW, TableError, check_name
 
 FEWEST_ROWS = 10
 
@@ -76,8 +76,11 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
         if (outside := ~((values > low) & (values < high))).any():
             row = int(outside.argmax())
             expected = f"expected {low:g} < y < {high:g} (data.target_support)"
-            raise TableError(f"target {name!r}, row {{row}}: got {values[row]:g}, {expected}", row)
-    scaler = make_scaler(Dataset(whole.x[train], whole.y[train]), section.standardise, support)
+            raise TableError(f"target {name!r}, row {ROW}: got {values[row]:g}, {expected}", row)
+    try:
+        scaler = make_scaler(Dataset(whole.x[train], whole.y[train]), section.standardise, support)
+    except ValueError as error:
+        raise TableError(str(error)) from None
     check_reach(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
     return list(far_out(whole, names))
 

@@ -107,8 +107,8 @@ def _frames(path: Path, delimiter: str | None, num_rows: int | None, texts: Coll
         raise TableError(f"no table: {' '.join(reason.split())[:200]}") from None
     except UnicodeDecodeError:
         raise TableError("got bytes that are no UTF-8 text") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None
 
 
 def _parquet(path: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnjax.data.values import TableError, check_name, is_missing, places_of, short, values_of
+from mdnjax.data.values import ROW, TableError, check_name, column_of, is_missing, places_of, short, unmasked, values_of
 from mdnjax.types import AnyArray, Float
 
 MISSING = "(missing)"  # as a category
@@ -57,6 +57,10 @@ def fit_columns(
     names = list(table)
     for name in (*targets, *(features or ()), *categorical):
         check_name(names, name)
+    if twice := next((name for i, name in enumerate(targets) if name in targets[:i]), None):
+        raise TableError(f"got target {short(twice)} twice, expected it once")
+    if both := next((name for name in targets if name in categorical), None):
+        raise TableError(f"column {short(both)} is both target and category, expected a target of numbers")
     if both := next((name for name in targets if name in (features or ())), None):
         raise TableError(f"column {short(both)} is both target and input")
     asked = [name for name in names if name not in targets] if features is None else list(features)
@@ -97,7 +101,9 @@ def as_table(columns: Columns, rows: Any) -> Mapping[str, Any]:
     """
     if hasattr(rows, "keys"):
         return {str(name): rows[name] for name in rows.keys()}  # noqa: SIM118 (a data frame is no dict)
-    rows, names = np.asarray(rows), [column.name for column in columns.inputs]
+    names = [column.name for column in columns.inputs]
+    rows = unmasked(rows)
+    rows = rows[:, None] if rows.ndim == 1 and len(names) == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != len(names):
         raise TableError(f"x: got shape {rows.shape}, expected [N, {len(names)}]: a column for each of {', '.join(names[:8])}")
     return {name: rows[:, i] for i, name in enumerate(names)}
@@ -115,7 +121,7 @@ def to_inputs(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, "
         if column.categories is None:
             parts += _numbers(column, values_of(table, column.name, numeric=True))
         else:
-            places = places_of(np.asarray(table[column.name]), column.categories, MISSING)
+            places = places_of(column_of(table, column.name), column.categories, MISSING)
             parts += [places == place for place in range(len(column.categories))]
     return np.stack(parts, axis=1).astype(np.float64)
 
@@ -124,7 +130,7 @@ def unseen(columns: Columns, table: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each column with categories that the network was not trained on."""
     for column in columns.inputs:
         if column.categories is not None:
-            values = np.asarray(table[column.name])
+            values = column_of(table, column.name)
             new = places_of(values, column.categories, MISSING) < 0
             if new.any():
                 example = "nothing" if is_missing(values[new.argmax()]) else short(values[new.argmax()])
@@ -142,7 +148,7 @@ def to_targets(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, 
         check_name(list(table), name)
         values = values_of(table, name, False, True)
         if (missing := np.isnan(values)).any():
-            raise TableError(f"target {short(name)}, row {{row}}: got nothing, expected a number", int(missing.argmax()))
+            raise TableError(f"target {short(name)}, row {ROW}: got nothing, expected a number", int(missing.argmax()))
         parts.append(values)
     return np.stack(parts, axis=1)
 
@@ -161,9 +167,7 @@ def check_reach(columns: Columns, x: AnyArray, z: Float[np.ndarray, "N X"], most
     if wrong.any():
         row, index = (int(place) for place in np.argwhere(wrong)[0])
         expected = f"expected a number within {most:.0e} standard deviations of the rows of training"
-        raise TableError(
-            f"column {short(input_name(columns, index))}, row {{row}}: got {float(x[row, index]):g}, {expected}", row
-        )
+        raise TableError(f"column {short(input_name(columns, index))}, row {ROW}: got {float(x[row, index]):g}, {expected}", row)
 
 
 def input_name(columns: Columns, index: int) -> str:
@@ -199,7 +203,7 @@ def _check_present(values: np.ndarray, name: str, impute: bool) -> None:
     missing = np.isnan(values) if values.dtype != object else np.array([value is None for value in values], bool)
     if missing.any() and (not impute or missing.all()):
         expected = "a value" if not impute else "a value in some row"
-        raise TableError(f"column {short(name)}, row {{row}}: got nothing, expected {expected}", int(missing.argmax()))
+        raise TableError(f"column {short(name)}, row {ROW}: got nothing, expected {expected}", int(missing.argmax()))
 
 
 def _texts(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mdnjax.components import Support
 from mdnjax.data.dataset import Dataset, rounding_step
+from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Float
 
@@ -44,30 +45,6 @@ class Scaler(NamedTuple):
             return None
         low, high = ((np.array(ends) - self.y_offset) / self.y_factor for ends in self.support)
         return Support(tuple(low.tolist()), tuple(high.tolist()))
-
-
-class Units(NamedTuple):
-    """Units `[D]` that a mixture is in: y = offset + factor v, in float64."""
-
-    offset: Float[np.ndarray, " D"]
-    factor: Float[np.ndarray, " D"]
-
-    def relative(self, y: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
-        """v of y."""
-        return (np.asarray(y, np.float64) - self.offset) / self.factor
-
-    def located(self, v: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
-        """y of v."""
-        return self.offset + self.factor * np.asarray(v, np.float64)
-
-    def select(self, target: int) -> Units:
-        """Those of one target."""
-        return Units(self.offset[[target]], self.factor[[target]])
-
-    def label(self, name: str) -> str:
-        """What is shown of a single target of this name."""
-        shifted = name if self.offset[0] == 0 else f"{name} - {self.offset[0]:.10g}"
-        return shifted if self.factor[0] == 1 else f"({shifted}) / {self.factor[0]:.3g}"
 
 
 class Line(NamedTuple):
@@ -108,6 +85,8 @@ def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = N
     offset, factor = np.array([_units(*own) for own in zip(y.T, *bounds, strict=True)]).T
     scaler = Scaler(*_mean_and_sd(dataset.x, np.inf), offset, factor, np.zeros(len(offset)), np.ones(len(offset)), support)
     line_mean, line_sd = _mean_and_sd(_to_line(scaler, y), 1.0)
+    if support is not None:
+        _check_spread(support, (y - offset) / factor)
     return scaler._replace(line_mean=line_mean, line_sd=line_sd)
 
 
@@ -177,11 +156,6 @@ def relative_units(scaler: Scaler) -> Units:
     return Units(np.asarray(scaler.y_offset), np.asarray(scaler.y_factor))
 
 
-def own_units(num_targets: int) -> Units:
-    """The targets' own: y = v."""
-    return Units(np.zeros(num_targets), np.ones(num_targets))
-
-
 def shown_units(scaler: Scaler) -> tuple[Units, Line]:
     """The target's own units, where float32 can hold a mixture in them, or else those of v; and the way there from z."""
     if unresolved(scaler) is not None:
@@ -219,6 +193,17 @@ def check_inside(support: Support | None, y: Float[AnyArray, "N D"]) -> None:
         row, target = np.argwhere(outside)[0]
         bounds = f"{support.low[target]:g} < y < {support.high[target]:g}"
         raise ValueError(f"got a target of {y[row, target]:g} (row {row} from 0), expected {bounds}")
+
+
+def _check_spread(support: Support, v: Float[np.ndarray, "N D"]) -> None:
+    """Raises: ValueError if relative targets are all so far from their bounds that float32 cannot tell them apart."""
+    for target, (values, *bounds) in enumerate(zip(v.T, *support, strict=True)):
+        distance, spread = float(np.max(np.abs(values))), float(np.std(values))
+        if np.isfinite(bounds).any() and 0 < spread * MAX_OFFSET < distance:
+            raise ValueError(
+                f"target {target} lies {distance / spread:.2g} of its standard deviations from its bounds, expected less than "
+                f"{MAX_OFFSET:.0e}: leave it on the real line (target_support real), where it never comes near them"
+            )
 
 
 def _units(y: Float[np.ndarray, " N"], low: float, high: float) -> tuple[float, float]:

@@ -34,7 +34,8 @@ def pool(members: Mixture, weight: Float[AnyArray, " M"] | None = None) -> Mixtu
 
     def joined(leaf: Array) -> Array:
         moved = jnp.moveaxis(leaf, 0, num_batch)
-        return moved.reshape(*moved.shape[:num_batch], -1, *moved.shape[num_batch + 2 :])
+        size = moved.shape[num_batch] * moved.shape[num_batch + 1]  # no -1: the batch may be empty
+        return moved.reshape(*moved.shape[:num_batch], size, *moved.shape[num_batch + 2 :])
 
     return Mixture(joined(log_weight), jax.tree.map(joined, members.component))
 
