@@ -73,7 +73,7 @@ def make_data(config: Run) -> tuple[Splits, Truth | None]:
         make_splits, truth = SOURCES[data.name]
         sizes = {"num_train": data.num_train, "num_validation": data.num_validation, "num_test": data.num_test}
         splits = make_splits(seed, **sizes)
-    check_support(data, splits)
+        check_support(data, splits)
     return splits, truth
 
 

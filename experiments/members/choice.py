@@ -9,16 +9,11 @@ import numpy as np
 
 from experiments.members.chunks import chunks_of, train_chunk
 from experiments.members.plan import Member
+from experiments.study import is_open
 from mdnjax import fitting
-from mdnjax.config.schema import Run
 from mdnjax.fitting import single_network
 from mdnjax.placement import Layout
 from mdnjax.selection import Candidates, among_numbers
-
-
-def is_open(config: Run) -> bool:
-    """Whether the number of components is left to the data."""
-    return config.model.num_components == "auto"
 
 
 def settle(members: Sequence[Member], layout: Layout, chunk_members: int | None = None) -> list[Member]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from experiments.members import choice
 from experiments.members.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
 from experiments.members.plan import Group, Plan, members_of
+from experiments.study import is_open
 from experiments.sweep.table import short
 from mdnjax.config.schema import Loop
 from mdnjax.follow import follow
@@ -34,11 +35,11 @@ def show_plan(planned: Plan, layout: Layout) -> None:
         planned = planned._replace(settings=[{}] * search.num_trials, configs=planned.configs * search.num_trials)
         print(f"search: {search.num_trials} trials, counted below with the base's shapes")
     members = members_of(planned)
-    if num_open := sum(choice.is_open(member.config) for member in members):
+    if num_open := sum(is_open(member.config) for member in members):
         print(
             f"num_components: auto, {num_open} times: counted below as the largest candidate; each candidate is a training more"
         )
-        members = [choice.with_largest(member) if choice.is_open(member.config) else member for member in members]
+        members = [choice.with_largest(member) if is_open(member.config) else member for member in members]
     chunks = chunks_of(members, layout, planned.sweep.chunk_members)
     groups = {chunk.group: [other for other in chunks if other.group == chunk.group] for chunk in chunks}
     device = layout.devices[0]

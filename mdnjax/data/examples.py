@@ -45,7 +45,7 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
         raise ValueError(f"got columns of different lengths, expected as many rows of each: {shown}")
     columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
     for note in notes:
-        warnings.warn(note, stacklevel=4)
+        warnings.warn(note, stacklevel=3)
     return Dataset(to_inputs(columns, table), to_targets(columns, table)), columns
 
 

@@ -30,7 +30,7 @@ class Units(NamedTuple):
     def label(self, name: str) -> str:
         """What is shown of a single target of this name."""
         shifted = name if self.offset[0] == 0 else f"{name} - {self.offset[0]:.10g}"
-        return shifted if self.factor[0] == 1 else f"({shifted}) / {self.factor[0]:.3g}"
+        return shifted if self.factor[0] == 1 else f"({shifted}) / {self.factor[0]:.6g}"
 
 
 def own_units(num_targets: int) -> Units:

@@ -100,7 +100,7 @@ def places_of(values: np.ndarray, categories: Sequence[str], missing: str) -> np
     places = {text: place for place, text in enumerate(categories)}
     words = {text.casefold(): place for text, place in places.items() if text != missing}
     if set(words) <= set(TRUTH):
-        places |= {text: words[word] for word in words for text in (*TRUTH[word],)}
+        places |= {text: words[word] for word in words for text in TRUTH[word]}
         return np.array(
             [places.get(missing if is_missing(value) else str(value).strip().casefold(), -1) for value in values], int
         )
