@@ -25,7 +25,7 @@ from mdnjax.data.scaler import check_inside, shown_units
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import compile_networks
 from mdnjax.evaluation import crps_of
-from mdnjax.fitting import fit_networks, layout_of, scaler_of
+from mdnjax.fitting import fit_networks, layout_of, make_task
 from mdnjax.model_file import save
 from mdnjax.pooled import some_networks, untrained
 from mdnjax.population import Fit
@@ -121,11 +121,11 @@ def run(
 
 def compile_ahead(config: Run, splits: Splits) -> Predictor:
     """Compiles what `run` runs, by an untrained network of the same shapes, which it returns."""
-    scaler = scaler_of(config, splits.train)
+    task = make_task(config, *splits[:2])
     sizes = (splits.train.x.shape[1], splits.train.y.shape[1])
-    predictor = make_predictor(config.model, untrained(config.model, *sizes, config.ensemble.num_members), scaler)
+    predictor = make_predictor(config.model, untrained(config.model, *sizes, config.ensemble.num_members), task.scaler)
     with COMPILING:
-        compile_networks(config, scaler, *splits[:2], layout_of(config))
+        compile_networks(task, layout_of(config))
         look_at(predictor, splits, config.seed)
         score(predictor, splits, None)
     return predictor

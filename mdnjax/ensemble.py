@@ -1,6 +1,7 @@
-"""Every training that a configuration asks for on one data set, as one population; of it the networks that are used.
+"""Every training that a configuration asks for on one data set, or many such tasks at once, as one population; of it the networks
+that are used.
 
-Trainings come in this order: settings to choose from, networks of the ensemble, restarts of a network.
+Trainings come in this order: tasks, settings to choose from, networks of the ensemble, restarts of a network.
 """
 
 from __future__ import annotations
@@ -21,16 +22,26 @@ from mdnjax.placement import Layout, place, put
 from mdnjax.pooled import Networks, pruned
 from mdnjax.population import History, Population, PopulationObserver, on_host
 from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
-from mdnjax.types import Float, Int, Params
+from mdnjax.types import Bool, Float, Int, Params
 
 LEAST_LOG_PROB = -1e4  # of an example whose density is 0
 
 
+class Task(NamedTuple):
+    """A configuration, the examples that its networks are trained on and validated by, and the units of training."""
+
+    config: Run
+    train: Dataset
+    validation: Dataset
+    scaler: Scaler
+
+
 class Kept(NamedTuple):
-    """The networks of G configurations, R each, and how they are pooled: settings first, then the networks of each.
+    """The networks of G tasks, R each, and how they are pooled: settings first, then the networks of each.
 
     `runs` are the trainings they come from, `weight` their parts of the mixture, `of_settings` `[G, C]` those of the settings.
-    `held_out_nll` is that of single networks on the rows that each held out, the settings pooled by their weights.
+    `held_out_nll` is that of single networks on the rows that each held out, the settings pooled by their weights. `diverged`
+    says whether the training of a network that is used diverged.
     """
 
     runs: Int[np.ndarray, "G R"]
@@ -39,6 +50,7 @@ class Kept(NamedTuple):
     params: Params
     of_settings: Float[np.ndarray, "G C"]
     held_out_nll: Float[np.ndarray, " G"]
+    diverged: Bool[np.ndarray, " G"]
 
     @property
     def leading(self) -> Int[np.ndarray, " G"]:
@@ -46,8 +58,9 @@ class Kept(NamedTuple):
         return self.runs[np.arange(len(self.runs)), self.weight.argmax(axis=1)]
 
 
-def inputs_of(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> list[recipe.Inputs]:
-    """What each training of a configuration reads."""
+def inputs_of(task: Task) -> list[recipe.Inputs]:
+    """What each training of a task reads."""
+    config, train, validation, scaler = task
     ensemble = config.ensemble
     keys = run_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
     parts = [
@@ -74,35 +87,26 @@ def rotated(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Da
     return Dataset(x[~held_out], y[~held_out]), Dataset(x[held_out], y[held_out])
 
 
-def keep(
-    config: Run,
-    steps: recipe.Recipe,
-    population: Population,
-    inputs: recipe.Inputs,
-    layout: Layout,
-    data: Sequence[tuple[Scaler, Dataset, Dataset]],
-) -> Kept:
-    """The networks of configurations that follow one another and differ in numbers, keys and data alone; `data` are the scaler
-    and the parts to train on and to validate by of each.
-
-    Of each network's restarts it is the best. Settings that there is a choice of are pooled, in the parts that suit the rows held
-    out best; one with a training that diverged has none, unless all have.
+def _keep(tasks: Sequence[Task], population: Population, inputs: Sequence[recipe.Inputs], layout: Layout, capacity: int) -> Kept:
+    """Of each network's restarts it is the best. Settings that there is a choice of are pooled, in the parts that suit the rows
+    held out best; one with a training that diverged has none, unless all have.
     """
-    num = len(data)
-    scores = kept_scores(population, config.train.keep)[: num * config.num_runs]
+    num, config = len(tasks), tasks[0].config
+    scores = kept_scores(population, config.train.keep)
     best = best_runs(scores, config.ensemble.num_restarts)
     params = kept(population.state, config.train.keep)
     of_settings, held_out = np.ones((num, 1)), scores[best].reshape(num, -1).mean(axis=1)
     if config.selection.settings:
-        on_devices = put(layout, params, len(inputs.numbers["model"]["scale_floor"]))
-        losses = held_out_losses(steps, on_devices, inputs, layout)[best]
+        on_devices = (put(layout, params, capacity), place(layout, inputs, capacity))
+        losses = held_out_losses(recipe_of(tasks[0]), *on_devices, layout)[best]
         sound = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
         of_settings, held_out = _stacked(config, losses, sound, num)
     num_members, runs = config.ensemble.num_members, best.reshape(num, -1)
     weight = np.repeat(of_settings / num_members, num_members, axis=1)
-    floors = np.asarray(inputs.numbers["model"]["scale_floor"])[runs]
-    held_out = held_out + [_held_out_slope(config, *own) for own in data]
-    return Kept(runs, weight, floors, jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params), of_settings, held_out)
+    floors = np.array([own.numbers["model"]["scale_floor"] for own in inputs])[runs]
+    held_out = held_out + [_held_out_slope(task) for task in tasks]
+    diverged = np.any(population.diverged[runs] & (weight > 0), axis=1)
+    return Kept(runs, weight, floors, jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params), of_settings, held_out, diverged)
 
 
 def _stacked(config: Run, losses: np.ndarray, sound: np.ndarray, num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,56 +125,60 @@ def _stacked(config: Run, losses: np.ndarray, sound: np.ndarray, num: int) -> tu
 
 
 def train_networks(
-    config: Run,
-    scaler: Scaler,
-    train: Dataset,
-    validation: Dataset,
+    tasks: Sequence[Task],
     layout: Layout,
     *,
+    capacity: int | None = None,
     observe: PopulationObserver | None = None,
     pad_to: tuple[int, int] | None = None,
     start: Population | None = None,
 ) -> tuple[Kept, Population]:
-    """Trains all that a configuration asks for; what is kept of it, and all of it.
+    """Trains all that tasks ask for which differ in numbers, keys and data alone; what is kept of it, and all of it.
 
     Losses and scores are in nats and the data's own units.
-    Args: `pad_to` are sizes of the train and validation parts for which a program is compiled, whatever theirs are; `start` are
-    the trainings of the same configuration and data that are gone on from.
+    Args: `capacity` is the number of tasks for which a program is compiled, if there may be more of them than these; `pad_to` are
+    sizes of the train and validation parts for which it is compiled, whatever theirs are; `start` are the trainings of the same
+    tasks that are gone on from.
     """
-    steps = make_recipe(config, train.x.shape[1], train.y.shape[1])
-    inputs = inputs_of(config, scaler, train, validation)
+    loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
+    inputs, capacity = [own for task in tasks for own in inputs_of(task)], (capacity or len(tasks)) * num_runs
     if pad_to:
         inputs = [recipe.padded(one, *pad_to) for one in inputs]
-    slopes = [float(np.mean(log_slopes(scaler, part.y))) for part in (train, validation)]
+    slopes = np.repeat([_mean_slopes(task) for task in tasks], num_runs, axis=0).T
 
     def in_own_units(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         if observe:
             observe(step, losses + slopes[0], scores + slopes[1], diverged)
 
-    population = follow_members(steps, config.train, inputs, layout, in_own_units, start and start.state)
+    population = follow_members(
+        recipe_of(tasks[0]), loop, inputs, layout, capacity=capacity, observe=in_own_units, states=start and start.state
+    )
     population = on_host(population, len(inputs))
     if start is not None:
-        population = _joined(start, population, slopes)
-    kept = keep(config, steps, population, place(layout, inputs, len(inputs)), layout, [(scaler, train, validation)])
+        population = _joined(_moved(start, -slopes), population)
+    kept = _keep(tasks, population, inputs, layout, capacity)
+    return kept, _moved(population, slopes)
+
+
+def _moved(population: Population, slopes: Float[np.ndarray, "2 M"]) -> Population:
+    """The same with these numbers added to its losses and to its scores."""
     history = population.history
-    history = history._replace(loss=history.loss + slopes[0], held_out=history.held_out + slopes[1])
-    return kept, population._replace(history=history)
+    history = history._replace(loss=history.loss + slopes[0][:, None], held_out=history.held_out + slopes[1][:, None])
+    return population._replace(history=history)
 
 
-def _joined(start: Population, population: Population, slopes: Sequence[float]) -> Population:
-    """What went on from a start, with the history of the start before its own, in units of training."""
+def _joined(start: Population, population: Population) -> Population:
+    """What went on from a start, with the history of the start before its own."""
     before, after = start.history, population.history
-    loss = np.concatenate([before.loss - slopes[0], after.loss], axis=1)
-    held_out = np.concatenate([before.held_out - slopes[1], after.held_out], axis=1)
+    loss, held_out = (np.concatenate(pair, axis=1) for pair in ((before.loss, after.loss), (before.held_out, after.held_out)))
     history = History(loss, np.concatenate([before.report_steps, after.report_steps]), held_out)
     return Population(population.state, history, population.diverged | start.diverged)
 
 
-def compile_networks(config: Run, scaler: Scaler, train: Dataset, validation: Dataset, layout: Layout) -> None:
+def compile_networks(task: Task, layout: Layout) -> None:
     """Compiles the programs of `train_networks`."""
-    steps, inputs = make_recipe(config, train.x.shape[1], train.y.shape[1]), inputs_of(config, scaler, train, validation)
-    part = inputs[:: layout.num_threads]
-    compile_training(steps, config.train, layout, place(layout, part, len(part)))
+    part = inputs_of(task)[:: layout.num_threads]
+    compile_training(recipe_of(task), task.config.train, layout, place(layout, part, len(part)))
 
 
 def networks_of(config: Run, kept: Kept) -> Networks:
@@ -184,14 +192,20 @@ def pooling_of(config: Run, kept: Kept) -> tuple[np.ndarray | None, np.ndarray |
     return (kept.weight.astype(np.float32), kept.scale_floor.astype(np.float32)) if config.networks_differ else (None, None)
 
 
-def make_recipe(config: Run, num_inputs: int, num_targets: int) -> recipe.Recipe:
-    """The training that all of a configuration's networks share."""
-    own = config.with_setting(0)
+def recipe_of(task: Task) -> recipe.Recipe:
+    """The training that all networks of a task share, and all tasks that differ in numbers, keys and data alone."""
+    own = task.config.with_setting(0)
     model, train, _ = recipe.split_sections(own.model, own.train)
-    return recipe.make_mdn_recipe(model, train, num_inputs, num_targets)
+    return recipe.make_mdn_recipe(model, train, task.train.x.shape[1], task.train.y.shape[1])
 
 
-def _held_out_slope(config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> float:
-    """What the NLL of the rows held out grows by from units of training to the data's own."""
-    turns = range(config.ensemble.num_members if config.ensemble.rotate else 1)
-    return float(np.mean([np.mean(log_slopes(scaler, rotated(train, validation, turn)[1].y)) for turn in turns]))
+def _mean_slopes(task: Task) -> list[float]:
+    """What the mean NLL of both parts grows by from units of training to the data's own."""
+    return [float(np.mean(log_slopes(task.scaler, part.y))) for part in (task.train, task.validation)]
+
+
+def _held_out_slope(task: Task) -> float:
+    """The same of the rows that the networks held out."""
+    turns = range(task.config.ensemble.num_members if task.config.ensemble.rotate else 1)
+    held_out = (rotated(task.train, task.validation, turn)[1] for turn in turns)
+    return float(np.mean([np.mean(log_slopes(task.scaler, part.y)) for part in held_out]))

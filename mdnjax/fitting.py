@@ -16,8 +16,8 @@ from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Columns
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
-from mdnjax.data.scaler import Scaler, make_scaler, make_support
-from mdnjax.ensemble import Kept, networks_of, train_networks
+from mdnjax.data.scaler import make_scaler, make_support
+from mdnjax.ensemble import Kept, Task, networks_of, train_networks
 from mdnjax.placement import Layout, local_layout
 from mdnjax.population import Fit, Observer, Population, member
 from mdnjax.predictor import Predictor, make_predictor, padded_size
@@ -39,7 +39,7 @@ class Fitted(NamedTuple):
     @property
     def diverged(self) -> bool:
         """Whether a training of a network that is used diverged."""
-        return bool((self.population.diverged[self.kept.runs] & (self.kept.weight > 0)).any())
+        return bool(self.kept.diverged.any())
 
     @property
     def leading(self) -> Fit:
@@ -47,12 +47,13 @@ class Fitted(NamedTuple):
         return member(self.population, int(self.kept.leading[0]))._replace(diverged=self.diverged)
 
 
-def scaler_of(config: Run, train: Dataset) -> Scaler:
-    """The units that a configuration trains in.
+def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
+    """What is trained, with the units of training that the data give.
 
     Raises: ValueError if a target is not inside of the support that the configuration says.
     """
-    return make_scaler(train, config.data.standardise, make_support(config.data.target_support, train.y.shape[1]))
+    support = make_support(config.data.target_support, train.y.shape[1])
+    return Task(config, train, validation, make_scaler(train, config.data.standardise, support))
 
 
 def layout_of(config: Run) -> Layout:
@@ -86,9 +87,9 @@ def fit_networks(
         if observe and not diverged.all():
             observe(step, float(np.mean(losses[~diverged])), float(np.mean(scores[~diverged])))
 
-    scaler, layout = scaler_of(config, train), layout or layout_of(config)
-    kept, population = train_networks(config, scaler, train, validation, layout, observe=observe_all, pad_to=pad_to, start=start)
-    return Fitted(make_predictor(config.model, networks_of(config, kept), scaler, columns), kept, population)
+    task, layout = make_task(config, train, validation), layout or layout_of(config)
+    kept, population = train_networks([task], layout, observe=observe_all, pad_to=pad_to, start=start)
+    return Fitted(make_predictor(config.model, networks_of(config, kept), task.scaler, columns), kept, population)
 
 
 def choose_num_components(
@@ -143,11 +144,12 @@ def fit_rows(
     if config.model.num_components == "auto":
         config = with_number(config, choose_num_components(config, train, validation, pad_to=pad_to).chosen)
     start, path = None, None if training_file is None else Path(training_file)
+    task = make_task(config, train, validation)
     if path is not None and path.exists():
-        start = load_training(path, config, scaler_of(config, train), train, validation)
+        start = load_training(path, task)
     fitted = fit_networks(config, train, validation, columns=columns, observe=observe, pad_to=pad_to, start=start)
     if path is not None:
-        save_training(path, fitted.population, config, train, validation)
+        save_training(path, fitted.population, task)
     if fitted.diverged:
         raise ValueError("training diverged with every setting: the loss was no longer finite")
     return fitted

@@ -67,11 +67,16 @@ def follow_members(
     loop: schema.Loop,
     members: Sequence[Inputs],
     layout: Layout,
+    *,
+    capacity: int | None = None,
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
 ) -> Population:
-    """The same for members that are not placed yet, shared out among the threads of the layout, as `states` are."""
-    capacity = -(-len(members) // layout.num_threads)
+    """The same for members that are not placed yet, shared out among the threads of the layout, as `states` are.
+
+    Args: `capacity` is the number of members for which a program is compiled, if there may be more of them than these.
+    """
+    capacity = -(-(capacity or len(members)) // layout.num_threads)
 
     def train(part: Sequence[int], observe: PopulationObserver | None) -> Population:
         inputs = place(layout, [members[i] for i in part], capacity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -10,10 +10,10 @@ from scipy.spatial import KDTree
 NUM_ASKED = 2000  # simulations whose distance from their nearest says how far apart simulations are
 
 
-def outside(simulated: np.ndarray, observed: np.ndarray) -> Iterator[str]:
+def outside(simulated: np.ndarray, observed: np.ndarray, names: Sequence[str]) -> Iterator[str]:
     """A sentence for each observation `[M, X]` that is farther from all simulations `[N, X]` than these are from each other.
 
-    Distances are in sds of the simulations.
+    Distances are in sds of the simulations; `names` are those of the X numbers of an observation.
     """
     wide = simulated.astype(np.float64)
     mean, sd = wide.mean(axis=0), wide.std(axis=0)
@@ -26,7 +26,7 @@ def outside(simulated: np.ndarray, observed: np.ndarray) -> Iterator[str]:
         value, low, high = observed[number].astype(np.float64), wide.min(axis=0), wide.max(axis=0)
         beyond = np.maximum(low - value, value - high) / sd
         column = int(beyond.argmax())
-        reach = f"x_{column} is {value[column]:g}, simulated from {low[column]:g} to {high[column]:g}"
+        reach = f"{names[column]} is {value[column]:g}, simulated from {low[column]:g} to {high[column]:g}"
         where = reach if beyond[column] > 0 else "each number of it is in the simulated range, but not with the others"
         yield (
             f"observation {number + 1} is outside of what was simulated: the nearest simulation is {distances[number]:.2g} sd "

@@ -12,23 +12,20 @@ import numpy as np
 
 from mdnjax import checkpoint
 from mdnjax.checkpoint import CheckpointError
-from mdnjax.config.schema import Run
-from mdnjax.data.dataset import Dataset
-from mdnjax.data.scaler import Scaler
-from mdnjax.ensemble import inputs_of, make_recipe
+from mdnjax.ensemble import Task, inputs_of, recipe_of
 from mdnjax.population import History, Population
 
 MAY_DIFFER = {"output", "runtime"}
 OF_TRAIN = {"num_steps", "patience"}  # which may differ too: they say when a training ends
 
 
-def save_training(path: Path, population: Population, config: Run, train: Dataset, validation: Dataset) -> None:
-    """Writes the trainings of a configuration on these examples; the file is replaced whole or not at all."""
-    checkpoint.save(path, population, {"training": _description(config, train, validation)})
+def save_training(path: Path, population: Population, task: Task) -> None:
+    """Writes the trainings of a task; the file is replaced whole or not at all."""
+    checkpoint.save(path, population, {"training": _description(task)})
 
 
-def load_training(path: Path, config: Run, scaler: Scaler, train: Dataset, validation: Dataset) -> Population:
-    """The trainings of a file.
+def load_training(path: Path, task: Task) -> Population:
+    """The trainings of a task, from a file.
 
     Raises: CheckpointError if it is damaged, or holds trainings of another configuration or of other examples.
     """
@@ -37,23 +34,23 @@ def load_training(path: Path, config: Run, scaler: Scaler, train: Dataset, valid
         there: dict[str, Any] = json.loads(metadata["training"])
     except (KeyError, ValueError):
         raise CheckpointError(f"{path}: got no training") from None
-    own = json.loads(_description(config, train, validation))
+    own = json.loads(_description(task))
     if other := sorted(key for key in {*own, *there} if own.get(key) != there.get(key)):
         raise CheckpointError(f"{path}: got a training with other {', '.join(other)}; choose another file, or remove it")
-    inputs = inputs_of(config, scaler, train, validation)
-    state = jax.eval_shape(make_recipe(config, train.x.shape[1], train.y.shape[1]).init, inputs[0])
+    inputs = inputs_of(task)
+    state = jax.eval_shape(recipe_of(task).init, inputs[0])
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(inputs), *leaf.shape), leaf.dtype), state)
     known = {name: array for name, array in arrays.items() if name.startswith(("history/", "diverged"))}
     history: Any = History(*(known.get(f"history/{name}", np.zeros(0)) for name in History._fields))
     return checkpoint.restore(path, arrays, Population(stacked, history, np.zeros(len(inputs), bool)))
 
 
-def _description(config: Run, train: Dataset, validation: Dataset) -> str:
+def _description(task: Task) -> str:
     """What must be the same in a training that goes on: all settings but the length, and the examples."""
-    settings = config.model_dump(mode="json", by_alias=True)
+    settings = task.config.model_dump(mode="json", by_alias=True)
     sections = {key: value for key, value in settings.items() if key not in MAY_DIFFER}
     sections["train"] = {key: value for key, value in settings["train"].items() if key not in OF_TRAIN}
     digest = hashlib.sha256()
-    for array in (*train, *validation):
+    for array in (*task.train, *task.validation):
         digest.update(np.ascontiguousarray(array, np.float64).tobytes())
     return json.dumps({**sections, "examples": digest.hexdigest()}, sort_keys=True)

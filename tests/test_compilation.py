@@ -16,7 +16,7 @@ from mdnjax.compilation import JitOnce, beside
 from mdnjax.config import Config, load
 from mdnjax.config.schema import Model, Train
 from mdnjax.data import Dataset, make_scaler
-from mdnjax.ensemble import inputs_of, make_recipe
+from mdnjax.ensemble import Task, inputs_of, recipe_of
 from mdnjax.pooled import Networks, untrained
 from mdnjax.predictor import make_predictor
 from tests.commands import ROOT, SHORT
@@ -58,8 +58,8 @@ def test_an_untrained_network_has_the_shapes_of_a_trained_one(family, num_member
     x = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
     config = Config(model=Model(family=family, num_components=2, hidden_sizes=(3,)), train=Train(num_steps=1))
     scaler = make_scaler(Dataset(x, x), standardise=True)
-    inputs = jax.tree.map(jnp.asarray, inputs_of(config, scaler, Dataset(x, x), Dataset(x, x))[0])
-    steps = make_recipe(config, 1, 1)
+    task = Task(config, Dataset(x, x), Dataset(x, x), scaler)
+    inputs, steps = jax.tree.map(jnp.asarray, inputs_of(task)[0]), recipe_of(task)
     params = jax.eval_shape(lambda inputs: steps.train_step(steps.init(inputs), inputs)[0].params, inputs)
     trained = Networks(jax.tree.map(lambda leaf: np.ones((num_members, *leaf.shape), leaf.dtype), params))
     like = untrained(config.model, 1, 1, num_members)

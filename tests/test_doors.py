@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mdnjax as mdn
+from experiments.command import UserError
+from experiments.predict.writing import writing
 from experiments.tables import files
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support
@@ -245,3 +247,31 @@ def test_what_is_kept_is_written_as_it_was(predictor, tmp_path):
     words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "keep=[id]", "chunk_rows=7"]
     assert run("predict", *words).returncode == 0
     assert pandas.read_csv(tmp_path / "p.csv", dtype=str)["id"].tolist() == [f"00{i}" for i in range(NUM)]
+
+
+def test_what_is_kept_may_be_of_another_type_further_down_the_file(predictor, tmp_path):
+    """A Parquet file has one type for a column: where the parts of a text file have several, it is text."""
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    names = [str(i) if i < 10 else f"a{i}" for i in range(NUM)]
+    INPUTS.assign(id=names, number=range(NUM)).to_csv(tmp_path / "new.csv", index=False)
+    words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.parquet'}", "chunk_rows=7"]
+    assert run("predict", *words, "keep=[id,number]").returncode == 0
+    written = pandas.read_parquet(tmp_path / "p.parquet")
+    assert written["id"].tolist() == names
+    assert written["number"].tolist() == list(range(NUM))
+
+
+def test_predictions_that_another_command_wrote_meanwhile_are_not_replaced(tmp_path):
+    path = tmp_path / "p.csv"
+
+    def write_into(overwrite):
+        with writing(path, overwrite) as write:
+            write({"mean": np.zeros(1)})
+            path.write_text("mean\n1\n")
+
+    with pytest.raises(UserError, match=r"p\.csv is there already"):
+        write_into(overwrite=False)
+    assert path.read_text() == "mean\n1\n"
+    write_into(overwrite=True)
+    assert path.read_text() == "mean\n0.0\n"
+    assert [*tmp_path.iterdir()] == [path]

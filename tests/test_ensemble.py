@@ -15,7 +15,7 @@ from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Config, Model, Train
 from mdnjax.data import Dataset, make_scaler
 from mdnjax.data.scaler import least_scale
-from mdnjax.ensemble import inputs_of, networks_of, rotated, train_networks
+from mdnjax.ensemble import Task, inputs_of, networks_of, rotated, train_networks
 from mdnjax.mixture import Mixture, log_prob, weights
 from mdnjax.model_file import load, save
 from mdnjax.placement import local_layout
@@ -42,11 +42,12 @@ def data(num, seed=0):
 
 TRAIN, VALIDATION = data(50), data(10, 1)
 SCALER = make_scaler(TRAIN, True)
+TASK = Task(CONFIG, TRAIN, VALIDATION, SCALER)
 
 
 @pytest.fixture(scope="module")
 def kept():
-    return train_networks(CONFIG, SCALER, TRAIN, VALIDATION, local_layout())[0]
+    return train_networks([TASK], local_layout())[0]
 
 
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 10_000))
@@ -82,7 +83,7 @@ def test_each_turn_holds_out_other_rows_of_the_same_number():
 
 
 def test_settings_networks_and_restarts_come_in_this_order():
-    inputs = inputs_of(CONFIG, SCALER, TRAIN, VALIDATION)
+    inputs = inputs_of(TASK)
     assert len(inputs) == CONFIG.num_runs == 12
     assert [float(one.numbers["train"]["x_noise"]) for one in inputs] == list(np.repeat(NOISES, 4))
     keys = [jax.random.key_data(one.key).tolist() for one in inputs]
@@ -138,7 +139,7 @@ def test_networks_without_a_part_are_left_out(kept):
 
 def test_padding_changes_nothing_but_the_program(kept):
     """Where rows are no fewer than a step takes: the same minibatches, the same held-out score."""
-    padded, _ = train_networks(CONFIG, SCALER, TRAIN, VALIDATION, local_layout(), pad_to=(64, 16))
+    padded, _ = train_networks([TASK], local_layout(), pad_to=(64, 16))
     assert (padded.runs == kept.runs).all()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), padded.params, kept.params)
     np.testing.assert_allclose(padded.of_settings, kept.of_settings, atol=1e-6)

@@ -99,10 +99,11 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
 
 def test_how_far_an_observation_is_outside():
     simulated = RNG.uniform(-1, 1, (500, 2)) * [1, 100]
-    assert not [*outside(simulated, simulated[:5] + 1e-3)]
-    beyond, hollow = outside(simulated[np.abs(simulated[:, 0]) > 0.5], np.array([[0.9, 250.0], [0.0, 0.0]]))
+    names = ["x_1", "x_2"]
+    assert not [*outside(simulated, simulated[:5] + 1e-3, names)]
+    beyond, hollow = outside(simulated[np.abs(simulated[:, 0]) > 0.5], np.array([[0.9, 250.0], [0.0, 0.0]]), names)
     assert "observation 1" in beyond
-    assert "x_1 is 250, simulated from -9" in beyond
+    assert "x_2 is 250, simulated from -9" in beyond
     assert "each number of it is in the simulated range" in hollow
 
 
@@ -171,7 +172,8 @@ def test_a_folder_without_observations(tmp_path):
 
 def test_any_simulations_run_through_the_command(tmp_path):
     theta = np.clip(THETA / 5, -0.99, 1.99)
-    path = write(tmp_path / "s.npz", theta=theta, x=SEEN, x_observed=np.array([[0.0, 0.1], [9.0, 0.0]]))
+    far = np.array([1.7e9, 0])  # which float32 cannot hold
+    path = write(tmp_path / "s.npz", theta=theta, x=far + SEEN, x_observed=np.add(far, [[0.0, 0.1], [9.0, 0.0]]))
     bounds = [[-1, 2], [-1.5, 2], [-1, 2.5]]
     done = run("posterior", *TINY, f"data.path={path}", f"data.target_support={bounds}", f"output={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
@@ -180,8 +182,12 @@ def test_any_simulations_run_through_the_command(tmp_path):
         assert file["theta"].shape == (2, 50, 3)
         low, high = np.array(bounds).T
         assert ((file["theta"] > low) & (file["theta"] < high)).all()
-        again = mdn.load(tmp_path / "run" / "54.safetensors")(file["x"])
-    assert mdn.num_targets(again) == 3
+        again = mdn.load(tmp_path / "run" / "54.safetensors")
+        names = [column.name for column in again.columns.inputs]
+        assert (names, again.columns.targets) == (["x_1", "x_2"], ("theta_1", "theta_2", "theta_3"))
+        np.testing.assert_allclose(again.scaler.x_mean, np.mean(far + SEEN, axis=0), atol=0.5)
+        np.testing.assert_allclose(again.scaler.x_sd, np.std(SEEN, axis=0), atol=0.5)
+        assert again.mean(dict(zip(names, file["x"].T, strict=True))).shape == (2, 3)
     assert_not_blank(tmp_path / "run" / "figures" / "posteriors.png")
 
 

@@ -20,10 +20,11 @@ from experiments.benchmark import torch_steps
 from experiments.benchmark.mdnjax_steps import loop_of, of_config, of_mdnjax
 from experiments.benchmark.race import Contender
 from experiments.command import CONFIGS
-from experiments.members.chunks import chunks_of, inputs_of, material_of, recipe_of, train_chunk
+from experiments.members.chunks import chunks_of, material_of, train_chunk
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
 from mdnjax.config.schema import Loop
+from mdnjax.ensemble import inputs_of, recipe_of
 from mdnjax.follow import follow, follow_population
 from mdnjax.placement import Layout, local_layout, place
 from mdnjax.plots import MODEL, STYLE
@@ -70,8 +71,8 @@ def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
 
 def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
     """The first losses of a population, and a function that trains it."""
-    pairs = [(one, material_of(one)) for one in chosen]
-    inputs, steps = place(layout, [inputs_of(*pair)[0] for pair in pairs], len(chosen)), recipe_of(*pairs[0])
+    tasks = [material_of(one).task for one in chosen]
+    inputs, steps = place(layout, [inputs_of(task)[0] for task in tasks], len(chosen)), recipe_of(tasks[0])
 
     def run(loop: Loop) -> Any:
         return follow_population(steps, loop, inputs, len(chosen), layout)
@@ -85,8 +86,8 @@ def agreement(num_members: int, num_steps: int) -> str:
     trained = prepared(chosen, local_layout())[1]()
     differences = []
     for index in (0, num_members // 2, num_members - 1):
-        pair = chosen[index], material_of(chosen[index])
-        alone, fitted = follow(recipe_of(*pair), loop_of(num_steps), inputs_of(*pair)[0]), member(trained, index)
+        task = material_of(chosen[index]).task
+        alone, fitted = follow(recipe_of(task), loop_of(num_steps), inputs_of(task)[0]), member(trained, index)
         pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
         same = all(np.array_equal(a, b) for a, b in pairs)
         differences.append((abs(float(alone.history.held_out[-1] - fitted.history.held_out[-1])), same))

@@ -14,18 +14,19 @@ import numpy as np
 
 from experiments.members.plan import Group, Member, group_of, problem_of
 from experiments.pipeline import make_data, nll_metrics, nll_of_truth
-from mdnjax import ensemble, recipe
 from mdnjax.components import FAMILIES, Sizes
 from mdnjax.config.data import Examples, Table
+from mdnjax.config.numbers import split
 from mdnjax.config.schema import Model, Run
 from mdnjax.data import Dataset, Scaler, Splits, to_training_units
 from mdnjax.data.scaler import log_slopes
-from mdnjax.fitting import scaler_of
-from mdnjax.follow import follow_population
+from mdnjax.ensemble import Task, inputs_of, pooling_of, recipe_of, train_networks
+from mdnjax.fitting import make_task
 from mdnjax.placement import Layout, place, put, spread
 from mdnjax.pooled import Networks, nlls_of, pruned
 from mdnjax.population import Population
 from mdnjax.predictor import Predictor, make_predictor
+from mdnjax.recipe import as_arrays
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
 GPU_SHARE_OF_MEMORY = 0.5
@@ -43,10 +44,10 @@ class Chunk(NamedTuple):
 
 
 class Material(NamedTuple):
-    """What a member is made from: its data, their scaler, and the truth's NLL of them."""
+    """What a member is made from: what is trained, all its data, and the truth's NLL of them."""
 
+    task: Task
     splits: Splits
-    scaler: Scaler
     truth_nll: dict[str, float]
 
 
@@ -93,64 +94,44 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
     """Trains and scores the members of a chunk. observe(share done, diverged)."""
     start, train, config = time.perf_counter(), chunk.group.train, chunk.members[0].config
     materials = [material_of(member) for member in chunk.members]
-    pairs = list(zip(chunk.members, materials, strict=True))
-    inputs = place(layout, [own for pair in pairs for own in inputs_of(*pair)], chunk.capacity * config.num_runs)
     reports: list[tuple[int, float]] = []
 
     def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
         reports.append((step, time.perf_counter()))
         observe(step / train.num_steps, int(diverged.sum()))
 
-    num_runs = len(chunk.members) * config.num_runs
-    steps = recipe_of(*pairs[0])
-    population = follow_population(steps, train, inputs, num_runs, layout, tell)
-    parts = [(material.scaler, *material.splits[:2]) for material in materials]
-    kept = ensemble.keep(config, steps, population, inputs, layout, parts)
-    first = kept.leading
-    numbers = jax.tree.map(lambda leaf: np.asarray(leaf)[first], inputs.numbers["model"])
-    networks = Networks(kept.params, *ensemble.pooling_of(config, kept))
-    on_device: list[Any] = [put(layout, tree, chunk.capacity) for tree in (numbers, networks)]
-    nlls = list(_score(chunk, layout, on_device[0], on_device[1], materials))
+    tasks = [material.task for material in materials]
+    kept, population = train_networks(tasks, layout, capacity=chunk.capacity, observe=tell)
+    networks = Networks(kept.params, *pooling_of(config, kept))
+    nlls = list(_score(chunk, layout, networks, materials))
     metrics = [nll_metrics(own, material.truth_nll) for *own, material in zip(*nlls, materials, strict=True)]
     if config.ensemble.rotate:
         for own, held_out_nll in zip(metrics, kept.held_out_nll.tolist(), strict=True):
             own["validation_nll"] = held_out_nll
-    diverged = np.any(population.diverged[kept.runs] & (kept.weight > 0), axis=1)
-    ends = np.asarray(population.state.step)[first]
+    ends = np.asarray(population.state.step)[kept.leading]
     seconds = (time.perf_counter() - start) / len(chunk.members)
     in_training = _training_seconds(reports, layout) / len(chunk.members)
     rows = [
-        _row(member, kept.of_settings[i].tolist(), bool(diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
+        _row(member, kept.of_settings[i].tolist(), bool(kept.diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
         for i, member in enumerate(chunk.members)
     ]
-    return Finished(rows, _outcome(population, first, networks, materials), nlls[1])
+    return Finished(rows, _outcome(population, kept.leading, networks, tasks), nlls[1])
 
 
 def material_of(member: Member) -> Material:
     """A member's data and what comes of them at once."""
     data = member.config.data
     splits, truth_nll = _draw(data.model_copy(update={"standardise": True}), member.config.seed)
-    return Material(splits, scaler_of(member.config, splits.train), truth_nll)
-
-
-def recipe_of(member: Member, material: Material) -> recipe.Recipe:
-    """The training of a member, and of all of its group."""
-    train = material.splits.train
-    return ensemble.make_recipe(member.config, train.x.shape[1], train.y.shape[1])
-
-
-def inputs_of(member: Member, material: Material) -> list[recipe.Inputs]:
-    """What each training of a member reads."""
-    return ensemble.inputs_of(member.config, material.scaler, *material.splits[:2])
+    return Material(make_task(member.config, *splits[:2]), splits, truth_nll)
 
 
 def need_of(member: Member) -> Need:
     """What a member takes."""
     material, model, train = material_of(member), member.config.model, member.config.train
-    splits, (inputs, *others) = material.splits, inputs_of(member, material)
+    splits, (inputs, *others) = material.splits, inputs_of(material.task)
     runs = 1 + len(others)
     (num_train, num_inputs), num_targets = splits.train.x.shape, splits.train.y.shape[1]
-    state = jax.eval_shape(recipe_of(member, material).init, inputs)
+    state = jax.eval_shape(recipe_of(material.task).init, inputs)
     data = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
     nlls = 4 * sum(len(part.x) for part in splits)
     # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
@@ -230,14 +211,16 @@ def _draw(data: Examples, seed: int) -> tuple[Splits, dict[str, float]]:
     return splits, nll_of_truth(splits, truth)
 
 
-def _score(chunk: Chunk, layout: Layout, numbers: Any, networks: Networks, materials: Sequence[Material]) -> Iterator[np.ndarray]:
+def _score(chunk: Chunk, layout: Layout, networks: Networks, materials: Sequence[Material]) -> Iterator[np.ndarray]:
     """NLL of every example of every part, members first; float64."""
     if layout.width is None:
         layout = layout._replace(width=SCORED_SIDE_BY_SIDE)
+    of_members = [as_arrays(split(member.config.model)[1]) for member in chunk.members]
+    trained = place(layout, of_members, chunk.capacity), put(layout, networks, chunk.capacity)
     for part in range(len(Splits._fields)):
-        scaled = [to_training_units(material.scaler, material.splits[part]) for material in materials]
-        nlls = _nlls(layout, chunk.group.model, numbers, networks, place(layout, scaled, chunk.capacity))
-        slopes = [log_slopes(material.scaler, material.splits[part].y) for material in materials]
+        scaled = [to_training_units(material.task.scaler, material.splits[part]) for material in materials]
+        nlls = _nlls(layout, chunk.group.model, *trained, place(layout, scaled, chunk.capacity))
+        slopes = [log_slopes(material.task.scaler, material.splits[part].y) for material in materials]
         yield np.asarray(nlls, np.float64)[: len(materials)] + slopes
 
 
@@ -246,13 +229,9 @@ def _nlls(layout: Layout, shape: Any, numbers: Any, networks: Networks, part: Da
     return spread(layout, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))(numbers, networks, part)
 
 
-def _outcome(population: Population, first: np.ndarray, networks: Networks, materials: Sequence[Material]) -> Outcome:
-    """Curves in the data's own units, of the leading network of each member."""
-    scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(material.scaler for material in materials))
-    offset, offset_held_out = (
-        np.array([[np.mean(log_slopes(material.scaler, material.splits[part].y))] for material in materials]) for part in (0, 1)
-    )
+def _outcome(population: Population, leading: np.ndarray, networks: Networks, tasks: Sequence[Task]) -> Outcome:
+    """Curves of the leading network of each member."""
+    scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(task.scaler for task in tasks))
     steps, loss = population.history.report_steps, population.history.loss
-    at_reports = loss[first][:, np.minimum(steps, loss.shape[1]) - 1]
-    held_out = population.history.held_out[first] + offset_held_out
-    return Outcome(networks, scalers, steps, at_reports + offset, held_out)
+    at_reports = loss[leading][:, np.minimum(steps, loss.shape[1]) - 1]
+    return Outcome(networks, scalers, steps, at_reports, population.history.held_out[leading])

@@ -13,7 +13,7 @@ from experiments.pipeline import Result, check_support, run
 from experiments.posterior import figures
 from experiments.posterior.published import PUBLISHED
 from experiments.posterior.schema import Posterior
-from experiments.posterior.simulations import Problem, make_problem, splits_of
+from experiments.posterior.simulations import Problem, columns_of, make_problem, splits_of
 from experiments.progress import Clock
 from experiments.run_folder import claim
 from experiments.study import is_open, prepare, stopped
@@ -50,7 +50,7 @@ def study(config: Posterior, overwrite: bool) -> None:
         need("sklearn")
     config = with_box(config)
     check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
-    remarks = list(outside(problem.pool.x, problem.observed))
+    remarks = list(outside(problem.pool.x, problem.observed, [column.name for column in columns_of(problem).inputs]))
     folder = claim(config, config.output, FILES, overwrite)
     outcomes = [learn(config, problem, num, clock, folder) for num in problem.sizes]
     if problem.references is not None:
@@ -81,7 +81,7 @@ def with_box(config: Posterior) -> Posterior:
 def learn(config: Posterior, problem: Problem, num: int, clock: Clock, folder: Path) -> Outcome:
     """Trains on so many simulations, draws for every observation, and ranks the test simulations."""
     splits = splits_of(problem, num, config.data.validation_share)
-    result = run(config, splits, problem.truth, clock, folder / f"{num}.safetensors")
+    result = run(config, splits, problem.truth, clock, folder / f"{num}.safetensors", columns_of(problem))
     key = jax.random.key(config.seed)
     with clock.phase("samples"):
         mixture = result.predictor.at(problem.observed)

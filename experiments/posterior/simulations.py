@@ -15,6 +15,7 @@ import numpy as np
 from experiments.command import UserError
 from experiments.posterior.schema import Simulations
 from mdnjax.data import Dataset, Splits, Truth, two_moons
+from mdnjax.data.columns import Column, Columns
 
 TWO_MOONS = (1000, 10_000, 100_000)  # simulations, where no number is asked for: those of the benchmark
 OBSERVED = 3  # the part of draws that observations are, after train, validation and test
@@ -48,6 +49,12 @@ def splits_of(problem: Problem, num: int, validation_share: float) -> Splits:
     held_out = min(max(1, round(validation_share * num)), num - 1)
     first, rest = (Dataset(*(array[rows] for array in problem.pool)) for rows in (slice(held_out), slice(held_out, num)))
     return Splits(rest, first, problem.test)
+
+
+def columns_of(problem: Problem) -> Columns:
+    """Names for the numbers of an observation, x_1, x_2, ..., and for the parameters, theta_1, theta_2, ..."""
+    names = [[f"{name}_{i + 1}" for i in range(part.shape[1])] for name, part in zip(("x", "theta"), problem.pool, strict=True)]
+    return Columns(tuple(map(Column, names[0])), tuple(names[1]))
 
 
 def _of_two_moons(data: Simulations, seed: int, num_draws: int) -> Problem:
@@ -120,7 +127,7 @@ def _read(path: str, key: str) -> Mapping[str, Array]:
 
 
 def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array:
-    """An array of a file as finite float32 numbers in rows and columns."""
+    """An array of a file as finite numbers in rows and columns, in float64."""
     if name not in arrays:
         near = difflib.get_close_matches(name, arrays, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -131,16 +138,15 @@ def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or not values.shape[1]:
         raise UserError(f"{key}: {path}: {name}: got shape {values.shape}, expected rows and columns")
-    with np.errstate(over="ignore"):
-        rounded = values.astype(np.float32)
-    wrong = ~np.isfinite(rounded).all(axis=1)
+    values = values.astype(np.float64)
+    wrong = ~np.isfinite(values).all(axis=1)
     if wrong.any():
         row = int(wrong.argmax())
-        bad = values[row][~np.isfinite(rounded[row])][0]
+        bad = values[row][~np.isfinite(values[row])][0]
         got = f"got {bad:g} in row {row} from 0 ({wrong.sum()} such rows of {len(values)})"
         hint = ": leave out what the simulator could not do" if name != "x_observed" and key == "data.path" else ""
         raise UserError(f"{key}: {path}: {name}: {got}, expected finite numbers{hint}")
-    return rounded
+    return values
 
 
 def _published(root: Path) -> tuple[Array, list[Array]]:
@@ -161,4 +167,4 @@ def _published(root: Path) -> tuple[Array, list[Array]]:
         if observed[-1].shape != (1, 2) or references[-1].shape[1] != 2:
             got = f"an observation of shape {observed[-1].shape} and draws of shape {references[-1].shape}"
             raise UserError(f"data.root: {folder}: got {got}, expected (1, 2) and two columns, as of two moons")
-    return np.concatenate(observed).astype(np.float32), references
+    return np.concatenate(observed), references

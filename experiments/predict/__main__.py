@@ -36,7 +36,7 @@ def predict(config: Predict, overwrite: bool) -> None:
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single one")
     num, notes, line, start = 0, dict[str, None](), Line(), time.perf_counter()
-    with writing(config.output) as write:
+    with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):
             write(_predicted(config, predictor, chunk, num, notes))
             num += len(next(iter(chunk.values())))
@@ -58,9 +58,12 @@ def _model(config: Predict) -> Predictor:
 
 def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndarray]]:
     path, inputs = Path(config.file), predictor.columns.inputs
-    kept = config.keep if config.output.suffix == ".csv" else ()  # as it is written in the file
-    texts = [*kept, *(column.name for column in inputs if column.categories is not None)]
+    texts = [column.name for column in inputs if column.categories is not None]
     try:
+        if config.output.suffix == ".csv":
+            texts += config.keep  # as it is written in the file
+        elif config.keep:
+            texts += files.mixed_columns(path, config.delimiter, config.chunk_rows, config.keep)
         yield from files.read_chunks(path, config.delimiter, config.chunk_rows, texts)
     except TableError as error:
         raise command.UserError(f"{path}: {error}") from None

@@ -17,21 +17,36 @@ Write = Callable[[Mapping[str, np.ndarray]], None]
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Write]:
+def writing(path: Path, overwrite: bool) -> Iterator[Write]:
     """Gives a function that appends rows; what was written takes the file's name at the end, and is gone if there is none.
 
-    Raises: UserError if the file cannot be written.
+    Raises: UserError if the file cannot be written, or is there already and must not be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (_parquet if path.suffix == ".parquet" else _csv)(temporary) as write:
             yield write
-        os.replace(temporary, path)
+        _name(temporary, path, overwrite)
+    except FileExistsError:
+        raise UserError(f"output: {path} is there already; choose another with output=FILE, or --overwrite") from None
     except OSError as error:
         raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Raises: FileExistsError if another command has written the file meanwhile."""
+    if not overwrite:
+        try:
+            os.link(temporary, path)
+            return
+        except FileExistsError:
+            raise
+        except OSError:  # the file system has no links
+            pass
+    os.replace(temporary, path)
 
 
 @contextlib.contextmanager

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.members import choice
-from experiments.members.chunks import Chunk, chunks_of, inputs_of, material_of, need_of, recipe_of
+from experiments.members.chunks import Chunk, chunks_of, material_of, need_of
 from experiments.members.plan import Group, Plan, members_of
 from experiments.study import is_open
 from experiments.sweep.table import short
 from mdnjax.config.schema import Loop
+from mdnjax.ensemble import inputs_of, recipe_of
 from mdnjax.follow import follow
 from mdnjax.placement import Layout
 
@@ -110,8 +111,8 @@ def _cells(of_group: Sequence[Chunk], also: str, layout: Layout) -> list[str]:
 
 def _measure(chunk: Chunk) -> Pace:
     """Times one member's steps; the first chunk of them holds the compilation."""
-    first, times = (chunk.members[0], material_of(chunk.members[0])), [time.perf_counter()]
+    task, times = material_of(chunk.members[0]).task, [time.perf_counter()]
     loop: Any = Loop(num_steps=2 * MEASURED_STEPS, report_every=MEASURED_STEPS)
-    follow(recipe_of(*first), loop, inputs_of(*first)[0], lambda *_: times.append(time.perf_counter()))
+    follow(recipe_of(task), loop, inputs_of(task)[0], lambda *_: times.append(time.perf_counter()))
     step = (times[2] - times[1]) / MEASURED_STEPS
     return Pace(max(0.0, times[1] - times[0] - MEASURED_STEPS * step), step)

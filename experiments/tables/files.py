@@ -52,6 +52,17 @@ def read_chunks(path: Path, delimiter: str | None, num_rows: int, texts: Collect
             yield {name: _plain(column) for name, column in frame.items()}
 
 
+def mixed_columns(path: Path, delimiter: str | None, num_rows: int, names: Collection[str]) -> list[str]:
+    """Those of the columns that are of one type in some parts of a text file and of another in others, numbers and text."""
+    if _kind(path) in (".npz", ".parquet"):
+        return []
+    kinds: dict[str, set[str]] = {name: set() for name in names}
+    for chunk in read_chunks(path, delimiter, num_rows):
+        for name in kinds.keys() & chunk.keys():
+            kinds[name].add(chunk[name].dtype.kind)
+    return [name for name, found in kinds.items() if len(found) > 1]
+
+
 @functools.lru_cache(maxsize=4)
 def _read_file(path: Path, delimiter: str | None, texts: frozenset[str], stamp: int) -> dict[str, np.ndarray]:
     kind = _kind(path)
