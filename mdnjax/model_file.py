@@ -81,7 +81,7 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
         raise CheckpointError(f"{path}: got num_components 'auto', expected the number that was chosen")
     try:
         params = params_like(model, num_inputs, num_targets, first.shape[0])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{path}: got a model that cannot be built: {' '.join(str(error).split())[:100]}") from None
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, first.dtype), params)
     sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
@@ -137,6 +137,9 @@ def _support_of(ends: list[list[float | None]], num_targets: int) -> Support:
 def _from_before(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[dict[str, np.ndarray], Columns, Any]:
     """The same in today's form: the columns' centres go into the inputs' means, the targets' units are those of the line."""
     shapes, saved = json.loads(metadata["shapes"]), json.loads(metadata["columns"])
+    sizes = [arrays[f"scaler/{name}"].shape for name in ("x_mean", "y_mean")]
+    if sizes != [(shapes["num_inputs"],), (shapes["num_targets"],)]:
+        raise ValueError("shapes: got other numbers of inputs or targets than there are units for")
     columns, centres = numbered(shapes["num_inputs"], shapes["num_targets"]), []
     if saved is not None:
         inputs = [

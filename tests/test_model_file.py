@@ -44,9 +44,9 @@ def test_saved_and_loaded_predicts_the_same(kind, tmp_path):
     np.testing.assert_array_equal(again.mean(ROWS), predictor.mean(ROWS))
 
 
-def rewritten(path, arrays=lambda found: found, **texts):
-    """The file of format 3 with other arrays or texts, and a checksum that is right."""
-    with safe_open(HERE / "format_3_real.safetensors", "numpy") as file:
+def rewritten(path, arrays=lambda found: found, source="format_3_real", **texts):
+    """A file with other arrays or texts, and a checksum that is right."""
+    with safe_open(HERE / f"{source}.safetensors", "numpy") as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = {**file.metadata(), **texts}
     metadata.pop("sha256")
@@ -128,3 +128,11 @@ def test_forged_shapes_and_types_are_a_checkpoint_error(tmp_path_factory, data):
     path = rewritten(tmp_path_factory.mktemp("forged") / "m", forge)
     with pytest.raises(CheckpointError):
         mdn.load(path)
+
+
+@pytest.mark.parametrize("num_inputs", [2**70, -1, "4", None])
+def test_forged_sizes_of_the_version_before_are_a_checkpoint_error(num_inputs, tmp_path):
+    with safe_open(HERE / "format_2_real.safetensors", "numpy") as file:
+        shapes = json.loads(file.metadata()["shapes"]) | {"num_inputs": num_inputs}
+    with pytest.raises(CheckpointError, match="its description cannot be used"):
+        mdn.load(rewritten(tmp_path / "m", source="format_2_real", shapes=json.dumps(shapes)))
