@@ -24,7 +24,7 @@ from mdnjax.types import Float
 FORWARD, INVERSE, PLAIN = Names("x", "y"), Names("y (observed)", "x (to be predicted)"), Names("x", "y (to be predicted)")
 NUM_GRID = 300
 HDR = JitOnce(hdr)
-LEAST_MASS = 0.01  # of a mode that is drawn
+MIN_MODE_MASS = 0.01  # of a mode that is drawn
 NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
 NAMES += ("density", "calibration", "overview")
 
@@ -52,7 +52,7 @@ def curves(predictor: Predictor, splits: Splits) -> Curves:
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     learnt = np.exp(np.asarray(log_prob(mixture[:, None], y[:, None])))
     regions = [(f"{100 * level:.0f} % region", HDR(mixture, level)) for level in (0.9, 0.5)]
-    return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, LEAST_MASS))
+    return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, MIN_MODE_MASS))
 
 
 def compile_ahead(config: Run, splits: Splits) -> None:

@@ -13,15 +13,25 @@ from matplotlib.figure import Figure
 from experiments import command, figures, report
 from experiments.pipeline import make_data, run
 from experiments.progress import Clock, training
-from experiments.run_folder import claim
-from experiments.studies import InverseSine
-from experiments.study import MODEL_FILE, RUN_FILES, check_sound, prepare, settle_number, show, stopped, write_run
-from mdnjax import checkpoint, recipe
-from mdnjax.compilation import JitOnce, beside
+from experiments.regression import make_regression, make_regression_functions
+from experiments.run_folder import create_run_folder
+from experiments.schemas import InverseSine
+from experiments.study import (
+    MODEL_FILE,
+    RUN_FILES,
+    check_finite,
+    divergence_message,
+    prepare,
+    resolve_num_components,
+    show,
+    write_run,
+)
+from mdnjax import checkpoint
+from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import split
 from mdnjax.data import Dataset, sinusoid
-from mdnjax.follow import follow
-from mdnjax.regression import make_regression, make_regression_recipe
+from mdnjax.training import functions
+from mdnjax.training.train import train_one
 from mdnjax.types import Params
 
 FILES = (
@@ -42,16 +52,16 @@ class Warmup(NamedTuple):
 def study(config: InverseSine, overwrite: bool) -> None:
     """Runs the whole study and writes its run folder."""
     prepare(config, regression=config.regression)
-    folder, clock = claim(config, config.output, FILES, overwrite), Clock()
+    folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    with beside(partial(figures.compile_ahead, config, splits)):
+    with in_background(partial(figures.compile_ahead, config, splits)):
         with clock.phase("regression"):
             towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
         with clock.phase("inverse regression"):
             towards_u = fit_regression("inverse regression", config, *splits)
             towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
-        settled = settle_number(config, splits, clock)
+        settled = resolve_num_components(config, splits, clock)
         result = run(settled, splits, truth, clock, folder / MODEL_FILE)
         if not result.fit.diverged:
             with clock.phase("figures"):
@@ -67,21 +77,21 @@ def study(config: InverseSine, overwrite: bool) -> None:
         ("inverse regression, mean squared error", inverse["train_mse"], inverse["test_mse"], inverse["floor_mse"]),
     )
     show(f"Inverse sinusoid, seed {config.seed}", folder, clock, result, above)
-    check_sound(folder, result)
+    check_finite(folder, result)
 
 
 def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> Warmup:
     """Fits the plain network by mean squared error, in the data's own units, as the original study does."""
     shape, numbers = split(config.regression)
-    steps = make_regression_recipe(shape, train.x.shape[1], train.y.shape[1])
-    inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), train, validation)
+    steps = make_regression_functions(shape, train.x.shape[1], train.y.shape[1])
+    inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), train, validation)
     with training(name, config.regression.num_steps, "validation mse") as observe:
-        fitted = follow(steps, config.regression, inputs, observe)
+        fitted = train_one(steps, config.regression, inputs, observe)
     params = fitted.state.params
     if fitted.diverged:
         path = config.output / f"{name.replace(' ', '_')}.safetensors"
         checkpoint.save(path, params)
-        raise command.RunFailed(stopped(name, int(fitted.state.step), config.regression.num_steps, path))
+        raise command.RunFailed(divergence_message(name, int(fitted.state.step), config.regression.num_steps, path))
 
     def mse(part: Dataset) -> float:
         return float(np.mean((predict_regression(config, params, part.x) - part.y).astype(np.float64) ** 2))

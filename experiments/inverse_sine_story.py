@@ -30,12 +30,13 @@ import mdnjax as mdn
 from experiments.command import CONFIGS
 from experiments.figures import FORWARD, INVERSE, in_order
 from experiments.pipeline import make_data
-from experiments.studies import InverseSine
-from mdnjax import plots, recipe
+from experiments.regression import make_regression
+from experiments.schemas import InverseSine
+from mdnjax import plots
 from mdnjax.config import load
 from mdnjax.data import sinusoid
 from mdnjax.fitting import fit_networks
-from mdnjax.regression import make_regression
+from mdnjax.training import functions
 
 # %% tags=["parameters"]
 words: list[str] = []
@@ -70,8 +71,8 @@ def squared_error(params, noise_key, batch):
 
 
 def train_by_hand(loss, init, loop, points):
-    optimizer = recipe.optimizer_of(loop)
-    state = mdn.init_state(optimizer, init(jax.random.fold_in(key, recipe.INIT)))
+    optimizer = functions.optimizer_of(loop)
+    state = mdn.init_state(optimizer, init(jax.random.fold_in(key, functions.INIT)))
     train_step = mdn.make_train_step(loss, optimizer)
     return mdn.train_loop(train_step, state, (key, points), num_steps=loop.num_steps, report_every=loop.report_every).state.params
 
@@ -207,7 +208,7 @@ keys = jax.random.split(key, 100_000)
 chosen = jax.vmap(lambda k: jnp.argmax(at_zero.logits + jax.random.gumbel(k, at_zero.logits.shape)))(keys)
 print("weights at y = 0:", *(f"{weight:.3f}" for weight in mdn.weights(at_zero)))
 print("shares of draws: ", *(f"{count / len(keys):.3f}" for count in jnp.bincount(chosen, length=at_zero.logits.size)))
-samples = np.asarray(mdn.sample(jax.random.fold_in(key, recipe.SAMPLE), predictor(points[0])))
+samples = np.asarray(mdn.sample(jax.random.fold_in(key, functions.SAMPLE), predictor(points[0])))
 plots.plot_points([("data", *points), ("samples", points[0], samples)], INVERSE, "One sample for every data point")
 
 # %% [markdown]

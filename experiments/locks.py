@@ -16,11 +16,11 @@ except ImportError:  # on Windows there is no such lock, and nothing is held
 _held: list[IO[str]] = []
 
 
-class TakenError(Exception):
+class FolderInUseError(Exception):
     """A folder that another command holds."""
 
 
-def hold(folder: Path, shared: bool) -> IO[str] | None:
+def acquire(folder: Path, shared: bool) -> IO[str] | None:
     """Takes a folder, alone or with others that share it, by a file beside it; `released` gives it back.
 
     Raises: TakenError if another command holds it.
@@ -32,7 +32,7 @@ def hold(folder: Path, shared: bool) -> IO[str] | None:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise TakenError(str(folder)) from None
+        raise FolderInUseError(str(folder)) from None
     _held.append(file)
     return file
 

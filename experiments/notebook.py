@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from experiments.command import one_line_errors
-from experiments.tables.files import need
+from experiments.reading.files import need
 from mdnjax.checkpoint import write_bytes
 
 SCRIPT = Path(__file__).resolve().parent / "inverse_sine_story.py"

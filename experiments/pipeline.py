@@ -12,29 +12,29 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import tables
+from experiments import reading
 from experiments.command import UserError
 from experiments.progress import Clock, training
-from mdnjax import recipe
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
 from mdnjax.data.columns import Columns
-from mdnjax.data.dataset import far_out
-from mdnjax.data.scaler import check_inside, shown_units
+from mdnjax.data.dataset import outlier_notes
+from mdnjax.data.scaler import check_inside, mixture_units
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
-from mdnjax.ensemble import compile_networks
+from mdnjax.ensemble import select_networks, untrained
 from mdnjax.evaluation import crps_of
-from mdnjax.fitting import fit_networks, layout_of, make_task
+from mdnjax.fitting import fit_networks, make_task, placement_of
 from mdnjax.model_file import save
-from mdnjax.pooled import some_networks, untrained
-from mdnjax.population import Fit
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.scores import coverage, pit
 from mdnjax.statistics import sample
+from mdnjax.training import functions
+from mdnjax.training.population import Fit
+from mdnjax.training.tasks import compile_networks
 
-COMPILING = threading.Lock()  # of two threads that score at once, each would compile what the other one does
-MOST_SAMPLED = 50_000
+COMPILATION_LOCK = threading.Lock()  # of two threads that score at once, each would compile what the other one does
+MAX_SAMPLED = 50_000
 OF_TRUTH = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # nan where there is none
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess_nll", "excess_nll")
 
@@ -54,9 +54,9 @@ class Result(NamedTuple):
     samples: np.ndarray
 
     @property
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What looks wrong, with what helps; of a table its reader has noticed what is far out."""
-        far = () if isinstance(self.config.data, Table) else far_out(self.splits.train)
+        far = () if isinstance(self.config.data, Table) else outlier_notes(self.splits.train)
         return [*far, *remedies(self.diagnosis)]
 
 
@@ -67,7 +67,7 @@ def make_data(config: Run) -> tuple[Splits, Truth | None]:
     """
     data, truth, seed = config.data, None, config.data_seed
     if isinstance(data, Table):
-        splits = tables.read(data, seed).splits
+        splits = reading.read(data, seed).splits
     else:
         assert isinstance(data, Data)
         make_splits, truth = SOURCES[data.name]
@@ -79,7 +79,7 @@ def make_data(config: Run) -> tuple[Splits, Truth | None]:
 
 def columns_of(config: Run) -> Columns | None:
     """The columns of the table of a configuration; None where its data are no table."""
-    return tables.read(config.data, config.data_seed).columns if isinstance(config.data, Table) else None
+    return reading.read(config.data, config.data_seed).columns if isinstance(config.data, Table) else None
 
 
 def check_support(data: Examples, splits: Splits) -> None:
@@ -108,15 +108,17 @@ def run(
     """
     with clock.phase("mdn training"), training("mdn", config.train.num_steps, "validation nll") as observe:
         fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe)
-    predictor, kept = fitted.predictor, fitted.kept
+    predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
-    with clock.phase("scores"), COMPILING:
+    with clock.phase("scores"), COMPILATION_LOCK:
         metrics, pit_values = score(predictor, splits, truth)
         if config.ensemble.rotate:  # to the mixture of all networks no row of train and validation is new
-            metrics["validation_nll"] = float(kept.held_out_nll[0])
+            metrics["validation_nll"] = float(selected.validation_nll[0])
     with clock.phase("samples"):
-        samples, diagnosis = look_at(predictor, splits, config.seed)
-    return Result(config, kept.of_settings[0], splits, truth, fitted.leading, predictor, metrics, diagnosis, pit_values, samples)
+        samples, diagnosis = sample_and_diagnose(predictor, splits, config.seed)
+    return Result(
+        config, selected.of_settings[0], splits, truth, fitted.leading, predictor, metrics, diagnosis, pit_values, samples
+    )
 
 
 def compile_ahead(config: Run, splits: Splits) -> Predictor:
@@ -124,9 +126,9 @@ def compile_ahead(config: Run, splits: Splits) -> Predictor:
     task = make_task(config, *splits[:2])
     sizes = (splits.train.x.shape[1], splits.train.y.shape[1])
     predictor = make_predictor(config.model, untrained(config.model, *sizes, config.ensemble.num_members), task.scaler)
-    with COMPILING:
-        compile_networks(task, layout_of(config))
-        look_at(predictor, splits, config.seed)
+    with COMPILATION_LOCK:
+        compile_networks(task, placement_of(config))
+        sample_and_diagnose(predictor, splits, config.seed)
         score(predictor, splits, None)
     return predictor
 
@@ -146,14 +148,14 @@ def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[di
     return metrics, pit_values
 
 
-def look_at(predictor: Predictor, splits: Splits, seed: int) -> tuple[np.ndarray, Diagnosis]:
+def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tuple[np.ndarray, Diagnosis]:
     """A sample for each training point that is shown, and what the network of the largest part makes of these points."""
-    sample_key = jax.random.fold_in(jax.random.key(seed), recipe.SAMPLE)
-    shown, networks = splits.train.x[:MOST_SAMPLED], predictor.networks
+    sample_key = jax.random.fold_in(jax.random.key(seed), functions.SAMPLE)
+    shown, networks = splits.train.x[:MAX_SAMPLED], predictor.networks
     samples = predictor.units.located(np.asarray(sample(sample_key, predictor.at(shown))))
-    first = some_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
+    first = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
     floor = predictor.model.scale_floor if first.scale_floor is None else float(first.scale_floor[0])
-    return samples, diagnose(replace(predictor, networks=first).at(shown), floor * shown_units(predictor.scaler)[1].sd)
+    return samples, diagnose(replace(predictor, networks=first).at(shown), floor * mixture_units(predictor.scaler)[1].sd)
 
 
 def nll_of_truth(splits: Splits, truth: Truth | None) -> dict[str, float]:

@@ -33,7 +33,7 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-class Line:
+class ProgressLine:
     """A line that is told anew again and again: in its place on a terminal, now and then elsewhere."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Line:
 @contextlib.contextmanager
 def training(name: str, num_steps: int, score_name: str) -> Iterator[Callable[[int, float, float], None]]:
     """Gives an observer of a training run that prints step, loss, held-out score, speed and time left."""
-    line = Line()
+    line = ProgressLine()
     start: tuple[int, float] | None = None
 
     def observe(step: int, loss: float, score: float) -> None:
@@ -81,7 +81,7 @@ def training(name: str, num_steps: int, score_name: str) -> Iterator[Callable[[i
 @contextlib.contextmanager
 def sweeping(num_members: int, num_done: int, num_diverged: int) -> Iterator[Callable[[float, int], None]]:
     """Gives an observer of a sweep: members done since its start (a fraction of those in work counts), and diverged."""
-    line = Line()
+    line = ProgressLine()
     start: tuple[float, float] | None = None
 
     def observe(done: float, diverged: int) -> None:

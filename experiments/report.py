@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from experiments.progress import Clock
 from mdnjax.checkpoint import write_bytes
-from mdnjax.population import History
+from mdnjax.training.population import History
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic", "safetensors")
 
@@ -36,7 +37,7 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
 def write_history(path: Path, history: History, score: str = "validation_nll") -> None:
     """Writes one row a report: the step, the loss of the step before it, the held-out score after it, by its name."""
     losses = [float(history.loss[min(step, len(history.loss)) - 1]) for step in history.report_steps]
-    rows = zip(history.report_steps.tolist(), losses, history.held_out.tolist(), strict=True)
+    rows = zip(history.report_steps.tolist(), losses, history.validation_scores.tolist(), strict=True)
     write_csv(path, ["step", "loss", score], rows)
 
 
@@ -81,19 +82,29 @@ def write_table(folder: Path, table: Sequence[Sequence[str]]) -> None:
     write_bytes(folder / "table.md", f"{markdown(table)}\n".encode())
 
 
-def print_table(title: str, table: Sequence[Sequence[str]]) -> None:
-    """Prints a table, its header first; columns with a heading are numbers."""
+def write_run(folder: Path, clock: Clock, metrics: Mapping[str, Any]) -> None:
+    """Writes environment.json and timing.json, and last metrics.json: where that exists, the run is complete."""
+    write_json(folder / "environment.json", environment())
+    write_json(folder / "timing.json", clock.seconds)
+    write_json(folder / "metrics.json", metrics)
+
+
+def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collection[str] = ("",)) -> None:
+    """Prints a table, its header first, as wide as it is; columns whose heading is in `left` are aligned to the left."""
     shown = Table(title=title, title_justify="left", show_edge=False)
     for heading in table[0]:
-        shown.add_column(heading, justify="right" if heading else "left")
+        shown.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
     for row in table[1:]:
         shown.add_row(*row)
-    print_whole(shown)
+    Console(width=Console(width=250).measure(shown).maximum, highlight=False).print(shown)
 
 
-def print_whole(table: Table) -> None:
-    """Prints a table as wide as it is: a pipe has no width, and half a number is none."""
-    Console(width=Console(width=250).measure(table).maximum, highlight=False).print(table)
+def print_end(notes: Iterable[str], clock: Clock, folder: Path) -> None:
+    """Prints what follows the table of a run: its notes, its times, and where the results are."""
+    for note in notes:
+        print(f"note: {note}")
+    print(clock)
+    print(f"results: {folder}")
 
 
 def environment() -> dict[str, Any]:

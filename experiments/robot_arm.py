@@ -6,27 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from experiments import command, report
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
-from experiments.run_folder import claim
-from experiments.studies import RobotArm
-from experiments.study import MODEL_FILE, RUN_FILES, prepare, settle_number, write_run
+from experiments.run_folder import create_run_folder
+from experiments.schemas import RobotArm
+from experiments.sorted_modes import sorted_modes
+from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_run
 from mdnjax.data import robot_arm
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import mean, modes
 
 FILES = (*RUN_FILES, "figures/arm.png", "figures/errors.png", "figures/angles.png")
-LEAST_MASS = 0.02  # of a mode that counts as an answer
+MIN_MODE_MASS = 0.02  # of a mode that counts as an answer
 REACHED = 0.05  # how far off the hand may be where a branch is called found
 
 
@@ -47,10 +45,10 @@ def study(config: RobotArm, overwrite: bool) -> None:
     prepare(config)
     if config.data.name != "robot_arm":
         raise command.UserError(f"data.name: got {config.data.name!r}, expected 'robot_arm'")
-    folder, clock = claim(config, config.output, FILES, overwrite), Clock()
+    folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    settled = settle_number(config, splits, clock)
+    settled = resolve_num_components(config, splits, clock)
     result = run(settled, splits, truth, clock, folder / MODEL_FILE)
     with clock.phase("modes"):
         answers = answer(result)
@@ -58,17 +56,14 @@ def study(config: RobotArm, overwrite: bool) -> None:
     with clock.phase("figures"):
         report.write_figures(folder / "figures", draw(answers, metrics))
     write_run(folder, clock, result, {"robot_arm": metrics})
-    show(folder, clock, config.seed, metrics, result.remarks)
+    show(folder, clock, config.seed, metrics, result.notes)
 
 
 def answer(result: Result) -> Answers:
     """Mean and modes for every test position."""
     position = result.splits.test.x
     mixture = result.predictor.at(position)
-    found = jax.tree.map(np.asarray, modes(mixture))
-    mass = np.where(np.isfinite(found.mass) & (found.mass >= LEAST_MASS), found.mass, 0)
-    order = np.argsort(-mass, axis=1)
-    angles = np.take_along_axis(np.where(mass[..., None] > 0, found.y, np.nan), order[..., None], axis=1)
+    angles, _ = sorted_modes(modes(mixture), MIN_MODE_MASS)
     return Answers(position, np.asarray(mean(mixture)), angles, robot_arm.solutions(position))
 
 
@@ -183,20 +178,17 @@ def _against(axes: Axes, answers: Answers, index: int) -> None:
     axes.scatter(answers.solutions[..., index].ravel(), angles[..., index].ravel(), s=6, color=MODEL, alpha=0.6, linewidths=0)
 
 
-def show(folder: Path, clock: Clock, seed: int, metrics: dict[str, float], remarks: list[str]) -> None:
+def show(folder: Path, clock: Clock, seed: int, metrics: dict[str, float], notes: list[str]) -> None:
     """Prints the table."""
-    table = Table(title=f"Robot arm, seed {seed}: distance of the hand from its position", title_justify="left", show_edge=False)
-    for heading in ("", "RMS", "known"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    table.add_row("mean of the angles", f"{metrics['rms_conditional_mean']:.4f}", f"{metrics['exact_rms_conditional_mean']:.4f}")
-    table.add_row("most probable mode", f"{metrics['rms_most_probable_mode']:.4f}", "0")
-    table.add_row("second mode, where there are two", f"{metrics['rms_second_mode']:.4f}", "0")
-    Console(width=100, highlight=False).print(table)
+    rows = [
+        ("", "RMS", "known"),
+        ("mean of the angles", f"{metrics['rms_conditional_mean']:.4f}", f"{metrics['exact_rms_conditional_mean']:.4f}"),
+        ("most probable mode", f"{metrics['rms_most_probable_mode']:.4f}", "0"),
+        ("second mode, where there are two", f"{metrics['rms_second_mode']:.4f}", "0"),
+    ]
+    report.print_table(f"Robot arm, seed {seed}: distance of the hand from its position", rows)
     print(f"both solutions found: {100 * metrics['share_both_found']:.1f} % of {metrics['num_two']} positions that have two")
-    for remark in remarks:
-        print(f"note: {remark}")
-    print(clock)
-    print(f"results: {folder}")
+    report.print_end(notes, clock, folder)
 
 
 def _rms(values: np.ndarray) -> float:

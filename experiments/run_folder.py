@@ -22,7 +22,9 @@ JOIN_ATTEMPTS = 5
 ELSEWHERE = "choose another with output=DIR"
 
 
-def claim(config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool, shared: bool = False) -> Path:
+def create_run_folder(
+    config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool, shared: bool = False
+) -> Path:
     """Makes a folder this configuration's own, before anything is computed, and writes config.yaml into it.
 
     The folder is held until the command ends. Args: `files` are patterns of all that the run writes; of another configuration's
@@ -50,12 +52,12 @@ def claim(config: Section | Mapping[str, Any], folder: Path, files: Sequence[str
 def _hold(config: Section | Mapping[str, Any], folder: Path, shared: bool) -> IO[str] | None:
     """Takes the folder alone, or joins those that share it for the same configuration."""
     for attempt in range(JOIN_ATTEMPTS):
-        with contextlib.suppress(locks.TakenError):
-            return locks.hold(folder, shared=False)
+        with contextlib.suppress(locks.FolderInUseError):
+            return locks.acquire(folder, shared=False)
         if not shared:
             break
-        with contextlib.suppress(locks.TakenError):
-            lock = locks.hold(folder, shared=True)
+        with contextlib.suppress(locks.FolderInUseError):
+            lock = locks.acquire(folder, shared=True)
             if _what_counts(folder / "config.yaml") == _what_counts(dump(config)):
                 return lock
             break

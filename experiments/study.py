@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from experiments import command, report
 from experiments.pipeline import OF_TRUTH, Result
 from experiments.progress import Clock
-from mdnjax import recipe
 from mdnjax.config.schema import Loop, Run
 from mdnjax.data import Splits
-from mdnjax.fitting import choose_num_components, with_number
-from mdnjax.selection import Candidates
+from mdnjax.fitting import choose_num_components, with_num_components
+from mdnjax.training import functions
+from mdnjax.training.selection import Candidates
 
 MODEL_FILE = "model.safetensors"
 RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", MODEL_FILE)
@@ -28,7 +26,7 @@ def prepare(config: Run, **others: Loop) -> None:
 
     Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
     """
-    several = config.num_runs > 1 or is_open(config)
+    several = config.num_runs > 1 or num_components_is_auto(config)
     command.settle(config.runtime, all_cores=several)
     check_optimizers(train=config.train, **others)
 
@@ -38,21 +36,21 @@ def check_optimizers(**loops: Loop) -> None:
     faults = []
     for name, loop in loops.items():
         try:
-            recipe.check(loop)
+            functions.check(loop)
         except ValueError as error:
             faults.append(f"{name}.optimizer: {error}")
     if faults:
         raise command.UserError("; ".join(faults))
 
 
-def is_open(config: Run) -> bool:
+def num_components_is_auto(config: Run) -> bool:
     """Whether the number of components is left to the data."""
     return config.model.num_components == "auto"
 
 
-def settle_number(config: Run, splits: Splits, clock: Clock) -> Run:
+def resolve_num_components(config: Run, splits: Splits, clock: Clock) -> Run:
     """The same configuration with a number of components; how the candidates came out is printed."""
-    if not is_open(config):
+    if not num_components_is_auto(config):
         return config
     numbers = ", ".join(map(str, sorted(config.selection.num_components)))
 
@@ -62,18 +60,16 @@ def settle_number(config: Run, splits: Splits, clock: Clock) -> Run:
     with clock.phase("number of components"):
         found = choose_num_components(config, splits.train, splits.validation, observe=observe)
     show_numbers(found)
-    return with_number(config, found.chosen)
+    return with_num_components(config, found.chosen)
 
 
 def show_numbers(found: Candidates) -> None:
     """Prints how the candidates came out."""
-    table = Table(title="Number of components, by the validation points", title_justify="left", show_edge=False)
-    for heading in ("components", "NLL", "more than the best", "± se", ""):
-        table.add_column(heading, justify="right")
+    rows = [["components", "NLL", "more than the best", "± se", ""]]
     for i, number in enumerate(found.numbers):
         numbers = (found.validation_nll[i], found.choice.excess[i], found.choice.standard_error[i])
-        table.add_row(str(number), *(f"{value:.4f}" for value in numbers), "taken" if i == found.choice.chosen else "")
-    Console(width=100, highlight=False).print(table)
+        rows.append([str(number), *(f"{value:.4f}" for value in numbers), "selected" if i == found.choice.chosen else ""])
+    report.print_table("Number of components, by the validation points", rows)
 
 
 def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) -> None:
@@ -90,17 +86,12 @@ def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) 
         },
     }
     report.write_history(folder / "history.csv", result.fit.history)
-    report.write_json(folder / "environment.json", report.environment())
-    report.write_json(folder / "timing.json", clock.seconds)
-    report.write_json(folder / "metrics.json", metrics)  # last: where it stands, the run is complete
+    report.write_run(folder, clock, metrics)
 
 
 def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tuple[Any, ...], ...] = ()) -> None:
     """Prints the one table of a run, with rows above those of the mixture, and what looks wrong."""
     mdn = result.metrics
-    table = Table(title=title, title_justify="left", show_edge=False)
-    for heading in ("", "train", "test", "known limit"):
-        table.add_column(heading, justify="left" if not heading else "right")
     rows = [
         *above,
         ("mixture, NLL (nats)", mdn["train_nll"], mdn["test_nll"], mdn["entropy"]),
@@ -110,26 +101,22 @@ def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tu
         ("coverage of the 50 % interval", None, mdn["coverage_50"], 0.5),
         ("coverage of the 90 % interval", None, mdn["coverage_90"], 0.9),
     ]
-    for label, *numbers in rows:
-        table.add_row(label, *("" if number is None else f"{number:.4f}" for number in numbers))
-    Console(width=100, highlight=False).print(table)
-    for remark in result.remarks:
-        print(f"note: {remark}")
-    print(clock)
-    print(f"results: {folder}")
+    cells = [[label, *("" if number is None else f"{number:.4f}" for number in numbers)] for label, *numbers in rows]
+    report.print_table(title, [["", "train", "test", "known limit"], *cells])
+    report.print_end(result.notes, clock, folder)
 
 
-def check_sound(folder: Path, result: Result) -> None:
+def check_finite(folder: Path, result: Result) -> None:
     """Raises: RunFailed if the training diverged, or a score is not finite."""
     if result.fit.diverged:
         path, step = folder / MODEL_FILE, int(result.fit.state.step)
-        raise command.RunFailed(stopped("mdn", step, result.config.train.num_steps, path))
+        raise command.RunFailed(divergence_message("mdn", step, result.config.train.num_steps, path))
     unknown = () if result.truth else OF_TRUTH
     if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value) and name not in unknown]:
         raise command.RunFailed(f"mdn: not finite on the data: {', '.join(wrong)}; the trained network is in {folder}")
 
 
-def stopped(name: str, step: int, num_steps: int, path: Path) -> str:
+def divergence_message(name: str, step: int, num_steps: int, path: Path) -> str:
     """The message of a run that diverged."""
     return (
         f"{name}: loss or parameters were no longer finite after step {step} of {num_steps}; the last finite state is in {path}"

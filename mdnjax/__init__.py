@@ -13,13 +13,14 @@ from mdnjax.components import (
     Support,
     Warped,
 )
+from mdnjax.deprecated import PUBLIC_NAMES, warn_of
 from mdnjax.diagnostics import (
     Diagnosis,
     diagnose,
     remedies,
 )
 from mdnjax.evaluation import (
-    Judgement,
+    Evaluation,
     evaluate,
     permutation_importance,
 )
@@ -54,12 +55,6 @@ from mdnjax.model_file import (
 from mdnjax.networks import (
     Network,
     make_mlp,
-)
-from mdnjax.optimizers import (
-    make_optimizer,
-)
-from mdnjax.population import (
-    train_loop,
 )
 from mdnjax.predictor import (
     Predictor,
@@ -122,7 +117,13 @@ from mdnjax.statistics import (
     variance,
 )
 from mdnjax.to_numpyro import to_numpyro
-from mdnjax.train import (
+from mdnjax.training.optimizers import (
+    make_optimizer,
+)
+from mdnjax.training.population import (
+    train_loop,
+)
+from mdnjax.training.steps import (
     Batch,
     TrainState,
     init_state,
@@ -140,9 +141,9 @@ __all__ = [
     "Diagnosis",
     "Diagonal",
     "Estimate",
+    "Evaluation",
     "Full",
     "Isotropic",
-    "Judgement",
     "Laplace",
     "LowRank",
     "MDNRegressor",
@@ -232,7 +233,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`MDNRegressor` when it is asked for: it needs scikit-learn, which the rest does not."""
+    """`MDNRegressor` when it is asked for, since it needs scikit-learn, which the rest does not; and names that have changed."""
+    if name in PUBLIC_NAMES:
+        warn_of(f"mdnjax.{name}", f"mdnjax.{PUBLIC_NAMES[name]}")
+        return globals()[PUBLIC_NAMES[name]]
     if name != "MDNRegressor":
         raise AttributeError(f"module 'mdnjax' has no attribute {name!r}")
     try:

@@ -52,7 +52,7 @@ class JitOnce:
 
 
 @contextlib.contextmanager
-def beside(work: Callable[[], object]) -> Iterator[None]:
+def in_background(work: Callable[[], object]) -> Iterator[None]:
     """Does some work in a thread beside the block, for the programs that jax keeps of it; its result and errors are forgotten.
 
     The same work follows in earnest, and raises its errors then.

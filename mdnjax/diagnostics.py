@@ -12,9 +12,9 @@ from mdnjax.components import Component, Full, Isotropic, Warped
 from mdnjax.mixture import Mixture, weights
 from mdnjax.types import AnyArray, Array, Float
 
-LEAST_WEIGHT = 0.001  # of all, below which a component is called dead
+MIN_WEIGHT = 0.001  # of all, below which a component is called dead
 AT_FLOOR = 1.1  # times the floor
-MUCH_AT_FLOOR = 0.05  # of the weight
+MAX_SHARE_AT_FLOOR = 0.05  # of the weight
 
 
 class Diagnosis(NamedTuple):
@@ -38,7 +38,7 @@ def diagnose(mixture: Mixture, smallest_scale: Float[AnyArray, "..."]) -> Diagno
     mean_weight = weight.mean(axis=0)
     low = np.asarray(scales_of(mixture.component)) <= AT_FLOOR * np.asarray(smallest_scale)
     share = float(np.mean(np.sum(weight * low.any(axis=-1), axis=1)))
-    dead = tuple(int(k) for k in np.flatnonzero(mean_weight < LEAST_WEIGHT))
+    dead = tuple(int(k) for k in np.flatnonzero(mean_weight < MIN_WEIGHT))
     return Diagnosis(weight.shape[1], float(_perplexity(weight).mean()), float(_perplexity(mean_weight)), dead, share)
 
 
@@ -47,15 +47,15 @@ def remedies(diagnosis: Diagnosis) -> Iterator[str]:
     num_dead = len(diagnosis.dead)
     if num_dead and num_dead < diagnosis.num_components - 1:
         yield (
-            f"dead components: {num_dead} of {diagnosis.num_components} (mean weight below {LEAST_WEIGHT}); fewer do as well "
+            f"dead components: {num_dead} of {diagnosis.num_components} (mean weight below {MIN_WEIGHT}); fewer do as well "
             "(model.num_components, or auto), and train.init.name=data or train.entropy_bonus=0.02 keep more of them in use"
         )
-    if diagnosis.num_components > 1 and diagnosis.num_in_use < 1 + 10 * LEAST_WEIGHT:
+    if diagnosis.num_components > 1 and diagnosis.num_in_use < 1 + 10 * MIN_WEIGHT:
         yield (
             f"one component of {diagnosis.num_components} has all the weight: the mixture has collapsed to a single hill; "
             "start from the data with train.init.name=data, or lower train.optimizer.learning_rate"
         )
-    if diagnosis.share_at_floor > MUCH_AT_FLOOR:
+    if diagnosis.share_at_floor > MAX_SHARE_AT_FLOOR:
         yield (
             f"{100 * diagnosis.share_at_floor:.0f} % of the weight is in components at the scale floor: if targets repeat or the "
             "network overfits, more train.x_noise or a larger model.scale_floor helps; if data are that exact, a smaller floor"

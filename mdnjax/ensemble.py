@@ -1,211 +1,82 @@
-"""Every training that a configuration asks for on one data set, or many such tasks at once, as one population; of it the networks
-that are used.
-
-Trainings come in this order: tasks, settings to choose from, networks of the ensemble, restarts of a network.
-"""
+"""The trained networks of an ensemble, and the one mixture that they give: arrays only, in the units of training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import logsumexp
 
-from mdnjax import recipe
-from mdnjax.config.schema import Run
-from mdnjax.data.dataset import Dataset, joined
-from mdnjax.data.scaler import Scaler, least_scale, log_slopes, to_training_units
-from mdnjax.follow import compile_training, follow_members, held_out_losses
-from mdnjax.placement import Layout, place, put
-from mdnjax.pooled import Networks, pruned
-from mdnjax.population import History, Population, PopulationObserver, on_host
-from mdnjax.selection import best_runs, kept, kept_scores, run_keys, stack
-from mdnjax.types import Bool, Float, Int, Params
+from mdnjax.config import schema
+from mdnjax.config.numbers import join
+from mdnjax.mixture import Mixture, log_prob
+from mdnjax.model import make_mdn
+from mdnjax.statistics import pool
+from mdnjax.types import AnyArray, Array, Float, Params
 
-LEAST_LOG_PROB = -1e4  # of an example whose density is 0
+MIN_WEIGHT_SHARE = 0.01  # of an equal part, below which a network is left out
 
 
-class Task(NamedTuple):
-    """A configuration, the examples that its networks are trained on and validated by, and the units of training."""
+class Networks(NamedTuple):
+    """Parameters of M networks, their first axis; `weight` are their parts of the mixture (None: equal), `scale_floor` their own
+    floors (None: that of the model). Members of a population may come in front of all of them."""
 
-    config: Run
-    train: Dataset
-    validation: Dataset
-    scaler: Scaler
-
-
-class Kept(NamedTuple):
-    """The networks of G tasks, R each, and how they are pooled: settings first, then the networks of each.
-
-    `runs` are the trainings they come from, `weight` their parts of the mixture, `of_settings` `[G, C]` those of the settings.
-    `held_out_nll` is that of single networks on the rows that each held out, the settings pooled by their weights. `diverged`
-    says whether the training of a network that is used diverged.
-    """
-
-    runs: Int[np.ndarray, "G R"]
-    weight: Float[np.ndarray, "G R"]
-    scale_floor: Float[np.ndarray, "G R"]
     params: Params
-    of_settings: Float[np.ndarray, "G C"]
-    held_out_nll: Float[np.ndarray, " G"]
-    diverged: Bool[np.ndarray, " G"]
-
-    @property
-    def leading(self) -> Int[np.ndarray, " G"]:
-        """The training of the network that has the largest part, the first of equals."""
-        return self.runs[np.arange(len(self.runs)), self.weight.argmax(axis=1)]
+    weight: Float[AnyArray, "*members M"] | None = None
+    scale_floor: Float[AnyArray, "*members M"] | None = None
 
 
-def inputs_of(task: Task) -> list[recipe.Inputs]:
-    """What each training of a task reads."""
-    config, train, validation, scaler = task
-    ensemble = config.ensemble
-    keys = run_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
-    parts = [
-        rotated(train, validation, member) if ensemble.rotate else (train, validation) for member in range(ensemble.num_members)
-    ]
-    scaled = [tuple(to_training_units(scaler, part) for part in pair) for pair in parts]
-    least = least_scale(config.data.rounding, scaler, joined(train, validation).y)
-    inputs = []
-    for setting in range(config.selection.num_settings):
-        own = config.with_setting(setting)
-        numbers = recipe.split_sections(own.model, own.train)[2]
-        numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], least)
-        inputs += [recipe.make_inputs(numbers, key, *scaled[run // ensemble.num_restarts]) for run, key in enumerate(keys)]
-    return inputs
+def mixture_of(
+    shape: schema.Model, numbers: dict[str, Any], networks: Networks, z: Float[AnyArray, "*batch X"], num_targets: int
+) -> Mixture:
+    """The mixture over scaled targets at scaled inputs, for the shape and the numbers of a model's section."""
+
+    def apply(params: Params, scale_floor: Any) -> Mixture:
+        own = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
+        return make_mdn(z.shape[-1], num_targets, **dict(join(shape, own))).apply(params, z)
+
+    if num_networks(networks) == 1:
+        return apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
+    return pool(jax.vmap(apply)(networks.params, networks.scale_floor), networks.weight)
 
 
-def rotated(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
-    """Other parts of the same rows and sizes: in turn 0 the last rows are held out, in turn 1 those before them, and so on."""
-    x, y = joined(train, validation)
-    size = len(validation.x)
-    end = len(x) - turn % (len(x) // size) * size
-    held_out = np.zeros(len(x), bool)
-    held_out[end - size : end] = True
-    return Dataset(x[~held_out], y[~held_out]), Dataset(x[held_out], y[held_out])
+def nlls_of(
+    shape: schema.Model,
+    numbers: dict[str, Any],
+    networks: Networks,
+    z: Float[AnyArray, "N X"],
+    targets: Float[AnyArray, "N D"],
+) -> Float[Array, " N"]:
+    """NLL of every scaled example, in nats: to be compiled alone, or spread over a population."""
+    return -log_prob(mixture_of(shape, numbers, networks, z, targets.shape[-1]), targets)
 
 
-def _keep(tasks: Sequence[Task], population: Population, inputs: Sequence[recipe.Inputs], layout: Layout, capacity: int) -> Kept:
-    """Of each network's restarts it is the best. Settings that there is a choice of are pooled, in the parts that suit the rows
-    held out best; one with a training that diverged has none, unless all have.
-    """
-    num, config = len(tasks), tasks[0].config
-    scores = kept_scores(population, config.train.keep)
-    best = best_runs(scores, config.ensemble.num_restarts)
-    params = kept(population.state, config.train.keep)
-    of_settings, held_out = np.ones((num, 1)), scores[best].reshape(num, -1).mean(axis=1)
-    if config.selection.settings:
-        on_devices = (put(layout, params, capacity), place(layout, inputs, capacity))
-        losses = held_out_losses(recipe_of(tasks[0]), *on_devices, layout)[best]
-        sound = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
-        of_settings, held_out = _stacked(config, losses, sound, num)
-    num_members, runs = config.ensemble.num_members, best.reshape(num, -1)
-    weight = np.repeat(of_settings / num_members, num_members, axis=1)
-    floors = np.array([own.numbers["model"]["scale_floor"] for own in inputs])[runs]
-    held_out = held_out + [_held_out_slope(task) for task in tasks]
-    diverged = np.any(population.diverged[runs] & (weight > 0), axis=1)
-    return Kept(runs, weight, floors, jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params), of_settings, held_out, diverged)
+def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> Networks:
+    """An ensemble of some of the networks, their weights in the same proportion."""
+    params, weight, floor = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(chosen)], tuple(networks))
+    return Networks(params, None if weight is None else weight / weight.sum(), floor)
 
 
-def _stacked(config: Run, losses: np.ndarray, sound: np.ndarray, num: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the settings `[G, C]` by the rows held out, and the NLL of these rows `[G]`."""
-    shape = (num, config.selection.num_settings, config.ensemble.num_members)
-    log_probs = -losses.astype(np.float64).reshape(*shape, -1)
-    if config.ensemble.rotate:  # each row is held out by one network, or none
-        of_rows = log_probs.reshape(*shape[:2], -1)
-    else:
-        of_rows = np.asarray(logsumexp(log_probs, axis=2)) - np.log(config.ensemble.num_members)
-    usable = np.all(sound.reshape(shape), axis=2)
-    usable[~np.any(usable, axis=1)] = True
-    of_rows = np.maximum(np.where(usable[..., None], np.nan_to_num(of_rows, nan=-np.inf), -np.inf), LEAST_LOG_PROB)
-    of_settings = np.array([stack(rows) for rows in of_rows])
-    return of_settings, -np.mean(np.asarray(logsumexp(of_rows, axis=1, b=of_settings[..., None])), axis=1)
+def without_unused(networks: Networks) -> Networks:
+    """The same ensemble without networks whose part is nothing."""
+    if networks.weight is None:
+        return networks
+    return select_networks(networks, np.flatnonzero(np.asarray(networks.weight) >= MIN_WEIGHT_SHARE / num_networks(networks)))
 
 
-def train_networks(
-    tasks: Sequence[Task],
-    layout: Layout,
-    *,
-    capacity: int | None = None,
-    observe: PopulationObserver | None = None,
-    pad_to: tuple[int, int] | None = None,
-    start: Population | None = None,
-) -> tuple[Kept, Population]:
-    """Trains all that tasks ask for which differ in numbers, keys and data alone; what is kept of it, and all of it.
-
-    Losses and scores are in nats and the data's own units.
-    Args: `capacity` is the number of tasks for which a program is compiled, if there may be more of them than these; `pad_to` are
-    sizes of the train and validation parts for which it is compiled, whatever theirs are; `start` are the trainings of the same
-    tasks that are gone on from.
-    """
-    loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
-    inputs, capacity = [own for task in tasks for own in inputs_of(task)], (capacity or len(tasks)) * num_runs
-    if pad_to:
-        inputs = [recipe.padded(one, *pad_to) for one in inputs]
-    slopes = np.repeat([_mean_slopes(task) for task in tasks], num_runs, axis=0).T
-
-    def in_own_units(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
-        if observe:
-            observe(step, losses + slopes[0], scores + slopes[1], diverged)
-
-    population = follow_members(
-        recipe_of(tasks[0]), loop, inputs, layout, capacity=capacity, observe=in_own_units, states=start and start.state
-    )
-    population = on_host(population, len(inputs))
-    if start is not None:
-        population = _joined(_moved(start, -slopes), population)
-    kept = _keep(tasks, population, inputs, layout, capacity)
-    return kept, _moved(population, slopes)
+def num_networks(networks: Networks) -> int:
+    """Networks of an ensemble."""
+    return jax.tree.leaves(networks.params)[0].shape[0]
 
 
-def _moved(population: Population, slopes: Float[np.ndarray, "2 M"]) -> Population:
-    """The same with these numbers added to its losses and to its scores."""
-    history = population.history
-    history = history._replace(loss=history.loss + slopes[0][:, None], held_out=history.held_out + slopes[1][:, None])
-    return population._replace(history=history)
+def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_members: int) -> Params:
+    """Shapes and dtypes of an ensemble's parameters."""
+    one = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype), one)
 
 
-def _joined(start: Population, population: Population) -> Population:
-    """What went on from a start, with the history of the start before its own."""
-    before, after = start.history, population.history
-    loss, held_out = (np.concatenate(pair, axis=1) for pair in ((before.loss, after.loss), (before.held_out, after.held_out)))
-    history = History(loss, np.concatenate([before.report_steps, after.report_steps]), held_out)
-    return Population(population.state, history, population.diverged | start.diverged)
-
-
-def compile_networks(task: Task, layout: Layout) -> None:
-    """Compiles the programs of `train_networks`."""
-    part = inputs_of(task)[:: layout.num_threads]
-    compile_training(recipe_of(task), task.config.train, layout, place(layout, part, len(part)))
-
-
-def networks_of(config: Run, kept: Kept) -> Networks:
-    """The networks of the first configuration, without those whose part is nothing."""
-    params, *pooling = jax.tree.map(lambda leaf: leaf[0], (kept.params, *pooling_of(config, kept)))
-    return pruned(Networks(params, *pooling))
-
-
-def pooling_of(config: Run, kept: Kept) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Parts and scale floors of networks, where these are their own."""
-    return (kept.weight.astype(np.float32), kept.scale_floor.astype(np.float32)) if config.networks_differ else (None, None)
-
-
-def recipe_of(task: Task) -> recipe.Recipe:
-    """The training that all networks of a task share, and all tasks that differ in numbers, keys and data alone."""
-    own = task.config.with_setting(0)
-    model, train, _ = recipe.split_sections(own.model, own.train)
-    return recipe.make_mdn_recipe(model, train, task.train.x.shape[1], task.train.y.shape[1])
-
-
-def _mean_slopes(task: Task) -> list[float]:
-    """What the mean NLL of both parts grows by from units of training to the data's own."""
-    return [float(np.mean(log_slopes(task.scaler, part.y))) for part in (task.train, task.validation)]
-
-
-def _held_out_slope(task: Task) -> float:
-    """The same of the rows that the networks held out."""
-    turns = range(task.config.ensemble.num_members if task.config.ensemble.rotate else 1)
-    held_out = (rotated(task.train, task.validation, turn)[1] for turn in turns)
-    return float(np.mean([np.mean(log_slopes(task.scaler, part.y)) for part in held_out]))
+def untrained(model: schema.Model, num_inputs: int, num_targets: int, num_members: int = 1) -> Networks:
+    """Networks whose parameters are all 0: what has the shapes of trained ones, before there are any."""
+    like = params_like(model, num_inputs, num_targets, num_members)
+    return Networks(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))

@@ -22,7 +22,7 @@ NUM_SHUFFLES = 5
 MAX_ROWS = 5000  # of which columns are shuffled
 
 
-class Judgement(NamedTuple):
+class Evaluation(NamedTuple):
     """Means over rows: NLL in nats and the targets' own units; the rest for each target `[D]`, intervals for each level `[D, L]`.
 
     Widths are medians; `calibration` is the mean distance between the distribution of the PIT and the uniform one.
@@ -41,7 +41,7 @@ class Judgement(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name != "pit"} | {"levels": list(LEVELS)}
 
 
-def evaluate(predictor: Predictor, rows: Any, y: Any) -> Judgement:
+def evaluate(predictor: Predictor, rows: Any, y: Any) -> Evaluation:
     """Scores a predictor on rows that it was not trained on, by what was observed: y `[N]` or `[N, D]`.
 
     Raises: TableError (a ValueError) if the rows have other columns than the predictor.
@@ -50,7 +50,7 @@ def evaluate(predictor: Predictor, rows: Any, y: Any) -> Judgement:
     return judge(predictor.at(inputs), predictor.observed(y, len(inputs)), predictor.units)
 
 
-def judge(mixture: Mixture, observed: np.ndarray, units: Units) -> Judgement:
+def judge(mixture: Mixture, observed: np.ndarray, units: Units) -> Evaluation:
     """Scores the mixtures `[N]` of N rows, which are in these units, by what was observed, `[N, D]`."""
     y = units.relative(observed).astype(mixture.logits.dtype)
     targets = range(num_targets(mixture))
@@ -59,7 +59,7 @@ def judge(mixture: Mixture, observed: np.ndarray, units: Units) -> Judgement:
     scores = [crps_of(single, y[:, target : target + 1]) for target, single in enumerate(singles)]
     ends = [np.asarray(central_interval(one[:, None], jnp.array(LEVELS))) for one in singles]
     errors, wide = units.located(mean(mixture)) - observed, zip(ends, units.factor, strict=True)
-    return Judgement(
+    return Evaluation(
         nll=float(np.mean(np.asarray(nll(mixture, y), np.float64)) + np.sum(np.log(units.factor))),
         crps=[float(np.mean(own, dtype=np.float64)) * factor for own, factor in zip(scores, units.factor, strict=True)],
         rmse=[float(value) for value in np.sqrt(np.mean(errors**2, axis=0))],

@@ -11,9 +11,9 @@ from jax import export
 
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Column
-from mdnjax.data.scaler import on_line, relative_line
+from mdnjax.data.scaler import relative_transform, transform_targets
+from mdnjax.ensemble import mixture_of
 from mdnjax.mixture import log_weights
-from mdnjax.pooled import mixture_of
 from mdnjax.predictor import Predictor
 from mdnjax.statistics import mean, quantile, variance
 from mdnjax.types import Array, Float
@@ -38,7 +38,7 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     def answer(row: Float[Array, " C"]) -> dict[str, Array]:
         z = ((_inputs(predictor.columns.inputs, row) - scaler.x_mean) / scaler.x_sd).astype(dtype)
         mixture = mixture_of(shape, numbers, predictor.networks, z, len(scaler.y_offset))
-        mixture = on_line(relative_line(scaler), mixture)
+        mixture = transform_targets(relative_transform(scaler), mixture)
         offset, factor = jnp.asarray(scaler.y_offset), jnp.asarray(scaler.y_factor)
         answers = {"mean": offset + factor * mean(mixture), "sd": factor * jnp.sqrt(variance(mixture))}
         if quantiles:

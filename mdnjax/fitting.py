@@ -17,12 +17,12 @@ from mdnjax.data.columns import Columns
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
 from mdnjax.data.scaler import make_scaler, make_support
-from mdnjax.ensemble import Kept, Task, networks_of, train_networks
-from mdnjax.placement import Layout, local_layout
-from mdnjax.population import Fit, Observer, Population, member
 from mdnjax.predictor import Predictor, make_predictor, padded_size
-from mdnjax.selection import Candidates, among_numbers
-from mdnjax.training_file import load_training, save_training
+from mdnjax.training.placement import Placement, local_placement
+from mdnjax.training.population import Fit, Observer, Population, member
+from mdnjax.training.selection import Candidates, select_candidate
+from mdnjax.training.tasks import SelectedNetworks, Task, networks_of, train_networks
+from mdnjax.training.training_file import load_training, save_training
 
 MIN_ROWS = 5
 VALIDATION_SHARE = 0.1
@@ -33,18 +33,18 @@ class Fitted(NamedTuple):
     """A predictor, and the trainings that it came from; losses and scores are in nats and the data's own units."""
 
     predictor: Predictor
-    kept: Kept
+    selected: SelectedNetworks
     population: Population
 
     @property
     def diverged(self) -> bool:
         """Whether a training of a network that is used diverged."""
-        return bool(self.kept.diverged.any())
+        return bool(self.selected.diverged.any())
 
     @property
     def leading(self) -> Fit:
         """The training of the network with the largest part of the mixture."""
-        return member(self.population, int(self.kept.leading[0]))._replace(diverged=self.diverged)
+        return member(self.population, int(self.selected.leading[0]))._replace(diverged=self.diverged)
 
 
 def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
@@ -56,9 +56,9 @@ def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
     return Task(config, train, validation, make_scaler(train, config.data.standardise, support))
 
 
-def layout_of(config: Run) -> Layout:
+def placement_of(config: Run) -> Placement:
     """Where the networks of a configuration are trained: on all devices, or one network alone on the first."""
-    return local_layout() if config.num_runs > 1 else Layout(tuple(jax.local_devices()[:1]), width=1)
+    return local_placement() if config.num_runs > 1 else Placement(tuple(jax.local_devices()[:1]), width=1)
 
 
 def fit_networks(
@@ -66,7 +66,7 @@ def fit_networks(
     train: Dataset,
     validation: Dataset,
     *,
-    layout: Layout | None = None,
+    placement: Placement | None = None,
     columns: Columns | None = None,
     observe: Observer | None = None,
     pad_to: tuple[int, int] | None = None,
@@ -87,9 +87,9 @@ def fit_networks(
         if observe and not diverged.all():
             observe(step, float(np.mean(losses[~diverged])), float(np.mean(scores[~diverged])))
 
-    task, layout = make_task(config, train, validation), layout or layout_of(config)
-    kept, population = train_networks([task], layout, observe=observe_all, pad_to=pad_to, start=start)
-    return Fitted(make_predictor(config.model, networks_of(config, kept), task.scaler, columns), kept, population)
+    task, placement = make_task(config, train, validation), placement or placement_of(config)
+    selected, population = train_networks([task], placement, observe=observe_all, pad_to=pad_to, start=start)
+    return Fitted(make_predictor(config.model, networks_of(config, selected), task.scaler, columns), selected, population)
 
 
 def choose_num_components(
@@ -111,17 +111,17 @@ def choose_num_components(
             observe(number)
         fitted = fit_networks(single_network(config, number), train, validation, pad_to=pad_to)
         nlls[number] = np.full(len(validation.x), np.inf) if fitted.diverged else fitted.predictor.nll(validation)
-    return among_numbers(nlls)
+    return select_candidate(nlls)
 
 
 def single_network(config: Run, num_components: int) -> Run:
     """The configuration of one network with this number of components, the best of its restarts."""
-    return with_number(config, num_components).model_copy(
+    return with_num_components(config, num_components).model_copy(
         update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)}
     )
 
 
-def with_number(config: Run, num_components: int) -> Run:
+def with_num_components(config: Run, num_components: int) -> Run:
     """The same configuration with this number of components."""
     return config.model_copy(update={"model": config.model.model_copy(update={"num_components": num_components})})
 
@@ -142,7 +142,7 @@ def fit_rows(
     train, validation = (Dataset(rows.x[part], rows.y[part]) for part in (order[:-num], order[-num:]))
     pad_to = (padded_size(len(train.x), 4), padded_size(num, 4))
     if config.model.num_components == "auto":
-        config = with_number(config, choose_num_components(config, train, validation, pad_to=pad_to).chosen)
+        config = with_num_components(config, choose_num_components(config, train, validation, pad_to=pad_to).chosen)
     start, path = None, None if training_file is None else Path(training_file)
     task = make_task(config, train, validation)
     if path is not None and path.exists():

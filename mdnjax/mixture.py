@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from mdnjax.batching import batch_to_front, map_examples
 from mdnjax.components import Component, Support, Warped
-from mdnjax.layout import answer_each, batch_to_front
 from mdnjax.types import AnyArray, Array, Float
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     Raises: ValueError if y has another number of targets than the mixture.
     """
     check_targets(mixture, y)
-    return answer_each(_log_prob, mixture, y)
+    return map_examples(_log_prob, mixture, y)
 
 
 @jax.jit
@@ -114,7 +114,7 @@ def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*b
 def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
     """Posterior probability of each component given y, r_k = w_k p_k(y) / p(y). Source: Bishop (1994), eq. 33."""
     check_targets(mixture, y)
-    return answer_each(mixture_responsibilities, mixture, y)
+    return map_examples(mixture_responsibilities, mixture, y)
 
 
 @partial(jax.jit, static_argnames="num_scales")
@@ -125,7 +125,7 @@ def locations(mixture: Mixture, num_scales: float = 0.0) -> Float[Array, "*batch
         line = component.marginals().line()
         return component.marginals().from_line(line.loc + num_scales * line.scale, axis=1)
 
-    return answer_each(kernel, mixture)
+    return map_examples(kernel, mixture)
 
 
 def affine(mixture: Mixture, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Mixture:

@@ -19,7 +19,7 @@ from mdnjax.components import Support
 from mdnjax.config import schema
 from mdnjax.data.columns import Column, Columns, numbered
 from mdnjax.data.scaler import Scaler
-from mdnjax.pooled import Networks, num_networks, params_like
+from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.predictor import Predictor
 
 BEFORE = "mdnjax-2"  # the format until November 2026: float32 units, with a centre in each column

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mdnjax.mixture import Mixture, locations, weights
-from mdnjax.population import History
 from mdnjax.statistics import Region
+from mdnjax.training.population import History
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 130,
@@ -62,13 +62,13 @@ def plot_history(history: History, truth_nll: float | None = None, truth_train_n
     figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
     steps, finite = np.arange(len(history.loss)), history.loss[np.isfinite(history.loss)]
     axes.plot(steps, history.loss, color=DATA, lw=1, label="loss as minimised, training points")
-    axes.plot(history.report_steps, history.held_out, color=MODEL, lw=1.8, label="NLL, validation points")
+    axes.plot(history.report_steps, history.validation_scores, color=MODEL, lw=1.8, label="NLL, validation points")
     if truth_train_nll is not None:
         axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
     floors = [floor for floor in (truth_train_nll, truth_nll) if floor is not None]
     low, high = min([*floors, finite.min()]), np.quantile(finite, 0.995)
     if not floors:  # how far the validation points lie above the others is then all there is to compare with
-        low, high = min(low, history.held_out.min()), max(high, np.quantile(history.held_out, 0.9))
+        low, high = min(low, history.validation_scores.min()), max(high, np.quantile(history.validation_scores, 0.9))
     axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
     with mpl.rc_context(STYLE):
         axes.legend()

@@ -24,22 +24,22 @@ from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers
 from mdnjax.data.scaler import (
     MAX_SCALED,
-    Line,
     Scaler,
+    TargetTransform,
     log_slopes,
-    on_line,
-    own_line,
-    relative_line,
+    mixture_units,
+    relative_transform,
     relative_units,
     scaled_inputs,
-    shown_units,
+    target_transform,
     to_training_units,
+    transform_targets,
     unresolved,
 )
 from mdnjax.data.units import Units
 from mdnjax.data.values import TableError
+from mdnjax.ensemble import Networks, mixture_of, nlls_of, num_networks
 from mdnjax.mixture import Mixture, num_targets
-from mdnjax.pooled import Networks, mixture_of, nlls_of, num_networks
 from mdnjax.statistics import central_interval, marginal, mean, quantile, sample, variance
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
@@ -77,11 +77,11 @@ class Predictor:
                 f"float32 cannot hold this mixture in the target's own units: {reason}; ask the predictor for mean, quantiles, "
                 "intervals, sample and log_prob, or for relative(x), the mixture over (y - offset) / factor"
             )
-        return self._mixture(rows, own_line(self.scaler))
+        return self._mixture(rows, target_transform(self.scaler))
 
     def relative(self, rows: Any) -> Mixture:
         """The mixture over v = (y - offset) / factor, numbers of about 1; `scaler.y_offset` and `scaler.y_factor` are float64."""
-        return self._mixture(rows, relative_line(self.scaler))
+        return self._mixture(rows, relative_transform(self.scaler))
 
     def inputs(self, rows: Any) -> Float[np.ndarray, "N X"]:
         """The inputs of the networks, in float64 and in their own units: every category and every mark is an input of its own.
@@ -92,12 +92,12 @@ class Predictor:
 
     def at(self, inputs: Float[AnyArray, "N X"]) -> Mixture:
         """p(y|x) at inputs as `inputs` gives them, in `units`."""
-        return _predict(self, shown_units(self.scaler)[1], self.scaled(inputs))
+        return _predict(self, mixture_units(self.scaler)[1], self.scaled(inputs))
 
     @property
     def units(self) -> Units:
-        """Those of the mixtures that `at` and `answers` give: the target's own, where float32 can hold a mixture in them."""
-        return shown_units(self.scaler)[0]
+        """Those of the mixtures that `at` and `map_rows` give: the target's own, where float32 can hold a mixture in them."""
+        return mixture_units(self.scaler)[0]
 
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
         """What the networks get. Raises: TableError for a value that is far outside of what they were trained on."""
@@ -114,29 +114,30 @@ class Predictor:
         nlls = [np.asarray(_nlls(shape, numbers, self.networks, *block), np.float64) for block in blocks]
         return np.concatenate([np.zeros(0), *nlls]) + log_slopes(self.scaler, dataset.y)
 
-    def answers(
+    def map_rows(
         self,
         question: Callable[..., Any],
         inputs: Float[AnyArray, "N X"],
         *others: np.ndarray,
-        line: Line | None = None,
+        transform: TargetTransform | None = None,
         most: int = MAX_ROWS_PER_CALL,
     ) -> Any:
-        """What is asked of the mixtures of all rows, as numpy arrays: in blocks of few sizes, each a compiled program.
+        """Applies a function to the mixtures of all rows, in blocks of few sizes, and gives the results as numpy arrays.
 
-        Args: question(mixture, *others) gets the rows of a block, some of them again to fill it up; `line` leads to other units
-        of the mixtures than `units`.
+        Each size is one compiled program.
+        Args: question(mixture, *others) gets the rows of a block, some of them repeated to fill it up; `transform` says in which
+        units the mixtures are, if not in those of `units`.
         """
-        z, line, found = self.scaled(inputs), line or shown_units(self.scaler)[1], []
+        z, transform, found = self.scaled(inputs), transform or mixture_units(self.scaler)[1], []
         if not len(z):  # the shapes of an answer, without rows
             z, others = np.zeros((1, z.shape[1]), z.dtype), tuple(np.zeros((1, *own.shape[1:]), own.dtype) for own in others)
-            answer = question(_predict(self, line, z), *others)
+            answer = question(_predict(self, transform, z), *others)
             return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], answer)
         for start in range(0, len(z), most):
             block = [np.asarray(values[start : start + most]) for values in (z, *others)]
             num = len(block[0])
-            rows, *beside = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
-            answer = question(_predict(self, line, rows), *beside)
+            rows, *arrays = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
+            answer = question(_predict(self, transform, rows), *arrays)
             found.append(jax.tree.map(lambda leaf, num=num: np.asarray(leaf)[:num], answer))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
@@ -186,22 +187,22 @@ class Predictor:
         return relative_units(self.scaler).located(v)
 
     def _asked(self, question: Callable[[Mixture], Any], rows: Any) -> Any:
-        found = self.answers(question, self.inputs(rows), line=relative_line(self.scaler))
+        found = self.map_rows(question, self.inputs(rows), transform=relative_transform(self.scaler))
         return np.asarray(found, np.float64)
 
-    def _mixture(self, rows: Any, line: Line) -> Mixture:
+    def _mixture(self, rows: Any, transform: TargetTransform) -> Mixture:
         if isinstance(rows, Tracer):  # inside of a compiled function there are no names and no float64
             if not rows.shape or rows.shape[-1] != len(self.scaler.x_mean):
                 raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.scaler.x_mean)}]")
-            return _predict(self, line, _scaled_in_program(self.scaler, rows))
+            return _predict(self, transform, _scaled_in_program(self.scaler, rows))
         if hasattr(rows, "keys"):
-            return _predict(self, line, self.scaled(self.inputs(rows)))
+            return _predict(self, transform, self.scaled(self.inputs(rows)))
         rows = np.asarray(rows)
         if not rows.shape or rows.shape[-1] != len(self.columns.inputs):
             names = ", ".join(column.name for column in self.columns.inputs[:8])
             raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.columns.inputs)}]: {names}")
         z = self.scaled(self.inputs(rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])))
-        return _predict(self, line, z.reshape(*rows.shape[:-1], z.shape[-1]))
+        return _predict(self, transform, z.reshape(*rows.shape[:-1], z.shape[-1]))
 
 
 def make_predictor(model: schema.Model, networks: Networks, scaler: Scaler, columns: Columns | None = None) -> Predictor:
@@ -225,14 +226,14 @@ def padded_size(num: int, factor: int = 2) -> int:
     return size
 
 
-def _predict(predictor: Predictor, line: Line, z: Float[AnyArray, "*batch X"]) -> Mixture:
+def _predict(predictor: Predictor, transform: TargetTransform, z: Float[AnyArray, "*batch X"]) -> Mixture:
     shape, numbers = split(predictor.model)
-    return _jitted(shape, numbers, predictor.networks, line, z)
+    return _jitted(shape, numbers, predictor.networks, transform, z)
 
 
 @partial(jax.jit, static_argnums=0)
-def _jitted(shape: schema.Model, numbers: dict[str, Any], networks: Networks, line: Line, z: AnyArray) -> Mixture:
-    return on_line(line, mixture_of(shape, numbers, networks, z, len(line.mean)))
+def _jitted(shape: schema.Model, numbers: dict[str, Any], networks: Networks, transform: TargetTransform, z: AnyArray) -> Mixture:
+    return transform_targets(transform, mixture_of(shape, numbers, networks, z, len(transform.mean)))
 
 
 _nlls = jax.jit(nlls_of, static_argnums=0)

@@ -15,7 +15,7 @@ from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, hdr_coverage
 from mdnjax.statistics import sample
 
-MOST_AT_ONCE = 256  # simulations, of which each has its draws
+MAX_SIMULATIONS_PER_CALL = 256  # simulations, of which each has its draws
 
 
 class Ranks(NamedTuple):
@@ -37,7 +37,9 @@ class Ranks(NamedTuple):
 def rank(predictor: Predictor, test: Dataset, key: jax.Array, num: int) -> Ranks:
     """Ranks of the true parameters. Source: Talts et al. (2018), algorithm 1; by density: Modrak et al. (2023)."""
     rows = np.arange(len(test.x))
-    below, above = predictor.answers(partial(_rank, key, num), test.x, predictor.units.relative(test.y), rows, most=MOST_AT_ONCE)
+    below, above = predictor.map_rows(
+        partial(_rank, key, num), test.x, predictor.units.relative(test.y), rows, most=MAX_SIMULATIONS_PER_CALL
+    )
     return Ranks(below, above, num)
 
 

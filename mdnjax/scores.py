@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtr
 from jax.scipy.stats import norm
 
+from mdnjax.batching import map_batch, map_examples
 from mdnjax.components import GAUSSIAN, Component, Diagonal
-from mdnjax.layout import answer_each, answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets, log_prob, prob
 from mdnjax.quadrature import Estimate
 from mdnjax.statistics.line import line_of
@@ -74,7 +74,7 @@ def crps(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*b
     check_single("crps", mixture)
     check_targets(mixture, y)
     if isinstance(mixture.component, GAUSSIAN):
-        return answer_each(_gaussian_crps, mixture, y, size=mixture.logits.shape[-1])
+        return map_examples(_gaussian_crps, mixture, y, size=mixture.logits.shape[-1])
     return crps_by_quadrature(mixture, y).value
 
 
@@ -87,7 +87,7 @@ def crps_by_quadrature(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Es
 
     check_single("crps_by_quadrature", mixture)
     check_targets(mixture, y)
-    return answer_together(_crps, mixture, y, size=2 * NUM_STEPS_CRPS)
+    return map_batch(_crps, mixture, y, size=2 * NUM_STEPS_CRPS)
 
 
 @partial(jax.jit, static_argnames="num_samples")
@@ -115,7 +115,7 @@ def cde_loss(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     Lee (2016).
     """
     check_targets(mixture, y)
-    return answer_each(_squared_density, mixture, size=mixture.logits.shape[-1]) - 2 * prob(mixture, y)
+    return map_examples(_squared_density, mixture, size=mixture.logits.shape[-1]) - 2 * prob(mixture, y)
 
 
 def _squared_density(logits: Array, component: Component) -> Float[Array, "*batch"]:

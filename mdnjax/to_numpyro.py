@@ -20,8 +20,8 @@ def to_numpyro(mixture: Mixture) -> Any:
     import numpyro.distributions as dist
 
     if isinstance(mixture.component, Warped):
-        on_line = to_numpyro(Mixture(mixture.logits, mixture.component.component))
-        return dist.TransformedDistribution(on_line, _transforms(dist, mixture.component.support))
+        transform_targets = to_numpyro(Mixture(mixture.logits, mixture.component.component))
+        return dist.TransformedDistribution(transform_targets, _transforms(dist, mixture.component.support))
     return dist.MixtureSameFamily(dist.CategoricalLogits(mixture.logits), _component(dist, mixture.component))
 
 

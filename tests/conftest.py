@@ -35,7 +35,15 @@ gc.set_threshold(100_000, 50, 1000)  # what was traced stays, and looking throug
 # Files that take longest come first, so that no worker is left with one of them at the end.
 LONGEST_FIRST = (
     *("test_sweep", "test_nan", "test_density", "test_readme", "test_inverse_sine", "test_estimator", "test_tabular"),
-    *("test_recipe", "test_benchmark", "test_projectile", "test_components", "test_story", "test_posterior", "test_statistics"),
+    *(
+        "test_training_functions",
+        "test_benchmark",
+        "test_projectile",
+        "test_components",
+        "test_story",
+        "test_posterior",
+        "test_statistics",
+    ),
     *("test_uci", "test_pen_strokes", "test_population", "test_sweep_trouble", "test_initialise", "test_compilation"),
     *("test_proof", "test_mixture", "test_predictor", "test_trajectories", "test_fitting"),
 )

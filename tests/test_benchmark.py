@@ -21,8 +21,8 @@ from experiments.benchmark import (
     torch_steps,
     train,
 )
-from experiments.benchmark.race import Contender, Failed, Timing, disagreements, race, ratio
-from mdnjax.follow import follow
+from experiments.benchmark.timing import Contender, Failed, Timing, disagreements, race, ratio
+from mdnjax.training.train import train_one
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 
@@ -108,7 +108,7 @@ def test_the_c_program_takes_the_same_steps():
     first_loss, params = train(20)
     assert first_loss == pytest.approx(beginning.first_loss, abs=1e-5)
     steps, _, inputs = beginning.start
-    fitted = follow(steps, mdnjax_steps.loop_of(20), inputs).state.params
+    fitted = train_one(steps, mdnjax_steps.loop_of(20), inputs).state.params
     known = [np.asarray(fitted[layer][part]).ravel() for layer in ("hidden_0", "head") for part in ("kernel", "bias")]
     np.testing.assert_allclose(params, np.concatenate(known), atol=2e-5)
     assert np.float64(5e-324) * 1 > 0  # to load the program leaves subnormal numbers as they are

@@ -10,15 +10,15 @@ import pytest
 from experiments import figures
 from experiments.pipeline import make_data, run
 from experiments.progress import Clock
-from experiments.studies import InverseSine
+from experiments.schemas import InverseSine
 from mdnjax import compilation
-from mdnjax.compilation import JitOnce, beside
+from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import Config, load
 from mdnjax.config.schema import Model, Train
 from mdnjax.data import Dataset, make_scaler
-from mdnjax.ensemble import Task, inputs_of, recipe_of
-from mdnjax.pooled import Networks, untrained
+from mdnjax.ensemble import Networks, untrained
 from mdnjax.predictor import make_predictor
+from mdnjax.training.tasks import Task, training_functions_of, training_inputs
 from tests.commands import ROOT, SHORT
 
 
@@ -30,7 +30,7 @@ def test_it_works_beside_and_has_ended_after():
         allowed.wait(10)
         done.append(True)
 
-    with beside(work):
+    with in_background(work):
         assert begun.wait(10)
         assert not done  # the block runs while the work does
         allowed.set()
@@ -41,9 +41,9 @@ def test_its_errors_are_nobodys_and_the_blocks_are_raised():
     def work():
         raise ValueError("of the work beside")
 
-    with beside(work):
+    with in_background(work):
         pass
-    with pytest.raises(KeyError), beside(work):
+    with pytest.raises(KeyError), in_background(work):
         raise KeyError("of the block")
 
 
@@ -59,7 +59,7 @@ def test_an_untrained_network_has_the_shapes_of_a_trained_one(family, num_member
     config = Config(model=Model(family=family, num_components=2, hidden_sizes=(3,)), train=Train(num_steps=1))
     scaler = make_scaler(Dataset(x, x), standardise=True)
     task = Task(config, Dataset(x, x), Dataset(x, x), scaler)
-    inputs, steps = jax.tree.map(jnp.asarray, inputs_of(task)[0]), recipe_of(task)
+    inputs, steps = jax.tree.map(jnp.asarray, training_inputs(task)[0]), training_functions_of(task)
     params = jax.eval_shape(lambda inputs: steps.train_step(steps.init(inputs), inputs)[0].params, inputs)
     trained = Networks(jax.tree.map(lambda leaf: np.ones((num_members, *leaf.shape), leaf.dtype), params))
     like = untrained(config.model, 1, 1, num_members)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import mdnjax as mdn
 from experiments.command import UserError
 from experiments.predict.writing import writing
-from experiments.tables import files
+from experiments.reading import files
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support
 from mdnjax.data.columns import Column, Columns, fit_columns, to_inputs, to_targets
-from mdnjax.pooled import Networks, params_like
+from mdnjax.ensemble import Networks, params_like
 from mdnjax.predictor import make_predictor
 from tests.commands import assert_one_line_error, run
 

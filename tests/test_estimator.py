@@ -102,10 +102,11 @@ def test_other_data_of_the_same_padded_size_compile_nothing():
 
 
 def compiled():
-    from mdnjax import follow, population, predictor
+    from mdnjax import predictor
+    from mdnjax.training import population, train
 
     programs: list[Any] = [population._advance, predictor._jitted]
-    return [follow._init_population.num_programs(), *(program._cache_size() for program in programs)]
+    return [train._init_population.num_programs(), *(program._cache_size() for program in programs)]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 import mdnjax as mdn
 from mdnjax.export import export_model
 from mdnjax.predictor import make_predictor
-from tests.test_ensemble import CONFIG, SCALER, TRAIN, kept, networks_of  # noqa: F401 (a fixture)
+from tests.test_tasks import CONFIG, SCALER, TRAIN, networks_of, selected  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="module")
-def predictor(kept, tmp_path_factory):  # noqa: F811
+def predictor(selected, tmp_path_factory):  # noqa: F811
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    mdn.save(path, make_predictor(CONFIG.model, networks_of(CONFIG, kept), SCALER))
+    mdn.save(path, make_predictor(CONFIG.model, networks_of(CONFIG, selected), SCALER))
     return mdn.load(path)
 
 

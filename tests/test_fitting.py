@@ -62,8 +62,8 @@ def test_candidates_are_judged_by_the_validation_rows():
     assert asked == [1, 2] == list(found.numbers)
     fitted = fit_networks(config, train, validation)
     assert found.validation_nll[1] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-6)
-    assert fitted.kept.held_out_nll[0] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-5)
-    assert fitted.leading.history.held_out[-1] >= fitted.kept.held_out_nll[0] - 1e-6
+    assert fitted.selected.validation_nll[0] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-5)
+    assert fitted.leading.history.validation_scores[-1] >= fitted.selected.validation_nll[0] - 1e-6
     assert not fitted.diverged
 
 

@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from mdnjax import recipe
 from mdnjax.config import Config, load
 from mdnjax.data import Dataset, make_scaler, to_training_units
-from mdnjax.data.dataset import far_out
-from mdnjax.follow import follow
-from mdnjax.pooled import Networks
+from mdnjax.data.dataset import outlier_notes
+from mdnjax.ensemble import Networks
 from mdnjax.predictor import make_predictor
+from mdnjax.training import functions
+from mdnjax.training.train import train_one
 
 OPTIMIZERS = {
     "adam": ["train.optimizer.clip_norm=1.0"],
@@ -51,9 +51,9 @@ def train(data, *words):
     config = load(Config, None, ["train.num_steps=60", "model.num_components=4", "train.init.name=data", *words])
     scaler = make_scaler(data, True)
     scaled = to_training_units(scaler, data)
-    model, shape, numbers = recipe.split_sections(config.model, config.train)
-    inputs = recipe.make_inputs(numbers, jax.random.key(0), scaled, scaled)
-    fitted = follow(recipe.make_mdn_recipe(model, shape, 2, 1), config.train, inputs)
+    model, shape, numbers = functions.split_sections(config.model, config.train)
+    inputs = functions.make_training_inputs(numbers, jax.random.key(0), scaled, scaled)
+    fitted = train_one(functions.make_training_functions(model, shape, 2, 1), config.train, inputs)
     params = jax.tree.map(lambda leaf: leaf[None], fitted.state.params)
     return fitted, make_predictor(config.model, Networks(params), scaler)
 
@@ -82,10 +82,10 @@ def test_five_points_are_enough_to_end(optimizer):
 
 def test_a_far_outlier_is_told():
     """It sets the units of training: said in words, with its row."""
-    assert list(far_out(plain())) == []
-    assert list(far_out(changed("constant column"))) == []
-    assert list(far_out(changed("repeated targets"))) == []
-    (target,) = far_out(changed("outlier"))
+    assert list(outlier_notes(plain())) == []
+    assert list(outlier_notes(changed("constant column"))) == []
+    assert list(outlier_notes(changed("repeated targets"))) == []
+    (target,) = outlier_notes(changed("outlier"))
     assert "target 0 is 1e+08 in row 8" in target
-    (column,) = far_out(changed("outlying input"))
+    (column,) = outlier_notes(changed("outlying input"))
     assert "input 0 is 1e+08 in row 8" in column

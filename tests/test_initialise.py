@@ -7,10 +7,10 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import mdnjax as mdn
-from mdnjax import initialise
 from mdnjax.components import FAMILIES, Sizes
-from mdnjax.initialise import Marginal
 from mdnjax.networks import FIRST, LINE
+from mdnjax.training import initialise
+from mdnjax.training.initialise import Marginal
 
 KEY = jax.random.key(0)
 fit_marginal = jax.jit(initialise.fit_marginal, static_argnums=2)

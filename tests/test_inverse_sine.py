@@ -15,8 +15,8 @@ import pytest
 import mdnjax as mdn
 from experiments.command import UserError
 from experiments.inverse_sine import FILES
-from experiments.run_folder import claim
-from experiments.studies import InverseSine
+from experiments.run_folder import create_run_folder
+from experiments.schemas import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
 from tests.commands import ROOT, SHORT, UNHELPED, assert_not_blank, assert_one_line_error, run
@@ -96,7 +96,7 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
         run("inverse_sine", *SHORT, f"output={folder}", "seed=4"), "another configuration", "seed", "--overwrite"
     )
     assert metrics_of(folder) == before
-    claim(
+    create_run_folder(
         load(InverseSine, folder / "config.yaml", ["runtime.compile_cache=false", "output=x"]), folder, FILES, False
     )  # the same
 
@@ -125,7 +125,7 @@ def test_a_folder_that_only_looks_like_ours_is_left_alone(config, tmp_path):
         (tmp_path / "config.yaml").write_text(config)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match="not of a run"):
-        claim(InverseSine(), tmp_path, FILES, True)
+        create_run_folder(InverseSine(), tmp_path, FILES, True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -11,7 +11,7 @@ from scipy.stats import entropy
 
 from mdnjax import Diagonal
 from mdnjax.components import Sizes
-from mdnjax.losses import entropy_of_weights, mse, natural_em, nll, nll_closed_form
+from mdnjax.training.losses import entropy_of_weights, mse, natural_em, nll, nll_closed_form
 from tests import oracles
 
 SHAPES = [(1, 1, 4), (5, 1, 6), (3, 4, 2), (256, 1, 2)]

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from mdnjax import recipe
 from mdnjax.config import Config, optax_names
-from mdnjax.optimizers import check_optimizer, make_optimizer, make_schedule
+from mdnjax.training import functions
+from mdnjax.training.optimizers import check_optimizer, make_optimizer, make_schedule
 
 REQUIRED = {
     "exponential_decay": {"decay_rate": 0.5},
@@ -58,7 +58,7 @@ def test_a_learning_rate_may_be_traced():
 def test_any_schedule_takes_a_rate_that_rides(name):
     """The rate is traced where optax can work with that, and a constant of the program where it cannot."""
     words = {"train": {"optimizer": {"schedule": name, "schedule_options": REQUIRED.get(name, {})}}}
-    recipe.check(Config.model_validate_json(json.dumps(words)).train)
+    functions.check(Config.model_validate_json(json.dumps(words)).train)
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from experiments.posterior import figures
 from experiments.posterior.__main__ import FILES, study
 from experiments.posterior.schema import Posterior, Simulations
 from experiments.posterior.simulations import make_problem, splits_of
+from mdnjax.c2st import c2st
 from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, two_moons
+from mdnjax.ensemble import Networks, params_like
 from mdnjax.outside import outside
-from mdnjax.pooled import Networks, params_like
 from mdnjax.predictor import make_predictor
 from mdnjax.ranks import Ranks, rank
-from mdnjax.two_samples import c2st
 from tests.commands import assert_not_blank, run
 
 RNG = np.random.default_rng(0)

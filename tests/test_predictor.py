@@ -11,8 +11,8 @@ from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support, to_training_units
 from mdnjax.data.scaler import log_slopes
 from mdnjax.data.values import TableError
+from mdnjax.ensemble import Networks, select_networks
 from mdnjax.networks import LINE
-from mdnjax.pooled import Networks, some_networks
 from mdnjax.predictor import make_predictor
 
 MODEL = Model(num_components=3, hidden_sizes=(4,), scale_floor=0.1, line=True)
@@ -83,7 +83,7 @@ def test_an_ensemble_is_the_pool_of_its_networks():
     init = mdn.make_mdn(1, 1, **dict(MODEL)).init
     networks = Networks(jax.tree.map(np.asarray, jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), 3))))
     pooled = make_predictor(MODEL, networks, make_scaler(data, True))
-    alone = [replace(pooled, networks=some_networks(networks, [i])) for i in range(3)]
+    alone = [replace(pooled, networks=select_networks(networks, [i])) for i in range(3)]
     density = np.mean([mdn.prob(one(data.x), data.y) for one in alone], axis=0)
     np.testing.assert_allclose(mdn.prob(pooled(data.x), data.y), density, rtol=1e-10)
 

@@ -6,7 +6,7 @@ import pytest
 
 from experiments import locks
 from experiments.command import UserError
-from experiments.run_folder import claim
+from experiments.run_folder import create_run_folder
 
 FILES = ("metrics.json",)
 
@@ -20,7 +20,7 @@ def given_back():
 def wins(folder, number, **options):
     """Whether a run with this seed gets the folder."""
     try:
-        claim({"seed": number}, folder, FILES, overwrite=True, **options)
+        create_run_folder({"seed": number}, folder, FILES, overwrite=True, **options)
     except UserError as error:
         return "another run is at work in" not in str(error)
     return True

@@ -5,8 +5,8 @@ import pandas
 import pytest
 
 from experiments.command import UserError
-from experiments.tables import files, read
-from experiments.tables.rows import split_rows
+from experiments.reading import files, read
+from experiments.reading.splits import split_rows
 from mdnjax.config.data import Table
 from mdnjax.data.values import TableError
 

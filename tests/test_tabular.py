@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 
 import mdnjax as mdn
-from experiments import tables
+from experiments import reading
 from experiments.tabular import __main__ as tabular
 from mdnjax.components import Support
 from mdnjax.config.data import Table
@@ -250,4 +250,4 @@ def test_a_wide_table_is_read(tmp_path):
     generator = np.random.default_rng(0)
     wide = pandas.DataFrame(generator.normal(size=(30, 100)), columns=[f"c{i}" for i in range(100)])
     wide.to_csv(tmp_path / "t.csv", index=False)
-    assert tables.read(Table(path=str(tmp_path / "t.csv"), target=("c7",)), 0).splits.train.x.shape[1] == 99
+    assert reading.read(Table(path=str(tmp_path / "t.csv"), target=("c7",)), 0).splits.train.x.shape[1] == 99

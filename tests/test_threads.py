@@ -9,12 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from mdnjax.placement import Layout, place
-from mdnjax.population import fit_population
-from mdnjax.threads import train_in_threads
-from mdnjax.train import init_state
+from mdnjax.training.placement import Placement, place
+from mdnjax.training.population import fit_population
+from mdnjax.training.steps import init_state
+from mdnjax.training.threads import train_in_threads
 
-ALONE = Layout(tuple(jax.devices()[:1]), 1)
+ALONE = Placement(tuple(jax.devices()[:1]), 1)
 
 
 def step(state, target):
@@ -30,8 +30,8 @@ def distance(params, target):
 def train(targets, observe=None, num_steps=24):
     start = [(init_state(optax.sgd(1.0), jnp.zeros(())), (target,)) for target in targets]
     states, inputs = place(ALONE, start, len(start))
-    settings = {"num_steps": num_steps, "report_every": 4, "held_out_score": distance, "patience": 2, "observe": observe}
-    return fit_population(step, states, inputs, num_members=len(targets), layout=ALONE, **settings)
+    settings = {"num_steps": num_steps, "report_every": 4, "validation_score": distance, "patience": 2, "observe": observe}
+    return fit_population(step, states, inputs, num_members=len(targets), placement=ALONE, **settings)
 
 
 TARGETS = [np.float64(target) for target in (20, 1, 7, 12, 3)]
@@ -46,7 +46,7 @@ def test_threads_change_nothing(num_threads):
     jax.tree.map(np.testing.assert_array_equal, together.state, alone.state)
     np.testing.assert_array_equal(together.diverged, alone.diverged)
     np.testing.assert_array_equal(together.history.loss, alone.history.loss)
-    np.testing.assert_array_equal(together.history.held_out, alone.history.held_out)
+    np.testing.assert_array_equal(together.history.validation_scores, alone.history.validation_scores)
     np.testing.assert_array_equal(together.history.report_steps, alone.history.report_steps)
     assert all(len(values) == len(TARGETS) for report in seen for values in report[1:])
     assert max(report[0] for report in seen) == 24

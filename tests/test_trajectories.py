@@ -21,8 +21,8 @@ from mdnjax.components import Diagonal
 from mdnjax.config import load
 from mdnjax.config.schema import Model
 from mdnjax.data import make_scaler
+from mdnjax.ensemble import Networks, params_like
 from mdnjax.mixture import Mixture, weights
-from mdnjax.pooled import Networks, params_like
 from mdnjax.predictor import make_predictor
 from tests.commands import assert_not_blank, assert_one_line_error, run
 

@@ -14,18 +14,18 @@ from pydantic import Field
 
 from experiments import command
 from experiments.benchmark import mixture, quality, small_fits, startup, sweep, train
-from experiments.benchmark.race import Contender, Failed, Timing, disagreements, race, table_of
-from experiments.benchmark.tables import FILES, NAMES, gather
+from experiments.benchmark.gather import FILES, NAMES, gather
+from experiments.benchmark.timing import Contender, Failed, Timing, disagreements, race, table_of
 from experiments.findings import Findings, write
-from experiments.run_folder import claim
+from experiments.run_folder import create_run_folder
 from mdnjax.config.optax_names import nearest
 from mdnjax.config.schema import Runtime
 from mdnjax.config.section import Count, Folder, Section, Units
-from mdnjax.placement import local_layout
+from mdnjax.training.placement import local_placement
 
 CPU_MEMBERS, GPU_MEMBERS = 64, 4096
 TOLERANCE = 1e-5  # of the first step's loss, between contenders
-FEWER = 3  # rounds where a turn is a whole process, or there are many sizes
+ROUNDS_DIVISOR = 3  # rounds where a turn is a whole process, or there are many sizes
 
 
 class Benchmark(Section, frozen=True):
@@ -66,7 +66,7 @@ def measure(settings: Benchmark, overwrite: bool) -> None:
             _in_process(settings, name, overwrite)
         return
     command.settle(settings.runtime, all_cores=settings.name == "sweep")
-    folder = claim(settings, settings.output / settings.name, FILES, overwrite)
+    folder = create_run_folder(settings, settings.output / settings.name, FILES, overwrite)
     measures = {"train": of_train, "sweep": of_sweep, "mixture": of_mixture, "quality": of_quality, "startup": of_startup}
     try:
         write(folder, measures[settings.name](settings))
@@ -96,7 +96,7 @@ def of_train(settings: Benchmark) -> Findings:
 
 def of_sweep(settings: Benchmark) -> Findings:
     """A population on all devices and on one, and what surrounds it."""
-    num_members = settings.num_members or (CPU_MEMBERS if local_layout().width == 1 else GPU_MEMBERS)
+    num_members = settings.num_members or (CPU_MEMBERS if local_placement().width == 1 else GPU_MEMBERS)
     timings = timed(sweep.contenders(num_members, settings.num_steps), settings.num_rounds)
     notes = [f"{settings.num_rounds} rounds of {settings.num_steps} steps."]
     notes += [f"A group compiles in {sweep.compile_seconds():.1f} s.", sweep.agreement(num_members, settings.num_steps)]
@@ -148,7 +148,7 @@ def of_startup(settings: Benchmark) -> Findings:
 
 def fewer(settings: Benchmark) -> int:
     """Rounds where a turn is a whole process, or there are many sizes."""
-    return -(-settings.num_rounds // FEWER)
+    return -(-settings.num_rounds // ROUNDS_DIVISOR)
 
 
 def timed(entrants: Iterable[Contender | str], num_rounds: int) -> list[Timing]:

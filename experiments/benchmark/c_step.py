@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmark.race import Contender
+from experiments.benchmark.timing import Contender
 from experiments.benchmark.work import RATE, Work
 
 SOURCE = Path(__file__).with_name("step.c")

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax.scipy.special import logsumexp
 
-from experiments.benchmark.race import Contender
+from experiments.benchmark.timing import Contender
 from experiments.benchmark.work import RATE, Work
 
 HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))

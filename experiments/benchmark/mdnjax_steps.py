@@ -8,17 +8,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.benchmark.race import Contender
+from experiments.benchmark.timing import Contender
 from experiments.benchmark.work import STUDY, Sizes, Work
 from experiments.command import CONFIGS
 from experiments.pipeline import make_data
-from experiments.studies import InverseSine
-from mdnjax import recipe
+from experiments.schemas import InverseSine
 from mdnjax.config import load
 from mdnjax.config.schema import Loop, Run
 from mdnjax.data import Dataset, Splits
-from mdnjax.population import train_loop
-from mdnjax.train import TrainState
+from mdnjax.training import functions
+from mdnjax.training.population import train_loop
+from mdnjax.training.steps import TrainState
 
 HELD_OUT = 10  # examples that a recipe asks for and that are never looked at
 
@@ -42,11 +42,11 @@ def work_of(sizes: Sizes) -> Work:
     return of_config(config.model_copy(update={"model": model, "train": train}), Splits(Dataset(x, y), few, few), sizes)
 
 
-def start(config: Run, splits: Splits) -> tuple[recipe.Recipe, TrainState, recipe.Inputs]:
+def start(config: Run, splits: Splits) -> tuple[functions.TrainingFunctions, TrainState, functions.TrainingInputs]:
     """A run in raw units, as the original study has it, before its first step."""
-    model, train, numbers = recipe.split_sections(config.model, config.train)
-    steps = recipe.make_mdn_recipe(model, train, splits.train.x.shape[1], splits.train.y.shape[1])
-    inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), splits.train, splits.validation)
+    model, train, numbers = functions.split_sections(config.model, config.train)
+    steps = functions.make_training_functions(model, train, splits.train.x.shape[1], splits.train.y.shape[1])
+    inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), splits.train, splits.validation)
     return steps, steps.init(inputs), inputs
 
 

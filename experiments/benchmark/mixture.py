@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.benchmark.peers import LEVELS, Problem, Way, absent, ways
-from experiments.benchmark.race import Contender, Timing, disagreements, race, ratio
+from experiments.benchmark.timing import Contender, Timing, disagreements, race, ratio
 from mdnjax.plots import STYLE
 
 SECONDS = 2.5  # of the rounds of one function, N and K: beyond it there are fewer rounds, but three at least
-FEWEST_ROUNDS = 3
+MIN_ROUNDS = 3
 REST = 0.01  # seconds before each turn: OpenMP's threads spin that long after PyTorch's turn, on a core that others need
 SHORTEST = 0.002  # seconds of a contender's turn: what takes less is called several times
 CHECKED = 10_000  # examples whose results are compared
@@ -74,7 +74,7 @@ def measure(chosen: Iterator[Problem], most_rounds: int, tell: Callable[[str], N
         if wrong := disagreements([truth, *(contender for contender, _ in entrants)], LIMITS[problem.function]):
             raise Wrong(f"{_heading(problem)}: {'; '.join(wrong)}")
         rounds = int(SECONDS / sum(seconds for _, seconds in entrants))
-        rounds = min(most_rounds, max(rounds, FEWEST_ROUNDS))
+        rounds = min(most_rounds, max(rounds, MIN_ROUNDS))
         timings = race([contender for contender, _ in entrants], rounds, lambda _: None, REST)
         tell(f"{_heading(problem)}: " + ", ".join(f"{timing.name} {1e9 * timing.median:.1f} ns" for timing in timings))
         yield Group(problem, timings)

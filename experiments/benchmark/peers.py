@@ -15,7 +15,7 @@ import mdnjax as mdn
 
 LEVELS = np.array([0.05, 0.5, 0.95], np.float32)
 SCIPY_EXAMPLES = 10_000  # what SciPy is given at most, where its time grows with the examples alone
-FEW = 5  # what it is given where it takes one mixture a time
+NUM_SLOW_EXAMPLES = 5  # what it is given where it takes one mixture a time
 PACKAGES = {"numpyro": "numpyro", "torch": "PyTorch", "scipy": "SciPy"}
 
 
@@ -176,7 +176,7 @@ def _scipy_quantile(problem: Problem) -> Iterator[Way]:
     from scipy import special  # pyright: ignore[reportMissingImports]
     from scipy.optimize import elementwise  # pyright: ignore[reportMissingImports]
 
-    few = problem.first(FEW)
+    few = problem.first(NUM_SLOW_EXAMPLES)
     singles = [_scipy_mixture(few, index) for index in range(few.num_examples)]
     levels = LEVELS.astype(float)
     yield Way("SciPy, Mixture.icdf", lambda: np.stack([one.icdf(levels) for one in singles], axis=1), few.num_examples)

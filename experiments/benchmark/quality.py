@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmark.race import Failed
+from experiments.benchmark.timing import Failed
 
 NEAR = 0.02  # nats from the last NLL
 HELD_OUT = 2000
@@ -114,7 +114,7 @@ def _write_data(path: Path) -> Path:
     from experiments.benchmark.mdnjax_steps import study
     from experiments.command import CONFIGS
     from experiments.pipeline import make_data
-    from experiments.studies import InverseSine
+    from experiments.schemas import InverseSine
     from mdnjax.config import load
     from mdnjax.data.dataset import joined
 
@@ -148,12 +148,13 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float
     import jax
 
     from experiments.command import CONFIGS
-    from experiments.studies import InverseSine
-    from mdnjax import recipe, runtime
+    from experiments.schemas import InverseSine
+    from mdnjax import runtime
     from mdnjax.config import load
     from mdnjax.data.dataset import Dataset
     from mdnjax.data.scaler import log_slopes, make_scaler, to_training_units
-    from mdnjax.follow import follow
+    from mdnjax.training import functions
+    from mdnjax.training.train import train_one
 
     runtime.setup(compile_cache=False)
     config = load(InverseSine, CONFIGS / "inverse_sine.yaml")
@@ -162,14 +163,14 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], list[tuple[float, float
     scaler = make_scaler(points, config.data.standardise)
     offset = float(np.mean(log_slopes(scaler, held_out.y)))
     scaled = [to_training_units(scaler, part) for part in (points, held_out)]
-    model, shape, numbers = recipe.split_sections(config.model, config.train)
-    steps = recipe.make_mdn_recipe(model, shape, 1, 1)
+    model, shape, numbers = functions.split_sections(config.model, config.train)
+    steps = functions.make_training_functions(model, shape, 1, 1)
     loop = config.train.model_copy(update={"report_every": REPORT_EVERY})
 
     def train() -> list[tuple[float, float]]:
         course, start = [], time.perf_counter()
-        inputs = recipe.make_inputs(numbers, jax.random.key(config.seed), *scaled)
-        follow(steps, loop, inputs, lambda _, __, nll: course.append((time.perf_counter() - start, nll + offset)))
+        inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), *scaled)
+        train_one(steps, loop, inputs, lambda _, __, nll: course.append((time.perf_counter() - start, nll + offset)))
         return course
 
     return train

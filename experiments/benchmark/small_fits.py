@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.benchmark.race import Failed
+from experiments.benchmark.timing import Failed
 
 NUM_ROWS, NUM_COLUMNS, NUM_STEPS = 500, 10, 100
 FIT = f"MDNRegressor().fit, {NUM_ROWS} rows x {NUM_COLUMNS} columns"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.benchmark.race import Failed
+from experiments.benchmark.timing import Failed
 
 # jax's own clocks; a trace may run inside another, so that intervals are joined and not added
 EVENTS = {
@@ -92,7 +92,7 @@ def work(what: str, began: float, folder: str) -> None:
 
 def _study(folder: Path) -> Callable[[], None]:
     from experiments import command, inverse_sine
-    from experiments.studies import InverseSine
+    from experiments.schemas import InverseSine
 
     def run() -> None:
         words = [f"output={folder / 'study'}"]

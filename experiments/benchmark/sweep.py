@@ -18,17 +18,17 @@ from matplotlib.figure import Figure
 
 from experiments.benchmark import torch_steps
 from experiments.benchmark.mdnjax_steps import loop_of, of_config, of_mdnjax
-from experiments.benchmark.race import Contender
+from experiments.benchmark.timing import Contender
 from experiments.command import CONFIGS
 from experiments.members.chunks import chunks_of, material_of, train_chunk
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
 from mdnjax.config.schema import Loop
-from mdnjax.ensemble import inputs_of, recipe_of
-from mdnjax.follow import follow, follow_population
-from mdnjax.placement import Layout, local_layout, place
 from mdnjax.plots import MODEL, STYLE
-from mdnjax.population import member
+from mdnjax.training.placement import Placement, local_placement, place
+from mdnjax.training.population import member
+from mdnjax.training.tasks import training_functions_of, training_inputs
+from mdnjax.training.train import train_one, train_population
 
 ORIGINAL = CONFIGS / "inverse_sine_original.yaml"
 SHORT_STEPS = 200
@@ -52,11 +52,11 @@ def members(num_members: int, num_steps: int) -> list[Member]:
 def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
     """The same members on all devices and on one; and PyTorch, one member after the other."""
     chosen = members(num_members, num_steps)
-    every = local_layout()
-    layouts = [every] if len(every.devices) == 1 else [every, every._replace(devices=every.devices[:1])]
-    for layout in layouts:
-        losses, run = prepared(chosen, layout)
-        name = f"mdnjax, {num_members} members on {len(layout.devices)} device{'s' * (len(layout.devices) > 1)}"
+    every = local_placement()
+    placements = [every] if len(every.devices) == 1 else [every, every._replace(devices=every.devices[:1])]
+    for placement in placements:
+        losses, run = prepared(chosen, placement)
+        name = f"mdnjax, {num_members} members on {len(placement.devices)} device{'s' * (len(placement.devices) > 1)}"
         yield Contender(name, run, float(losses[0]), num_members * num_steps)
     first = chosen[0].config
     splits, _ = make_data(first)
@@ -69,13 +69,13 @@ def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
         yield torch_steps.ABSENT
 
 
-def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
+def prepared(chosen: list[Member], placement: Placement) -> tuple[np.ndarray, Any]:
     """The first losses of a population, and a function that trains it."""
     tasks = [material_of(one).task for one in chosen]
-    inputs, steps = place(layout, [inputs_of(task)[0] for task in tasks], len(chosen)), recipe_of(tasks[0])
+    inputs, steps = place(placement, [training_inputs(task)[0] for task in tasks], len(chosen)), training_functions_of(tasks[0])
 
     def run(loop: Loop) -> Any:
-        return follow_population(steps, loop, inputs, len(chosen), layout)
+        return train_population(steps, loop, inputs, len(chosen), placement)
 
     return run(Loop(num_steps=1)).history.loss[:, 0], partial(run, loop_of(chosen[0].config.train.num_steps))
 
@@ -83,14 +83,17 @@ def prepared(chosen: list[Member], layout: Layout) -> tuple[np.ndarray, Any]:
 def agreement(num_members: int, num_steps: int) -> str:
     """How close members of a population are to the same runs alone."""
     chosen = members(num_members, num_steps)
-    trained = prepared(chosen, local_layout())[1]()
+    trained = prepared(chosen, local_placement())[1]()
     differences = []
     for index in (0, num_members // 2, num_members - 1):
         task = material_of(chosen[index]).task
-        alone, fitted = follow(recipe_of(task), loop_of(num_steps), inputs_of(task)[0]), member(trained, index)
+        alone, fitted = (
+            train_one(training_functions_of(task), loop_of(num_steps), training_inputs(task)[0]),
+            member(trained, index),
+        )
         pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
         same = all(np.array_equal(a, b) for a, b in pairs)
-        differences.append((abs(float(alone.history.held_out[-1] - fitted.history.held_out[-1])), same))
+        differences.append((abs(float(alone.history.validation_scores[-1] - fitted.history.validation_scores[-1])), same))
     if all(same for _, same in differences):
         return f"Members against the same runs alone, after {num_steps} steps: equal bit for bit."
     worst = max(difference for difference, _ in differences)
@@ -103,18 +106,18 @@ def compile_seconds() -> float:
     times = []
     for _ in range(2):
         start = time.perf_counter()
-        train_chunk(chunks_of(few, local_layout(), 2)[0], local_layout(), lambda *_: None)
+        train_chunk(chunks_of(few, local_placement(), 2)[0], local_placement(), lambda *_: None)
         times.append(time.perf_counter() - start)
     return times[0] - times[1]
 
 
 def growth(sizes: tuple[int, ...]) -> Iterator[Growth]:
     """Sweeps of more and more members of 200 steps, in this process, with data, scores and all."""
-    layout = local_layout()
+    placement = local_placement()
     for size in sizes:
         start = time.perf_counter()
-        for chunk in chunks_of(members(size, SHORT_STEPS), layout, None):
-            train_chunk(chunk, layout, lambda *_: None)
+        for chunk in chunks_of(members(size, SHORT_STEPS), placement, None):
+            train_chunk(chunk, placement, lambda *_: None)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         yield Growth(size, time.perf_counter() - start, memory)
 

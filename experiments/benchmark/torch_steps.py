@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmark.race import Contender
+from experiments.benchmark.timing import Contender
 from experiments.benchmark.work import RATE, Work
 
 ABSENT = "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments.benchmark import c_step, flax_steps, torch_steps
 from experiments.benchmark.mdnjax_steps import of_mdnjax, study, work_of
-from experiments.benchmark.race import Contender, Timing, race, ratio
+from experiments.benchmark.timing import Contender, Timing, race, ratio
 from experiments.benchmark.work import STUDY, Sizes, Work
 from mdnjax.plots import STYLE
 

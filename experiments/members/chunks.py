@@ -20,18 +20,18 @@ from mdnjax.config.numbers import split
 from mdnjax.config.schema import Model, Run
 from mdnjax.data import Dataset, Scaler, Splits, to_training_units
 from mdnjax.data.scaler import log_slopes
-from mdnjax.ensemble import Task, inputs_of, pooling_of, recipe_of, train_networks
+from mdnjax.ensemble import Networks, nlls_of, without_unused
 from mdnjax.fitting import make_task
-from mdnjax.placement import Layout, place, put, spread
-from mdnjax.pooled import Networks, nlls_of, pruned
-from mdnjax.population import Population
 from mdnjax.predictor import Predictor, make_predictor
-from mdnjax.recipe import as_arrays
+from mdnjax.training.functions import as_arrays
+from mdnjax.training.placement import Placement, place, put, spread
+from mdnjax.training.population import Population
+from mdnjax.training.tasks import Task, pooling_of, train_networks, training_functions_of, training_inputs
 
 CPU_MEMORY = 2**28  # bytes that a chunk may take
 GPU_SHARE_OF_MEMORY = 0.5
 CPU_SECONDS = 10.0  # of a chunk: what is lost when the sweep is killed
-MOST_AT_ONCE = 4096
+MAX_MEMBERS_PER_CHUNK = 4096
 SCORED_SIDE_BY_SIDE = 32  # where members are side by side at all: test sets are large
 
 
@@ -58,12 +58,12 @@ class Outcome(NamedTuple):
     scaler: Scaler
     report_steps: np.ndarray
     loss: np.ndarray
-    held_out: np.ndarray
+    validation_scores: np.ndarray
 
     def predictor(self, model: Model, number: int) -> Predictor:
         """That of one member, without networks whose part of the mixture is nothing."""
         networks, scaler = jax.tree.map(lambda leaf: leaf[number], (self.networks, self.scaler))
-        return make_predictor(model, pruned(networks), scaler)
+        return make_predictor(model, without_unused(networks), scaler)
 
 
 class Finished(NamedTuple):
@@ -82,15 +82,15 @@ class Need(NamedTuple):
     step_seconds: float
 
 
-def chunks_of(members: Sequence[Member], layout: Layout, chunk_members: int | None) -> list[Chunk]:
+def chunks_of(members: Sequence[Member], placement: Placement, chunk_members: int | None) -> list[Chunk]:
     """Members by group, in equal chunks."""
     groups: dict[tuple[Group, Any], list[Member]] = {}
     for member in members:
         groups.setdefault((group_of(member.config), _sizes_of_table(member)), []).append(member)
-    return [chunk for (group, _), of_group in groups.items() for chunk in _equal(group, of_group, layout, chunk_members)]
+    return [chunk for (group, _), of_group in groups.items() for chunk in _equal(group, of_group, placement, chunk_members)]
 
 
-def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], None]) -> Finished:
+def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, int], None]) -> Finished:
     """Trains and scores the members of a chunk. observe(share done, diverged)."""
     start, train, config = time.perf_counter(), chunk.group.train, chunk.members[0].config
     materials = [material_of(member) for member in chunk.members]
@@ -101,21 +101,21 @@ def train_chunk(chunk: Chunk, layout: Layout, observe: Callable[[float, int], No
         observe(step / train.num_steps, int(diverged.sum()))
 
     tasks = [material.task for material in materials]
-    kept, population = train_networks(tasks, layout, capacity=chunk.capacity, observe=tell)
-    networks = Networks(kept.params, *pooling_of(config, kept))
-    nlls = list(_score(chunk, layout, networks, materials))
+    selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=tell)
+    networks = Networks(selected.params, *pooling_of(config, selected))
+    nlls = list(_score(chunk, placement, networks, materials))
     metrics = [nll_metrics(own, material.truth_nll) for *own, material in zip(*nlls, materials, strict=True)]
     if config.ensemble.rotate:
-        for own, held_out_nll in zip(metrics, kept.held_out_nll.tolist(), strict=True):
-            own["validation_nll"] = held_out_nll
-    ends = np.asarray(population.state.step)[kept.leading]
+        for own, validation_nll in zip(metrics, selected.validation_nll.tolist(), strict=True):
+            own["validation_nll"] = validation_nll
+    ends = np.asarray(population.state.step)[selected.leading]
     seconds = (time.perf_counter() - start) / len(chunk.members)
-    in_training = _training_seconds(reports, layout) / len(chunk.members)
+    in_training = _training_seconds(reports, placement) / len(chunk.members)
     rows = [
-        _row(member, kept.of_settings[i].tolist(), bool(kept.diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
+        _row(member, selected.of_settings[i].tolist(), bool(selected.diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
         for i, member in enumerate(chunk.members)
     ]
-    return Finished(rows, _outcome(population, kept.leading, networks, tasks), nlls[1])
+    return Finished(rows, _outcome(population, selected.leading, networks, tasks), nlls[1])
 
 
 def material_of(member: Member) -> Material:
@@ -128,16 +128,16 @@ def material_of(member: Member) -> Material:
 def need_of(member: Member) -> Need:
     """What a member takes."""
     material, model, train = material_of(member), member.config.model, member.config.train
-    splits, (inputs, *others) = material.splits, inputs_of(material.task)
+    splits, (inputs, *others) = material.splits, training_inputs(material.task)
     runs = 1 + len(others)
     (num_train, num_inputs), num_targets = splits.train.x.shape, splits.train.y.shape[1]
-    state = jax.eval_shape(recipe_of(material.task).init, inputs)
+    state = jax.eval_shape(training_functions_of(material.task).init, inputs)
     data = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
     nlls = 4 * sum(len(part.x) for part in splits)
     # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
     in_training = 3 * data + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
     held = nlls + runs * in_training
-    sizes_of = Sizes(model.settled_components, num_targets, model.rank)
+    sizes_of = Sizes(model.fixed_num_components, num_targets, model.rank)
     outputs = sizes_of.num_components + sum(FAMILIES[model.family].raw_sizes(sizes_of))
     sizes = [num_inputs, *model.hidden_sizes, outputs]
     products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(model.hidden_sizes)
@@ -154,28 +154,28 @@ def _sizes_of_table(member: Member) -> Any:
     return jax.tree.map(np.shape, material_of(member).splits)
 
 
-def _equal(group: Group, members: list[Member], layout: Layout, chunk_members: int | None) -> Iterator[Chunk]:
-    most = chunk_members or _most_members(need_of(members[0]), group, layout)
+def _equal(group: Group, members: list[Member], placement: Placement, chunk_members: int | None) -> Iterator[Chunk]:
+    most = chunk_members or _most_members(need_of(members[0]), group, placement)
     capacity = math.ceil(len(members) / math.ceil(len(members) / most))
     for start in range(0, len(members), capacity):
         yield Chunk(group, members[start : start + capacity], capacity)
 
 
-def _most_members(need: Need, group: Group, layout: Layout) -> int:
-    devices = len(layout.devices)
-    if layout.width is None:
-        limit = (layout.devices[0].memory_stats() or {}).get("bytes_limit", CPU_MEMORY)
+def _most_members(need: Need, group: Group, placement: Placement) -> int:
+    devices = len(placement.devices)
+    if placement.width is None:
+        limit = (placement.devices[0].memory_stats() or {}).get("bytes_limit", CPU_MEMORY)
         most = devices * int(GPU_SHARE_OF_MEMORY * limit / (need.held + need.working))
     else:
         in_time = devices * CPU_SECONDS / (need.step_seconds * group.train.num_steps)
         most = int(min(in_time, (CPU_MEMORY - devices * need.working) / need.held))
-    return min(MOST_AT_ONCE, max(devices, most // devices * devices))
+    return min(MAX_MEMBERS_PER_CHUNK, max(devices, most // devices * devices))
 
 
-def _training_seconds(reports: Sequence[tuple[int, float]], layout: Layout) -> float:
+def _training_seconds(reports: Sequence[tuple[int, float]], placement: Placement) -> float:
     """Seconds of all steps, on one device, at the pace after the first report, before which the program was compiled."""
     (first, start), (last, end) = reports[0], reports[-1]
-    return (end - start) * len(layout.devices) * last / (last - first) if last > first else math.nan
+    return (end - start) * len(placement.devices) * last / (last - first) if last > first else math.nan
 
 
 def _row(
@@ -211,22 +211,22 @@ def _draw(data: Examples, seed: int) -> tuple[Splits, dict[str, float]]:
     return splits, nll_of_truth(splits, truth)
 
 
-def _score(chunk: Chunk, layout: Layout, networks: Networks, materials: Sequence[Material]) -> Iterator[np.ndarray]:
+def _score(chunk: Chunk, placement: Placement, networks: Networks, materials: Sequence[Material]) -> Iterator[np.ndarray]:
     """NLL of every example of every part, members first; float64."""
-    if layout.width is None:
-        layout = layout._replace(width=SCORED_SIDE_BY_SIDE)
+    if placement.width is None:
+        placement = placement._replace(width=SCORED_SIDE_BY_SIDE)
     of_members = [as_arrays(split(member.config.model)[1]) for member in chunk.members]
-    trained = place(layout, of_members, chunk.capacity), put(layout, networks, chunk.capacity)
+    trained = place(placement, of_members, chunk.capacity), put(placement, networks, chunk.capacity)
     for part in range(len(Splits._fields)):
         scaled = [to_training_units(material.task.scaler, material.splits[part]) for material in materials]
-        nlls = _nlls(layout, chunk.group.model, *trained, place(layout, scaled, chunk.capacity))
+        nlls = _nlls(placement, chunk.group.model, *trained, place(placement, scaled, chunk.capacity))
         slopes = [log_slopes(material.task.scaler, material.splits[part].y) for material in materials]
         yield np.asarray(nlls, np.float64)[: len(materials)] + slopes
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _nlls(layout: Layout, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
-    return spread(layout, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))(numbers, networks, part)
+def _nlls(placement: Placement, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
+    return spread(placement, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))(numbers, networks, part)
 
 
 def _outcome(population: Population, leading: np.ndarray, networks: Networks, tasks: Sequence[Task]) -> Outcome:
@@ -234,4 +234,4 @@ def _outcome(population: Population, leading: np.ndarray, networks: Networks, ta
     scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(task.scaler for task in tasks))
     steps, loss = population.history.report_steps, population.history.loss
     at_reports = loss[leading][:, np.minimum(steps, loss.shape[1]) - 1]
-    return Outcome(networks, scalers, steps, at_reports, population.history.held_out[leading])
+    return Outcome(networks, scalers, steps, at_reports, population.history.validation_scores[leading])

@@ -18,7 +18,7 @@ from experiments.members.chunks import Outcome
 from experiments.members.plan import Member
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
-from mdnjax.pooled import Networks, params_like
+from mdnjax.ensemble import Networks, params_like
 
 FOLDER = "parts"
 PATTERN = f"{FOLDER}/*.safetensors"

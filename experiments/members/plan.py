@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from experiments.members.schema import Sweep
 from experiments.members.settings import Setting, check_space, count_of, ends, expand, place_of
 from experiments.members.sources import RUN_KEYS, Bases, sweep_and_run
-from experiments.studies import InverseSine
+from experiments.schemas import InverseSine
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
 from mdnjax.config.data import Examples, Table
 from mdnjax.config.ensembles import Ensemble
@@ -18,7 +18,7 @@ from mdnjax.config.schema import Model, Run, Train
 
 NOT_OF_A_MEMBER = ("output", "runtime", "regression")
 SHOWN_FAULTS = 8
-MOST_MEMBERS = 100_000
+MAX_MEMBERS = 100_000
 
 
 class Group(NamedTuple):
@@ -170,8 +170,8 @@ def _proposable(sweep: Sweep, places: Any) -> list[Setting]:
 
 def _check_count(sweep: Sweep) -> None:
     count = sweep.num_seeds * (sweep.search.num_trials if sweep.search else count_of(sweep))
-    if count > MOST_MEMBERS:
-        raise ConfigError([f"got a sweep of {count:,} members, expected at most {MOST_MEMBERS:,}"])
+    if count > MAX_MEMBERS:
+        raise ConfigError([f"got a sweep of {count:,} members, expected at most {MAX_MEMBERS:,}"])
 
 
 def _check_swept(settings: Sequence[Setting], swept: Sequence[str], words: Layer) -> None:

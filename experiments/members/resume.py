@@ -7,23 +7,23 @@ from functools import partial
 from pathlib import Path
 
 from experiments.members import parts
-from experiments.members.choice import settle
 from experiments.members.chunks import chunks_of, train_chunk
+from experiments.members.component_numbers import resolve_num_components
 from experiments.members.plan import Member
 from experiments.progress import sweeping
-from mdnjax.placement import Layout
+from mdnjax.training.placement import Placement
 
 
-def train_members(members: Sequence[Member], layout: Layout, folder: Path, chunk_members: int | None) -> list[parts.Row]:
+def train_members(members: Sequence[Member], placement: Placement, folder: Path, chunk_members: int | None) -> list[parts.Row]:
     """Trains those of the members that no part has yet; the rows of all of them."""
     known = parts.rows_of(parts.read_all(folder), members)
     done = {row["member"] for row in known}
     left = [member for member in members if member.number not in done]
     rows: list[parts.Row] = []
     with sweeping(len(members), len(done), _num_diverged(known)) as observe:
-        for chunk in chunks_of(settle(left, layout, chunk_members), layout, chunk_members):
+        for chunk in chunks_of(resolve_num_components(left, placement, chunk_members), placement, chunk_members):
             begun = partial(_observe_chunk, observe, len(rows), len(chunk.members), _num_diverged(rows))
-            finished = train_chunk(chunk, layout, begun)
+            finished = train_chunk(chunk, placement, begun)
             parts.save(folder, finished.rows, finished.outcome)
             rows += finished.rows
             observe(len(rows), _num_diverged(rows))  # a chunk that diverged altogether has ended early

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.members.schema import Sweep
-from experiments.studies import InverseSine
+from experiments.schemas import InverseSine
 from mdnjax.config import ConfigError, Layer, read_file
 
 SWEEP_KEYS = {field.alias or name for name, field in Sweep.model_fields.items()}
@@ -22,8 +22,8 @@ class Bases:
 
     def find(self, base: Any) -> Path:
         """Where a base is."""
-        beside = self.folder / str(base)
-        return beside if beside.exists() else Path(str(base))
+        relative = self.folder / str(base)
+        return relative if relative.exists() else Path(str(base))
 
     def __call__(self, base: Any, place: str | None) -> Layer:
         if not isinstance(base, str | Path):

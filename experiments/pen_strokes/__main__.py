@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from rich.table import Table
 
 from experiments import command, report
 from experiments.pen_strokes import drawer, figures, pen
@@ -19,13 +18,13 @@ from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
 from experiments.pen_strokes.schema import PenStrokes
 from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock, training
-from experiments.run_folder import claim
-from experiments.study import check_optimizers, stopped
+from experiments.run_folder import create_run_folder
+from experiments.study import check_optimizers, divergence_message
 from mdnjax import plots
-from mdnjax.follow import follow
-from mdnjax.population import Fit
-from mdnjax.recipe import SAMPLE
 from mdnjax.sequences import Rows, pack
+from mdnjax.training.functions import SAMPLE
+from mdnjax.training.population import Fit
+from mdnjax.training.train import train_one
 
 FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "samples.npz")
 FILES += tuple(f"figures/{name}" for name in ("drawings.png", "drawings.svg", "continued.png", "density.png", "loss.png"))
@@ -49,7 +48,7 @@ def study(config: PenStrokes, overwrite: bool) -> None:
         unit = float(np.concatenate(parts.train)[:, :2].astype(np.float64).std()) or 1.0
         rounding = rounding_of(parts) / unit
         rows = in_rows(config, parts, unit, rounding)
-    folder = claim(config, config.output, FILES, overwrite)
+    folder = create_run_folder(config, config.output, FILES, overwrite)
     with clock.phase("training"):
         fitted = train(config, rows, rounding)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
@@ -64,15 +63,12 @@ def study(config: PenStrokes, overwrite: bool) -> None:
         write_figures(folder, draw_figures(config, own, parts, drawn, fitted))
     report.write_npz(folder / "samples.npz", samples_of(drawn))
     report.write_history(folder / "history.csv", fitted.history)
-    report.write_json(folder / "environment.json", report.environment())
-    report.write_json(folder / "timing.json", clock.seconds)
     status = "diverged" if fitted.diverged else "finished"
-    report.write_json(
-        folder / "metrics.json", {"seed": config.seed, "status": status, "unit": unit, "steps": int(fitted.state.step), **metrics}
-    )
+    steps = int(fitted.state.step)
+    report.write_run(folder, clock, {"seed": config.seed, "status": status, "unit": unit, "steps": steps, **metrics})
     show(config, folder, clock, metrics)
     if fitted.diverged:
-        raise command.RunFailed(stopped("pen", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors"))
+        raise command.RunFailed(divergence_message("pen", steps, config.train.num_steps, folder / "model.safetensors"))
 
 
 def rounding_of(parts: Parts) -> float:
@@ -92,9 +88,9 @@ def in_rows(config: PenStrokes, parts: Parts, unit: float, rounding: float) -> l
 
 def train(config: PenStrokes, rows: list[Rows], rounding: float) -> Fit:
     """Trains the network; the observer sees mean NLL of a point, its coins included."""
-    inputs = pen.Inputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(rounding))
+    inputs = pen.TrainingInputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(rounding))
     with training("pen", config.train.num_steps, "validation nll") as observe:
-        return follow(pen.make_recipe(config.model, config.train), config.train, inputs, observe)
+        return train_one(pen.make_training_functions(config.model, config.train), config.train, inputs, observe)
 
 
 def draw_all(config: PenStrokes, own: Drawer, parts: Parts) -> Drawn:
@@ -142,15 +138,12 @@ def write_figures(folder: Path, drawn: Iterator[tuple[str, Figure]]) -> None:
 def show(config: PenStrokes, folder: Path, clock: Clock, metrics: dict[str, dict[str, float]]) -> None:
     """Prints the table."""
     source = Path(config.data.path).name if config.data.path else "alphabet"
-    table = Table(title=f"Pen strokes, {source}, seed {config.seed}: nats per point", title_justify="left", show_edge=False)
-    for heading in ("", "offset", "lift", "point", "end"):
-        table.add_column(heading, justify="right" if heading else "left")
+    columns, rows = ("offset", "lift", "point", "end"), []
     for name, own in metrics.items():
         label = "points without memory, test" if name == "independent" else f"network, {name}"
-        table.add_row(label, *(f"{own[column]:.3f}" for column in ("offset", "lift", "point", "end")))
-    report.print_whole(table)
-    print(clock)
-    print(f"results: {folder}")
+        rows.append([label, *(f"{own[column]:.3f}" for column in columns)])
+    report.print_table(f"Pen strokes, {source}, seed {config.seed}: nats per point", [["", *columns], *rows])
+    report.print_end((), clock, folder)
 
 
 if __name__ == "__main__":

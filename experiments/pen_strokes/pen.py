@@ -13,12 +13,12 @@ import numpy as np
 from experiments.pen_strokes.schema import PenModel, PenTrain
 from mdnjax.components import FAMILIES, Component, Sizes
 from mdnjax.mixture import Mixture, from_batch_last, mixture_log_prob
-from mdnjax.recipe import INIT, TRAIN, Recipe, first_state, step_of
 from mdnjax.recurrent import Memory, Recurrent, make_recurrent
 from mdnjax.sequences import Rows, before, masked_sum
-from mdnjax.shuffle import minibatch
 from mdnjax.statistics import sample, temper
-from mdnjax.train import TrainState
+from mdnjax.training.functions import INIT, TRAIN, TrainingFunctions, first_state, step_of
+from mdnjax.training.minibatches import minibatch
+from mdnjax.training.steps import TrainState
 from mdnjax.types import AnyArray, Array, Bool, Float, Params, PRNGKey
 
 FAMILY, NUM_COLUMNS = "full", 3
@@ -45,7 +45,7 @@ class Terms(NamedTuple):
     end: Float[Array, "T N"]
 
 
-class Inputs(NamedTuple):
+class TrainingInputs(NamedTuple):
     """All that training reads: key, rows of points in units of the offsets' sd, and what offsets were rounded to in that unit."""
 
     key: PRNGKey
@@ -96,27 +96,27 @@ def dequantised(noise_key: PRNGKey, rows: Rows, rounding: float | Float[AnyArray
 
 
 @functools.cache
-def make_recipe(model: PenModel, train: PenTrain) -> Recipe:
+def make_training_functions(model: PenModel, train: PenTrain) -> TrainingFunctions:
     """Training of the network by the mean NLL of a point."""
 
     def mean_nll(params: Params, rows: Rows) -> Float[Array, ""]:
         return masked_sum(rows, sum(nll(model, params, rows), jnp.zeros(()))) / jnp.maximum(jnp.sum(rows.mask), 1)
 
-    def init(inputs: Inputs) -> TrainState:
+    def init(inputs: TrainingInputs) -> TrainState:
         params = make_network(model).init(jax.random.fold_in(inputs.key, INIT))
         return first_state(train, params, jnp.asarray(jnp.inf))
 
-    def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
+    def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         def loss(params: Params, noise_key: PRNGKey, rows: Rows) -> Float[Array, ""]:
             return mean_nll(params, dequantised(noise_key, rows, inputs.rounding))
 
         key = jax.random.fold_in(inputs.key, TRAIN)
         return step_of(train, loss)(state, key, minibatch(train.batch_size, key, state.step, inputs.train))
 
-    def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
+    def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
         return mean_nll(params, inputs.validation)
 
-    return Recipe(jax.jit(init), train_step, held_out_score)
+    return TrainingFunctions(jax.jit(init), train_step, validation_score)
 
 
 @partial(jax.jit, static_argnums=0)

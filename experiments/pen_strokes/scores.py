@@ -12,9 +12,9 @@ import numpy as np
 from experiments.pen_strokes import pen
 from experiments.pen_strokes.schema import PenModel
 from mdnjax.components import Diagonal
-from mdnjax.initialise import fit_marginal
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.sequences import Rows
+from mdnjax.training.initialise import fit_marginal
 from mdnjax.types import Params
 
 ROWS = 128  # that are scored together

@@ -15,16 +15,16 @@ from experiments.posterior.published import PUBLISHED
 from experiments.posterior.schema import Posterior
 from experiments.posterior.simulations import Problem, columns_of, make_problem, splits_of
 from experiments.progress import Clock
-from experiments.run_folder import claim
-from experiments.study import is_open, prepare, stopped
-from experiments.tables.files import need
+from experiments.reading.files import need
+from experiments.run_folder import create_run_folder
+from experiments.study import divergence_message, num_components_is_auto, prepare
+from mdnjax.c2st import c2st_of_each
 from mdnjax.data import two_moons
-from mdnjax.data.dataset import far_out
+from mdnjax.data.dataset import outlier_notes
 from mdnjax.outside import outside
 from mdnjax.ranks import rank
-from mdnjax.recipe import SAMPLE
 from mdnjax.statistics import sample
-from mdnjax.two_samples import c2st_of_each
+from mdnjax.training.functions import SAMPLE
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
 FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 def study(config: Posterior, overwrite: bool) -> None:
     """Learns from each number of simulations, and writes the run folder."""
     prepare(config)
-    if is_open(config):
+    if num_components_is_auto(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     clock = Clock()
     with clock.phase("data"):
@@ -50,8 +50,8 @@ def study(config: Posterior, overwrite: bool) -> None:
         need("sklearn")
     config = with_box(config)
     check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
-    remarks = list(outside(problem.pool.x, problem.observed, [column.name for column in columns_of(problem).inputs]))
-    folder = claim(config, config.output, FILES, overwrite)
+    notes = list(outside(problem.pool.x, problem.observed, [column.name for column in columns_of(problem).inputs]))
+    folder = create_run_folder(config, config.output, FILES, overwrite)
     outcomes = [learn(config, problem, num, clock, folder) for num in problem.sizes]
     if problem.references is not None:
         with clock.phase("two-sample scores"):
@@ -63,10 +63,7 @@ def study(config: Posterior, overwrite: bool) -> None:
         drawn = figures.draw(shown, problem.references, problem.truth is not None)
         report.write_figures(folder / "figures", drawn)
     write(config, folder, clock, problem, outcomes)
-    for remark in [*remarks, *far_out(problem.pool), *outcomes[-1].result.remarks]:
-        print(f"note: {remark}")
-    print(clock)
-    print(f"results: {folder}")
+    report.print_end([*notes, *outlier_notes(problem.pool), *outcomes[-1].result.notes], clock, folder)
     for outcome in outcomes:
         check(folder, config, outcome)
 
@@ -110,9 +107,7 @@ def write(config: Posterior, folder: Path, clock: Clock, problem: Problem, outco
     """Writes and prints the table."""
     table = table_of(outcomes, problem)
     report.write_table(folder, table)
-    report.write_json(folder / "environment.json", report.environment())
-    report.write_json(folder / "timing.json", clock.seconds)
-    report.write_json(folder / "metrics.json", {"seed": config.seed, "runs": {str(o.shown.num): metrics(o) for o in outcomes}})
+    report.write_run(folder, clock, {"seed": config.seed, "runs": {str(o.shown.num): metrics(o) for o in outcomes}})
     what = "two moons" if problem.truth else str(config.data.path)
     title = f"Posteriors of {what}, seed {config.seed}; {len(problem.test.x)} test simulations"
     report.print_table(title, table)
@@ -155,7 +150,7 @@ def check(folder: Path, config: Posterior, outcome: Outcome) -> None:
     if outcome.result.fit.diverged:
         num, step = outcome.shown.num, int(outcome.result.fit.state.step)
         path = folder / f"{num}.safetensors"
-        raise command.RunFailed(stopped(f"{num} simulations", step, config.train.num_steps, path))
+        raise command.RunFailed(divergence_message(f"{num} simulations", step, config.train.num_steps, path))
 
 
 if __name__ == "__main__":

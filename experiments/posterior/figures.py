@@ -15,8 +15,8 @@ from experiments.posterior.published import PUBLISHED
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.ranks import Ranks
 
-MOST_POINTS = 3000  # of a cloud
-MOST_COLUMNS = 4  # observations, or parameters
+MAX_POINTS = 3000  # of a cloud
+MAX_COLUMNS = 4  # observations, or parameters
 NUM_BINS = 20
 ZOOM = 8  # times nearer, where there are two parameters
 
@@ -44,7 +44,7 @@ def posteriors(shown: Sequence[Shown], references: list[np.ndarray] | None) -> F
     rows = [(f"{one.num:,} simulations", one.draws, MODEL) for one in shown]
     if references is not None:
         rows.append(("reference", references, TRUTH))
-    num = min(MOST_COLUMNS, len(rows[0][1]))
+    num = min(MAX_COLUMNS, len(rows[0][1]))
     single = rows[0][1][0].shape[1] == 1
     near = [] if single else [_near(rows[-1][1][0])]
     with mpl.rc_context(STYLE):
@@ -69,7 +69,7 @@ def posteriors(shown: Sequence[Shown], references: list[np.ndarray] | None) -> F
 
 def ranks(shown: Sequence[Shown]) -> Figure:
     """Histograms of ranks with the band that 95 % of calibrated bars stay in, a row for each number of simulations."""
-    num = min(MOST_COLUMNS, shown[0].ranks.below.shape[1])
+    num = min(MAX_COLUMNS, shown[0].ranks.below.shape[1])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1 + 3.2 * num, 0.6 + 2.2 * len(shown)), layout="constrained")
         panels = figure.subplots(len(shown), num, squeeze=False, sharex=True, sharey="row")
@@ -129,7 +129,7 @@ def _cloud(axes: Axes, draws: np.ndarray, colour: str) -> None:
     if draws.shape[1] == 1:
         axes.hist(draws[:, 0], bins=60, density=True, color=colour, alpha=0.75)
     else:
-        axes.scatter(*draws[:MOST_POINTS, :2].T, s=1.2, color=colour, alpha=0.6, linewidths=0, rasterized=True)
+        axes.scatter(*draws[:MAX_POINTS, :2].T, s=1.2, color=colour, alpha=0.6, linewidths=0, rasterized=True)
 
 
 def _range(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -88,8 +88,8 @@ def _of_file(data: Simulations, seed: int) -> Problem:
     most = len(x) - num_test
     sizes = data.num_simulations or (most,)
     if len(x) < 30 or max(sizes) > most:
-        beside = f"{max(max(sizes), 27)} to learn from and {max(num_test, 3)} to test"
-        raise UserError(f"data.num_simulations: got {len(x)} simulations in {data.path}, expected enough for {beside}")
+        needed = f"{max(max(sizes), 27)} to learn from and {max(num_test, 3)} to test"
+        raise UserError(f"data.num_simulations: got {len(x)} simulations in {data.path}, expected enough for {needed}")
     order = np.random.default_rng(seed).permutation(len(x))
     whole = Dataset(x[order], theta[order])
     test, pool = (Dataset(*(array[rows] for array in whole)) for rows in (slice(num_test), slice(num_test, None)))

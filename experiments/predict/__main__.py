@@ -10,13 +10,13 @@ import jax
 import numpy as np
 
 from experiments import command
-from experiments.predict.questions import Predict, answered
+from experiments.predict.columns import Predict, answered
 from experiments.predict.writing import writing
-from experiments.progress import Line
-from experiments.tables import files
+from experiments.progress import ProgressLine
+from experiments.reading import files
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.data.columns import unseen
-from mdnjax.data.scaler import relative_line, relative_units
+from mdnjax.data.scaler import relative_transform, relative_units
 from mdnjax.data.values import TableError, check_name, values_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
@@ -35,15 +35,15 @@ def predict(config: Predict, overwrite: bool) -> None:
         raise command.UserError(f"output: {config.output} is there already; choose another with output=FILE, or --overwrite")
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single one")
-    num, notes, line, start = 0, dict[str, None](), Line(), time.perf_counter()
+    num, notes, progress, start = 0, dict[str, None](), ProgressLine(), time.perf_counter()
     with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):
             write(_predicted(config, predictor, chunk, num, notes))
             num += len(next(iter(chunk.values())))
-            line.tell(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
+            progress.tell(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
         if not num:
             raise command.UserError(f"{config.file}: got no rows")
-    line.end()
+    progress.end()
     for note in notes:
         print(f"note: {note}")
     print(f"{num:,} rows in {time.perf_counter() - start:.1f} s: {config.output}")
@@ -89,7 +89,7 @@ def _predicted(
         names[:] = found
         return list(found.values())
 
-    values = predictor.answers(question, x, *at, line=relative_line(predictor.scaler), most=config.chunk_rows)
+    values = predictor.map_rows(question, x, *at, transform=relative_transform(predictor.scaler), most=config.chunk_rows)
     copied = {name: chunk[name] for name in config.keep}
     if both := next((name for name in copied if name in names), None):
         raise command.UserError(f"keep: got {both!r}, which is the name of a column of the predictions; rename it in the file")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.command import UserError
-from experiments.tables.files import need
+from experiments.reading.files import need
 
 Write = Callable[[Mapping[str, np.ndarray]], None]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rich.table import Table
 
 from experiments import command, report
 from experiments.progress import Clock, training
@@ -15,14 +14,14 @@ from experiments.projectile import aim, figures
 from experiments.projectile.answers import Answers, answer_all, in_words, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import Projectile, Questions
-from experiments.run_folder import claim
-from experiments.study import check_optimizers, stopped
-from experiments.tables.files import need
-from mdnjax.follow import follow
+from experiments.reading.files import need
+from experiments.run_folder import create_run_folder
+from experiments.study import check_optimizers, divergence_message
+from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
-from mdnjax.pooled import Networks
-from mdnjax.population import Fit
 from mdnjax.predictor import Predictor, make_predictor
+from mdnjax.training.population import Fit
+from mdnjax.training.train import train_one
 
 FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "figures/*.png")
 NUM_ALONG = 150  # distances of a panel
@@ -37,7 +36,7 @@ def study(config: Projectile, overwrite: bool) -> None:
     if config.model.num_components == "auto" or config.model.line or config.model.family not in ("diagonal", "isotropic"):
         got = f"{config.model.num_components} {config.model.family} components, line {config.model.line}"
         raise command.UserError(f"model: got {got}, expected a number of Gaussians (diagonal) without a line")
-    folder, clock = claim(config, config.output, FILES, overwrite), Clock()
+    folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
     with clock.phase("questions"):
         nums = (config.questions.num_train, config.questions.num_validation, config.questions.num_test)
         parts = [
@@ -55,16 +54,18 @@ def study(config: Projectile, overwrite: bool) -> None:
     write(config, folder, clock, fitted, metrics)
     show(config, folder, clock, metrics, asked)
     if fitted.diverged:
-        raise command.RunFailed(stopped("aim", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors"))
+        raise command.RunFailed(
+            divergence_message("aim", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors")
+        )
 
 
 def train(config: Projectile, questions: np.ndarray, watched: np.ndarray) -> tuple[Fit, Predictor]:
     """Trains through the solver; the observer sees the expected miss as a share of the distance."""
     scaler = aim.scaler_of(questions)
     columns = (np.ascontiguousarray(part.T) for part in (questions, watched))
-    inputs = aim.Inputs(jax.random.key(config.seed), *columns, scaler.x_mean, scaler.x_sd)  # pyright: ignore
+    inputs = aim.TrainingInputs(jax.random.key(config.seed), *columns, scaler.x_mean, scaler.x_sd)  # pyright: ignore
     with training("aim", config.train.num_steps, "validation miss") as observe:
-        fitted = follow(aim.make_recipe(config), config.train, inputs, observe)
+        fitted = train_one(aim.make_training_functions(config), config.train, inputs, observe)
     params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
     networks = Networks(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params))
     return fitted, make_predictor(config.model, networks, scaler)
@@ -82,35 +83,27 @@ def along_distance(questions: Questions) -> Iterator[np.ndarray]:
 def write(config: Projectile, folder: Path, clock: Clock, fitted: Fit, metrics: dict[str, float]) -> None:
     """Writes everything but the model and the figures."""
     report.write_history(folder / "history.csv", fitted.history, "validation_miss")
-    report.write_json(folder / "environment.json", report.environment())
-    report.write_json(folder / "timing.json", clock.seconds)
     status = "diverged" if fitted.diverged else "finished"
-    report.write_json(folder / "metrics.json", {"seed": config.seed, "status": status, **metrics})
+    report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
 
 
 def show(config: Projectile, folder: Path, clock: Clock, metrics: dict[str, float], asked: Answers) -> None:
     """Prints the scores, and the answers in words."""
     title = f"Projectile, seed {config.seed}: {config.questions.num_test} new questions (speed, distance, wind)"
-    table = Table(title=title, title_justify="left", show_edge=False)
-    for heading in ("", "", "of"):
-        table.add_column(heading, justify="right" if heading else "left")
     two, beyond = metrics["num_two"], metrics["num_out_of_reach"]
-    for label, value, number in (
+    rows = [
+        ("", "", "of"),
         ("both arcs found, where there are two", f"{100 * metrics['both_found']:.1f} %", f"{two:.0f}"),
         ("miss at the modes, median", f"{metrics['median_miss']:.3f} %", ""),
         ("miss at the modes, mean", f"{metrics['mean_miss']:.3f} %", ""),
         ("modes that miss by 0.3 % of the distance or less", f"{100 * metrics['share_within_goal']:.1f} %", ""),
         ("out of reach, and said to be", f"{100 * metrics['said_out_of_reach']:.1f} %", f"{beyond:.0f}"),
         ("within reach, and said to be", f"{100 * metrics['said_in_reach']:.1f} %", ""),
-    ):
-        table.add_row(label, value, number)
-    report.print_whole(table)
+    ]
+    report.print_table(title, rows)
     for number in range(len(asked.question)):
         print(in_words(asked, number))
-    for remark in unusual(config):
-        print(f"note: {remark}")
-    print(clock)
-    print(f"results: {folder}")
+    report.print_end(unusual(config), clock, folder)
 
 
 def unusual(config: Projectile) -> Iterator[str]:

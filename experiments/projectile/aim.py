@@ -13,12 +13,12 @@ from experiments.projectile.flight import HIGHEST, LOWEST, farthest, landing
 from experiments.projectile.schema import Projectile, Questions
 from mdnjax.components import Component, Sizes, Support
 from mdnjax.data import Scaler
-from mdnjax.initialise import start_at_data
 from mdnjax.mixture import mixture_log_prob
 from mdnjax.model import make_mdn
-from mdnjax.recipe import INIT, TRAIN, Recipe, first_state, step_of
-from mdnjax.shuffle import minibatch
-from mdnjax.train import TrainState
+from mdnjax.training.functions import INIT, TRAIN, TrainingFunctions, first_state, step_of
+from mdnjax.training.initialise import start_at_data
+from mdnjax.training.minibatches import minibatch
+from mdnjax.training.steps import TrainState
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 SUPPORT = Support((LOWEST,), (HIGHEST,))
@@ -26,7 +26,7 @@ ANNEALED = 2 / 3  # of the steps
 NUM_ANGLES = 1000  # at most, all over the range: components begin there
 
 
-class Inputs(NamedTuple):
+class TrainingInputs(NamedTuple):
     """All that training reads: key, questions (speed, distance, wind) `[3, N]` as they are, and their means and sds `[3]`."""
 
     key: PRNGKey
@@ -74,22 +74,22 @@ def free_energy(
 
 
 @functools.cache
-def make_recipe(config: Projectile) -> Recipe:
+def make_training_functions(config: Projectile) -> TrainingFunctions:
     """Training by the free energy, with a tolerance that shrinks: wide at first, so that components find the arcs near them."""
     model, train = config.model, config.train
     network = make_mdn(3, 1, **dict(model))
 
-    def init(inputs: Inputs) -> TrainState:
+    def init(inputs: TrainingInputs) -> TrainState:
         key = jax.random.fold_in(inputs.key, INIT)
         x = _scaled(inputs, inputs.train[:, :NUM_ANGLES])
         angles = jnp.linspace(LOWEST, HIGHEST, x.shape[1] + 2, dtype=x.dtype)[1:-1]
         y = SUPPORT.to_line(angles[None])
-        sizes = Sizes(model.settled_components, 1, model.rank)
+        sizes = Sizes(model.fixed_num_components, 1, model.rank)
         numbers = {"scale_floor": model.scale_floor, "slope": 1.0, "head_scale": 0.1, "line": 0.0, "ridge": 1.0}
         params = start_at_data(network.init(key), key, (x, y), model.family, sizes, **numbers)
         return first_state(train, params, jnp.asarray(jnp.inf))
 
-    def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
+    def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         done = jnp.minimum(state.step / (ANNEALED * train.num_steps), 1)
         tolerance = train.first_tolerance * (train.tolerance / train.first_tolerance) ** done
 
@@ -101,7 +101,7 @@ def make_recipe(config: Projectile) -> Recipe:
         key = jax.random.fold_in(inputs.key, TRAIN)
         return step_of(train, loss)(state, key, minibatch(train.batch_size, key, state.step, inputs.train))
 
-    def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
+    def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
         """The expected miss of the components' locations, as a share of the distance."""
         speed, distance, wind = inputs.validation
         logits, component = network.head(params, _scaled(inputs, inputs.validation))
@@ -109,12 +109,12 @@ def make_recipe(config: Projectile) -> Recipe:
         miss = jnp.abs(landing(*_alike(angle, speed, wind)) - distance) / distance
         return jnp.mean(jnp.sum(jax.nn.softmax(logits, axis=0) * miss, axis=0))
 
-    return Recipe(jax.jit(init), train_step, held_out_score)
+    return TrainingFunctions(jax.jit(init), train_step, validation_score)
 
 
 def _alike(*arrays: Array) -> list[Array]:
     return list(jnp.broadcast_arrays(*arrays))
 
 
-def _scaled(inputs: Inputs, questions: Float[Array, "3 N"]) -> Float[Array, "3 N"]:
+def _scaled(inputs: TrainingInputs, questions: Float[Array, "3 N"]) -> Float[Array, "3 N"]:
     return (questions - inputs.mean[:, None]) / inputs.sd[:, None]

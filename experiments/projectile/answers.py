@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.projectile.flight import farthest, landings, solutions
+from experiments.sorted_modes import sorted_modes
 from mdnjax.predictor import Predictor
 from mdnjax.statistics import modes
 
-LEAST_MASS = 0.02  # of a mode that counts as an answer
+MIN_MODE_MASS = 0.02  # of a mode that counts as an answer
 HIT = 0.01  # of the distance: what lands farther off is no hit
 
 
@@ -59,11 +60,9 @@ def answer_all(predictor: Predictor, questions: Sequence[np.ndarray]) -> list[An
 
 def answer(predictor: Predictor, questions: np.ndarray) -> Answers:
     """Asks, and launches the answers."""
-    found = predictor.answers(modes, questions)
-    order = np.argsort(-np.nan_to_num(found.mass), axis=1, kind="stable")
-    angle, mass = (np.take_along_axis(values, order, axis=1) for values in (found.y[..., 0], found.mass))
-    num = max(1, int((mass >= LEAST_MASS).sum(axis=1).max()))
-    angle, mass = (np.where(mass >= LEAST_MASS, values, np.nan)[:, :num] for values in (angle, mass))
+    y, mass = sorted_modes(predictor.map_rows(modes, questions), MIN_MODE_MASS)
+    num = max(1, int(np.isfinite(mass).sum(axis=1).max()))
+    angle, mass = y[:, :num, 0], mass[:, :num]
     speed, distance, wind = (np.ascontiguousarray(column) for column in questions.T)
     place = landings(np.nan_to_num(angle), *np.broadcast_arrays(speed[:, None], wind[:, None], angle)[:2])
     most = farthest(speed, wind)

@@ -13,7 +13,7 @@ from experiments.projectile.answers import HIT, Answers
 from experiments.projectile.flight import path
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 
-MOST_ASKED = 5
+MAX_QUESTIONS_SHOWN = 5
 SECOND = "#0f9d8a"
 
 
@@ -26,7 +26,7 @@ def draw(asked: Answers, along: Sequence[Answers], tested: Answers) -> Iterator[
 
 def arcs(asked: Answers) -> Figure:
     """The flights that the network's modes launch, a panel for each question."""
-    num = min(MOST_ASKED, len(asked.question))
+    num = min(MAX_QUESTIONS_SHOWN, len(asked.question))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.5 + 3.1 * num, 3.2), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, num, sharey=True))

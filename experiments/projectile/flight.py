@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.tables.files import need
+from experiments.reading.files import need
 
 GRAVITY, DRAG = 9.81, 0.006  # m/s^2, 1/m
 LOWEST, HIGHEST = 0.0, 90.0  # degrees: a ball is not thrown backwards

@@ -14,7 +14,7 @@ from experiments.findings import Findings, write
 from experiments.proof.cases import names
 from experiments.proof.checks import CHECKS
 from experiments.proof.prove import HEADER, Finding, prove, rows_of, tell
-from experiments.run_folder import claim
+from experiments.run_folder import create_run_folder
 from mdnjax import runtime
 from mdnjax.config.schema import Family, Runtime
 from mdnjax.config.section import Folder, Section
@@ -39,7 +39,7 @@ def measure(settings: Proof, overwrite: bool) -> None:
     known = {check.function for check in CHECKS}
     if strange := sorted(set(settings.functions) - known):
         raise command.UserError(f"functions: got {strange[0]!r}, expected some of {', '.join(sorted(known))}")
-    claim(settings, settings.output, FILES, overwrite)
+    create_run_folder(settings, settings.output, FILES, overwrite)
     start, findings = time.perf_counter(), _findings(settings)
     minutes = (time.perf_counter() - start) / 60
     notes = [f"{len(findings)} comparisons in {minutes:.1f} minutes.", MEASURES]

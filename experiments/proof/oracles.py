@@ -108,22 +108,22 @@ def slope(y: Numbers, low: Any, high: Any) -> Numbers:
 
 def _example(mixture: Mixture, i: int) -> Example:
     component = mixture.component
-    on_line: Any = component.component if isinstance(component, Warped) else component
-    logits, *leaves = (np.asarray(leaf, np.float64)[i] for leaf in (mixture.logits, *on_line))
+    transform_targets: Any = component.component if isinstance(component, Warped) else component
+    logits, *leaves = (np.asarray(leaf, np.float64)[i] for leaf in (mixture.logits, *transform_targets))
     weight = np.exp(logits - logits.max())
     loc = leaves[0]
     low, high = component.support if isinstance(component, Warped) else ((-np.inf,) * loc.shape[1], (np.inf,) * loc.shape[1])
     kind, df, covariance = stats.norm, None, None
-    if isinstance(on_line, Full):
+    if isinstance(transform_targets, Full):
         covariance = np.linalg.inv(leaves[1] @ np.swapaxes(leaves[1], 1, 2))
-    elif isinstance(on_line, LowRank):
+    elif isinstance(transform_targets, LowRank):
         covariance = leaves[1] @ np.swapaxes(leaves[1], 1, 2) + leaves[2][:, :, None] * np.eye(loc.shape[1]) * leaves[2][:, None]
-    elif isinstance(on_line, Laplace):
+    elif isinstance(transform_targets, Laplace):
         kind = LAPLACE
-    elif isinstance(on_line, StudentT):
+    elif isinstance(transform_targets, StudentT):
         kind, df = stats.t, leaves[2]
     if covariance is not None:
         scale = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     else:
-        scale = np.broadcast_to(leaves[1][:, None], loc.shape) if isinstance(on_line, Isotropic) else leaves[1]
+        scale = np.broadcast_to(leaves[1][:, None], loc.shape) if isinstance(transform_targets, Isotropic) else leaves[1]
     return Example(kind, weight / weight.sum(), loc, scale, df, covariance, np.asarray(low), np.asarray(high))

@@ -14,12 +14,13 @@ from experiments.members import plan
 from experiments.members.plan import Plan
 from experiments.members.resume import train_members
 from experiments.members.schema import Sweep
-from experiments.run_folder import claim
+from experiments.run_folder import create_run_folder
 from experiments.sweep import search
 from experiments.sweep.dry_run import show_plan
 from experiments.sweep.results import FILES, gather
-from mdnjax import recipe, runtime
-from mdnjax.placement import local_layout
+from mdnjax import runtime
+from mdnjax.training import functions
+from mdnjax.training.placement import local_placement
 
 FLAGS = {
     "dry-run": "print the plan (members, groups, memory, time) and train nothing",
@@ -35,13 +36,13 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
     index, num_workers = _settle(section)
     _check_optimizers(planned)
     if dry_run:
-        return show_plan(planned, local_layout())
+        return show_plan(planned, local_placement())
     if overwrite and merge:
         raise command.UserError("--merge: got --overwrite too, which leaves nothing to merge, expected one of them")
     if overwrite and num_workers > 1:
         raise command.UserError("--overwrite: got several workers, expected one; or choose another folder with output=DIR")
-    folder = claim(plan.resolved(planned), section.output, FILES, overwrite, shared=True)
-    train = functools.partial(train_members, layout=local_layout(), folder=folder, chunk_members=section.chunk_members)
+    folder = create_run_folder(plan.resolved(planned), section.output, FILES, overwrite, shared=True)
+    train = functools.partial(train_members, placement=local_placement(), folder=folder, chunk_members=section.chunk_members)
     if section.search:
         planned = search.run(planned, folder, None if merge else train)
     elif not merge:
@@ -66,7 +67,7 @@ def _settle(section: Sweep) -> tuple[int, int]:
 def _check_optimizers(planned: Plan) -> None:
     for train in {plan.group_of(config).train: config.train for config in planned.configs}.values():
         try:
-            recipe.check(train)
+            functions.check(train)
         except ValueError as error:
             raise command.UserError(f"train.optimizer: {error}") from None
 

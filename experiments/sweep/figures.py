@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from experiments.members.parts import Row
-from experiments.sweep.table import Summary, short, text
+from experiments.sweep.summary import Summary, short, text
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 
 PANELS = (("validation_nll", "validation NLL (nats)"), ("excess_nll", "excess over the truth (nats)"))
-MOST_CURVES = 8
-MOST_LABELS = 12
-MOST_CELLS = 30
+MAX_CURVES = 8
+MAX_LABELS = 12
+MAX_CELLS = 30
 Curve = tuple[int, np.ndarray, np.ndarray]  # setting, steps, validation NLL
 
 
@@ -95,7 +95,7 @@ def plot_map(keys: Sequence[str], summaries: Sequence[Summary]) -> Figure:
 def plot_curves(summaries: Sequence[Summary], curves: Sequence[Curve]) -> Figure:
     """Validation NLL along the training: a faint line a member, a strong one the median of a setting; the best settings only."""
     whole = {setting for setting, _, scores in curves if np.isfinite(scores).all()}
-    shown = [one for one in summaries if one.setting in whole][:MOST_CURVES]
+    shown = [one for one in summaries if one.setting in whole][:MAX_CURVES]
     colours = [mpl.colormaps["tab10"](k) for k in range(len(shown))]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -134,7 +134,7 @@ def _axis(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None, bool]:
     """Positions of values, their labels where there are few or no numbers, and whether the axis is logarithmic."""
     distinct = _ordered(values)
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if not numeric or (len(distinct) <= MOST_LABELS and 2 * len(distinct) <= len(values)):  # drawn numbers have no neighbours
+    if not numeric or (len(distinct) <= MAX_LABELS and 2 * len(distinct) <= len(values)):  # drawn numbers have no neighbours
         labels = [Path(one).stem if one.endswith(".yaml") else one for one in distinct]
         return np.array([distinct.index(text(value, 4)) for value in values], float), labels, False
     positions = np.array(values, float)
@@ -165,4 +165,4 @@ def _label(one: Summary, shown: Sequence[Summary]) -> str:
 def _fills_a_map(keys: Sequence[str], summaries: Sequence[Summary]) -> bool:
     """Whether two keys were varied against each other, and not drawn at random."""
     sizes = [len(_ordered([one.values[key] for one in summaries])) for key in keys]
-    return len(summaries) > 3 and max(sizes) <= MOST_CELLS and len(summaries) >= 0.5 * sizes[0] * sizes[1]
+    return len(summaries) > 3 and max(sizes) <= MAX_CELLS and len(summaries) >= 0.5 * sizes[0] * sizes[1]

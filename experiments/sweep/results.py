@@ -8,10 +8,10 @@ from pathlib import Path
 
 from experiments import command, report
 from experiments.members import parts, plan
-from experiments.members.choice import with_number
+from experiments.members.component_numbers import with_num_components
 from experiments.members.plan import Member, Plan
 from experiments.pipeline import columns_of
-from experiments.sweep import figures, table
+from experiments.sweep import figures, summary
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
 from mdnjax.config.schema import Run
@@ -32,14 +32,14 @@ def gather(planned: Plan, folder: Path) -> int:
     rows = parts.rows_of(found, members)
     if missing := plan.num_members(planned) - len(rows):
         return missing
-    summaries = table.summarise(planned.settings, rows)
-    table.write_members(folder / "members.csv", planned.settings, rows)
-    table.write_summary(folder / "summary.csv", summaries)
+    summaries = summary.summarise(planned.settings, rows)
+    summary.write_members(folder / "members.csv", planned.settings, rows)
+    summary.write_summary(folder / "summary.csv", summaries)
     report.write_json(folder / "environment.json", report.environment())
-    table.show(planned.sweep.output.name, summaries, sum(row["seconds"] for row in rows))
+    summary.show(planned.sweep.output.name, summaries, sum(row["seconds"] for row in rows))
     if not summaries[0].statistics:
         raise command.RunFailed(f"all {len(rows)} members diverged; see {folder}")
-    best = members[table.best_row(summaries[0], rows)["member"]]
+    best = members[summary.best_row(summaries[0], rows)["member"]]
     curves = _curves_and_best_model(folder, found, rows, members, best)
     write_bytes(folder / "best.yaml", dump(_again(best, folder)).encode())
     (folder / "figures").mkdir(exist_ok=True)
@@ -64,9 +64,9 @@ def _curves_and_best_model(
             outcome = parts.outcome_of(part, members[min(own)])
         except CheckpointError as error:
             raise command.RunFailed(f"{error}; remove it and run the sweep again to train its members again") from None
-        curves += [(members[number].setting, outcome.report_steps, outcome.held_out[i]) for number, i in own.items()]
+        curves += [(members[number].setting, outcome.report_steps, outcome.validation_scores[i]) for number, i in own.items()]
         if best.number in own:
-            config = with_number(best, part.rows[own[best.number]]["num_components"]).config
+            config = with_num_components(best, part.rows[own[best.number]]["num_components"]).config
             predictor, columns = outcome.predictor(config.model, own[best.number]), columns_of(best.config)
             save(folder / "best.safetensors", replace(predictor, columns=columns or predictor.columns))
     return curves

@@ -13,7 +13,7 @@ from experiments.members.parts import Row
 from experiments.members.plan import Member, Plan, members_of
 from experiments.members.schema import Distribution, Search
 from experiments.members.settings import Setting, bounds_of, whole_keys
-from experiments.studies import InverseSine
+from experiments.schemas import InverseSine
 
 STUDY = "sweep"
 

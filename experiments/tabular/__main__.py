@@ -7,24 +7,23 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.table import Table
 
-from experiments import command, report, tables
+from experiments import command, reading, report
 from experiments.pipeline import Result, run
 from experiments.progress import Clock
-from experiments.run_folder import claim
-from experiments.study import MODEL_FILE, RUN_FILES, check_sound, prepare, settle_number, write_run
+from experiments.run_folder import create_run_folder
+from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_run
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of
 from mdnjax.config.tabular import Tabular
 from mdnjax.data import make_support
 from mdnjax.data.dataset import joined
-from mdnjax.evaluation import Judgement, judge, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.evaluation import Evaluation, judge, linear_gaussian, marginal_gaussian, permutation_importance
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.plots import plot_calibration, plot_history
 from mdnjax.statistics import marginal
 
-LEAST_SHOWN = 0.01
+MIN_WEIGHT_SHOWN = 0.01
 NAMES = ("loss", "importance", "observed*", "calibration*", "densities*")
 FILES = (*RUN_FILES, *(f"figures/{name}.png" for name in NAMES))
 
@@ -34,9 +33,9 @@ def study(config: Tabular, overwrite: bool) -> None:
     prepare(config)
     clock = Clock()
     with clock.phase("data"):
-        read = tables.read(config.data, config.data_seed)
-    folder = claim(config, config.output, FILES, overwrite)
-    result = run(settle_number(config, read.splits, clock), read.splits, None, clock, folder / MODEL_FILE, read.columns)
+        read = reading.read(config.data, config.data_seed)
+    folder = create_run_folder(config, config.output, FILES, overwrite)
+    result = run(resolve_num_components(config, read.splits, clock), read.splits, None, clock, folder / MODEL_FILE, read.columns)
     test = read.splits.test
     with clock.phase("judgement"):
         mixture = result.predictor.at(test.x)
@@ -51,10 +50,10 @@ def study(config: Tabular, overwrite: bool) -> None:
     }
     write_run(folder, clock, result, more)
     show(folder, clock, result, read, judgements)
-    check_sound(folder, result)
+    check_finite(folder, result)
 
 
-def judged(result: Result, mixture: Mixture) -> dict[str, Judgement]:
+def judged(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     """The network beside a linear Gaussian and the targets' own Gaussian, on the test rows."""
     train, validation, test = result.splits
     support = make_support(result.config.data.target_support, train.y.shape[1])
@@ -65,7 +64,7 @@ def judged(result: Result, mixture: Mixture) -> dict[str, Judgement]:
 
 
 def draw(
-    result: Result, read: tables.Read, mixture: Mixture, own: Judgement, rises: Mapping[str, np.ndarray]
+    result: Result, read: reading.Read, mixture: Mixture, own: Evaluation, rises: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Figure]]:
     """Every figure by name; where there are several targets, one of each kind for each."""
     test = result.splits.test
@@ -82,31 +81,26 @@ def draw(
         yield f"densities{after}", figures.plot_densities(single, y, surprise, (read.rows.test + 1).tolist(), name)
 
 
-def show(folder: Path, clock: Clock, result: Result, read: tables.Read, judgements: dict[str, Judgement]) -> None:
+def show(folder: Path, clock: Clock, result: Result, read: reading.Read, judgements: dict[str, Evaluation]) -> None:
     """Prints what was trained on, the one table, and what looks wrong."""
     sizes = [len(rows) for rows in read.rows]
     targets = read.columns.targets
     size = f"{sizes[0] + sizes[1]} rows to train and choose by, {sizes[2]} to test"
     print(f"{read.path}: {', '.join(targets)} from {len(read.columns.inputs)} columns; {size}")
-    table = Table(title="Test rows: NLL in nats, the rest in the target's units", title_justify="left", show_edge=False)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading else "left")
-    for cells in cells_of(judgements, targets):
-        table.add_row(*cells)
-    report.print_whole(table)
-    for line in remarks(result, read, judgements):
+    rows = [HEADINGS, *cells_of(judgements, targets)]
+    report.print_table("Test rows: NLL in nats, the rest in the target's units", rows)
+    for line in notes(result, read, judgements):
         print(line)
-    print(clock)
-    print(f"results: {folder}")
+    report.print_end((), clock, folder)
 
 
-def remarks(result: Result, read: tables.Read, judgements: dict[str, Judgement]) -> Iterator[str]:
+def notes(result: Result, read: reading.Read, judgements: dict[str, Evaluation]) -> Iterator[str]:
     """What was chosen, and what looks wrong."""
     settings = zip(result.of_settings, result.config.selection.settings, strict=False)
     for weight, setting in sorted(settings, key=lambda pair: -pair[0]):
-        if weight >= LEAST_SHOWN:
+        if weight >= MIN_WEIGHT_SHOWN:
             yield f"{100 * weight:.0f} % of the mixture: " + ", ".join(f"{key} {value:g}" for key, value in setting.items())
-    yield from (f"note: {text}" for text in (*read.notes, *result.remarks))
+    yield from (f"note: {text}" for text in (*read.notes, *result.notes))
     network, linear = judgements["network"].nll, judgements["linear Gaussian"].nll
     if network > linear:
         yield f"note: the NLL is {network - linear:.3f} above that of a linear Gaussian: too few rows, or a relation that simple"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mdnjax.evaluation import LEVELS, Judgement
+from mdnjax.evaluation import LEVELS, Evaluation
 
 
-def cells_of(judgements: Mapping[str, Judgement], targets: Sequence[str]) -> list[list[str]]:
+def cells_of(judgements: Mapping[str, Evaluation], targets: Sequence[str]) -> list[list[str]]:
     """The cells of a table: a row for each way to predict, and for each target where there are several."""
     rows = []
     for name, own in judgements.items():

@@ -12,14 +12,14 @@ from mdnjax.mixture import Mixture, prob
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import central_interval, median
 
-MOST_ROWS = 400  # with their intervals, in one picture
+MAX_ROWS_SHOWN = 400  # with their intervals, in one picture
 LEVEL = 0.8
 NUM_GRID = 400
 
 
 def plot_observed(mixture: Mixture, y: np.ndarray, name: str) -> Figure:
     """Observed values against predicted medians, with the central interval of each row; for a single target."""
-    some = np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int)
+    some = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
     shown = mixture[some]
     middle, ends, seen = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[some, 0]
     inside = (ends[:, 0] <= seen) & (seen <= ends[:, 1])

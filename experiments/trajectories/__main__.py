@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from experiments import command, report
 from experiments.progress import Clock, training
-from experiments.run_folder import claim
-from experiments.study import is_open, prepare, stopped
+from experiments.run_folder import create_run_folder
+from experiments.study import divergence_message, num_components_is_auto, prepare
 from experiments.trajectories import figures
 from experiments.trajectories.frame import dataset_of
 from experiments.trajectories.published import ROWS, Published
@@ -23,9 +23,9 @@ from experiments.trajectories.walks import Scene, make_scenes
 from mdnjax.data import Splits
 from mdnjax.fitting import fit_networks
 from mdnjax.model_file import save
-from mdnjax.population import Fit
 from mdnjax.predictor import Predictor
-from mdnjax.recipe import SAMPLE
+from mdnjax.training.functions import SAMPLE
+from mdnjax.training.population import Fit
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md", "*.safetensors", "figures/*.png")
 
@@ -44,14 +44,14 @@ class Outcome(NamedTuple):
 def study(config: Trajectories, overwrite: bool) -> None:
     """Leaves each scene out in turn: trains, foresees, and writes the run folder."""
     prepare(config)
-    if is_open(config):
+    if num_components_is_auto(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     if config.data.target_support != "real":
         raise command.UserError(f"data.target_support: got {config.data.target_support!r}, expected 'real' for places")
     clock = Clock()
     with clock.phase("data"):
         scenes = make_scenes(config.data, config.data_seed)
-    folder = claim(config, config.output, FILES, overwrite)
+    folder = create_run_folder(config, config.output, FILES, overwrite)
     outcomes = [run(config, scene, clock, folder) for scene in scenes]
     with clock.phase("figures"):
         report.write_figures(folder / "figures", draw(outcomes))
@@ -59,7 +59,7 @@ def study(config: Trajectories, overwrite: bool) -> None:
     for outcome in outcomes:
         if outcome.fit.diverged:
             step, path = int(outcome.fit.state.step), folder / f"{outcome.scene.name}.safetensors"
-            raise command.RunFailed(stopped(outcome.scene.name, step, config.train.num_steps, path))
+            raise command.RunFailed(divergence_message(outcome.scene.name, step, config.train.num_steps, path))
 
 
 def run(config: Trajectories, scene: Scene, clock: Clock, folder: Path) -> Outcome:
@@ -88,14 +88,11 @@ def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outco
     """Writes and prints the table."""
     table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
     report.write_table(folder, table)
-    report.write_json(folder / "environment.json", report.environment())
-    report.write_json(folder / "timing.json", clock.seconds)
     scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
-    report.write_json(folder / "metrics.json", {"seed": config.seed, "scenes": scores})
+    report.write_run(folder, clock, {"seed": config.seed, "scenes": scores})
     title = f"Paths, seed {config.seed}: nats per step; average / final metres"
     report.print_table(title, table)
-    print(clock)
-    print(f"results: {folder}")
+    report.print_end((), clock, folder)
 
 
 def table_of(outcomes: list[Outcome], published: tuple[Published, ...]) -> list[list[str]]:

@@ -12,15 +12,15 @@ import numpy as np
 from experiments.trajectories.frame import dataset_of, frame_of, straight_on, to_world
 from experiments.trajectories.walks import OBSERVED, PREDICTED, Scene
 from mdnjax.components import Diagonal
-from mdnjax.initialise import fit_marginal
 from mdnjax.mixture import Mixture, log_prob, responsibilities, weights
 from mdnjax.predictor import Predictor
 from mdnjax.statistics import marginal, sample
+from mdnjax.training.initialise import fit_marginal
 from mdnjax.types import AnyArray, Array, Float, Int, PRNGKey
 
 NUM_BASELINE = 5  # components of the mixture without inputs
 # Of that, in metres, as of the network: the files tell no less, and what is repeated exactly would have any density.
-LEAST_SCALE = 0.01
+MIN_SCALE = 0.01
 
 
 class Foreseen(NamedTuple):
@@ -58,7 +58,7 @@ def foresee(predictor: Predictor, paths: np.ndarray, key: PRNGKey, num_samples: 
     """Asks the network about paths `[N, 20, 2]`; a draw depends on its window's number and the key."""
     x, y = dataset_of(paths)
     question = partial(_asked, key, num_samples)
-    step_nll, joint_nll, likeliest, drawn = predictor.answers(question, x, y, np.arange(len(x)), most=2**11)
+    step_nll, joint_nll, likeliest, drawn = predictor.map_rows(question, x, y, np.arange(len(x)), most=2**11)
     frame = frame_of(paths)
     return Foreseen(step_nll, joint_nll, to_world(frame, likeliest), to_world(frame, np.moveaxis(drawn, 1, 0)))
 
@@ -126,5 +126,5 @@ def _asked(key: PRNGKey, num_samples: int, mixture: Mixture, y: AnyArray, number
 
 @jax.jit
 def _baseline(known: AnyArray, asked: AnyArray) -> Float[Array, ""]:
-    fitted = fit_marginal(jax.random.key(0), jnp.asarray(known).T, NUM_BASELINE, LEAST_SCALE)
+    fitted = fit_marginal(jax.random.key(0), jnp.asarray(known).T, NUM_BASELINE, MIN_SCALE)
     return -jnp.mean(log_prob(Mixture(jnp.log(fitted.weights), Diagonal(fitted.loc, fitted.scale)), asked))

@@ -11,19 +11,19 @@ from experiments.members import parts
 from experiments.members.chunks import material_of
 from experiments.members.plan import Member, digest_of
 from experiments.members.resume import train_members
-from experiments.run_folder import claim
+from experiments.run_folder import create_run_folder
 from experiments.study import prepare
-from experiments.uci import table
+from experiments.uci import results
 from experiments.uci.problems import Problem, problems_of
 from mdnjax.config.data import Table
 from mdnjax.config.tabular import Benchmark, Tabular
 from mdnjax.data.dataset import joined
-from mdnjax.data.scaler import shown_units
+from mdnjax.data.scaler import mixture_units
 from mdnjax.diagnostics import AT_FLOOR, scales_of
 from mdnjax.evaluation import LEVELS, judge, linear_gaussian
 from mdnjax.mixture import Mixture, responsibilities
-from mdnjax.placement import local_layout
 from mdnjax.predictor import Predictor
+from mdnjax.training.placement import local_placement
 
 FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json")
 NETWORK, SINGLE = "network", "single Gaussian"
@@ -41,16 +41,16 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     """Trains what is not trained yet, and writes the table."""
     prepare(config)
     problems = problems_of(config.data, config.output / "tables")
-    folder = claim(config, config.output, FILES, overwrite)
+    folder = create_run_folder(config, config.output, FILES, overwrite)
     tasks = tasks_of(config, problems)
-    rows = train_members([task.member for task in tasks], local_layout(), folder, None)
+    rows = train_members([task.member for task in tasks], local_placement(), folder, None)
     found = {row["member"]: row for row in rows}
     outcomes = {number: outcome for part in parts.read_all(folder) for number, outcome in _outcomes(part, tasks)}
     scores = [scored(task, found[task.member.number], outcomes[task.member.number]) for task in tasks]
     report.write_csv(folder / "members.csv", list(scores[0]), [list(row.values()) for row in scores])
     report.write_json(folder / "environment.json", report.environment())
-    table.write(folder, scores)
-    table.show(scores)
+    results.write(folder, scores)
+    results.show(scores)
     print(f"results: {folder}")
 
 
@@ -75,7 +75,7 @@ def scored(task: Task, row: parts.Row, predictor: Predictor) -> dict[str, Any]:
     own = judge(mixture, test.y, units)
     known = joined(train, validation)
     of_networks = np.array([config.model.scale_floor]) if floors is None else np.asarray(floors)
-    floor = np.repeat(of_networks, config.model.settled_components)[:, None] * shown_units(predictor.scaler)[1].sd
+    floor = np.repeat(of_networks, config.model.fixed_num_components)[:, None] * mixture_units(predictor.scaler)[1].sd
     return {
         "table": task.problem,
         "contender": task.contender,

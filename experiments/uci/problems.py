@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.tables.files import need
+from experiments.reading.files import need
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config.data import Table, Tables
 from mdnjax.config.optax_names import nearest

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mdnjax.types import AnyArray, Array, Bool, Float, PRNGKey
 
 # exp(40) is far above any scale that is meant, and its square is still finite in float32
-LARGEST_RAW_SCALE = 40.0
+MAX_RAW_SCALE = 40.0
 # Where to look at a density's slope, in scales from a location.
 NEAR_MODES = tuple(step / 2 for step in range(-6, 7))
 
@@ -47,7 +47,7 @@ def blocks(raw: Float[Array, "P *batch"], *shapes: tuple[int, ...]) -> list[Floa
 
 def positive_scale(raw_scale: Float[Array, "..."], scale_floor: float | Float[Array, ""]) -> Float[Array, "..."]:
     """scale_floor + exp(min(raw, 40)): finite, with a finite gradient, for raw outputs of any size."""
-    return scale_floor + jnp.exp(jnp.minimum(raw_scale, LARGEST_RAW_SCALE))
+    return scale_floor + jnp.exp(jnp.minimum(raw_scale, MAX_RAW_SCALE))
 
 
 def raw_of_scale(scale: Float[Array, "..."], scale_floor: float | Float[Array, ""]) -> Float[Array, "..."]:

@@ -19,7 +19,7 @@ from mdnjax.quadrature import integrate
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 NUM_HERMITE = 64
-FAR_STEPS = tuple(4.0**step for step in range(1, 11))  # scales
+BRACKET_STEPS = tuple(4.0**step for step in range(1, 11))  # scales
 
 
 class Warped(NamedTuple):
@@ -78,10 +78,10 @@ class Warped(NamedTuple):
         variances = diagonal_matrix(self.moments().second)
         if not isinstance(self.component, Full | LowRank):
             return variances
-        on_line, mean = self.component.covariances(), self.moments().mean
+        transform_targets, mean = self.component.covariances(), self.moments().mean
         for i in range(mean.shape[1]):
             for j in range(i):
-                pair = self._covariance(on_line, mean, i, j)
+                pair = self._covariance(transform_targets, mean, i, j)
                 variances = variances.at[:, i, j].set(pair).at[:, j, i].set(pair)
         return variances
 
@@ -96,8 +96,8 @@ class Warped(NamedTuple):
 
     def condition(self, rest: tuple[int, ...], given: tuple[int, ...], y: Float[Array, "G *#batch"]) -> Warped:
         """The distribution of the rest where the given targets are y."""
-        on_line = self.component.condition(rest, given, self.support.select(given).to_line(y))
-        return Warped(on_line, self.support.select(rest))
+        transform_targets = self.component.condition(rest, given, self.support.select(given).to_line(y))
+        return Warped(transform_targets, self.support.select(rest))
 
     def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Warped:
         raise ValueError(
@@ -134,7 +134,7 @@ class Warped(NamedTuple):
         near = jnp.linspace(-1, 1, 13, dtype=shift.dtype).reshape(-1, *(1 for _ in shift.shape)) * 4 * shift
         moved = [line.loc + sign * line.scale**2 + step for sign in (-1, 1) for step in (near / 4, near)]
         points = jnp.concatenate([line.loc + near, *moved])
-        steps = jnp.asarray(FAR_STEPS, shift.dtype).reshape(-1, *(1 for _ in shift.shape))
+        steps = jnp.asarray(BRACKET_STEPS, shift.dtype).reshape(-1, *(1 for _ in shift.shape))
         parts = [points, line.loc + steps * line.scale, line.loc - steps * line.scale]
         return jnp.concatenate(
             [line.line_points(), *(part.reshape(part.shape[0] * part.shape[1], *part.shape[2:]) for part in parts)]
@@ -147,14 +147,14 @@ class Warped(NamedTuple):
     def _marginal_line(self) -> Diagonal | Laplace | StudentT:
         return self.component.marginals()
 
-    def _covariance(self, on_line: Array, mean: Array, i: int, j: int) -> Float[Array, "K *batch"]:
+    def _covariance(self, transform_targets: Array, mean: Array, i: int, j: int) -> Float[Array, "K *batch"]:
         nodes, weight = (np.asarray(part) for part in np.polynomial.hermite_e.hermegauss(NUM_HERMITE))
         ones = (1,) * (mean.ndim - 1)
         z = jnp.asarray(nodes, mean.dtype).reshape(-1, *ones)
         mass = jnp.asarray(weight / weight.sum(), mean.dtype).reshape(-1, *ones)
-        sd_i = jnp.sqrt(on_line[:, i, i])
-        slope = on_line[:, i, j] / sd_i
-        rest = jnp.sqrt(jnp.maximum(on_line[:, j, j] - slope**2, 0))
+        sd_i = jnp.sqrt(transform_targets[:, i, i])
+        slope = transform_targets[:, i, j] / sd_i
+        rest = jnp.sqrt(jnp.maximum(transform_targets[:, j, j] - slope**2, 0))
         u_i = self.component.loc[:, i] + sd_i * z
         u_j = self.component.loc[:, j] + slope * z + rest * z[:, None]  # [n, n, K, *batch]
         y_i = self.support.select((i,)).from_line(u_i, axis=1) - mean[:, i]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mdnjax.config.section import Count, Names, Rides, Rounding, Section, Seed, Share, TargetSupport
+from mdnjax.config.section import Count, Names, Rounding, Section, Seed, Share, TargetSupport, Traced
 
 Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal", "two_moons"]
 
@@ -28,7 +28,7 @@ class Examples(Section, frozen=True):
         description="values that targets can take: real, positive (modelled by their log), [low, high] (by their logit), "
         "or a pair for each target",
     )
-    standardise: Annotated[bool, Rides()] = Field(
+    standardise: Annotated[bool, Traced()] = Field(
         default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)"
     )
     rounding: Rounding = Field(default=0.0, description=ROUNDING)

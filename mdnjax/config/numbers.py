@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mdnjax.config.optax_names import nearest
-from mdnjax.config.section import Rides, Section
+from mdnjax.config.section import Section, Traced
 
 S = TypeVar("S", bound=Section)
 
@@ -67,7 +67,7 @@ def _all_riding(schema: type[Section], prefix: str) -> Iterator[str]:
     for name, field in schema.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from _all_riding(field.annotation, f"{prefix}{name}.")
-        elif any(isinstance(mark, Rides) for mark in field.metadata):
+        elif any(isinstance(mark, Traced) for mark in field.metadata):
             yield prefix + name
 
 
@@ -77,5 +77,5 @@ def _riding(section: Section, prefix: str) -> Iterator[tuple[str, float | bool]]
         value = getattr(section, name)
         if isinstance(value, Section):
             yield from _riding(value, f"{prefix}{name}.")
-        elif name not in shaping and any(isinstance(mark, Rides) and mark.off != value for mark in field.metadata):
+        elif name not in shaping and any(isinstance(mark, Traced) and mark.off != value for mark in field.metadata):
             yield prefix + name, value

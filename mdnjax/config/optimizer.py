@@ -7,23 +7,23 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from mdnjax.config import optax_names
-from mdnjax.config.section import Positive, Rides, Scale, Section
+from mdnjax.config.section import Positive, Scale, Section, Traced
 
 
 class Optimizer(Section, frozen=True):
     """An optimiser of optax and the schedule of its learning rate."""
 
     name: str = Field(default="adam", description="any optimiser of optax that takes a learning rate")
-    learning_rate: Annotated[Positive, Rides()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
-    weight_decay: Annotated[Scale, Rides(off=0.0)] = Field(
+    learning_rate: Annotated[Positive, Traced()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
+    weight_decay: Annotated[Scale, Traced(off=0.0)] = Field(
         default=0.0,
         description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser; "
         "for lbfgs weight_decay / 2 x the kernels' squares are added to the loss",
     )
-    clip_norm: Annotated[Scale, Rides(off=0.0)] = Field(
+    clip_norm: Annotated[Scale, Traced(off=0.0)] = Field(
         default=0.0, description="a gradient longer than this is cut to it (0: none is)"
     )
-    base_width: Annotated[Scale, Rides(off=0.0)] = Field(
+    base_width: Annotated[Scale, Traced(off=0.0)] = Field(
         default=0.0,
         description="a kernel of n inputs, n more than this, learns at learning rate x base_width / n (0: all learn at one rate)",
     )

@@ -17,11 +17,11 @@ from mdnjax.config.section import (
     Noise,
     NumComponents,
     Positive,
-    Rides,
     Scale,
     Section,
     Seed,
     Share,
+    Traced,
     Units,
 )
 
@@ -48,7 +48,7 @@ class Model(Network, frozen=True):
         default=10,
         description="components per input; auto takes the smallest of selection.num_components that does as well as any",
     )
-    scale_floor: Annotated[Scale, Rides()] = Field(
+    scale_floor: Annotated[Scale, Traced()] = Field(
         default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"
     )
     line: bool = Field(
@@ -58,7 +58,7 @@ class Model(Network, frozen=True):
     )
 
     @property
-    def settled_components(self) -> int:
+    def fixed_num_components(self) -> int:
         """The number of components, once it is one.
 
         Raises: ValueError if it is still auto.
@@ -74,11 +74,11 @@ class Init(Section, frozen=True):
         description="glorot: random kernels; data: also biases of the head at the targets' own mixture, "
         "and first hidden units that bend where the inputs are",
     )
-    slope: Annotated[Positive, Rides()] = Field(
+    slope: Annotated[Positive, Traced()] = Field(
         default=1.0, description="of the first hidden units, in units of the trained inputs (data alone)"
     )
-    head_scale: Annotated[Scale, Rides()] = Field(default=0.1, description="factor of the head's random kernel (data alone)")
-    line: Annotated[Scale, Rides()] = Field(default=1.0, description="factor of the line of model.line; 0 leaves it out")
+    head_scale: Annotated[Scale, Traced()] = Field(default=0.1, description="factor of the head's random kernel (data alone)")
+    line: Annotated[Scale, Traced()] = Field(default=1.0, description="factor of the line of model.line; 0 leaves it out")
 
 
 class Loop(Section, frozen=True):
@@ -119,22 +119,22 @@ class Train(Loop, frozen=True):
     batch_size: Count | None = Field(
         default=None, description="points of a step, all of which are passed before one comes again (null: all points)"
     )
-    x_noise: Annotated[Noise, Rides(off=0.0)] = Field(
+    x_noise: Annotated[Noise, Traced(off=0.0)] = Field(
         default=0.07,
         description="sd of the noise on the inputs, drawn afresh at every step, in units of the trained inputs; "
         "rule_of_thumb is 1.06 N^(-1 / (4 + inputs + targets))",
     )
-    y_noise: Annotated[Noise, Rides(off=0.0)] = Field(
+    y_noise: Annotated[Noise, Traced(off=0.0)] = Field(
         default=0.0, description="sd of the noise on the targets, drawn afresh at every step, in units of the trained targets"
     )
     noise_copies: Units = Field(
         default=1,
         description="copies of each point in a step, each with its own noise; lbfgs draws the noise of all steps once",
     )
-    dropout: Annotated[Share, Rides(off=0.0)] = Field(
+    dropout: Annotated[Share, Traced(off=0.0)] = Field(
         default=0.0, description="share of hidden units left out, others at each step"
     )
-    entropy_bonus: Annotated[Scale, Rides(off=0.0)] = Field(
+    entropy_bonus: Annotated[Scale, Traced(off=0.0)] = Field(
         default=0.0, description="times the entropy of the weights is taken off the loss: components stay in use"
     )
 

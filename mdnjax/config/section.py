@@ -76,7 +76,7 @@ Names = Annotated[tuple[str, ...], WrapValidator(_names)]
 Folder = Annotated[Path, AfterValidator(_a_folder)]
 
 
-class Rides(NamedTuple):
+class Traced(NamedTuple):
     """Marks a field that is a plain number inside a compiled program, or before it: changing it compiles nothing anew.
 
     Where a value switches something off altogether (`off`), the program without it is a program of its own.

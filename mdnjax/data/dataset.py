@@ -9,7 +9,7 @@ import numpy as np
 
 from mdnjax.types import Float
 
-FAR_OUT = 1e4  # times the distance from the median that three quarters of the values keep
+OUTLIER_DISTANCE = 1e4  # times the distance from the median that three quarters of the values keep
 
 
 class Dataset(NamedTuple):
@@ -62,7 +62,7 @@ def joined(*parts: Dataset) -> Dataset:
     return Dataset(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def far_out(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:
+def outlier_notes(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:
     """A sentence for each column with a value so far out that it alone sets mean and sd, and so the units of training.
 
     Args: `names` are those of inputs and targets, if they have any; rows are counted from 1, as in a file.
@@ -73,7 +73,7 @@ def far_out(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[st
         spread = np.quantile(np.abs(wide - middle), 0.75, axis=0)
         for column in np.flatnonzero(spread > 0):
             distance = np.abs(wide[:, column] - middle[column]) / spread[column]
-            if distance.max() > FAR_OUT:
+            if distance.max() > OUTLIER_DISTANCE:
                 row, place = int(distance.argmax()), column + (dataset.x.shape[1] if kind == "target" else 0)
                 name = f"{kind} {names[int(place)]!r}" if names else f"{kind} {column}"
                 yield (

@@ -47,7 +47,7 @@ class Scaler(NamedTuple):
         return Support(tuple(low.tolist()), tuple(high.tolist()))
 
 
-class Line(NamedTuple):
+class TargetTransform(NamedTuple):
     """How a mixture over z becomes one over targets: an affine change on the line, then the way back into a support."""
 
     mean: Float[AnyArray, " D"]
@@ -110,7 +110,7 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
     return Dataset(*(values.astype(dtype) for values in scaled))
 
 
-def least_scale(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
+def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
     """The sd of what rounding takes away from the targets, step / sqrt(12), in units of training; the least of several targets.
 
     On a support, where a step is not of one size, none.
@@ -134,12 +134,12 @@ def log_slopes(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "
     return slopes
 
 
-def relative_line(scaler: Scaler) -> Line:
+def relative_transform(scaler: Scaler) -> TargetTransform:
     """From z to v."""
-    return Line(scaler.line_mean, scaler.line_sd, scaler.relative_support)
+    return TargetTransform(scaler.line_mean, scaler.line_sd, scaler.relative_support)
 
 
-def own_line(scaler: Scaler) -> Line:
+def target_transform(scaler: Scaler) -> TargetTransform:
     """From z to y, in one step.
 
     On a support with one bound a factor is an offset of the logarithm, on one with two bounds the logit knows no units.
@@ -148,7 +148,7 @@ def own_line(scaler: Scaler) -> Line:
     has_low, has_high, log_factor = np.isfinite(low), np.isfinite(high), np.log(scaler.y_factor)
     shift = np.where(has_low, np.where(has_high, 0, log_factor), np.where(has_high, -log_factor, scaler.y_offset))
     factor = np.where(has_low | has_high, 1, scaler.y_factor)
-    return Line(shift + factor * scaler.line_mean, factor * scaler.line_sd, scaler.support)
+    return TargetTransform(shift + factor * scaler.line_mean, factor * scaler.line_sd, scaler.support)
 
 
 def relative_units(scaler: Scaler) -> Units:
@@ -156,14 +156,14 @@ def relative_units(scaler: Scaler) -> Units:
     return Units(np.asarray(scaler.y_offset), np.asarray(scaler.y_factor))
 
 
-def shown_units(scaler: Scaler) -> tuple[Units, Line]:
+def mixture_units(scaler: Scaler) -> tuple[Units, TargetTransform]:
     """The target's own units, where float32 can hold a mixture in them, or else those of v; and the way there from z."""
     if unresolved(scaler) is not None:
-        return relative_units(scaler), relative_line(scaler)
-    return own_units(len(scaler.y_offset)), own_line(scaler)
+        return relative_units(scaler), relative_transform(scaler)
+    return own_units(len(scaler.y_offset)), target_transform(scaler)
 
 
-def on_line(line: Line, mixture: Mixture) -> Mixture:
+def transform_targets(line: TargetTransform, mixture: Mixture) -> Mixture:
     """A mixture over z as one over targets; the density's Jacobian comes with it."""
     dtype = mixture.logits.dtype
     moved = affine(mixture, *(np.asarray(values, dtype) if isinstance(values, np.ndarray) else values for values in line[:2]))
@@ -172,7 +172,7 @@ def on_line(line: Line, mixture: Mixture) -> Mixture:
 
 def unresolved(scaler: Scaler) -> str | None:
     """Why a mixture over y itself would have lost its digits in float32; None if it does not."""
-    line, offset = own_line(scaler), scaler.y_offset
+    line, offset = target_transform(scaler), scaler.y_offset
     for d, (mean, sd) in enumerate(zip(line.mean.tolist(), line.sd.tolist(), strict=True)):
         if abs(mean) > MAX_OFFSET * sd:
             return f"target {d} lies {abs(mean) / sd:.2g} of its standard deviations from 0"

@@ -18,8 +18,8 @@ HALF_WIDTH = 10.5
 NOISE_SD = 1.0
 FORWARD_FLOOR_MSE = NOISE_SD**2
 NUM_NODES = 8000  # of the table of normalisers
-FEW = 100  # points for which no table is made
-LARGEST_V = 7 + 0.5 * HALF_WIDTH + 10 * NOISE_SD  # |f| <= 7 + 5.25; beyond 10 sd of the noise no mass is left in float64
+MAX_POINTS_WITHOUT_TABLE = 100  # points for which no table is made
+MAX_ABS_V = 7 + 0.5 * HALF_WIDTH + 10 * NOISE_SD  # |f| <= 7 + 5.25; beyond 10 sd of the noise no mass is left in float64
 
 
 def curve(u: np.ndarray) -> np.ndarray:
@@ -35,14 +35,14 @@ def forward(dataset: Dataset) -> Dataset:
 def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Exact log p(u|v) in nats (to 1e-10), for x = v `[N, 1]` and y = u `[N, 1]`; -inf outside [-10.5, 10.5]."""
     v, u = np.asarray(x, np.float64)[:, 0], np.asarray(y, np.float64)[:, 0]
-    log_normaliser = _interpolated(v) if len(v) > FEW else _log_normaliser(v)
+    log_normaliser = _interpolated(v) if len(v) > MAX_POINTS_WITHOUT_TABLE else _log_normaliser(v)
     return np.where(np.abs(u) <= HALF_WIDTH, -0.5 * (v - curve(u)) ** 2 - log_normaliser, -np.inf)
 
 
 @functools.cache
 def entropy() -> float:
     """E[-log p(u|v)] in nats: h(v|u) + h(u) - h(v), with h(v) by quadrature."""
-    v, weight = equal_panels(-LARGEST_V, LARGEST_V, 400)
+    v, weight = equal_panels(-MAX_ABS_V, MAX_ABS_V, 400)
     log_p = _log_normaliser(v) - 0.5 * np.log(2 * np.pi) - np.log(2 * HALF_WIDTH)
     entropy_of_v = -np.sum(weight * np.exp(log_p) * log_p)
     return float(0.5 * np.log(2 * np.pi * np.e) + np.log(2 * HALF_WIDTH) - entropy_of_v)
@@ -51,7 +51,7 @@ def entropy() -> float:
 @functools.cache
 def floor_mse() -> float:
     """E[Var(u|v)], the smallest mean squared error of any prediction of u from v."""
-    v, weight = equal_panels(-LARGEST_V, LARGEST_V, 400)
+    v, weight = equal_panels(-MAX_ABS_V, MAX_ABS_V, 400)
     u, du = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     joint = du * np.exp(-0.5 * (v[:, None] - curve(u)) ** 2) / np.sqrt(2 * np.pi) / (2 * HALF_WIDTH)
     explained = np.sum(weight * (joint @ u) ** 2 / np.maximum(joint.sum(axis=1), np.finfo(float).tiny))
@@ -80,7 +80,7 @@ def _interpolated(v: np.ndarray) -> np.ndarray:
     rise = values[i + 1] - values[i]
     curved = (1 - t) * (step * slopes[i] - rise) + t * (rise - step * slopes[i + 1])  # cubic Hermite, error < step^4
     found = values[i] + t * rise + t * (1 - t) * curved
-    outside = np.abs(v) > LARGEST_V
+    outside = np.abs(v) > MAX_ABS_V
     found[outside] = _log_normaliser(v[outside]) if outside.any() else 0.0
     return found
 
@@ -88,7 +88,7 @@ def _interpolated(v: np.ndarray) -> np.ndarray:
 @functools.cache
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes, log-normalisers and their derivatives, E[f(u)|v] - v."""
-    nodes = np.linspace(-LARGEST_V, LARGEST_V, NUM_NODES)
+    nodes = np.linspace(-MAX_ABS_V, MAX_ABS_V, NUM_NODES)
     u, weight = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     f = curve(u)
     values = _log_normaliser(nodes)

@@ -21,7 +21,7 @@ CENTRE, RADIUS, WIDTH = 0.25, 0.1, 0.01
 CORNER = float(np.sqrt(2))  # the square is |u| + |v| <= CORNER
 BOX = (-1.0, 1.0)
 NORMAL = float(np.sqrt(2 * np.pi))  # a standard normal density is exp(-z^2 / 2) / NORMAL
-MOST_AT_ONCE = 500  # observations, so that arrays stay in the processor's cache
+MAX_OBSERVATIONS_PER_BLOCK = 500  # observations, so that arrays stay in the processor's cache
 
 
 def simulate(generator: np.random.Generator, theta: np.ndarray) -> np.ndarray:
@@ -35,14 +35,14 @@ def draw_posterior(generator: np.random.Generator, x: np.ndarray, num: int) -> n
 
     Raises: ValueError if no parameters in the square could have given x.
     """
-    kept: list[np.ndarray] = []
+    accepted: list[np.ndarray] = []
     for _ in range(1000):
         p = _crescent(generator, 2 * num)
         u, v = p[:, 0] - x[0], x[1] - p[:, 1]
         u, inside = u * generator.choice([-1, 1], len(u)), (u >= 0) & (u + np.abs(v) <= CORNER)
-        kept.append(np.stack([u - v, u + v], axis=1)[inside] / CORNER)
-        if sum(map(len, kept)) >= num:
-            return np.concatenate(kept)[:num]
+        accepted.append(np.stack([u - v, u + v], axis=1)[inside] / CORNER)
+        if sum(map(len, accepted)) >= num:
+            return np.concatenate(accepted)[:num]
     raise ValueError(f"two moons: got the observation {x}, expected one that parameters in the square can give")
 
 
@@ -87,7 +87,7 @@ class _Seen(NamedTuple):
 
 def _seen(x1: np.ndarray, x2: np.ndarray) -> _Seen:
     """Each direction of the crescent leaves an interval of radii, whose mass is exact; directions by quadrature."""
-    blocks = [np.array_split(values, -(-len(values) // MOST_AT_ONCE)) for values in (x1, x2)]
+    blocks = [np.array_split(values, -(-len(values) // MAX_OBSERVATIONS_PER_BLOCK)) for values in (x1, x2)]
     return _Seen(*(np.concatenate(part) for part in zip(*map(_seen_block, *blocks), strict=True)))
 
 

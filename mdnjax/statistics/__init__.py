@@ -1,10 +1,10 @@
 """What a mixture can be asked, one file for each kind of question."""
 
 from mdnjax.mixture import as_methods
-from mdnjax.statistics.ensembles import align, pool, reduce
 from mdnjax.statistics.entropy import entropy, entropy_bounds, entropy_by_samples
 from mdnjax.statistics.modes import Modes, branches, highest_mode, modes
 from mdnjax.statistics.moments import covariance, kurtosis, mean, skewness, split_variance, variance
+from mdnjax.statistics.pooling import align, pool, reduce
 from mdnjax.statistics.probabilities import box_prob, cdf, interval_prob, survival
 from mdnjax.statistics.quantiles import central_interval, expected_shortfall, median, quantile
 from mdnjax.statistics.regions import Region, hdr, hdr_level, hdr_mass, hdr_mass_by_samples

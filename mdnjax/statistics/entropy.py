@@ -8,8 +8,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from mdnjax.batching import map_batch
 from mdnjax.components import Component
-from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, check_single, log_prob, num_targets
 from mdnjax.quadrature import NUM_STEPS, Estimate
 from mdnjax.statistics.line import line_of
@@ -26,7 +26,7 @@ def entropy(mixture: Mixture) -> Estimate:
     Raises: ValueError if there is more than one target: there `entropy_by_samples` answers.
     """
     check_single("entropy", mixture)
-    return answer_together(_entropy, mixture, size=2 * NUM_STEPS)
+    return map_batch(_entropy, mixture, size=2 * NUM_STEPS)
 
 
 @partial(jax.jit, static_argnames="num_samples")
@@ -44,7 +44,7 @@ def entropy_bounds(mixture: Mixture) -> tuple[Float[Array, "*batch"], Float[Arra
     the whole line) that of a Gaussian of the mixture's covariance. Source: Huber et al. (2008), On entropy approximation for
     Gaussian mixture random variables, theorems 2 and 3.
     """
-    below, above = answer_together(_bounds, mixture, size=mixture.logits.shape[-1])
+    below, above = map_batch(_bounds, mixture, size=mixture.logits.shape[-1])
     if hasattr(mixture.component, "support"):
         return below, above
     log_volume = jnp.linalg.slogdet(covariance(mixture))[1]

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.batching import map_batch
 from mdnjax.compilation import JitOnce
 from mdnjax.components import Component, Laplace, Warped
-from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, mixture_log_prob, num_targets
 from mdnjax.statistics.line import Line, line_of
 from mdnjax.statistics.quantiles import bracketed_root
 from mdnjax.types import Array, Bool, Float, Int
 
 ASCENT_STEPS = 100
-FARTHEST_TAIL = 1e-30  # probability of each component beyond which nothing is looked for
+MIN_TAIL_PROB = 1e-30  # probability of each component beyond which nothing is looked for
 SAME_MODE = 1e-3  # of a scale apart, and what the ascents end at is one mode
 
 
@@ -58,7 +58,7 @@ def modes(mixture: Mixture) -> Modes:
     """
     if num_targets(mixture) == 1:
         return _modes_and_turns(mixture)[0]
-    return answer_together(_several, mixture, size=8 * num_targets(mixture))
+    return map_batch(_several, mixture, size=8 * num_targets(mixture))
 
 
 @jax.jit
@@ -83,14 +83,14 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
         got = f"a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets"
         raise ValueError(f"branches: got {got}, expected one axis and one target")
 
-    found, beside = jax.tree.map(np.asarray, _modes_and_turns_once(mixture))
-    shown = beside.found & (found.mass >= least_mass)
+    found, turning_points = jax.tree.map(np.asarray, _modes_and_turns_once(mixture))
+    shown = turning_points.found & (found.mass >= least_mass)
     rows: list[np.ndarray] = []
     current: list[int] = []  # the branch of each mode of the column before
     for column in range(len(shown)):
         here, before = (np.flatnonzero(shown[at]) if at >= 0 else np.array([], int) for at in (column, column - 1))
-        mode, low, high = (np.asarray(part[column])[here] for part in beside[:3])
-        old_mode, old_low, old_high = (np.asarray(part[max(column - 1, 0)])[before] for part in beside[:3])
+        mode, low, high = (np.asarray(part[column])[here] for part in turning_points[:3])
+        old_mode, old_low, old_high = (np.asarray(part[max(column - 1, 0)])[before] for part in turning_points[:3])
         inside = (mode[:, None] > old_low) & (mode[:, None] < old_high) | (old_mode > low[:, None]) & (old_mode < high[:, None])
         cost = np.where(inside, np.abs(mode[:, None] - old_mode), 1e6 * (1 + np.abs(mode[:, None] - old_mode)))
         taken = {i: current[j] for i, j in zip(*linear_sum_assignment(cost), strict=True) if inside[i, j]}
@@ -124,7 +124,7 @@ def turns(line: Line) -> Turns:
 
 
 def _modes_and_turns(mixture: Mixture) -> tuple[Modes, Turns]:
-    return answer_together(lambda logits, component: _single(line_of(logits, component)), mixture, size=32)
+    return map_batch(lambda logits, component: _single(line_of(logits, component)), mixture, size=32)
 
 
 _modes_and_turns_once = JitOnce(_modes_and_turns)
@@ -141,9 +141,9 @@ def _single(line: Line) -> tuple[Modes, Turns]:
 
 def far_ends(line: Line) -> tuple[Float[Array, "1 *batch"], Float[Array, "1 *batch"]]:
     """Points of the line so far out that nothing is looked for beyond."""
-    on_line = line.marginals.line()
-    low = on_line.brackets(jnp.full(line.log_weight.shape[1:], FARTHEST_TAIL, line.log_weight.dtype))[0][:, 0]
-    return jnp.min(low, axis=0)[None], jnp.max(2 * on_line.loc[:, 0] - low, axis=0)[None]
+    transform_targets = line.marginals.line()
+    low = transform_targets.brackets(jnp.full(line.log_weight.shape[1:], MIN_TAIL_PROB, line.log_weight.dtype))[0][:, 0]
+    return jnp.min(low, axis=0)[None], jnp.max(2 * transform_targets.loc[:, 0] - low, axis=0)[None]
 
 
 def _slope(line: Line, u: Array) -> Array:
@@ -185,21 +185,21 @@ def _first(values: Array, marked: Array, most: int) -> Float[Array, "M *batch"]:
 
 def _several(logits: Array, component: Component) -> Modes:
     """Ascents from all locations at once; on a bounded support along the line."""
-    on_line = component.component if isinstance(component, Warped) else component
-    num_components = on_line.loc.shape[0]
+    transform_targets = component.component if isinstance(component, Warped) else component
+    num_components = transform_targets.loc.shape[0]
     batch = logits.shape[1:]
 
     def log_density(u: Array) -> Array:  # one example: u[D] of the start of component k, over the batch
         y = component.from_line(u) if isinstance(component, Warped) else u
         return mixture_log_prob(logits, component, y)
 
-    starts = [on_line.loc[k] for k in range(num_components)]
-    if isinstance(on_line, Laplace):
-        ends = jnp.stack([_search(log_density, on_line, start) for start in starts])  # [K, D, *batch]
+    starts = [transform_targets.loc[k] for k in range(num_components)]
+    if isinstance(transform_targets, Laplace):
+        ends = jnp.stack([_search(log_density, transform_targets, start) for start in starts])  # [K, D, *batch]
     else:
-        ends = jnp.stack([_newton(log_density, on_line, start) for start in starts])
+        ends = jnp.stack([_newton(log_density, transform_targets, start) for start in starts])
     height = jnp.stack([log_density(end) for end in ends])
-    unit = jnp.sqrt(on_line.marginals().moments().second)
+    unit = jnp.sqrt(transform_targets.marginals().moments().second)
     apart = jnp.max(jnp.abs(ends[:, None] - ends) / jnp.minimum(unit[:, None], unit), axis=2)
     leader = jnp.argmax(apart < SAME_MODE, axis=1)  # the first component that ends at the same place
     own = leader == jnp.arange(num_components).reshape(-1, *(1 for _ in batch))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from mdnjax.batching import map_examples
 from mdnjax.components import Component
-from mdnjax.layout import answer_each
 from mdnjax.mixture import Mixture
 from mdnjax.types import Array, Float
 
@@ -14,19 +14,19 @@ from mdnjax.types import Array, Float
 @jax.jit
 def mean(mixture: Mixture) -> Float[Array, "*batch D"]:
     """E[y|x] = sum_k w_k m_k. Source: Bishop (1994), eq. 49."""
-    return answer_each(lambda logits, component: _mean(jax.nn.softmax(logits, axis=0), component), mixture)
+    return map_examples(lambda logits, component: _mean(jax.nn.softmax(logits, axis=0), component), mixture)
 
 
 @jax.jit
 def variance(mixture: Mixture) -> Float[Array, "*batch D"]:
     """Var[y_d|x] = sum_k w_k (v_kd + (m_kd - E[y_d])^2), for each target. Source: Bishop (1994), eq. 51."""
-    return answer_each(lambda logits, component: _central(logits, component)[0], mixture)
+    return map_examples(lambda logits, component: _central(logits, component)[0], mixture)
 
 
 @jax.jit
 def covariance(mixture: Mixture) -> Float[Array, "*batch D D"]:
     """Cov[y|x] = sum_k w_k (C_k + (m_k - E[y]) (m_k - E[y])^T)."""
-    return answer_each(_covariance, mixture)
+    return map_examples(_covariance, mixture)
 
 
 @jax.jit
@@ -37,7 +37,7 @@ def skewness(mixture: Mixture) -> Float[Array, "*batch D"]:
         second, third, _ = _central(logits, component)
         return third / second**1.5
 
-    return answer_each(kernel, mixture)
+    return map_examples(kernel, mixture)
 
 
 @jax.jit
@@ -48,7 +48,7 @@ def kurtosis(mixture: Mixture) -> Float[Array, "*batch D"]:
         second, _, fourth = _central(logits, component)
         return fourth / second**2
 
-    return answer_each(kernel, mixture)
+    return map_examples(kernel, mixture)
 
 
 @jax.jit

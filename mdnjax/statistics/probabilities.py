@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
+from mdnjax.batching import map_batch, map_examples
 from mdnjax.components import Component, Full, LowRank, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
-from mdnjax.layout import answer_each, answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets
 from mdnjax.quadrature import Estimate, integrate
 from mdnjax.types import AnyArray, Array, Float
 
-FAR = 38.0  # standard deviations; the density there is below what any dtype here holds
+MAX_SDS = 38.0  # standard deviations; the density there is below what any dtype here holds
 NUM_SHIFTS = 12
 
 
@@ -29,7 +29,7 @@ def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*br
     """
     check_single("cdf", mixture)
     check_targets(mixture, y)
-    return answer_each(lower_tail, mixture, y)
+    return map_examples(lower_tail, mixture, y)
 
 
 @jax.jit
@@ -40,7 +40,7 @@ def survival(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     """
     check_single("survival", mixture)
     check_targets(mixture, y)
-    return answer_each(upper_tail, mixture, y)
+    return map_examples(upper_tail, mixture, y)
 
 
 @jax.jit
@@ -54,7 +54,7 @@ def interval_prob(
     check_single("interval_prob", mixture)
     check_targets(mixture, low, "low")
     check_targets(mixture, high, "high")
-    return answer_each(
+    return map_examples(
         lambda logits, component, low, high: _weighted(logits, _inside(component.marginals(), low, high)[:, 0]),
         mixture,
         low,
@@ -76,7 +76,7 @@ def box_prob(
     check_targets(mixture, high, "high")
     kernel = partial(_box, num_points=num_points)
     correlated = isinstance(_on_line(mixture.component), Full | LowRank) and low.shape[-1] > 1
-    return answer_together(kernel, mixture, low, high, size=num_points if correlated else 1)
+    return map_batch(kernel, mixture, low, high, size=num_points if correlated else 1)
 
 
 def lower_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
@@ -110,14 +110,14 @@ def _inside(marginals: Component, low: Array, high: Array) -> Float[Array, "K D 
 
 
 def _box(logits: Array, component: Component, low: Array, high: Array, num_points: int) -> Estimate:
-    on_line = _on_line(component)
-    if low.shape[0] == 1 or not isinstance(on_line, Full | LowRank):
+    transform_targets = _on_line(component)
+    if low.shape[0] == 1 or not isinstance(transform_targets, Full | LowRank):
         value = _weighted(logits, jnp.prod(_inside(component.marginals(), low, high), axis=1))
         return Estimate(value, jnp.zeros_like(value))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
-    tril = triangular.cholesky(on_line.covariances())
-    ends = low - on_line.loc, high - on_line.loc
+    tril = triangular.cholesky(transform_targets.covariances())
+    ends = low - transform_targets.loc, high - transform_targets.loc
     weight = jax.nn.softmax(logits, axis=0)
     if low.shape[0] == 2:
         value, error = _rectangle(tril, *ends)
@@ -130,7 +130,7 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
 def _rectangle(tril: Array, low: Array, high: Array) -> Estimate:
     """For two targets: the integral over the first of the probability of the second."""
     first, slope, second = tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1]
-    start, end = (jnp.clip(bound[:, 0] / first, -FAR, FAR) for bound in (low, high))
+    start, end = (jnp.clip(bound[:, 0] / first, -MAX_SDS, MAX_SDS) for bound in (low, high))
     turns = (jnp.where(slope == 0, 0.0, bound[:, 1] / jnp.where(slope == 0, 1, slope)) for bound in (low, high))
     points = jnp.sort(jnp.stack([start, end, *(jnp.clip(turn, start, end) for turn in turns)]), axis=0)
 

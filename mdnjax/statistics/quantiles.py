@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
+from mdnjax.batching import map_batch
 from mdnjax.components import Component, Warped
-from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, check_single
 from mdnjax.quadrature import integrate
 from mdnjax.types import AnyArray, Array, Float
 
-MOST_ITERATIONS = 200
+MAX_ITERATIONS = 200
 
 
 @jax.jit
@@ -28,7 +28,7 @@ def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[
     Raises: ValueError if there is more than one target. Source: Chandrupatla (1997).
     """
     check_single("quantile", mixture)
-    return answer_together(_quantile, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,))
+    return map_batch(_quantile, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,))
 
 
 @jax.jit
@@ -53,7 +53,7 @@ def expected_shortfall(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float)
     """
     check_single("expected_shortfall", mixture)
     size = 512 if isinstance(mixture.component, Warped) else 1
-    return answer_together(_shortfall, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,), size=size)
+    return map_batch(_shortfall, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,), size=size)
 
 
 def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
@@ -113,7 +113,7 @@ def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array) 
 
     def unfinished(state: tuple[Array, ...]) -> Array:
         a, b, _, f_a, f_b, _, _, count = state
-        return (count < MOST_ITERATIONS) & jnp.any((jnp.abs(a - b) > _width(a, b, f_a, f_b)) & (f_a != 0) & (f_b != 0))
+        return (count < MAX_ITERATIONS) & jnp.any((jnp.abs(a - b) > _width(a, b, f_a, f_b)) & (f_a != 0) & (f_b != 0))
 
     def _width(a: Array, b: Array, f_a: Array, f_b: Array) -> Array:
         return 2 * epsilon * jnp.abs(jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)) + tiny

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mdnjax.batching import map_batch
 from mdnjax.components import Component
-from mdnjax.layout import answer_together
 from mdnjax.mixture import Mixture, check_single, check_targets, log_prob
 from mdnjax.quadrature import Estimate
 from mdnjax.statistics.line import Line, line_of
@@ -42,7 +42,7 @@ def hdr(mixture: Mixture, level: Float[AnyArray, "*batch_level"] | float) -> Reg
     Raises: ValueError if there is more than one target: there `hdr_level` answers. Source: Hyndman (1996).
     """
     check_single("hdr", mixture)
-    return answer_together(_region, mixture, jnp.asarray(level, mixture.logits.dtype), events=(0,), size=32)
+    return map_batch(_region, mixture, jnp.asarray(level, mixture.logits.dtype), events=(0,), size=32)
 
 
 @jax.jit
@@ -53,7 +53,7 @@ def hdr_mass(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     """
     check_single("hdr_mass", mixture)
     check_targets(mixture, y)
-    return answer_together(_mass_above, mixture, y, size=32)
+    return map_batch(_mass_above, mixture, y, size=32)
 
 
 @partial(jax.jit, static_argnames="num_samples")

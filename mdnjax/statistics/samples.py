@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mdnjax.batching import batch_to_end, map_batch, with_axes
 from mdnjax.components import Component
-from mdnjax.layout import answer_together, batch_to_end, with_axes
 from mdnjax.mixture import Mixture
 from mdnjax.types import Array, Float, Int, PRNGKey
 
@@ -79,7 +79,7 @@ def sample_with_gradient(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] 
     """
     y = jax.lax.stop_gradient(sample(key, mixture, shape))
     fixed = jax.lax.stop_gradient(mixture)
-    place = answer_together(_places, mixture, y)
+    place = map_batch(_places, mixture, y)
     slopes = jnp.stack([_slope(fixed, y, d) for d in range(y.shape[-1])], axis=-1)  # [..., d of T, d of y]
     held = place - jax.lax.stop_gradient(place)  # zero, with a derivative
     # row d of dT/dy has entries for d and the targets after it: an upper triangle
@@ -89,7 +89,7 @@ def sample_with_gradient(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] 
 
 def _slope(mixture: Mixture, y: Array, d: int) -> Float[Array, "... D"]:
     direction = jnp.zeros_like(y).at[..., d].set(1)
-    return jax.jvp(lambda y: answer_together(_places, mixture, y), (y,), (direction,))[1]
+    return jax.jvp(lambda y: map_batch(_places, mixture, y), (y,), (direction,))[1]
 
 
 def _places(logits: Array, component: Component, y: Array) -> Float[Array, "D ..."]:

@@ -8,8 +8,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from mdnjax.batching import batch_to_end, batch_to_front, with_axes
 from mdnjax.components import Component
-from mdnjax.layout import batch_to_end, batch_to_front, with_axes
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.types import AnyArray, Array, Float
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import mdnjax as mdn
-from experiments.proof import line, space
+from experiments.proof import one_target, several_targets
 from experiments.proof.cases import Case
 from experiments.proof.checks.check import Check, against_samples, as_mixture, distinct, every, kinds, single
 from mdnjax import Mixture
@@ -35,7 +35,7 @@ def _box(mixture: Mixture, case: Case) -> Any:
 def _box_in_errors(mixture: Mixture, case: Case) -> Any:
     """The error that comes with the estimate is three standard errors of twelve lattices."""
     estimate = mdn.box_prob(mixture, *(as_mixture(end, mixture) for end in box_of(case)))
-    return against_samples(estimate, case.each(space.box_prob, *box_of(case)), 1e-6)
+    return against_samples(estimate, case.each(several_targets.box_prob, *box_of(case)), 1e-6)
 
 
 def _interval(mixture: Mixture, case: Case) -> Any:
@@ -93,14 +93,21 @@ CHECKS = [
         1e-4,
         1e-10,
     ),
-    Check("cdf", "sum_k w_k F_k(y)", "scipy's cdf", lambda m, c: mdn.cdf(m, y_of(m, c)), lambda c: c.each(line.cdf, c.y), single),
-    Check("pit", "F(y)", "scipy's cdf", lambda m, c: mdn.pit(m, y_of(m, c)), lambda c: c.each(line.cdf, c.y), single),
+    Check(
+        "cdf",
+        "sum_k w_k F_k(y)",
+        "scipy's cdf",
+        lambda m, c: mdn.cdf(m, y_of(m, c)),
+        lambda c: c.each(one_target.cdf, c.y),
+        single,
+    ),
+    Check("pit", "F(y)", "scipy's cdf", lambda m, c: mdn.pit(m, y_of(m, c)), lambda c: c.each(one_target.cdf, c.y), single),
     Check(
         "survival",
         "sum_k w_k (1 - F_k(y)), relative",
         "scipy's survival function",
         lambda m, c: mdn.survival(m, y_of(m, c)),
-        lambda c: c.each(line.survival, c.y),
+        lambda c: c.each(one_target.survival, c.y),
         distinct,
         2e-4,
         1e-10,
@@ -111,7 +118,7 @@ CHECKS = [
         "F(b) - F(a)",
         "scipy's cdf",
         _interval,
-        lambda c: c.each(lambda e, a, b: line.cdf(e, b) - line.cdf(e, a), *box_of(c)),
+        lambda c: c.each(lambda e, a, b: one_target.cdf(e, b) - one_target.cdf(e, a), *box_of(c)),
         distinct,
     ),
     Check(
@@ -119,7 +126,7 @@ CHECKS = [
         "P(a < Y <= b)",
         "products of scipy's cdf; its normal probability of two targets",
         _box,
-        lambda c: c.each(space.box_prob, *box_of(c)),
+        lambda c: c.each(several_targets.box_prob, *box_of(c)),
         lambda n: n.num_targets == 2 or kinds(n),
         1e-5,
         1e-9,

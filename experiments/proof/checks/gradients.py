@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mdnjax as mdn
-from experiments.proof import line, oracles
+from experiments.proof import one_target, oracles
 from experiments.proof.cases import Case, Name
 from experiments.proof.checks.check import Check, as_mixture
 from experiments.proof.oracles import Example, Numbers
@@ -74,8 +74,8 @@ def _pathwise(mixture: Mixture, case: Case) -> Any:
 
     slopes = jax.grad(total)(mixture)
     component: Any = slopes.component
-    on_line = getattr(component, "component", component)
-    return slopes.logits, on_line.loc[..., 0]
+    transform_targets = getattr(component, "component", component)
+    return slopes.logits, transform_targets.loc[..., 0]
 
 
 def _true_pathwise(dtype: str) -> Any:
@@ -90,10 +90,10 @@ def _true_pathwise(dtype: str) -> Any:
 
 
 def _moved(example: Any, y: Numbers, step: float = 1e-5) -> tuple[Numbers, Numbers]:
-    p, count = line.cdf(example, y), len(example.weight)
+    p, count = one_target.cdf(example, y), len(example.weight)
 
     def at(weight: Numbers, loc: Numbers) -> float:
-        return float(line.quantile(example._replace(weight=weight / weight.sum(), loc=loc), p)[0])
+        return float(one_target.quantile(example._replace(weight=weight / weight.sum(), loc=loc), p)[0])
 
     logits, locs = np.empty(count), np.empty(count)
     for k in range(count):
@@ -121,7 +121,7 @@ CHECKS = [
         "gradient in all parameters",
         "differences of scipy's cdf",
         gradient(mdn.cdf),
-        lambda c: differences(c, line.cdf),
+        lambda c: differences(c, one_target.cdf),
         _some,
         1e-3,
         1e-6,
@@ -131,7 +131,7 @@ CHECKS = [
         "gradient in all parameters",
         "differences of brentq's root",
         gradient(lambda m, y: mdn.quantile(m, SHARE)),
-        lambda c: differences(c, lambda e, y: float(line.quantile(e, SHARE)[0])),
+        lambda c: differences(c, lambda e, y: float(one_target.quantile(e, SHARE)[0])),
         _some,
         5e-3,
         1e-6,
@@ -141,7 +141,7 @@ CHECKS = [
         "gradient in all parameters",
         "differences of Gauss-Legendre panels",
         gradient(mdn.crps),
-        lambda c: differences(c, line.crps),
+        lambda c: differences(c, one_target.crps),
         lambda n: _some(n) and n.support == "line",
         1e-3,
         1e-6,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mdnjax as mdn
-from experiments.proof import line
+from experiments.proof import one_target
 from experiments.proof.cases import Case, Name
 from experiments.proof.checks.check import Check, as_mixture, distinct
 from experiments.proof.checks.density import y_of
@@ -21,7 +21,7 @@ from mdnjax import Mixture
 
 def _integral(mixture: Mixture, case: Case) -> Numbers:
     """The library's density on the nodes of the oracle's rule."""
-    rules = [line.panels(example, np.inf, ()) for example in case.examples]
+    rules = [one_target.panels(example, np.inf, ()) for example in case.examples]
     most = max(len(nodes) for nodes, _ in rules)
     y, weight = np.zeros((most, len(rules), 1)), np.zeros((most, len(rules)))
     for b, ((nodes, rule), example) in enumerate(zip(rules, case.examples, strict=True)):

@@ -8,7 +8,7 @@ import numpy as np
 import scoringrules
 
 import mdnjax as mdn
-from experiments.proof import line, space
+from experiments.proof import one_target, several_targets
 from experiments.proof.cases import SHARES, Case, is_gaussian
 from experiments.proof.checks.check import Check, as_mixture, distinct, every, kinds, single
 from experiments.proof.checks.density import y_of
@@ -23,7 +23,7 @@ def shares(case: Case) -> np.ndarray:
 
 def quantile_error(case: Case, p: np.ndarray, y: Any) -> Numbers:
     """How far values are from quantiles: in the value or, where the density is all but nothing, in the probability."""
-    truth = case.each(line.quantile, p)
+    truth = case.each(one_target.quantile, p)
     below = case.each(_excess, np.asarray(y, float), p)
     by_value = np.abs(np.asarray(y, float) - truth) / np.maximum(1, np.abs(truth))
     return np.minimum(by_value[..., 0], np.abs(below))
@@ -32,7 +32,7 @@ def quantile_error(case: Case, p: np.ndarray, y: Any) -> Numbers:
 def _excess(example: Example, y: Numbers, p: Any) -> float:
     """Of the probability below y over p, relative to the tail that p is in."""
     p = float(p)
-    return (line.cdf(example, y) - p) / p if p < 0.5 else (1 - p - line.survival(example, y)) / (1 - p)
+    return (one_target.cdf(example, y) - p) / p if p < 0.5 else (1 - p - one_target.survival(example, y)) / (1 - p)
 
 
 def _quantile(mixture: Mixture, case: Case) -> Numbers:
@@ -55,7 +55,7 @@ def _standardised(order: int) -> Any:
     def of(example: Example) -> Numbers:
         targets = [example.target(d) for d in range(example.loc.shape[1])]
         with np.errstate(invalid="ignore"):
-            return np.array([line.central(e, order) / np.float64(line.central(e, 2)) ** (order / 2) for e in targets])
+            return np.array([one_target.central(e, order) / np.float64(one_target.central(e, 2)) ** (order / 2) for e in targets])
 
     return of
 
@@ -69,13 +69,13 @@ def _crps_of_gaussians(case: Case) -> Numbers:
 
 
 def _cde(case: Case) -> Numbers:
-    norms = case.each(line.squared_density)
+    norms = case.each(one_target.squared_density)
     return norms - 2 * np.exp(case.each(lambda e, y: e.log_prob(y.astype(float)), case.y))
 
 
 def _within_bounds(mixture: Mixture, case: Case) -> Numbers:
     low, high = mdn.entropy_bounds(mixture)
-    truth = case.each(line.entropy)
+    truth = case.each(one_target.entropy)
     return np.maximum(np.maximum(np.asarray(low) - truth, truth - np.asarray(high)), 0)
 
 
@@ -108,18 +108,27 @@ CHECKS = [
         "E[Y; Y <= quantile(p)] / p",
         "Gauss-Legendre panels",
         lambda m, c: mdn.expected_shortfall(m, as_mixture(shares(c), m)),
-        lambda c: c.each(line.expected_shortfall, shares(c)),
+        lambda c: c.each(one_target.expected_shortfall, shares(c)),
         distinct,
         2e-3,
         1e-9,
     ),
-    Check("mean", "sum_k w_k m_k", "Gauss-Legendre panels", _moments("mean"), lambda c: c.each(space.mean), every, 1e-5, 1e-11),
+    Check(
+        "mean",
+        "sum_k w_k m_k",
+        "Gauss-Legendre panels",
+        _moments("mean"),
+        lambda c: c.each(several_targets.mean),
+        every,
+        1e-5,
+        1e-11,
+    ),
     Check(
         "variance",
         "sum_k w_k (v_k + (m_k - m)^2), relative",
         "Gauss-Legendre panels",
         _moments("variance"),
-        lambda c: c.each(lambda e: np.array([line.central(e.target(d), 2) for d in range(e.loc.shape[1])])),
+        lambda c: c.each(lambda e: np.array([one_target.central(e.target(d), 2) for d in range(e.loc.shape[1])])),
         every,
         1e-4,
         1e-9,
@@ -130,7 +139,7 @@ CHECKS = [
         "sum_k w_k (C_k + (m_k - m)(m_k - m)^T)",
         "Gauss-Legendre panels, products of two",
         _moments("covariance"),
-        lambda c: c.each(space.covariance),
+        lambda c: c.each(several_targets.covariance),
         _finite,
         1e-4,
         1e-9,
@@ -160,7 +169,7 @@ CHECKS = [
         "-E[log p(Y)]",
         "Gauss-Legendre panels",
         lambda m, c: mdn.entropy(m).value,
-        lambda c: c.each(line.entropy),
+        lambda c: c.each(one_target.entropy),
         distinct,
         1e-4,
         1e-9,
@@ -180,7 +189,7 @@ CHECKS = [
         "int (F(t) - [y <= t])^2 dt",
         "Gauss-Legendre panels",
         lambda m, c: mdn.crps(m, y_of(m, c)),
-        lambda c: c.each(line.crps, c.y),
+        lambda c: c.each(one_target.crps, c.y),
         distinct,
         1e-4,
         1e-9,
@@ -200,7 +209,7 @@ CHECKS = [
         "int (F(t) - [y <= t])^2 dt",
         "Gauss-Legendre panels",
         lambda m, c: mdn.crps_by_quadrature(m, y_of(m, c)).value,
-        lambda c: c.each(line.crps, c.y),
+        lambda c: c.each(one_target.crps, c.y),
         lambda n: single(n) and n.support == "line" and n.family == "diagonal",
         1e-4,
         1e-9,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import mdnjax as mdn
-from experiments.proof import hills
+from experiments.proof import peaks
 from experiments.proof.cases import LEVELS, Case, Name
 from experiments.proof.checks.check import Check, as_mixture, distinct
 from experiments.proof.checks.density import y_of
@@ -30,7 +30,7 @@ def _modes(mixture: Mixture, case: Case) -> Any:
 
 
 def _true_modes(case: Case) -> Any:
-    parts = [hills.modes(example) for example in case.examples]
+    parts = [peaks.modes(example) for example in case.examples]
     y, heights, mass = (np.stack([padded(part[i]) for part in parts]) for i in range(3))
     return y, _heights(case, y, heights), mass, np.array([len(part[0]) for part in parts])
 
@@ -44,7 +44,7 @@ def _heights(case: Case, y: Any, log_density: Any) -> Numbers:
 
 
 def _highest(example: Example) -> Numbers:
-    y, height, _ = hills.modes(example)
+    y, height, _ = peaks.modes(example)
     return y[[np.argmax(height)]]
 
 
@@ -59,7 +59,7 @@ def _hdr(mixture: Mixture, case: Case) -> Any:
 
 
 def _true_hdr(case: Case) -> Any:
-    rows = [[hills.region(e, p) for e in case.examples] for p in LEVELS]
+    rows = [[peaks.region(e, p) for e in case.examples] for p in LEVELS]
     low, high = (np.stack([np.stack([padded(part[i]) for part in row]) for row in rows]) for i in (0, 1))
     log_c = np.array([[part[2] for part in row] for row in rows])
     return low, high, log_c, np.sum(~np.isnan(low), -1), np.nansum(high - low, -1)
@@ -101,7 +101,7 @@ CHECKS = [
         "P(p(Y) > p(y))",
         "brentq on the ends of {p >= p(y)}",
         lambda m, c: mdn.hdr_mass(m, y_of(m, c)),
-        lambda c: c.each(hills.hdr_mass, c.y),
+        lambda c: c.each(peaks.hdr_mass, c.y),
         _marginal_of_its_own,
         1e-3,
         1e-9,

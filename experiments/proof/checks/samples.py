@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 import mdnjax as mdn
-from experiments.proof import hills, line, space
+from experiments.proof import one_target, peaks, several_targets
 from experiments.proof.cases import LEVELS, Case, Name
 from experiments.proof.checks.check import Check, against_samples, as_mixture
 from experiments.proof.checks.numbers import zeros
@@ -27,7 +27,7 @@ def _kolmogorov(mixture: Mixture, case: Case) -> Numbers:
     for b, example in enumerate(case.examples):
         for d in range(example.loc.shape[1]):
             target = example.target(d)
-            below = line.cdf_on_line(target, to_line(draws[:, b, d], target.low[0], target.high[0]))
+            below = one_target.cdf_on_line(target, to_line(draws[:, b, d], target.low[0], target.high[0]))
             rows.append(np.sqrt(NUM_DRAWS) * stats.kstest(below, "uniform").statistic)
     return np.array(rows)
 
@@ -35,8 +35,8 @@ def _kolmogorov(mixture: Mixture, case: Case) -> Numbers:
 def _in_box(mixture: Mixture, case: Case) -> Numbers:
     draws = np.asarray(mdn.sample(jax.random.key(1), mixture, (NUM_DRAWS,)), float)
     low = case.each(lambda e: e.low)
-    corner = case.each(lambda e: space.from_line(e.loc[np.argmax(e.weight)], e.low, e.high))
-    truth = np.array([space.box_prob(e, a, b) for e, a, b in zip(case.examples, low, corner, strict=True)])
+    corner = case.each(lambda e: several_targets.from_line(e.loc[np.argmax(e.weight)], e.low, e.high))
+    truth = np.array([several_targets.box_prob(e, a, b) for e, a, b in zip(case.examples, low, corner, strict=True)])
     share = np.mean(np.all(draws <= corner, axis=-1), axis=0)
     return (share - truth) / np.sqrt(truth * (1 - truth) / NUM_DRAWS + 1e-12)
 
@@ -57,7 +57,7 @@ def _true_tempered(case: Case) -> Numbers:
 
 def _entropy(mixture: Mixture, case: Case) -> Numbers:
     rng = np.random.default_rng(3)
-    own = [-e.log_prob(space.draw(e, rng, 20_000)) for e in case.examples]
+    own = [-e.log_prob(several_targets.draw(e, rng, 20_000)) for e in case.examples]
     truth, error = np.array([s.mean() for s in own]), np.array([s.std() for s in own]) / np.sqrt(20_000)
     return against_samples(mdn.entropy_by_samples(jax.random.key(2), mixture, NUM_DRAWS), truth, error)
 
@@ -66,7 +66,7 @@ def _energy(mixture: Mixture, case: Case) -> Numbers:
     rng, number, y = np.random.default_rng(4), 20_000, case.y[0].astype(float)
     truth, error = [], []
     for example, at in zip(case.examples, y, strict=True):
-        one, other = space.draw(example, rng, number), space.draw(example, rng, number)
+        one, other = several_targets.draw(example, rng, number), several_targets.draw(example, rng, number)
         terms = np.linalg.norm(one - at, axis=-1) - 0.5 * np.linalg.norm(one - other, axis=-1)
         truth.append(terms.mean())
         error.append(terms.std() / np.sqrt(number))
@@ -75,17 +75,17 @@ def _energy(mixture: Mixture, case: Case) -> Numbers:
 
 
 def _energy_is_crps(mixture: Mixture, case: Case) -> Numbers:
-    truth = np.array([line.crps(e, y.astype(float)) for e, y in zip(case.examples, case.y[0], strict=True)])
+    truth = np.array([one_target.crps(e, y.astype(float)) for e, y in zip(case.examples, case.y[0], strict=True)])
     return against_samples(mdn.energy_score(jax.random.key(3), mixture, as_mixture(case.y[0], mixture), NUM_DRAWS), truth)
 
 
 def _level(mixture: Mixture, case: Case) -> Numbers:
-    truth = np.array([hills.region(e, float(LEVELS[0]))[2] for e in case.examples])
+    truth = np.array([peaks.region(e, float(LEVELS[0]))[2] for e in case.examples])
     return against_samples(mdn.hdr_level(jax.random.key(4), mixture, float(LEVELS[0]), NUM_DRAWS), truth)
 
 
 def _mass(mixture: Mixture, case: Case) -> Numbers:
-    truth = np.array([hills.hdr_mass(e, y) for e, y in zip(case.examples, case.y[0], strict=True)])
+    truth = np.array([peaks.hdr_mass(e, y) for e, y in zip(case.examples, case.y[0], strict=True)])
     estimate = mdn.hdr_mass_by_samples(jax.random.key(5), mixture, as_mixture(case.y[0], mixture), NUM_DRAWS)
     return against_samples(estimate, truth, 1e-3)
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import optimize
 
 import mdnjax as mdn
-from experiments.proof import line, space
+from experiments.proof import one_target, several_targets
 from experiments.proof.cases import Case, Name
 from experiments.proof.checks.check import Check
 from experiments.proof.checks.density import y_of
@@ -31,7 +31,7 @@ def _marginal(mixture: Mixture, case: Case) -> Any:
 
 def _true_marginal(case: Case) -> Numbers:
     last = case.name.num_targets - 1
-    return case.each(lambda e, y: space.marginal_log_prob(e, y, last), case.y[:NEAR])
+    return case.each(lambda e, y: several_targets.marginal_log_prob(e, y, last), case.y[:NEAR])
 
 
 def _condition(mixture: Mixture, case: Case) -> Any:
@@ -42,7 +42,7 @@ def _condition(mixture: Mixture, case: Case) -> Any:
 
 def _true_condition(case: Case) -> Numbers:
     """Joint over marginal of the last target, the others integrated out one by one (of two targets, the only other)."""
-    return case.each(lambda e, y: float(e.log_prob(y.astype(float))) - space.marginal_log_prob(e, y, 0), case.y[:NEAR])
+    return case.each(lambda e, y: float(e.log_prob(y.astype(float))) - several_targets.marginal_log_prob(e, y, 0), case.y[:NEAR])
 
 
 def _highest(mixture: Mixture, case: Case) -> Any:
@@ -67,7 +67,7 @@ def _true_pool(case: Case) -> Numbers:
 def _true_split(case: Case) -> Any:
     means, variances = (
         case.each(lambda e, f=f: np.array([f(e.target(d)) for d in range(e.loc.shape[1])])).reshape(2, 3, -1)
-        for f in (line.mean, lambda e: line.central(e, 2))
+        for f in (one_target.mean, lambda e: one_target.central(e, 2))
     )
     return variances.mean(0), ((means - means.mean(0)) ** 2).mean(0)
 
@@ -83,7 +83,8 @@ def _runnalls(example: Example) -> Numbers:
     covariances = example.covariance
     if covariances is None:
         variances = [
-            [line.central(space.component(example, k).target(d), 2) for d in range(example.loc.shape[1])] for k in range(count)
+            [one_target.central(several_targets.component(example, k).target(d), 2) for d in range(example.loc.shape[1])]
+            for k in range(count)
         ]
         covariances = np.stack([np.diag(v) for v in variances])
     parts = [(w, m, c) for w, m, c in zip(example.weight, example.loc, covariances, strict=True)]
@@ -121,7 +122,7 @@ def _true_align(case: Case) -> Numbers:
     spread = [
         np.sqrt(
             [
-                [line.central(space.component(_on_line(e), k).target(d), 2) for d in range(e.loc.shape[1])]
+                [one_target.central(several_targets.component(_on_line(e), k).target(d), 2) for d in range(e.loc.shape[1])]
                 for k in range(len(e.weight))
             ]
         )
@@ -166,7 +167,7 @@ CHECKS = [
         "highest log density of several targets",
         "Nelder-Mead from every location",
         _highest,
-        lambda c: c.each(space.highest_log_density),
+        lambda c: c.each(several_targets.highest_log_density),
         lambda n: _two(n) and n.support != "box",
         1e-4,
         1e-8,
@@ -196,7 +197,7 @@ CHECKS = [
         "mean and covariance kept",
         "Gauss-Legendre panels",
         _reduced_moments,
-        lambda c: (c.each(space.mean), c.each(space.covariance)),
+        lambda c: (c.each(several_targets.mean), c.each(several_targets.covariance)),
         _to_be_reduced,
         1e-4,
         1e-10,

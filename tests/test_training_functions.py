@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdnjax import recipe
 from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
-from mdnjax.follow import follow
 from mdnjax.networks import LINE
-from mdnjax.population import train_loop
-from mdnjax.shuffle import minibatch
-from mdnjax.train import Batch
+from mdnjax.training import functions
+from mdnjax.training.minibatches import minibatch
+from mdnjax.training.population import train_loop
+from mdnjax.training.steps import Batch
+from mdnjax.training.train import train_one
 
 
 def problem(*words):
@@ -21,13 +21,13 @@ def problem(*words):
     generator = np.random.default_rng(0)
     data = Dataset(*(generator.standard_normal((30, 1)) for _ in range(2)))
     scaled = to_training_units(make_scaler(data, True), data)
-    model, train, numbers = recipe.split_sections(config.model, config.train)
-    steps = recipe.make_mdn_recipe(model, train, 1, 1)
-    return steps, recipe.make_inputs(numbers, jax.random.key(config.seed), scaled, scaled)
+    model, train, numbers = functions.split_sections(config.model, config.train)
+    steps = functions.make_training_functions(model, train, 1, 1)
+    return steps, functions.make_training_inputs(numbers, jax.random.key(config.seed), scaled, scaled)
 
 
 def final(steps, inputs):
-    return follow(steps, Loop(num_steps=8, report_every=4), inputs)
+    return train_one(steps, Loop(num_steps=8, report_every=4), inputs)
 
 
 def test_changing_a_number_compiles_nothing():
@@ -90,7 +90,7 @@ def test_validation_points_never_touch_training():
     other = inputs._replace(validation=jax.tree.map(lambda leaf: leaf + 100, inputs.validation))
     a, b = final(steps, inputs), final(steps, other)
     jax.tree.map(np.testing.assert_array_equal, a.state._replace(best=b.state.best), b.state)
-    assert not np.array_equal(a.history.held_out, b.history.held_out)
+    assert not np.array_equal(a.history.validation_scores, b.history.validation_scores)
 
 
 def test_split_and_join_are_inverse():
@@ -114,9 +114,9 @@ def test_minibatches_pass_through_all_points_once_an_epoch():
 
 
 def test_rule_of_thumb_is_a_number_of_the_data():
-    base = final(*problem(f"train.x_noise={recipe.rule_of_thumb(30, 2)}")).history.loss
+    base = final(*problem(f"train.x_noise={functions.rule_of_thumb(30, 2)}")).history.loss
     np.testing.assert_array_equal(final(*problem("train.x_noise=rule_of_thumb")).history.loss, base)
-    assert recipe.rule_of_thumb(30, 2) == pytest.approx(1.06 * 30 ** (-1 / 6))
+    assert functions.rule_of_thumb(30, 2) == pytest.approx(1.06 * 30 ** (-1 / 6))
 
 
 @pytest.mark.parametrize("words", [(), ("train.x_noise=0.1", "train.noise_copies=2"), ("train.optimizer.weight_decay=0.1",)])
@@ -134,7 +134,7 @@ def test_resumed_is_straight(words):
 
     def go(state, num_steps):
         return train_loop(
-            steps.train_step, state, (inputs,), num_steps=num_steps, report_every=3, held_out_score=steps.held_out_score
+            steps.train_step, state, (inputs,), num_steps=num_steps, report_every=3, validation_score=steps.validation_score
         ).state
 
     straight, resumed = go(steps.init(inputs), 12), go(go(steps.init(inputs), 6), 12)
@@ -147,7 +147,7 @@ def test_training_leaves_the_line_alone_and_its_start_counts():
     steps, inputs = problem(*words)
     start = steps.init(inputs)
     assert start.params[LINE].any()
-    assert start.best.score == pytest.approx(float(jax.jit(steps.held_out_score)(start.params, inputs)))
+    assert start.best.score == pytest.approx(float(jax.jit(steps.validation_score)(start.params, inputs)))
     assert final(steps, inputs).state.step == 8
     np.testing.assert_array_equal(final(steps, inputs).state.params[LINE], start.params[LINE])
     steps, inputs = problem(*words, "train.optimizer.learning_rate=5.0")

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.tables.files import TAB, read_file
-from experiments.tables.rows import Rows, split_rows
+from experiments.reading.files import TAB, read_file
+from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.data.columns import Columns, check_reach, fit_columns, input_name, to_inputs, to_targets
-from mdnjax.data.dataset import far_out
+from mdnjax.data.dataset import outlier_notes
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
 
-FEWEST_ROWS = 10
+MIN_ROWS = 10
 
 
 class Read(NamedTuple):
@@ -48,8 +48,8 @@ def read(section: Table, seed: int) -> Read:
         for name in targets:
             check_name(list(table), name)
         num = len(next(iter(table.values())))
-        if num < FEWEST_ROWS:
-            raise TableError(f"got {num} rows, expected at least {FEWEST_ROWS}")
+        if num < MIN_ROWS:
+            raise TableError(f"got {num} rows, expected at least {MIN_ROWS}")
         rows = split_rows(section, table, num, seed)
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
@@ -82,7 +82,7 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
     except ValueError as error:
         raise TableError(str(error)) from None
     check_reach(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
-    return list(far_out(whole, names))
+    return list(outlier_notes(whole, names))
 
 
 def _without(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:

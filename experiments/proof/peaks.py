@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from experiments.proof import line
+from experiments.proof import one_target
 from experiments.proof.oracles import LAPLACE, Example, Numbers, from_line, to_line
 
 
@@ -23,7 +23,7 @@ class Hills(NamedTuple):
 def log_density(example: Example, u: Any) -> Any:
     """log p(y) at y(u)."""
     u = np.asarray(u, float)
-    return line.log_density_on_line(example, u) + line.log_slope(example, u)
+    return one_target.log_density_on_line(example, u) + one_target.log_slope(example, u)
 
 
 def slope(example: Example, u: Any) -> Any:
@@ -35,7 +35,7 @@ def slope(example: Example, u: Any) -> Any:
         own = -(df + 1) * z / (df + z**2) / scale
     else:
         own = (-np.sign(z) if example.kind is LAPLACE else -z) / scale
-    log_p = example.kind.logpdf(u, *line.arguments(example))
+    log_p = example.kind.logpdf(u, *one_target.arguments(example))
     share = special.softmax(
         np.where(example.weight > 0, log_p + np.log(np.where(example.weight > 0, example.weight, 1)), -np.inf), axis=-1
     )
@@ -68,8 +68,8 @@ def modes(example: Example) -> tuple[Numbers, Numbers, Numbers]:
     at = np.array([*ends[:low], *found.modes, *ends[1 : 1 + high]])
     below = np.array([max(cuts[cuts < mode]) for mode in at])
     above = np.array([min(cuts[cuts > mode]) for mode in at])
-    mass = line.cdf_on_line(example, above) - line.cdf_on_line(example, below)
-    return line.value(example, at), log_density(example, at), mass
+    mass = one_target.cdf_on_line(example, above) - one_target.cdf_on_line(example, below)
+    return one_target.value(example, at), log_density(example, at), mass
 
 
 def bounded(example: Example) -> bool:
@@ -97,7 +97,7 @@ def pieces(example: Example, found: Hills, log_c: float) -> list[tuple[float, fl
 
 def mass(example: Example, parts: list[tuple[float, float]]) -> float:
     """Probability of a union of intervals."""
-    return sum(float(line.cdf_on_line(example, high) - line.cdf_on_line(example, low)) for low, high in parts)
+    return sum(float(one_target.cdf_on_line(example, high) - one_target.cdf_on_line(example, low)) for low, high in parts)
 
 
 def region(example: Example, level: float) -> tuple[Numbers, Numbers, float]:

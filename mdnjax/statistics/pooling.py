@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mdnjax.batching import batch_to_front, map_examples, with_axes
 from mdnjax.components import Component, Diagonal, Full, Warped
-from mdnjax.layout import answer_each, batch_to_front, with_axes
 from mdnjax.mixture import Mixture, log_weights, num_targets, weights
 from mdnjax.types import AnyArray, Array, Float, Int
 
@@ -51,12 +51,12 @@ def reduce(mixture: Mixture, num_components: int) -> Mixture:
     """
     if not 1 <= num_components <= mixture.logits.shape[-1]:
         raise ValueError(f"reduce: got num_components={num_components}, expected 1 to {mixture.logits.shape[-1]}")
-    on_line = mixture.component.component if isinstance(mixture.component, Warped) else mixture.component
+    transform_targets = mixture.component.component if isinstance(mixture.component, Warped) else mixture.component
 
     def kernel(logits: Array, component: Component) -> tuple[Array, Array, Array]:
         return jax.nn.softmax(logits, axis=0), component.marginals().moments().mean, component.covariances()
 
-    parts = answer_each(kernel, Mixture(mixture.logits, on_line))
+    parts = map_examples(kernel, Mixture(mixture.logits, transform_targets))
     merge = partial(_merged, num_components=num_components)
     for _ in range(mixture.logits.ndim - 1):
         merge = jax.vmap(merge)
@@ -98,7 +98,7 @@ def _order(mixture: Mixture, reference: Mixture) -> Int[Array, " K"]:
             marginals = component.marginals().line()
             return marginals.loc, jnp.sqrt(marginals.moments().second)
 
-        loc, sd = answer_each(kernel, mixture)
+        loc, sd = map_examples(kernel, mixture)
         flat = (-1, loc.shape[-2], loc.shape[-1])
         return weights(mixture).reshape(flat[:2]), loc.reshape(flat), sd.reshape(flat)
 

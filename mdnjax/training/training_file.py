@@ -12,8 +12,8 @@ import numpy as np
 
 from mdnjax import checkpoint
 from mdnjax.checkpoint import CheckpointError
-from mdnjax.ensemble import Task, inputs_of, recipe_of
-from mdnjax.population import History, Population
+from mdnjax.training.population import History, Population
+from mdnjax.training.tasks import Task, training_functions_of, training_inputs
 
 MAY_DIFFER = {"output", "runtime"}
 OF_TRAIN = {"num_steps", "patience"}  # which may differ too: they say when a training ends
@@ -37,8 +37,8 @@ def load_training(path: Path, task: Task) -> Population:
     own = json.loads(_description(task))
     if other := sorted(key for key in {*own, *there} if own.get(key) != there.get(key)):
         raise CheckpointError(f"{path}: got a training with other {', '.join(other)}; choose another file, or remove it")
-    inputs = inputs_of(task)
-    state = jax.eval_shape(recipe_of(task).init, inputs[0])
+    inputs = training_inputs(task)
+    state = jax.eval_shape(training_functions_of(task).init, inputs[0])
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(inputs), *leaf.shape), leaf.dtype), state)
     known = {name: array for name, array in arrays.items() if name.startswith(("history/", "diverged"))}
     history: Any = History(*(known.get(f"history/{name}", np.zeros(0)) for name in History._fields))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from mdnjax.population import History, Population, PopulationObserver, on_host
+from mdnjax.training.population import History, Population, PopulationObserver, on_host
 
 T = TypeVar("T")
 
@@ -70,9 +70,11 @@ def _joined(parts: Sequence[Population]) -> Population:
     """Members in their order; a part whose members all ended early has a shorter history, which is filled up with NaN."""
     state = jax.tree.map(lambda *leaves: _interleaved(leaves), *(part.state for part in parts))
     histories = [part.history for part in parts]
-    loss, held_out = (_interleaved(_equally_long([getattr(own, name) for own in histories])) for name in ("loss", "held_out"))
+    loss, validation_scores = (
+        _interleaved(_equally_long([getattr(own, name) for own in histories])) for name in ("loss", "validation_scores")
+    )
     report_steps = max((own.report_steps for own in histories), key=len)
-    return Population(state, History(loss, report_steps, held_out), _interleaved([part.diverged for part in parts]))
+    return Population(state, History(loss, report_steps, validation_scores), _interleaved([part.diverged for part in parts]))
 
 
 def _equally_long(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

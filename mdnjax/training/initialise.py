@@ -11,10 +11,10 @@ from mdnjax.components import FAMILIES, Sizes
 from mdnjax.networks import FIRST, HEAD, LINE
 from mdnjax.types import Array, Float, Params, PRNGKey
 
-MOST_POINTS = 10_000  # are enough for a marginal
+MAX_POINTS = 10_000  # are enough for a marginal
 NUM_ROUNDS = 50  # of k-means, and of EM
-SMALLEST_SCALE = 1e-3  # of a component of the marginal, where the model has no floor
-SMALLEST_WEIGHT = 1e-3
+MIN_SCALE = 1e-3  # of a component of the marginal, where the model has no floor
+MIN_WEIGHT = 1e-3
 
 
 def start_at_data(
@@ -36,7 +36,7 @@ def start_at_data(
     if LINE in params:
         slopes = line * fit_line(x, y, ridge)
         params, y = {**params, LINE: slopes.ravel().astype(params[LINE].dtype)}, y - jnp.tensordot(slopes, x, (0, 0))
-    marginal = fit_marginal(marginal_key, y, sizes.num_components, jnp.maximum(scale_floor, SMALLEST_SCALE))
+    marginal = fit_marginal(marginal_key, y, sizes.num_components, jnp.maximum(scale_floor, MIN_SCALE))
     params = start_at_marginal(params, marginal, family, sizes, scale_floor, head_scale)
     return spread_over_inputs(params, unit_key, x, slope)
 
@@ -60,13 +60,13 @@ class Marginal(NamedTuple):
 
 
 def fit_marginal(
-    marginal_key: PRNGKey, y: Float[Array, "D N"], num_components: int, smallest_scale: float | Float[Array, ""] = SMALLEST_SCALE
+    marginal_key: PRNGKey, y: Float[Array, "D N"], num_components: int, smallest_scale: float | Float[Array, ""] = MIN_SCALE
 ) -> Marginal:
     """The distribution of the targets whatever the inputs: centres drawn far from each other, k-means, then EM; batch-last.
 
     Source: Arthur & Vassilvitskii (2007), k-means++; Dempster, Laird & Rubin (1977).
     """
-    y = y[:, :: -(-y.shape[1] // MOST_POINTS)]
+    y = y[:, :: -(-y.shape[1] // MAX_POINTS)]
     loc = _centres(marginal_key, y, num_components)
     loc = jax.lax.fori_loop(0, NUM_ROUNDS, lambda _, loc: _move(y, loc), loc)
     nearest = jax.nn.one_hot(jnp.argmin(_distances(y, loc), axis=0), num_components, axis=0, dtype=y.dtype)
@@ -93,7 +93,7 @@ def start_at_marginal(
     Components that begin where the targets are, with scales of their distances, each have something to do from the first step.
     """
     raw = FAMILIES[family].to_raw(marginal.loc, marginal.scale, sizes, scale_floor)
-    bias = jnp.concatenate([jnp.log(marginal.weights + SMALLEST_WEIGHT), raw])
+    bias = jnp.concatenate([jnp.log(marginal.weights + MIN_WEIGHT), raw])
     head = {"kernel": head_scale * params[HEAD]["kernel"], "bias": bias.astype(params[HEAD]["bias"].dtype)}
     return {**params, HEAD: head}
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 BLOCK = 16_384
 
 
-def answer_each(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, events: Sequence[int] = (), size: int = 1) -> Any:
+def map_examples(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, events: Sequence[int] = (), size: int = 1) -> Any:
     """`kernel(logits, component, *arrays)` of one example, mapped over batch axes that broadcast.
 
     `events` are the numbers of trailing axes of the arrays that are no batch (1 each, if not given); `size` is how many numbers
@@ -48,9 +48,7 @@ def answer_each(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, eve
     return _answer(evaluate, mixture, arrays, events, size if size > 1 else None)
 
 
-def answer_together(
-    kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, events: Sequence[int] = (), size: int = 1
-) -> Any:
+def map_batch(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, events: Sequence[int] = (), size: int = 1) -> Any:
     """The same for a kernel that takes all examples at once, batch axes last: for loops that end when the last example has."""
 
     def evaluate(leaves: list[Array], unflatten: Callable[[list[Array]], Any], num_batch: int) -> Any:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
+from experiments.sorted_modes import sorted_modes
 from mdnjax.config.schema import Runtime
 from mdnjax.config.section import Names, Section, Seed
 from mdnjax.data.scaler import relative_units
@@ -19,7 +20,7 @@ from mdnjax.predictor import Predictor
 from mdnjax.statistics import central_interval, marginal, mean, modes, quantile, sample, variance
 
 Level = Annotated[float, Field(gt=0, lt=1)]
-LEAST_MASS = 0.001  # of a mode that is told
+MIN_MODE_MASS = 0.001  # of a mode that is told
 
 
 class Predict(Section, frozen=True):
@@ -93,13 +94,9 @@ def _of_target(config: Predict, units: Units, mixture: Mixture, at: Sequence[np.
 
 def _modes(mixture: Mixture, num: int) -> Iterator[tuple[str, np.ndarray]]:
     """The most probable modes; nan where there are fewer."""
-    found = modes(mixture)
-    y, mass = np.asarray(found.y)[..., 0], np.asarray(found.mass)
-    mass = np.where(np.isfinite(mass) & (mass >= LEAST_MASS), mass, -1)
-    order = np.argsort(-mass, axis=1)[:, :num]
-    y, mass = (np.take_along_axis(values, order, axis=1) for values in (y, mass))
+    y, mass = sorted_modes(modes(mixture), MIN_MODE_MASS)
+    missing = np.full((len(mass), max(0, num - mass.shape[1])), np.nan)
+    y, mass = np.concatenate([y[..., 0], missing], axis=1), np.concatenate([mass, missing], axis=1)
     for i in range(num):
-        there = mass[:, i] > 0 if i < mass.shape[1] else np.zeros(len(mass), bool)
-        column = min(i, mass.shape[1] - 1)
-        yield f"mode_{i + 1}", np.where(there, y[:, column], np.nan)
-        yield f"mass_{i + 1}", np.where(there, mass[:, column], np.nan)
+        yield f"mode_{i + 1}", y[:, i]
+        yield f"mass_{i + 1}", mass[:, i]

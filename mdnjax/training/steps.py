@@ -153,7 +153,7 @@ def _sum_of_blocks(function: Callable[..., Any], params: Params, key: PRNGKey, b
 def advance(
     train_step: TrainStep,
     capacity: int,
-    held_out_score: Score | None,
+    validation_score: Score | None,
     state: TrainState,
     inputs: tuple[Any, ...],
     count: int | Int[Array, ""],
@@ -177,7 +177,7 @@ def advance(
     losses = jnp.full(capacity, jnp.nan, dtype)
     state, losses, i = jax.lax.while_loop(unfinished, body, (state, losses, jnp.zeros((), jnp.int32)))
     sound = (i == count) & jnp.isfinite(losses[i - 1]) & all_finite(state.params)
-    score = held_out_score(state.params, *inputs) if held_out_score else jnp.full_like(state.best.score, jnp.nan)
+    score = validation_score(state.params, *inputs) if validation_score else jnp.full_like(state.best.score, jnp.nan)
     now = Best(score.astype(state.best.score.dtype), state.step, state.params)
     better = sound & (score < state.best.score)
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), now, state.best)

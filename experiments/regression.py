@@ -10,32 +10,32 @@ import jax.numpy as jnp
 from mdnjax.compilation import JitOnce
 from mdnjax.config import schema
 from mdnjax.config.numbers import join
-from mdnjax.losses import mse
 from mdnjax.networks import Network, make_mlp
-from mdnjax.recipe import INIT, Inputs, Recipe, first_state, step_of
-from mdnjax.train import Batch, TrainState
+from mdnjax.training.functions import INIT, TrainingFunctions, TrainingInputs, first_state, step_of
+from mdnjax.training.losses import mse
+from mdnjax.training.steps import Batch, TrainState
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 
 @functools.cache
-def make_regression_recipe(regression: schema.Regression, num_inputs: int, num_targets: int) -> Recipe:
+def make_regression_functions(regression: schema.Regression, num_inputs: int, num_targets: int) -> TrainingFunctions:
     """Training of a plain network by mean squared error, for the shape of its section."""
     network = make_regression(regression, num_inputs, num_targets)
 
     def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
         return jnp.mean(mse(network.apply(params, batch.x), batch.y))
 
-    def init(inputs: Inputs) -> TrainState:
+    def init(inputs: TrainingInputs) -> TrainState:
         params = network.init(jax.random.fold_in(inputs.key, INIT))
-        return first_state(join(regression, inputs.numbers), params, held_out_score(params, inputs))
+        return first_state(join(regression, inputs.numbers), params, validation_score(params, inputs))
 
-    def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
+    def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         return step_of(join(regression, inputs.numbers), loss)(state, inputs.key, inputs.train)
 
-    def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
+    def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
         return loss(params, inputs.key, inputs.validation)
 
-    return Recipe(JitOnce(init), train_step, held_out_score)
+    return TrainingFunctions(JitOnce(init), train_step, validation_score)
 
 
 def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:

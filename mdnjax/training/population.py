@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.placement import Layout, sharding_of, spread
-from mdnjax.train import Score, TrainState, TrainStep, advance, replay
+from mdnjax.deprecated import renamed_argument, warn_of
+from mdnjax.training.placement import Placement, sharding_of, spread
+from mdnjax.training.steps import Score, TrainState, TrainStep, advance, replay
 from mdnjax.types import Array
 
 CALLING = threading.Lock()  # of two threads that call a new program at once, each would compile it
@@ -26,7 +27,13 @@ class History(NamedTuple):
 
     loss: np.ndarray
     report_steps: np.ndarray
-    held_out: np.ndarray
+    validation_scores: np.ndarray
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """The old name of `validation_scores`."""
+        warn_of("History.held_out", "validation_scores")
+        return self.validation_scores
 
 
 class Fit(NamedTuple):
@@ -49,6 +56,7 @@ Observer = Callable[[int, float, float], None]
 PopulationObserver = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
 
 
+@renamed_argument("held_out_score", "validation_score")
 def train_loop(
     train_step: TrainStep,
     state: TrainState,
@@ -56,7 +64,7 @@ def train_loop(
     *,
     num_steps: int,
     report_every: int,
-    held_out_score: Score | None = None,
+    validation_score: Score | None = None,
     patience: int | None = None,
     observe: Observer | None = None,
 ) -> Fit:
@@ -80,10 +88,10 @@ def train_loop(
         train_step,
         *_population_of_one((state, inputs)),
         num_members=1,
-        layout=Layout(tuple(jax.local_devices()[:1]), width=1),
+        placement=Placement(tuple(jax.local_devices()[:1]), width=1),
         num_steps=num_steps,
         report_every=report_every,
-        held_out_score=held_out_score,
+        validation_score=validation_score,
         patience=patience,
         observe=observe_first,
     )
@@ -96,10 +104,10 @@ def fit_population(
     inputs: tuple[Any, ...],
     *,
     num_members: int,
-    layout: Layout,
+    placement: Placement,
     num_steps: int,
     report_every: int,
-    held_out_score: Score | None = None,
+    validation_score: Score | None = None,
     patience: int | None = None,
     observe: PopulationObserver | None = None,
 ) -> Population:
@@ -118,8 +126,10 @@ def fit_population(
         count = min(capacity, num_steps - done)
         counts = np.where(alive, count, 0).astype(np.int32)
         with CALLING:  # it returns at once: only the next line waits for results
-            after, chunk_losses, held_out, sound = _advance(train_step, capacity, held_out_score, layout, states, inputs, counts)
-        if (fallen := alive & ~np.asarray(sound)).any():
+            after, chunk_losses, score, finite = _advance(
+                train_step, capacity, validation_score, placement, states, inputs, counts
+            )
+        if (fallen := alive & ~np.asarray(finite)).any():
             after = _choose(fallen, before, after)  # one chunk further back: the loss of its last state was not known yet
             diverged = diverged | fallen
         before, states, done = states, after, done + count
@@ -127,41 +137,42 @@ def fit_population(
         alive = alive & ~diverged & ~tired
         steps.append(done)
         losses.append(np.asarray(chunk_losses)[:, :count])
-        scores.append(np.asarray(held_out)[:, None])
+        scores.append(np.asarray(score)[:, None])
         if observe:
             observe(done, losses[-1][:num_members, -1], scores[-1][:num_members, 0], diverged[:num_members])
     for index in np.flatnonzero(diverged):
-        states = _rewind(train_step, layout, states, inputs, int(index), 2 * capacity)
+        states = _rewind(train_step, placement, states, inputs, int(index), 2 * capacity)
     last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
     known = np.where(begun + np.arange(loss.shape[1]) <= last, loss, np.nan)
-    held_out = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
-    return Population(states, History(known, report_steps, held_out), diverged)
+    validation_scores = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
+    return Population(states, History(known, report_steps, validation_scores), diverged)
 
 
 def compile_chunk(
-    train_step: TrainStep, num_steps: int, report_every: int, score: Score | None, layout: Layout, states: Any, inputs: Any
+    train_step: TrainStep, num_steps: int, report_every: int, score: Score | None, placement: Placement, states: Any, inputs: Any
 ) -> None:
     """Compiles the program that `fit_population` runs, for states of these shapes and dtypes and for inputs that are placed."""
-    sharding = sharding_of(layout)
+    sharding = sharding_of(placement)
     states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
     counts = np.zeros(states.step.shape, np.int32)
-    _advance.lower(train_step, _capacity(num_steps, report_every), score, layout, states, inputs, counts).compile()
+    _advance.lower(train_step, _capacity(num_steps, report_every), score, placement, states, inputs, counts).compile()
 
 
 def on_host(population: Population, num_members: int) -> Population:
     """The first members, without those that only fill up the devices, as numpy arrays."""
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], population.state)
-    loss, report_steps, held_out = population.history
-    history = History(loss[:num_members], report_steps, held_out[:num_members])
+    loss, report_steps, validation_scores = population.history
+    history = History(loss[:num_members], report_steps, validation_scores[:num_members])
     return Population(state, history, population.diverged[:num_members])
 
 
 def member(population: Population, index: int) -> Fit:
     """One of a population, with as much of its history as there is."""
     state = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[index], population.state))  # which compiles nothing
-    loss, steps, held_out = population.history.loss[index], population.history.report_steps, population.history.held_out[index]
-    reports = steps <= int(state.step)
-    return Fit(state, History(loss[np.isfinite(loss)], steps[reports], held_out[reports]), bool(population.diverged[index]))
+    loss, report_steps, scores = population.history
+    reports, own_loss = report_steps <= int(state.step), loss[index]
+    history = History(own_loss[np.isfinite(own_loss)], report_steps[reports], scores[index][reports])
+    return Fit(state, history, bool(population.diverged[index]))
 
 
 def _capacity(num_steps: int, report_every: int) -> int:
@@ -171,23 +182,23 @@ def _capacity(num_steps: int, report_every: int) -> int:
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _advance(
-    train_step: TrainStep, capacity: int, score: Score | None, layout: Layout, states: TrainState, inputs: Any, counts: Any
+    train_step: TrainStep, capacity: int, score: Score | None, placement: Placement, states: TrainState, inputs: Any, counts: Any
 ) -> Any:
-    return spread(layout, partial(advance, train_step, capacity, score))(states, inputs, counts)
+    return spread(placement, partial(advance, train_step, capacity, score))(states, inputs, counts)
 
 
 _replay = jax.jit(replay, static_argnums=0)
 
 
 def _rewind(
-    train_step: TrainStep, layout: Layout, states: TrainState, inputs: tuple[Any, ...], index: int, limit: int
+    train_step: TrainStep, placement: Placement, states: TrainState, inputs: tuple[Any, ...], index: int, limit: int
 ) -> TrainState:
     """Takes one member on to its last sound state, alone."""
 
     def back(leaf: Array, like: Array) -> Array:
         return jax.device_put(jnp.broadcast_to(leaf, like.shape), like.sharding)
 
-    sound = _replay(train_step, *jax.device_put((_row(states, index), _row(inputs, index)), layout.devices[0]), limit)
+    sound = _replay(train_step, *jax.device_put((_row(states, index), _row(inputs, index)), placement.devices[0]), limit)
     return _choose(np.arange(len(states.step)) == index, jax.tree.map(back, sound, states), states)
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.table import Table
 
 from experiments.members.parts import Row
 from experiments.pipeline import METRICS
-from experiments.report import print_whole, write_csv
+from experiments.report import print_table, write_csv
 
 SHOWN_SETTINGS = 40
 NEAR = 0.05  # nats
@@ -106,16 +105,13 @@ def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
     """Prints the table of settings."""
     num, diverged = (sum(getattr(one, key) for one in summaries) for key in ("num_members", "num_diverged"))
     print(f"{name}: {num} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)")
-    table = Table(show_edge=False)
     keys = list(summaries[0].values)
-    for heading in ("#", *(short(key, keys) for key in keys)):
-        table.add_column(heading, justify="right" if heading == "#" else "left", overflow="fold")
-    for heading in ("seeds", "diverged", *(heading for heading, *_ in SHOWN), "near best"):
-        table.add_column(heading, justify="right")
+    names = [short(key, keys) for key in keys]
+    rows = [["#", *names, "seeds", "diverged", *(heading for heading, *_ in SHOWN), "near best"]]
     for rank, one in enumerate(summaries[:SHOWN_SETTINGS], start=1):
         cells = [str(rank), *(text(one.values[key], 4) for key in keys), str(one.num_members), str(one.num_diverged)]
-        table.add_row(*cells, *_numbers(one))
-    print_whole(table)
+        rows.append([*cells, *_numbers(one)])
+    print_table(None, rows, left=names)
     if len(summaries) > SHOWN_SETTINGS:
         print(f"and {len(summaries) - SHOWN_SETTINGS} more in summary.csv")
     print(f"training and scores: {seconds:.1f} s, {seconds / max(num, 1):.2f} s a member")

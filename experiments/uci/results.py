@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
-from experiments.report import markdown, print_whole, write_csv
+from experiments.report import markdown, print_table, write_csv
 from experiments.uci.published import CRPS, NLL, ORDER, SHORT
 from mdnjax.checkpoint import write_bytes
 
@@ -70,20 +69,11 @@ def write(folder: Path, scores: Sequence[Row]) -> None:
 
 def show(scores: Sequence[Row]) -> None:
     """Prints both."""
-    _print(
-        "Test rows, mean ± standard error over the splits; NLL in nats, the rest in the target's units", HEADER, lines_of(scores)
-    )
-    if beside := comparison(scores):
-        _print("Beside the published (their splits differ, and ± is a standard error or an sd)", beside[0], beside[1:])
-
-
-def _print(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left", show_edge=False)
-    for i, heading in enumerate(header):
-        table.add_column(heading, justify="right" if i and heading != "by" else "left")
-    for line in lines:
-        table.add_row(*line)
-    print_whole(table)
+    title = "Test rows, mean ± standard error over the splits; NLL in nats, the rest in the target's units"
+    print_table(title, [HEADER, *lines_of(scores)], left=HEADER[:1])
+    if compared := comparison(scores):
+        title = "Beside the published (their splits differ, and ± is a standard error or an sd)"
+        print_table(title, compared, left=(compared[0][0], "by"))
 
 
 def _mean_and_error(values: Sequence[float]) -> str:

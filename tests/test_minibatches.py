@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdnjax.shuffle import shuffled
+from mdnjax.training.minibatches import shuffled
 
 
 @pytest.mark.parametrize("num", [1, 2, 7, 64, 1000])

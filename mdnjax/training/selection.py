@@ -8,15 +8,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mdnjax.population import Population
-from mdnjax.train import TrainState
+from mdnjax.training.population import Population
+from mdnjax.training.steps import TrainState
 from mdnjax.types import Float, Params, PRNGKey
 
 NUM_ROUNDS = 1000  # of EM, each a few microseconds
 RESTARTS = 2**16  # beyond the purposes of keys that one training has
 
 
-class Choice(NamedTuple):
+class SelectedCandidate(NamedTuple):
     """The number of a candidate, what each lacks of the best in the mean, and the standard error of that difference."""
 
     chosen: int
@@ -29,7 +29,7 @@ class Candidates(NamedTuple):
 
     numbers: tuple[int, ...]
     validation_nll: Float[np.ndarray, " C"]
-    choice: Choice
+    choice: SelectedCandidate
 
     @property
     def chosen(self) -> int:
@@ -37,31 +37,33 @@ class Candidates(NamedTuple):
         return self.numbers[self.choice.chosen]
 
 
-def among_numbers(nlls: Mapping[int, Float[np.ndarray, " N"]]) -> Candidates:
+def select_candidate(nlls: Mapping[int, Float[np.ndarray, " N"]]) -> Candidates:
     """Chooses among numbers of components, the smallest first, by the NLL of each validation example."""
     table = np.nan_to_num(np.array(list(nlls.values()), np.float64), nan=1e30, posinf=1e30)  # a mean must be left to compare
-    return Candidates(tuple(nlls), table.mean(axis=1), smallest_as_good(table))
+    return Candidates(tuple(nlls), table.mean(axis=1), smallest_within_one_error(table))
 
 
-def run_keys(seed: int, num_runs: int) -> list[PRNGKey]:
+def training_keys(seed: int, num_runs: int) -> list[PRNGKey]:
     """A key for each training on one data set; the first is that of a training alone."""
     key = jax.random.key(seed)
     return [key, *(jax.random.fold_in(key, RESTARTS + run) for run in range(1, num_runs))]
 
 
-def kept(state: TrainState, keep: str) -> Params:
+def selected_params(state: TrainState, keep: str) -> Params:
     """The parameters of a finished training that are used: the last, or the best by held-out score."""
     return state.best.params if keep == "best" else state.params
 
 
-def kept_scores(population: Population, keep: str) -> Float[np.ndarray, " M"]:
+def selected_scores(population: Population, keep: str) -> Float[np.ndarray, " M"]:
     """Held-out scores of the parameters that are used; infinite where a training diverged or was never scored."""
     if keep == "best":
         scores = np.asarray(population.state.best.score, np.float64)
     else:
-        held_out = population.history.held_out
-        last = np.where(np.isfinite(held_out), np.arange(1, held_out.shape[1] + 1), 0).argmax(axis=1) if held_out.size else None
-        scores = np.full(len(held_out), np.inf) if last is None else held_out[np.arange(len(held_out)), last]
+        found = population.history.validation_scores
+        scores = np.full(len(found), np.inf)
+        if found.size:
+            last = np.where(np.isfinite(found), np.arange(1, found.shape[1] + 1), 0).argmax(axis=1)
+            scores = found[np.arange(len(found)), last]
     return np.where(population.diverged | ~np.isfinite(scores), np.inf, scores)
 
 
@@ -71,7 +73,7 @@ def best_runs(scores: Float[np.ndarray, " R_of_all"], num_restarts: int) -> np.n
     return groups.argmin(axis=1) + num_restarts * np.arange(len(groups))
 
 
-def stack(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
+def stacking_weights(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
     """The weights of C densities whose mixture gives N held-out examples the highest likelihood.
 
     EM from equal weights, w_c <- mean_n w_c p_c(n) / sum_c w_c p_c(n), which climbs to the one maximum of a concave function. A
@@ -85,7 +87,7 @@ def stack(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
     return weight
 
 
-def smallest_as_good(nlls: Float[np.ndarray, "C N"]) -> Choice:
+def smallest_within_one_error(nlls: Float[np.ndarray, "C N"]) -> SelectedCandidate:
     """The one-standard-error rule: the first candidate whose mean NLL is within one standard error of the lowest.
 
     Candidates come by size, the smallest first, with the NLL of each held-out example. The standard error is that of the mean
@@ -96,4 +98,4 @@ def smallest_as_good(nlls: Float[np.ndarray, "C N"]) -> Choice:
     difference = nlls - nlls[best]
     excess = difference.mean(axis=1)
     error = difference.std(axis=1, ddof=1) / np.sqrt(nlls.shape[1]) if nlls.shape[1] > 1 else np.full(len(nlls), np.inf)
-    return Choice(int(np.argmax(excess <= error)), excess, error)
+    return SelectedCandidate(int(np.argmax(excess <= error)), excess, error)

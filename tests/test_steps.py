@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import mdnjax as mdn
-from mdnjax.train import in_blocks, init_steady_state, make_steady_step
+from mdnjax.training.steps import in_blocks, init_steady_state, make_steady_step
 
 OPTIMIZER = optax.adam(0.05)
 
@@ -28,7 +28,7 @@ def start():
     return mdn.init_state(OPTIMIZER, {"w": jnp.zeros(()), "b": jnp.zeros(())})
 
 
-def held_out(params, key, batch):
+def validation_scores(params, key, batch):
     return params["w"]
 
 
@@ -46,7 +46,7 @@ def test_chunks_change_nothing(report_every):
         (KEY, BATCH),
         num_steps=20,
         report_every=report_every,
-        held_out_score=held_out,
+        validation_score=validation_scores,
         observe=lambda *report: seen.append(report),
     )
     whole = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=20, report_every=20)
@@ -56,7 +56,7 @@ def test_chunks_change_nothing(report_every):
     np.testing.assert_allclose(fitted.history.loss, losses, rtol=1e-12)
     assert [report[0] for report in seen] == fitted.history.report_steps.tolist()
     assert fitted.history.report_steps[-1] == 20
-    assert fitted.history.held_out[-1] == float(whole.state.params["w"])
+    assert fitted.history.validation_scores[-1] == float(whole.state.params["w"])
     assert not fitted.diverged
 
 
@@ -105,14 +105,18 @@ def spoilt_step(kind):
 def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
     """Parameters `bad` have a loss that is not finite, or are themselves spoilt on the way there."""
     begin, inputs = mdn.init_state(optax.sgd(1.0), jnp.zeros(())), (jnp.asarray(bad, float),)
-    fitted = mdn.train_loop(spoilt_step(kind), begin, inputs, num_steps=12, report_every=report_every, held_out_score=parameters)
+    fitted = mdn.train_loop(
+        spoilt_step(kind), begin, inputs, num_steps=12, report_every=report_every, validation_score=parameters
+    )
     last = bad if "parameters" in kind else max(bad - 1, 0)
     assert fitted.diverged
     assert int(fitted.state.step) == float(fitted.state.params) == last
     assert np.isfinite(fitted.history.loss).all()
     assert len(fitted.history.loss) <= last + 1
     assert np.all(fitted.history.report_steps <= last)
-    assert len(np.unique(fitted.history.report_steps)) == len(fitted.history.report_steps) == len(fitted.history.held_out)
+    assert (
+        len(np.unique(fitted.history.report_steps)) == len(fitted.history.report_steps) == len(fitted.history.validation_scores)
+    )
 
 
 @pytest.mark.parametrize("init", [mdn.init_state, mdn.init_steady_state])
@@ -140,7 +144,7 @@ def ups_and_downs(patience=None, state=None, num_steps=40, report_every=2):
     start = mdn.init_state(optax.sgd(1.0), jnp.zeros(())) if state is None else state
     score = lambda params, _: jnp.abs(params - 10.0)  # noqa: E731
     return mdn.train_loop(
-        step, start, (None,), num_steps=num_steps, report_every=report_every, held_out_score=score, patience=patience
+        step, start, (None,), num_steps=num_steps, report_every=report_every, validation_score=score, patience=patience
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize, stats
 
-from experiments.proof import line
+from experiments.proof import one_target
 from experiments.proof.oracles import LAPLACE, Example, Numbers, from_line, to_line
 
 HALF_WIDTH, NUM_PANELS = 10.0, 14
@@ -18,13 +18,13 @@ def component(example: Example, k: int) -> Example:
 
 def mean(example: Example) -> Numbers:
     """Target by target."""
-    return np.array([line.mean(example.target(d)) for d in range(example.loc.shape[1])])
+    return np.array([one_target.mean(example.target(d)) for d in range(example.loc.shape[1])])
 
 
 def covariance(example: Example) -> Numbers:
     """E[Y Y^T] - E[Y] E[Y]^T; between correlated targets on a bounded support by a product of two rules."""
     size, middle = example.loc.shape[1], mean(example)
-    total = np.diag([line.central(example.target(d), 2) for d in range(size)])
+    total = np.diag([one_target.central(example.target(d), 2) for d in range(size)])
     for i in range(size):
         for j in range(i):
             products = [
@@ -61,7 +61,7 @@ def marginal_log_prob(example: Example, y: Numbers, d: int) -> float:
             edges += [centre + sign * scale[k] * step / 4 for sign in (-1, 1)]
     points = np.unique(np.concatenate(edges))
     half = np.diff(points)[:, None] / 2
-    nodes, weight = (points[:-1, None] + half + half * line.NODES).ravel(), (half * line.RULE).ravel()
+    nodes, weight = (points[:-1, None] + half + half * one_target.NODES).ravel(), (half * one_target.RULE).ravel()
     u = np.repeat(to_line(np.asarray(y, float), example.low, example.high)[None], len(nodes), axis=0)
     u[:, d] = nodes
     log_p = example.log_components(u)
@@ -103,13 +103,13 @@ def _product(example: Example, k: int, i: int, j: int) -> float:
     """E_k[Y_i Y_j]."""
     alone = component(example, k)
     if example.covariance is None:
-        return line.mean(alone.target(i)) * line.mean(alone.target(j))
+        return one_target.mean(alone.target(i)) * one_target.mean(alone.target(j))
     pair = example.covariance[k][np.ix_([i, j], [i, j])]
     if not np.isfinite([example.low[i], example.high[i]]).any():
         return float(pair[0, 1] + example.loc[k, i] * example.loc[k, j])
     half = HALF_WIDTH / NUM_PANELS
     middles = np.linspace(-HALF_WIDTH + half, HALF_WIDTH - half, NUM_PANELS)
-    z, weight = (middles[:, None] + half * line.NODES).ravel(), np.tile(half * line.RULE, NUM_PANELS)
+    z, weight = (middles[:, None] + half * one_target.NODES).ravel(), np.tile(half * one_target.RULE, NUM_PANELS)
     mass = weight * stats.norm.pdf(z)
     factor = np.linalg.cholesky(pair)
     u_i = example.loc[k, i] + factor[0, 0] * z

@@ -18,13 +18,13 @@ from mdnjax.components import Sizes
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset
-from mdnjax.initialise import start_at_data
-from mdnjax.losses import LOSSES, entropy_of_weights
 from mdnjax.model import Model, make_mdn
 from mdnjax.networks import Dropout
-from mdnjax.optimizers import STEADY, check_optimizer, is_on, make_optimizer
-from mdnjax.shuffle import minibatch
-from mdnjax.train import (
+from mdnjax.training.initialise import start_at_data
+from mdnjax.training.losses import LOSSES, entropy_of_weights
+from mdnjax.training.minibatches import minibatch
+from mdnjax.training.optimizers import STEADY, check_optimizer, is_on, make_optimizer
+from mdnjax.training.steps import (
     Batch,
     Loss,
     TrainState,
@@ -41,7 +41,7 @@ INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, pur
 DROPOUT = 2  # of keys below those
 
 
-class Inputs(NamedTuple):
+class TrainingInputs(NamedTuple):
     """All that a run reads, besides its state: the configuration's numbers, the key of its seed, data in units of training.
 
     Where data were padded, `sizes` are the points to train on and to watch, which come first; what follows only makes the shape.
@@ -54,35 +54,35 @@ class Inputs(NamedTuple):
     sizes: tuple[Int[AnyArray, ""], Int[AnyArray, ""]] | None = None
 
 
-class Recipe(NamedTuple):
+class TrainingFunctions(NamedTuple):
     """init(inputs) gives the first state, train_step(state, inputs) the next, held_out_score(params, inputs) a score.
 
     held_out_losses(params, inputs), where networks are pooled by them, are what the score is the mean of, an entry an example.
-    `inputs` are `Inputs`, or what a recipe of another kind of data reads in their place.
+    `inputs` are `TrainingInputs`, or what a recipe of another kind of data reads in their place.
     """
 
     init: Callable[[Any], TrainState]
     train_step: Callable[[TrainState, Any], tuple[TrainState, Float[Array, ""]]]
-    held_out_score: Callable[[Params, Any], Float[Array, ""]]
-    held_out_losses: Callable[[Params, Any], Float[Array, " N"]] | None = None
+    validation_score: Callable[[Params, Any], Float[Array, ""]]
+    validation_losses: Callable[[Params, Any], Float[Array, " N"]] | None = None
 
 
-def make_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> Inputs:
+def make_training_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> TrainingInputs:
     """Scaled data in the hot path's layout, numbers and key: what one member of a population reads, not yet on a device."""
     batches = [Batch(*(np.ascontiguousarray(array.T) for array in part)) for part in (train, validation)]  # pyright: ignore
     bandwidth = rule_of_thumb(len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
-    return Inputs(as_arrays(numbers), key, *batches)
+    return TrainingInputs(as_arrays(numbers), key, *batches)
 
 
-def padded(inputs: Inputs, num_train: int, num_validation: int) -> Inputs:
+def padded(inputs: TrainingInputs, num_train: int, num_validation: int) -> TrainingInputs:
     """The same run with data of this shape, so that other data of that shape need no other program."""
     sizes = (inputs.train.x.shape[1], inputs.validation.x.shape[1])
     parts = [
         Batch(*(leaf[:, np.arange(num) % size] for leaf in part))  # not zeros: a start at the data looks at all there is
         for part, num, size in zip(inputs[2:4], (num_train, num_validation), sizes, strict=True)
     ]
-    return Inputs(inputs.numbers, inputs.key, *parts, tuple(np.int32(size) for size in sizes))  # pyright: ignore
+    return TrainingInputs(inputs.numbers, inputs.key, *parts, tuple(np.int32(size) for size in sizes))  # pyright: ignore
 
 
 def rule_of_thumb(num: int, num_columns: int) -> float:
@@ -105,30 +105,30 @@ def split_sections(model: schema.Model, train: schema.Train) -> tuple[schema.Mod
 
 
 @functools.cache
-def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, num_targets: int) -> Recipe:
+def make_training_functions(model: schema.Model, train: schema.Train, num_inputs: int, num_targets: int) -> TrainingFunctions:
     """Training of a mixture density network, for the shapes of its sections."""
 
-    def build(inputs: Inputs) -> tuple[Model, schema.Train]:
+    def build(inputs: TrainingInputs) -> tuple[Model, schema.Train]:
         network = make_mdn(num_inputs, num_targets, **dict(join(model, inputs.numbers["model"])))
         return network, join(train, inputs.numbers["train"])
 
-    def init(inputs: Inputs) -> TrainState:
+    def init(inputs: TrainingInputs) -> TrainState:
         network, settings = build(inputs)
         key = jax.random.fold_in(inputs.key, INIT)
         params = network.init(key)
         if settings.init.name == "data":
             params = _at_data(params, key, inputs, settings)
-        return first_state(settings, params, held_out_score(params, inputs))
+        return first_state(settings, params, validation_score(params, inputs))
 
-    def _at_data(params: Params, key: PRNGKey, inputs: Inputs, settings: schema.Train) -> Params:
+    def _at_data(params: Params, key: PRNGKey, inputs: TrainingInputs, settings: schema.Train) -> Params:
         num_train = inputs.train.x.shape[1] if inputs.sizes is None else inputs.sizes[0]
         noise: Any = settings.x_noise
         numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
-        sizes = Sizes(model.settled_components, num_targets, model.rank)
+        sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
         return start_at_data(params, key, tuple(inputs.train), model.family, sizes, **numbers)  # pyright: ignore
 
-    def train_step(state: TrainState, inputs: Inputs) -> tuple[TrainState, Float[Array, ""]]:
+    def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         network, settings = build(inputs)
 
         def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
@@ -144,17 +144,17 @@ def make_mdn_recipe(model: schema.Model, train: schema.Train, num_inputs: int, n
         batch = minibatch(settings.batch_size, key, state.step, inputs.train, inputs.sizes and inputs.sizes[0])
         return step_of(settings, loss)(state, key, batch)
 
-    def held_out_losses(params: Params, inputs: Inputs) -> Float[Array, " N"]:
+    def validation_losses(params: Params, inputs: TrainingInputs) -> Float[Array, " N"]:
         network, _ = build(inputs)
         return LOSSES["nll"](*network.head(params, inputs.validation.x), inputs.validation.y)
 
-    def held_out_score(params: Params, inputs: Inputs) -> Float[Array, ""]:
-        nll = held_out_losses(params, inputs)
+    def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
+        nll = validation_losses(params, inputs)
         if inputs.sizes is None:
             return jnp.mean(nll)
         return jnp.sum(jnp.where(jnp.arange(len(nll)) < inputs.sizes[1], nll, 0)) / inputs.sizes[1]
 
-    return Recipe(jax.jit(init), train_step, held_out_score, held_out_losses)
+    return TrainingFunctions(jax.jit(init), train_step, validation_score, validation_losses)
 
 
 def optimizer_of(loop: schema.Loop) -> Any:

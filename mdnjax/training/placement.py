@@ -16,7 +16,7 @@ T = TypeVar("T")
 MEMBERS = PartitionSpec("members")
 
 
-class Layout(NamedTuple):
+class Placement(NamedTuple):
     """Where members are computed: split over devices, and on each of them `width` at a time side by side (vmap); None is all.
 
     One at a time, a member's bits depend on nothing but its own inputs, and on a CPU nothing is lost by it. With `num_threads`
@@ -28,49 +28,49 @@ class Layout(NamedTuple):
     num_threads: int = 1
 
 
-def local_layout() -> Layout:
+def local_placement() -> Placement:
     """All devices of this process; members side by side where that is faster, which is on anything but a CPU."""
     devices = tuple(jax.local_devices())
     if devices[0].platform != "cpu":
-        return Layout(devices, width=None)
-    return Layout(devices, width=1, num_threads=num_cores() if len(devices) == 1 else 1)
+        return Placement(devices, width=None)
+    return Placement(devices, width=1, num_threads=num_cores() if len(devices) == 1 else 1)
 
 
-def place(layout: Layout, members: Sequence[T], capacity: int) -> T:
+def place(placement: Placement, members: Sequence[T], capacity: int) -> T:
     """Stacks equal trees, members first, on the devices of a layout; the last one is repeated up to a multiple of the devices.
 
     Args: `capacity`, at least the number of members, is rounded up; one capacity means one compiled program.
     """
-    return put(layout, jax.tree.map(_stack, *members), capacity)
+    return put(placement, jax.tree.map(_stack, *members), capacity)
 
 
-def put(layout: Layout, stacked: T, capacity: int) -> T:
+def put(placement: Placement, stacked: T, capacity: int) -> T:
     """`place` for members that are stacked already."""
-    capacity = -(-capacity // len(layout.devices)) * len(layout.devices)
+    capacity = -(-capacity // len(placement.devices)) * len(placement.devices)
     stacked = jax.tree.map(lambda leaf: _padded(leaf, capacity), stacked)
-    if len(layout.devices) == 1:
-        return jax.device_put(stacked, layout.devices[0])
-    return jax.device_put(stacked, NamedSharding(_mesh(layout), MEMBERS))
+    if len(placement.devices) == 1:
+        return jax.device_put(stacked, placement.devices[0])
+    return jax.device_put(stacked, NamedSharding(_mesh(placement), MEMBERS))
 
 
-def spread(layout: Layout, function: Callable[..., Any]) -> Callable[..., Any]:
+def spread(placement: Placement, function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of one member as a function of a population placed by this layout; no device waits for another inside."""
 
     def on_one_device(*arguments: Any) -> Any:
-        if layout.width is None:
+        if placement.width is None:
             return jax.vmap(function)(*arguments)
-        batch_size = layout.width if layout.width > 1 else None
+        batch_size = placement.width if placement.width > 1 else None
         return jax.lax.map(lambda member: function(*member), arguments, batch_size=batch_size)
 
-    if len(layout.devices) == 1:
+    if len(placement.devices) == 1:
         return on_one_device
     # Not checked: the check knows no rule for every primitive (while loops among them), and members are independent anyway.
-    return jax.shard_map(on_one_device, mesh=_mesh(layout), in_specs=MEMBERS, out_specs=MEMBERS, check_vma=False)
+    return jax.shard_map(on_one_device, mesh=_mesh(placement), in_specs=MEMBERS, out_specs=MEMBERS, check_vma=False)
 
 
-def sharding_of(layout: Layout) -> Any:
+def sharding_of(placement: Placement) -> Any:
     """How a layout's devices share what has the members first."""
-    return SingleDeviceSharding(layout.devices[0]) if len(layout.devices) == 1 else NamedSharding(_mesh(layout), MEMBERS)
+    return SingleDeviceSharding(placement.devices[0]) if len(placement.devices) == 1 else NamedSharding(_mesh(placement), MEMBERS)
 
 
 def _stack(*leaves: Any) -> Any:
@@ -89,5 +89,5 @@ def _padded(leaf: Any, capacity: int) -> Any:
     return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)])
 
 
-def _mesh(layout: Layout) -> Mesh:
-    return Mesh(np.array(layout.devices), ("members",))
+def _mesh(placement: Placement) -> Mesh:
+    return Mesh(np.array(placement.devices), ("members",))

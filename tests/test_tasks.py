@@ -14,15 +14,15 @@ from mdnjax.components import Diagonal
 from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Config, Model, Train
 from mdnjax.data import Dataset, make_scaler
-from mdnjax.data.scaler import least_scale
-from mdnjax.ensemble import Task, inputs_of, networks_of, rotated, train_networks
+from mdnjax.data.scaler import min_scale_of_rounding
+from mdnjax.ensemble import Networks, num_networks, select_networks, without_unused
 from mdnjax.mixture import Mixture, log_prob, weights
 from mdnjax.model_file import load, save
-from mdnjax.placement import local_layout
-from mdnjax.pooled import Networks, num_networks, pruned, some_networks
 from mdnjax.predictor import make_predictor
-from mdnjax.selection import stack
 from mdnjax.statistics import pool
+from mdnjax.training.placement import local_placement
+from mdnjax.training.selection import stacking_weights
+from mdnjax.training.tasks import Task, networks_of, rotated, train_networks, training_inputs
 
 NOISES = (0.01, 0.1, 0.3)
 SETTINGS = tuple({"train.x_noise": noise, "model.scale_floor": noise / 5} for noise in NOISES)
@@ -46,8 +46,8 @@ TASK = Task(CONFIG, TRAIN, VALIDATION, SCALER)
 
 
 @pytest.fixture(scope="module")
-def kept():
-    return train_networks([TASK], local_layout())[0]
+def selected():
+    return train_networks([TASK], local_placement())[0]
 
 
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 10_000))
@@ -58,7 +58,7 @@ def test_stacking_finds_the_weights_of_the_highest_likelihood(num_densities, num
     def loss(weight):
         return -np.mean(np.log(weight @ np.exp(log_probs)))
 
-    found = stack(log_probs)
+    found = stacking_weights(log_probs)
     assert found.sum() == pytest.approx(1)
     simplex = {"type": "eq", "fun": lambda weight: weight.sum() - 1}
     start = np.full(num_densities, 1 / num_densities)
@@ -68,7 +68,7 @@ def test_stacking_finds_the_weights_of_the_highest_likelihood(num_densities, num
 
 def test_stacking_passes_over_a_density_that_is_zero():
     log_probs = np.array([[-1.0, -1.0], [-1e4, -1e4]])
-    np.testing.assert_allclose(stack(log_probs), [1, 0], atol=1e-6)
+    np.testing.assert_allclose(stacking_weights(log_probs), [1, 0], atol=1e-6)
 
 
 def test_each_turn_holds_out_other_rows_of_the_same_number():
@@ -83,7 +83,7 @@ def test_each_turn_holds_out_other_rows_of_the_same_number():
 
 
 def test_settings_networks_and_restarts_come_in_this_order():
-    inputs = inputs_of(TASK)
+    inputs = training_inputs(TASK)
     assert len(inputs) == CONFIG.num_runs == 12
     assert [float(one.numbers["train"]["x_noise"]) for one in inputs] == list(np.repeat(NOISES, 4))
     keys = [jax.random.key_data(one.key).tolist() for one in inputs]
@@ -93,13 +93,13 @@ def test_settings_networks_and_restarts_come_in_this_order():
     assert held_out[0] == held_out[1] != held_out[2] == held_out[3]
 
 
-def test_networks_are_pooled_by_their_parts_with_their_own_floors(kept, tmp_path):
-    networks = networks_of(CONFIG, kept)
+def test_networks_are_pooled_by_their_parts_with_their_own_floors(selected, tmp_path):
+    networks = networks_of(CONFIG, selected)
     assert networks.weight is not None
     assert networks.weight.sum() == pytest.approx(1)
     predictor = make_predictor(CONFIG.model, networks, SCALER)
     mixture = predictor(TRAIN.x)
-    alone = [replace(predictor, networks=some_networks(networks, [i])) for i in range(len(networks.weight))]
+    alone = [replace(predictor, networks=select_networks(networks, [i])) for i in range(len(networks.weight))]
     mixtures = [one(TRAIN.x) for one in alone]
     expected = np.log(sum(w * np.exp(log_prob(one, TRAIN.y)) for w, one in zip(networks.weight, mixtures, strict=True)))
     np.testing.assert_allclose(log_prob(mixture, TRAIN.y), expected, rtol=1e-5, atol=1e-5)
@@ -111,38 +111,38 @@ def test_networks_are_pooled_by_their_parts_with_their_own_floors(kept, tmp_path
     jax.tree.map(np.testing.assert_array_equal, again, mixture)
 
 
-def test_the_nll_of_the_rows_held_out_is_that_of_single_networks(kept):
+def test_the_nll_of_the_rows_held_out_is_that_of_single_networks(selected):
     held_out = [rotated(TRAIN, VALIDATION, turn)[1] for turn in range(2)]
     log_probs = []
     for setting in range(3):
-        own = [kept.runs[0, 2 * setting + turn] for turn in range(2)]
+        own = [selected.runs[0, 2 * setting + turn] for turn in range(2)]
         assert all(4 * setting + 2 * turn <= run < 4 * setting + 2 * turn + 2 for turn, run in enumerate(own))
-        whole = train_like(kept)
-        alone = [replace(whole, networks=some_networks(whole.networks, [2 * setting + turn])) for turn in range(2)]
+        whole = train_like(selected)
+        alone = [replace(whole, networks=select_networks(whole.networks, [2 * setting + turn])) for turn in range(2)]
         parts = [-alone[turn].nll(held_out[turn]) for turn in range(2)]
         log_probs.append(np.concatenate(parts))
-    weight = stack(np.array(log_probs))
-    np.testing.assert_allclose(weight, kept.of_settings[0], atol=1e-3)
+    weight = stacking_weights(np.array(log_probs))
+    np.testing.assert_allclose(weight, selected.of_settings[0], atol=1e-3)
     expected = -np.mean(np.log(weight @ np.exp(np.array(log_probs))))
-    assert kept.held_out_nll[0] == pytest.approx(expected, abs=1e-4)
+    assert selected.validation_nll[0] == pytest.approx(expected, abs=1e-4)
 
 
-def train_like(kept):
-    networks = Networks(jax.tree.map(lambda leaf: leaf[0], kept.params), kept.weight[0], kept.scale_floor[0])
+def train_like(selected):
+    networks = Networks(jax.tree.map(lambda leaf: leaf[0], selected.params), selected.weight[0], selected.scale_floor[0])
     return make_predictor(CONFIG.model, networks, SCALER)
 
 
-def test_networks_without_a_part_are_left_out(kept):
-    whole = train_like(kept).networks._replace(weight=np.array([0.5, 0.5, 0, 0, 1e-9, 1e-9]))
-    assert num_networks(pruned(whole)) == 2
+def test_networks_without_a_part_are_left_out(selected):
+    whole = train_like(selected).networks._replace(weight=np.array([0.5, 0.5, 0, 0, 1e-9, 1e-9]))
+    assert num_networks(without_unused(whole)) == 2
 
 
-def test_padding_changes_nothing_but_the_program(kept):
+def test_padding_changes_nothing_but_the_program(selected):
     """Where rows are no fewer than a step takes: the same minibatches, the same held-out score."""
-    padded, _ = train_networks([TASK], local_layout(), pad_to=(64, 16))
-    assert (padded.runs == kept.runs).all()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), padded.params, kept.params)
-    np.testing.assert_allclose(padded.of_settings, kept.of_settings, atol=1e-6)
+    padded, _ = train_networks([TASK], local_placement(), pad_to=(64, 16))
+    assert (padded.runs == selected.runs).all()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), padded.params, selected.params)
+    np.testing.assert_allclose(padded.of_settings, selected.of_settings, atol=1e-6)
 
 
 def test_pooling_by_weights_of_equal_parts_is_pooling():
@@ -160,9 +160,9 @@ def test_pooling_by_weights_of_equal_parts_is_pooling():
 def test_scales_stay_above_what_rounding_takes_away(rounding, step):
     y = np.round(np.random.default_rng(0).normal(size=(200, 1)) * 2).astype(np.float32)
     scaler = make_scaler(Dataset(y, y), True)
-    assert least_scale(rounding, scaler, y) == pytest.approx(step / np.sqrt(12) / scaler.y_factor[0])
+    assert min_scale_of_rounding(rounding, scaler, y) == pytest.approx(step / np.sqrt(12) / scaler.y_factor[0])
 
 
 def test_values_that_do_not_repeat_are_not_rounded():
     y = np.random.default_rng(0).normal(size=(200, 1)).astype(np.float32)
-    assert least_scale("auto", make_scaler(Dataset(y, y), True), y) == 0
+    assert min_scale_of_rounding("auto", make_scaler(Dataset(y, y), True), y) == 0
