@@ -1,4 +1,4 @@
-"""Commands of the study: each is run as `python -m experiments.NAME` from the checkout."""
+"""The commands of the project: each is run as `python -m experiments.NAME` from the checkout."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ def _interrupted(*_: object) -> None:
     os._exit(130)
 
 
-# While a command's libraries are being imported, which takes a second, nobody is there yet to catch an interrupt.
-# Python says "-m" in the place of the program's name just that long; `command.one_line_errors` takes over from here.
+# Importing a command's libraries takes a second, before any code of the command can catch an interrupt. With `python -m`,
+# sys.argv[0] is "-m" while this package is imported; `command.one_line_errors` later installs Python's usual handler.
 if sys.argv[:1] == ["-m"]:
     signal.signal(signal.SIGINT, _interrupted)

@@ -1,4 +1,4 @@
-"""What every command shares: its words become a configuration, its mistakes one line, its outcome an exit status."""
+"""What all commands share: the command line becomes a configuration, an error one line, and the outcome an exit status."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from typing import Any, NoReturn, TypeVar
 import jax
 
 from experiments import locks
+from experiments.schemas import Runtime
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
-from mdnjax.config.schema import Runtime
 from mdnjax.config.section import Section
 
 S = TypeVar("S", bound=Section)
-OVERWRITE = {"overwrite": "replace another configuration's results in the output folder"}
+OVERWRITE = {"overwrite": "replace the results of another configuration in the output folder"}
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class UserError(Exception):
-    """Something that the user can mend; its text is one line."""
+    """A mistake that the user can correct; its text is one line."""
 
 
-def settle(section: Runtime, all_cores: bool = False, processes: runtime.Processes | None = None) -> None:
-    """Settles how the machine is used, first of all; with all cores, each is a device of its own.
+def setup_runtime(section: Runtime, all_cores: bool = False, processes: runtime.Processes | None = None) -> None:
+    """Sets up jax for this machine, before anything else uses it; with `all_cores`, each CPU core is a device.
 
-    Raises: UserError if there is no device to run on, or processes do not find together.
+    Raises: UserError if there is no device to run on, or the processes cannot connect to each other.
     """
     try:
         runtime.setup(**dict(section), all_cores=all_cores, processes=processes)
     except runtime.ProcessesError as error:
-        raise UserError(f"distributed: the processes did not find together: {error}") from None
-    except (RuntimeError, AssertionError) as error:  # jax asserts, without a word, where a wanted platform is not there
-        wanted = os.environ.get("JAX_PLATFORMS", "any")
-        raise UserError(f"no device to run on: got JAX_PLATFORMS {wanted!r}; {error}".rstrip("; ")) from None
+        raise UserError(f"distributed: the processes could not connect to each other: {error}") from None
+    except (RuntimeError, AssertionError) as error:  # for a missing platform, jax raises an AssertionError without a message
+        platforms = os.environ.get("JAX_PLATFORMS", "any")
+        raise UserError(f"no device to run on: got JAX_PLATFORMS {platforms!r}; {error}".rstrip("; ")) from None
 
 
 class RunFailed(Exception):
-    """A run that ended badly through no mistake of form; its text is one line."""
+    """A run that failed although its configuration is valid; its text is one line."""
 
 
 def main(
@@ -53,29 +53,29 @@ def main(
     schema: type[S],
     default: Path | None,
     run: Callable[..., None],
-    words: Sequence[str] | None = None,
+    arguments: Sequence[str] | None = None,
     *,
     read: Callable[[Path | None, Sequence[str]], Any] | None = None,
     flags: Mapping[str, str] = {},
     files: Sequence[str] = (),
 ) -> NoReturn:
-    """Runs a command and exits: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted.
+    """Runs a command and exits with status 0 (done), 1 (the run failed), 2 (the user's mistake) or 130 (interrupted).
 
-    Args: `run(config, overwrite=..., flag=...)` gets what `read(path, words)` makes of the command line, by default `load`.
-    `files` are keys whose values stand first and without their names; there is no configuration file then.
+    Args: `run(config, overwrite=..., flag=...)` gets the result of `read(path, overrides)`, by default the loaded configuration.
+    `files` are keys whose values come first on the command line, without the key; such a command has no configuration file.
     """
     with one_line_errors():
         parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
-        arguments = vars(parser.parse_intermixed_args(words))
-        path, overrides = _path_and_overrides(schema, _named(files, arguments.pop("words")), default)
+        options = vars(parser.parse_intermixed_args(arguments))
+        path, overrides = _path_and_overrides(schema, _with_keys(files, options.pop("arguments")), default)
         with runtime.one_cache_warning(), locks.released():
-            run(read(path, overrides) if read else load(schema, path, overrides), **arguments)
+            run(read(path, overrides) if read else load(schema, path, overrides), **options)
     sys.exit(0)
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns the mistakes that a user can make into one `error:` line on stderr and an exit status."""
+    """Turns an expected error inside the block into one `error:` line on stderr and an exit status."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -88,10 +88,10 @@ def one_line_errors() -> Iterator[None]:
     except MemoryError as error:
         _exit(f"error: not enough memory: {error}", 2)
     except jax.errors.JaxRuntimeError as error:
-        _exit(f"error: {error}"[:300], 1)  # a device that runs out of memory, say
+        _exit(f"error: {error}"[:300], 1)  # for example, the device has no memory left
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # jax's threads may be at work, and an orderly end would pull the ground from under them
+        os._exit(130)  # an orderly exit could crash, since jax's threads may still be running
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,41 +112,40 @@ def _parser(
         allow_abbrev=False,
     )
     shown = default.relative_to(CONFIGS.parent) if default else "none"
-    words = "files, and values of keys" if files else f"a configuration (default: {shown}), and values that win over it"
-    parser.add_argument(
-        "words", nargs="*", metavar=f"{' '.join(shown_files)} key=value".replace("[CONFIG.yaml] ", "CONFIG.yaml | "), help=words
-    )
+    meaning = "files, and values of keys" if files else f"a configuration file (default: {shown}), and values that override it"
+    metavar = f"{' '.join(shown_files)} key=value".replace("[CONFIG.yaml] ", "CONFIG.yaml | ")
+    parser.add_argument("arguments", nargs="*", metavar=metavar, help=meaning)
     for flag, meaning in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=meaning)
     return parser
 
 
-def _named(files: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The first words by the keys that they are values of. A file of any name is text, whatever YAML would make of it."""
+def _with_keys(files: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with the keys `files` put before their values, which are quoted: YAML may read a name as a number."""
     if not files:
-        return list(words)
-    values = [word for word in words if "=" not in word or Path(word).exists()][: len(files)]
+        return list(arguments)
+    values = [argument for argument in arguments if "=" not in argument or Path(argument).exists()][: len(files)]
     if len(values) < len(files):
         missing = files[len(values)]
         raise UserError(f"got no {missing.upper()}, expected {' '.join(file.upper() for file in files)} [key=value ...]")
     return [
         *(f"{file}={json.dumps(value)}" for file, value in zip(files, values, strict=True)),
-        *(w for w in words if w not in values),
+        *(argument for argument in arguments if argument not in values),
     ]
 
 
-def _path_and_overrides(schema: type[Section], words: Sequence[str], default: Path | None) -> tuple[Path | None, list[str]]:
-    paths = [word for word in words if "=" not in word]
-    for word in paths:
-        if not word or (not Path(word).exists() and word in {key.name for key in keys(schema)}):
-            raise UserError(f"got {word!r}, expected {word or 'key'}=VALUE")
+def _path_and_overrides(schema: type[Section], arguments: Sequence[str], default: Path | None) -> tuple[Path | None, list[str]]:
+    paths = [argument for argument in arguments if "=" not in argument]
+    for path in paths:
+        if not path or (not Path(path).exists() and path in {key.name for key in keys(schema)}):
+            raise UserError(f"got {path!r}, expected {path or 'key'}=VALUE")
     if len(paths) > 1:
-        raise UserError(f"got {len(paths)} configuration files ({', '.join(paths)}), expected one; values are given as key=value")
-    return Path(paths[0]) if paths else default, [word for word in words if "=" in word]
+        raise UserError(f"got {len(paths)} configuration files ({', '.join(paths)}), expected one; give values as key=value")
+    return Path(paths[0]) if paths else default, [argument for argument in arguments if "=" in argument]
 
 
 def _key_table(schema: type[Section]) -> str:
-    lines = ["keys (type, default of the schema, meaning):"]
+    lines = ["keys, each with its type, [default] and meaning:"]
     for key in keys(schema):
         lines += [f"  {key.name}", f"      {key.type} [{key.default}]: {key.meaning}"]
     return "\n".join(lines)

@@ -1,18 +1,18 @@
-"""Problems whose density is known: trains a mixture density network, scores it against the truth, and shows both."""
+"""Problems with a known density: trains a mixture density network, and compares its scores and figures with the exact density."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from experiments import command, figures, report
+from experiments import command, figures
 from experiments.pipeline import make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Density
-from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, show, write_run
+from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, show, write_figures, write_run
 from mdnjax.compilation import in_background
 
-FILES = (*RUN_FILES, *(f"figures/{name}.png" for name in figures.NAMES))
+FILES = (*RUN_FILES, *(f"figures/{name}.png" for name in figures.FIGURE_NAMES))
 
 
 def study(config: Density, overwrite: bool) -> None:
@@ -22,16 +22,13 @@ def study(config: Density, overwrite: bool) -> None:
     with clock.phase("data"):
         splits, truth = make_data(config)
     if truth is None or splits.train.x.shape[1] > 1 or splits.train.y.shape[1] > 1:
-        raise command.UserError(f"data.name: got {config.data.name!r}, expected a problem of one input and a known density")
+        expected = "a problem with one input, one target and a known density"
+        raise command.UserError(f"data.name: got {config.data.name!r}, expected {expected}")
     with in_background(partial(figures.compile_ahead, config, splits)):
-        settled = resolve_num_components(config, splits, clock)
-        result = run(settled, splits, truth, clock, folder / MODEL_FILE)
-        if not result.fit.diverged:
-            with clock.phase("figures"):
-                report.write_figures(folder / "figures", figures.of_run(result, figures.PLAIN))
-    if not result.fit.diverged:
-        with clock.phase("figures"):
-            report.write_figures(folder / "figures", figures.of_mixture(result, figures.PLAIN))
+        resolved = resolve_num_components(config, splits, clock)
+        result = run(resolved, splits, truth, clock, folder / MODEL_FILE)
+        write_figures(folder, clock, result, figures.run_figures(result, figures.PLAIN))
+    write_figures(folder, clock, result, figures.mixture_figures(result, figures.PLAIN))
     write_run(folder, clock, result, {})
     show(f"{config.data.name}, seed {config.seed}", folder, clock, result)
     check_finite(folder, result)

@@ -1,4 +1,4 @@
-"""The figures of a problem of one input and one target, in the names of the study that draws them."""
+"""Figures of a problem with one input and one target; each study passes the names of its axes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mdnjax.types import Float
 
 FORWARD, INVERSE, PLAIN = Names("x", "y"), Names("y (observed)", "x (to be predicted)"), Names("x", "y (to be predicted)")
 NUM_GRID = 300
-HDR = JitOnce(hdr)
-MIN_MODE_MASS = 0.01  # of a mode that is drawn
-NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
-NAMES += ("density", "calibration", "overview")
+_hdr = JitOnce(hdr)
+MIN_MODE_MASS = 0.01  # of the modes that are drawn
+FIGURE_NAMES = ("data", "loss", "weights", "scales", "locations", "ribbon", "intervals", "samples")
+FIGURE_NAMES += ("density", "calibration", "overview")
 
 
 class Curves(NamedTuple):
-    """A mixture along a grid of inputs x, over a grid of targets y: all that its figures show and jax computes."""
+    """A mixture at a grid of inputs x, and its density on a grid of targets y: everything that jax computes for the figures."""
 
     x: Float[np.ndarray, " G"]
     y: Float[np.ndarray, " G"]
@@ -45,33 +45,33 @@ class Curves(NamedTuple):
 
 
 def curves(predictor: Predictor, splits: Splits) -> Curves:
-    """The mixture along the range of the training points."""
+    """Computes the curves of a predictor over the range of the training points."""
     x = np.linspace(splits.train.x.min(), splits.train.x.max(), NUM_GRID, dtype=np.float32)
     y = np.linspace(*plots.padded_range(splits.train.y), NUM_GRID, dtype=np.float32)
-    mixture = in_order(jax.tree.map(np.asarray, predictor.at(x[:, None])))
+    mixture = sort_components(jax.tree.map(np.asarray, predictor.at(x[:, None])))
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     learnt = np.exp(np.asarray(log_prob(mixture[:, None], y[:, None])))
-    regions = [(f"{100 * level:.0f} % region", HDR(mixture, level)) for level in (0.9, 0.5)]
+    regions = [(f"{100 * level:.0f} % region", _hdr(mixture, level)) for level in (0.9, 0.5)]
     return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, MIN_MODE_MASS))
 
 
 def compile_ahead(config: Run, splits: Splits) -> None:
-    """Compiles what a run and its figures run."""
+    """Compiles the programs of a run and of its figures."""
     curves(pipeline.compile_ahead(config, splits), splits)
 
 
-def of_run(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
-    """The figures that show points and histories, by name: all that needs no curves of the mixture."""
+def run_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
+    """Draws, by name, the figures of points and histories, which need no curves of the mixture."""
     points, metrics = (result.splits.train.x, result.splits.train.y), result.metrics
     yield "data", plots.plot_points([("data", *points)], names, f"{len(points[0])} training points")
     yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
-    clouds = [("data", *points), ("samples", *_samples(result))]
-    yield "samples", plots.plot_points(clouds, names, "One Gumbel-max sample for every data point")
+    data_and_samples = [("data", *points), ("samples", *_samples(result))]
+    yield "samples", plots.plot_points(data_and_samples, names, "One Gumbel-max sample for every data point")
     yield "calibration", plots.plot_calibration(result.pit)
 
 
-def of_mixture(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
-    """The figures that show the mixture along its input, by name."""
+def mixture_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
+    """Draws, by name, the figures that show the mixture as a function of its input."""
     points = (result.splits.train.x, result.splits.train.y)
     x, y, mixture, weight, low, loc, high, learnt, regions, modes = curves(result.predictor, result.splits)
     assert result.truth
@@ -98,17 +98,17 @@ def _samples(result: Result) -> tuple[np.ndarray, np.ndarray]:
     return result.splits.train.x[: len(result.samples)], result.samples
 
 
-def regression(data: Dataset, grid: np.ndarray, prediction: np.ndarray, names: Names, metrics: dict[str, float]) -> Figure:
-    """The plain network over its data."""
+def regression_figure(data: Dataset, grid: np.ndarray, prediction: np.ndarray, names: Names, metrics: dict[str, float]) -> Figure:
+    """Draws the prediction of the plain network over its data."""
     floor = f", best possible {metrics['floor_mse']:.2f}" if "floor_mse" in metrics else ""
     title = f"Regression of {names.y[0]} on {names.x[0]}: test MSE {metrics['test_mse']:.2f}{floor}"
     return plots.plot_regression((data.x, data.y), grid, prediction, names, title)
 
 
-def in_order(mixture: Mixture) -> Mixture:
-    """The components in the order of their mean location, so that neighbours in the picture have neighbouring numbers."""
+def sort_components(mixture: Mixture) -> Mixture:
+    """Sorts components by their mean location, so that neighbours in a figure have consecutive numbers."""
     weight = np.asarray(weights(mixture))
-    seen = np.maximum(np.sum(weight, axis=0), np.finfo(weight.dtype).tiny)  # a component may have no weight anywhere
-    centre = np.sum(weight * np.asarray(locations(mixture))[..., 0], axis=0) / seen
+    total = np.maximum(np.sum(weight, axis=0), np.finfo(weight.dtype).tiny)  # a component may have no weight anywhere
+    centre = np.sum(weight * np.asarray(locations(mixture))[..., 0], axis=0) / total
     order = np.argsort(centre)
     return Mixture(mixture.logits[:, order], jax.tree.map(lambda leaf: leaf[:, order], mixture.component))

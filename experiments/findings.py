@@ -1,4 +1,4 @@
-"""What benchmark and proof find: tables, notes and figures, printed and written with the device that they were found on."""
+"""Findings of benchmark and proof: tables, notes and figures, printed and written together with the device they come from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mdnjax.checkpoint import write_bytes
 
 
 class Findings(NamedTuple):
-    """Tables (header and rows) to read, the same with all numbers (`csv`; the first table if there is none), notes, figures."""
+    """Tables (header and rows), the table with all numbers (`csv`, by default the first one), notes and figures."""
 
     tables: Sequence[list[list[str]]]
     notes: Sequence[str]
@@ -22,7 +22,7 @@ class Findings(NamedTuple):
 
 
 def write(folder: Path, findings: Findings, name: str = "table") -> None:
-    """Prints and writes what one benchmark found, with the device it was found on."""
+    """Prints and writes the findings of one benchmark, with the device they come from."""
     about = environment()
     text = "\n\n".join(markdown(table) for table in findings.tables)
     device = f"Device {about['devices'][0]} x {len(about['devices'])} ({about['processor']}, {about['cpu_count']} cores)."

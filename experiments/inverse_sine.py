@@ -1,4 +1,4 @@
-"""The inverted sinusoid: a regression that works, the same one failing on the swapped data, and a mixture that does not."""
+"""The inverted sinusoid: least squares predicts y from x, fails for x from y, and a mixture density network does not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import command, figures, report
+from experiments import command, figures
 from experiments.pipeline import make_data, run
-from experiments.progress import Clock, training
+from experiments.progress import Clock, training_progress
 from experiments.regression import make_regression, make_regression_functions
 from experiments.run_folder import create_run_folder
 from experiments.schemas import InverseSine
@@ -24,6 +24,7 @@ from experiments.study import (
     prepare,
     resolve_num_components,
     show,
+    write_figures,
     write_run,
 )
 from mdnjax import checkpoint
@@ -37,12 +38,12 @@ from mdnjax.types import Params
 FILES = (
     *RUN_FILES,
     *("regression.safetensors", "inverse_regression.safetensors"),
-    *(f"figures/{name}.png" for name in ("regression", "inverse_regression", *figures.NAMES)),
+    *(f"figures/{name}.png" for name in ("regression", "inverse_regression", *figures.FIGURE_NAMES)),
 )
 
 
-class Warmup(NamedTuple):
-    """A plain network and its mean squared errors; its data in the direction it was trained in."""
+class FittedRegression(NamedTuple):
+    """A plain network: the data that it was trained on, its parameters and its mean squared errors."""
 
     train: Dataset
     params: Params
@@ -57,36 +58,35 @@ def study(config: InverseSine, overwrite: bool) -> None:
         splits, truth = make_data(config)
     with in_background(partial(figures.compile_ahead, config, splits)):
         with clock.phase("regression"):
-            towards_v = fit_regression("regression", config, *map(sinusoid.forward, splits))
+            forward = fit_regression("regression", config, *map(sinusoid.forward, splits))
         with clock.phase("inverse regression"):
-            towards_u = fit_regression("inverse regression", config, *splits)
-            towards_u.metrics["floor_mse"] = sinusoid.floor_mse()
-        settled = resolve_num_components(config, splits, clock)
-        result = run(settled, splits, truth, clock, folder / MODEL_FILE)
-        if not result.fit.diverged:
-            with clock.phase("figures"):
-                report.write_figures(folder / "figures", figures.of_run(result, figures.INVERSE))
-                report.write_figures(folder / "figures", of_regressions(config, towards_v, towards_u))
-    if not result.fit.diverged:
-        with clock.phase("figures"):
-            report.write_figures(folder / "figures", figures.of_mixture(result, figures.INVERSE))
-    forward, inverse = towards_v.metrics, towards_u.metrics
-    write_run(folder, clock, result, {"regression": {"forward": forward, "inverse": inverse}})
+            inverse = fit_regression("inverse regression", config, *splits)
+            inverse.metrics["floor_mse"] = sinusoid.floor_mse()
+        resolved = resolve_num_components(config, splits, clock)
+        result = run(resolved, splits, truth, clock, folder / MODEL_FILE)
+        groups = figures.run_figures(result, figures.INVERSE), regression_figures(config, forward, inverse)
+        write_figures(folder, clock, result, *groups)
+    write_figures(folder, clock, result, figures.mixture_figures(result, figures.INVERSE))
+    mse, inverse_mse = forward.metrics, inverse.metrics
+    write_run(folder, clock, result, {"regression": {"forward": mse, "inverse": inverse_mse}})
     above = (
-        ("regression, mean squared error", forward["train_mse"], forward["test_mse"], sinusoid.FORWARD_FLOOR_MSE),
-        ("inverse regression, mean squared error", inverse["train_mse"], inverse["test_mse"], inverse["floor_mse"]),
+        ("regression, mean squared error", mse["train_mse"], mse["test_mse"], sinusoid.FORWARD_FLOOR_MSE),
+        ("inverse regression, mean squared error", *(inverse_mse[name] for name in ("train_mse", "test_mse", "floor_mse"))),
     )
     show(f"Inverse sinusoid, seed {config.seed}", folder, clock, result, above)
     check_finite(folder, result)
 
 
-def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> Warmup:
-    """Fits the plain network by mean squared error, in the data's own units, as the original study does."""
+def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> FittedRegression:
+    """Fits the plain network by mean squared error, in the data's units, as the original study does.
+
+    Raises: RunFailed if the training diverged.
+    """
     shape, numbers = split(config.regression)
-    steps = make_regression_functions(shape, train.x.shape[1], train.y.shape[1])
+    training = make_regression_functions(shape, train.x.shape[1], train.y.shape[1])
     inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), train, validation)
-    with training(name, config.regression.num_steps, "validation mse") as observe:
-        fitted = train_one(steps, config.regression, inputs, observe)
+    with training_progress(name, config.regression.num_steps, "validation mse") as observe:
+        fitted = train_one(training, config.regression, inputs, observe)
     params = fitted.state.params
     if fitted.diverged:
         path = config.output / f"{name.replace(' ', '_')}.safetensors"
@@ -96,22 +96,23 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
     def mse(part: Dataset) -> float:
         return float(np.mean((predict_regression(config, params, part.x) - part.y).astype(np.float64) ** 2))
 
-    return Warmup(train, params, {"train_mse": mse(train), "test_mse": mse(test)})
+    return FittedRegression(train, params, {"train_mse": mse(train), "test_mse": mse(test)})
 
 
 def predict_regression(config: InverseSine, params: Params, x: np.ndarray) -> np.ndarray:
-    """The plain network's y `[N, 1]` for every x `[N, 1]`."""
+    """Returns the y `[N, 1]` that the plain network predicts for every x `[N, 1]`."""
     return np.asarray(_apply(config.regression, params, x.T)).T
 
 
 _apply = JitOnce(lambda regression, params, x: make_regression(regression, 1, 1).apply(params, x), static_argnums=(0,))
 
 
-def of_regressions(config: InverseSine, forward: Warmup, inverse: Warmup) -> Iterator[tuple[str, Figure]]:
-    """The figures of the plain network, by name."""
-    for name, axes, warmup in (("regression", figures.FORWARD, forward), ("inverse_regression", figures.INVERSE, inverse)):
-        grid = np.linspace(warmup.train.x.min(), warmup.train.x.max(), 400, dtype=np.float32)[:, None]
-        yield name, figures.regression(warmup.train, grid, predict_regression(config, warmup.params, grid), axes, warmup.metrics)
+def regression_figures(config: InverseSine, forward: FittedRegression, inverse: FittedRegression) -> Iterator[tuple[str, Figure]]:
+    """Draws, by name, the figures of the plain networks."""
+    for name, axes, fitted in (("regression", figures.FORWARD, forward), ("inverse_regression", figures.INVERSE, inverse)):
+        grid = np.linspace(fitted.train.x.min(), fitted.train.x.max(), 400, dtype=np.float32)[:, None]
+        prediction = predict_regression(config, fitted.params, grid)
+        yield name, figures.regression_figure(fitted.train, grid, prediction, axes, fitted.metrics)
 
 
 if __name__ == "__main__":

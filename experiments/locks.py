@@ -1,4 +1,4 @@
-"""Folders that a command holds for as long as it runs: others find them taken, and a command that dies leaves them free."""
+"""Locks on folders: a command keeps a folder locked while it runs, and the operating system unlocks it if the command dies."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # on Windows there is no such lock, and nothing is held
+except ImportError:  # on Windows, where folders are not locked
     fcntl = None
 
-_held: list[IO[str]] = []
+_open_locks: list[IO[str]] = []
 
 
 class FolderInUseError(Exception):
-    """A folder that another command holds."""
+    """A folder that another command has locked."""
 
 
 def acquire(folder: Path, shared: bool) -> IO[str] | None:
-    """Takes a folder, alone or with others that share it, by a file beside it; `released` gives it back.
+    """Locks a folder, for this command alone or shared with others, and returns the lock file, or None if locking is impossible.
 
-    Raises: TakenError if another command holds it.
+    The lock file is next to the folder; `released` unlocks the folder. Raises: FolderInUseError if another command has locked it.
     """
     if fcntl is None or not os.access(folder.parent, os.W_OK):
         return None
-    file = open(folder.resolve().with_name(f".{folder.name}.lock"), "w")  # noqa: SIM115 (open for as long as the command runs)
+    file = open(folder.resolve().with_name(f".{folder.name}.lock"), "w")  # noqa: SIM115 (it stays open while the command runs)
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         file.close()
         raise FolderInUseError(str(folder)) from None
-    _held.append(file)
+    _open_locks.append(file)
     return file
 
 
 def share(file: IO[str] | None) -> None:
-    """From now on others may share what is held."""
+    """Turns a lock into a shared one, which other commands can join."""
     if fcntl is not None and file is not None:
         fcntl.flock(file, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager
 def released() -> Iterator[None]:
-    """Gives back everything that was taken inside of the block."""
-    before = len(_held)
+    """Unlocks, at the end of the block, all folders that were locked inside it."""
+    before = len(_open_locks)
     try:
         yield
     finally:
-        while len(_held) > before:
-            _held.pop().close()
+        while len(_open_locks) > before:
+            _open_locks.pop().close()

@@ -1,4 +1,4 @@
-"""The straight line from a configuration to a scored mixture; every study of one data set runs along it."""
+"""The steps from a configuration to a scored mixture, which all studies of one data set share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import reading
 from experiments.command import UserError
-from experiments.progress import Clock, training
+from experiments.progress import Clock, training_progress
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
@@ -33,17 +33,17 @@ from mdnjax.training import functions
 from mdnjax.training.population import Fit
 from mdnjax.training.tasks import compile_networks
 
-COMPILATION_LOCK = threading.Lock()  # of two threads that score at once, each would compile what the other one does
-MAX_SAMPLED = 50_000
-OF_TRUTH = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # nan where there is none
+COMPILATION_LOCK = threading.Lock()  # without it, two threads that score at once would both compile the same programs
+MAX_SAMPLED_POINTS = 50_000
+TRUTH_METRICS = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # NaN if the truth is unknown
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess_nll", "excess_nll")
 
 
 class Result(NamedTuple):
-    """All that a report needs of a run; `of_settings` are the parts of the settings that there was a choice of."""
+    """Everything that a report of a run needs; `setting_weights` are those of `selection.settings` in the mixture."""
 
     config: Run
-    of_settings: np.ndarray
+    setting_weights: np.ndarray
     splits: Splits
     truth: Truth | None
     fit: Fit
@@ -55,19 +55,19 @@ class Result(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What looks wrong, with what helps; of a table its reader has noticed what is far out."""
-        far = () if isinstance(self.config.data, Table) else outlier_notes(self.splits.train)
-        return [*far, *remedies(self.diagnosis)]
+        """Sentences about what looks wrong, each with a remedy; the outliers of a table are reported when it is read."""
+        outliers = () if isinstance(self.config.data, Table) else outlier_notes(self.splits.train)
+        return [*outliers, *remedies(self.diagnosis)]
 
 
 def make_data(config: Run) -> tuple[Splits, Truth | None]:
-    """The parts of the data of a configuration, and their truth.
+    """Returns the train, validation and test parts of a configuration's data, and the exact density where it is known.
 
-    Raises: UserError if a target is not inside of the support that the configuration says.
+    Raises: UserError if a table cannot be read, or as `check_support` does.
     """
     data, truth, seed = config.data, None, config.data_seed
     if isinstance(data, Table):
-        splits = reading.read(data, seed).splits
+        splits = reading.read_table(data, seed).splits
     else:
         assert isinstance(data, Data)
         make_splits, truth = SOURCES[data.name]
@@ -78,12 +78,12 @@ def make_data(config: Run) -> tuple[Splits, Truth | None]:
 
 
 def columns_of(config: Run) -> Columns | None:
-    """The columns of the table of a configuration; None where its data are no table."""
-    return reading.read(config.data, config.data_seed).columns if isinstance(config.data, Table) else None
+    """Returns the columns of a configuration's table; None if its data are not a table."""
+    return reading.read_table(config.data, config.data_seed).columns if isinstance(config.data, Table) else None
 
 
 def check_support(data: Examples, splits: Splits) -> None:
-    """Raises: UserError if a target is not inside of the support that the configuration says, or a value too far out."""
+    """Raises: UserError if a target is outside of the configured support, or a value is too large for the units of training."""
     support: Any = None
     for name, part in zip(Splits._fields, splits, strict=True):
         try:
@@ -102,27 +102,27 @@ def check_support(data: Examples, splits: Splits) -> None:
 def run(
     config: Run, splits: Splits, truth: Truth | None, clock: Clock, model_file: Path, columns: Columns | None = None
 ) -> Result:
-    """Model, training, scores and samples, in this order. A run that diverged is scored as its last sound state.
+    """Trains, scores and samples, in this order; a run that diverged is scored at its last finite parameters.
 
-    The trained model is written before anything else is done with it.
+    The model is saved right after training, so that no later error can lose it.
     """
-    with clock.phase("mdn training"), training("mdn", config.train.num_steps, "validation nll") as observe:
+    with clock.phase("mdn training"), training_progress("mdn", config.train.num_steps, "validation nll") as observe:
         fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe)
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
     with clock.phase("scores"), COMPILATION_LOCK:
         metrics, pit_values = score(predictor, splits, truth)
-        if config.ensemble.rotate:  # to the mixture of all networks no row of train and validation is new
+        if config.ensemble.rotate:  # the networks of the mixture have trained on all rows, each on others
             metrics["validation_nll"] = float(selected.validation_nll[0])
     with clock.phase("samples"):
         samples, diagnosis = sample_and_diagnose(predictor, splits, config.seed)
     return Result(
-        config, selected.of_settings[0], splits, truth, fitted.leading, predictor, metrics, diagnosis, pit_values, samples
+        config, selected.setting_weights[0], splits, truth, fitted.leading, predictor, metrics, diagnosis, pit_values, samples
     )
 
 
 def compile_ahead(config: Run, splits: Splits) -> Predictor:
-    """Compiles what `run` runs, by an untrained network of the same shapes, which it returns."""
+    """Compiles the programs of `run`, and returns the untrained predictor of the same shapes that it uses for this."""
     task = make_task(config, *splits[:2])
     sizes = (splits.train.x.shape[1], splits.train.y.shape[1])
     predictor = make_predictor(config.model, untrained(config.model, *sizes, config.ensemble.num_members), task.scaler)
@@ -134,7 +134,7 @@ def compile_ahead(config: Run, splits: Splits) -> Predictor:
 
 
 def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[dict[str, float], np.ndarray]:
-    """Scores by their names, and the PIT of the test rows where there is one target."""
+    """Returns scores by name, and the PIT of each test row (empty if there are several targets)."""
     test_mixture, y = predictor.at(splits.test.x), predictor.units.relative(splits.test.y).astype(np.float32)
     metrics = {
         **nll_metrics((predictor.nll(part) for part in splits), nll_of_truth(splits, truth)),
@@ -149,17 +149,17 @@ def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[di
 
 
 def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tuple[np.ndarray, Diagnosis]:
-    """A sample for each training point that is shown, and what the network of the largest part makes of these points."""
+    """Returns a sample for each of the first training points, and a diagnosis of the network with the largest weight on them."""
     sample_key = jax.random.fold_in(jax.random.key(seed), functions.SAMPLE)
-    shown, networks = splits.train.x[:MAX_SAMPLED], predictor.networks
-    samples = predictor.units.located(np.asarray(sample(sample_key, predictor.at(shown))))
-    first = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
-    floor = predictor.model.scale_floor if first.scale_floor is None else float(first.scale_floor[0])
-    return samples, diagnose(replace(predictor, networks=first).at(shown), floor * mixture_units(predictor.scaler)[1].sd)
+    x, networks = splits.train.x[:MAX_SAMPLED_POINTS], predictor.networks
+    samples = predictor.units.absolute(np.asarray(sample(sample_key, predictor.at(x))))
+    largest = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
+    floor = predictor.model.scale_floor if largest.scale_floor is None else float(largest.scale_floor[0])
+    return samples, diagnose(replace(predictor, networks=largest).at(x), floor * mixture_units(predictor.scaler)[1].sd)
 
 
 def nll_of_truth(splits: Splits, truth: Truth | None) -> dict[str, float]:
-    """NLL of the exact density on the very points that a network is trained and scored on; NaN where there is none."""
+    """Returns the NLL of the exact density on the training and test points; NaN where it is unknown."""
     if truth is None:
         return {"truth_train_nll": math.nan, "truth_nll": math.nan}
     return {
@@ -168,12 +168,12 @@ def nll_of_truth(splits: Splits, truth: Truth | None) -> dict[str, float]:
     }
 
 
-def nll_metrics(nlls: Iterable[Any], known: dict[str, float]) -> dict[str, float]:
-    """Mean NLL of each part from the NLL of its examples, beside the truth's; excess is what the network lacks of it."""
+def nll_metrics(nlls: Iterable[Any], truth: dict[str, float]) -> dict[str, float]:
+    """Returns the mean NLL of each part, that of the truth (`truth`), and the excess of the one over the other."""
     train, validation, test = map(_mean, nlls)
     means = {"train_nll": train, "validation_nll": validation, "test_nll": test}
-    excess = {"train_excess_nll": train - known["truth_train_nll"], "excess_nll": test - known["truth_nll"]}
-    return {**means, **known, **excess}
+    excess = {"train_excess_nll": train - truth["truth_train_nll"], "excess_nll": test - truth["truth_nll"]}
+    return {**means, **truth, **excess}
 
 
 def _mean(values: Any) -> float:

@@ -1,4 +1,4 @@
-"""What is shown while something runs, live on a terminal and as plain lines elsewhere; and where the seconds went."""
+"""Progress of running work, live on a terminal and as plain lines elsewhere; and the seconds that each phase takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from rich.console import Console
 
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LIVE_LINES = 0.1
 
 
 class Clock:
-    """Seconds per phase, in order."""
+    """Seconds spent in each phase, in the order of the phases."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -25,7 +25,7 @@ class Clock:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to a phase."""
+        """Adds the time spent inside the block to a phase."""
         start = time.perf_counter()
         try:
             yield
@@ -34,7 +34,7 @@ class Clock:
 
 
 class ProgressLine:
-    """A line that is told anew again and again: in its place on a terminal, now and then elsewhere."""
+    """A line on stderr that is updated in place on a terminal, and printed again every two seconds elsewhere."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -42,10 +42,10 @@ class ProgressLine:
         self.between = SECONDS_BETWEEN_LIVE_LINES if self.live else SECONDS_BETWEEN_PLAIN_LINES
         self.last = -math.inf
 
-    def tell(self, make: Callable[[float], str], at_any_rate: bool = False) -> None:
-        """Tells `make(now)`, if the last one is long enough ago or it must be told."""
+    def update(self, make: Callable[[float], str], always: bool = False) -> None:
+        """Shows the text `make(now)`, if the last update is long enough ago or `always` is true."""
         now = time.perf_counter()
-        if not at_any_rate and now - self.last < self.between:
+        if not always and now - self.last < self.between:
             return
         self.last = now
         if self.live:
@@ -55,22 +55,22 @@ class ProgressLine:
             print(make(now), file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leaves the line on the terminal."""
+        """Ends the line on a terminal, so that later output does not overwrite it."""
         if self.live and self.last > -math.inf:
             sys.stderr.write("\n")
 
 
 @contextlib.contextmanager
-def training(name: str, num_steps: int, score_name: str) -> Iterator[Callable[[int, float, float], None]]:
-    """Gives an observer of a training run that prints step, loss, held-out score, speed and time left."""
+def training_progress(name: str, num_steps: int, score_name: str) -> Iterator[Callable[[int, float, float], None]]:
+    """Gives an observer of a training run that shows step, loss, validation score, speed and time left."""
     line = ProgressLine()
     start: tuple[int, float] | None = None
 
     def observe(step: int, loss: float, score: float) -> None:
         nonlocal start
-        begun = start = start or (step, time.perf_counter())  # the first chunk was compiled too: speed is counted from its end
-        said = f"{name}: step {step}/{num_steps}  loss {loss:.4f}  {score_name} {score:.4f}"
-        line.tell(lambda now: said + _pace(step - begun[0], num_steps - step, now - begun[1], "steps"), step >= num_steps)
+        first = start = start or (step, time.perf_counter())  # the first chunk includes compilation: speed is measured after it
+        text = f"{name}: step {step}/{num_steps}  loss {loss:.4f}  {score_name} {score:.4f}"
+        line.update(lambda now: text + _pace(step - first[0], num_steps - step, now - first[1], "steps"), step >= num_steps)
 
     try:
         yield observe
@@ -79,17 +79,17 @@ def training(name: str, num_steps: int, score_name: str) -> Iterator[Callable[[i
 
 
 @contextlib.contextmanager
-def sweeping(num_members: int, num_done: int, num_diverged: int) -> Iterator[Callable[[float, int], None]]:
-    """Gives an observer of a sweep: members done since its start (a fraction of those in work counts), and diverged."""
+def sweep_progress(num_members: int, num_done: int, num_diverged: int) -> Iterator[Callable[[float, int], None]]:
+    """Gives an observer of a sweep, called with the numbers of members trained since its start (fractional) and diverged."""
     line = ProgressLine()
     start: tuple[float, float] | None = None
 
     def observe(done: float, diverged: int) -> None:
         nonlocal start
-        begun = start = start or (done, time.perf_counter())
+        first = start = start or (done, time.perf_counter())
         left = num_members - num_done - done
-        said = f"sweep: {num_done + done:.0f}/{num_members} members  {num_diverged + diverged} diverged"
-        line.tell(lambda now: said + _pace(done - begun[0], left, now - begun[1], "members"), left <= 0)
+        text = f"sweep: {num_done + done:.0f}/{num_members} members  {num_diverged + diverged} diverged"
+        line.update(lambda now: text + _pace(done - first[0], left, now - first[1], "members"), left <= 0)
 
     try:
         yield observe
@@ -97,8 +97,15 @@ def sweeping(num_members: int, num_done: int, num_diverged: int) -> Iterator[Cal
         line.end()
 
 
+def print_candidate(number: int, candidates: Collection[int]) -> None:
+    """Prints which number of components is tried next."""
+    noun = "component" if number == 1 else "components"
+    place = sorted(candidates).index(number) + 1
+    print(f"trying {number} {noun} ({place} of {len(candidates)})", file=sys.stderr, flush=True)
+
+
 def _pace(done: float, left: float, seconds: float, things: str) -> str:
-    """Speed and time left, once there is something to tell."""
+    """Returns speed and time left as text; empty until something is done."""
     if done <= 0 or seconds <= 0:
         return ""
     speed = done / seconds

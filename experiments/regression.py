@@ -1,4 +1,4 @@
-"""A plain network trained by mean squared error: what a mixture density network is compared with."""
+"""A plain network trained by mean squared error, with which a mixture density network is compared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from experiments.schemas import Regression
 from mdnjax.compilation import JitOnce
-from mdnjax.config import schema
 from mdnjax.config.numbers import join
 from mdnjax.networks import Network, make_mlp
 from mdnjax.training.functions import INIT, TrainingFunctions, TrainingInputs, first_state, step_of
@@ -18,8 +18,8 @@ from mdnjax.types import Array, Float, Params, PRNGKey
 
 
 @functools.cache
-def make_regression_functions(regression: schema.Regression, num_inputs: int, num_targets: int) -> TrainingFunctions:
-    """Training of a plain network by mean squared error, for the shape of its section."""
+def make_regression_functions(regression: Regression, num_inputs: int, num_targets: int) -> TrainingFunctions:
+    """Returns the functions that train a plain network by mean squared error."""
     network = make_regression(regression, num_inputs, num_targets)
 
     def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
@@ -38,6 +38,6 @@ def make_regression_functions(regression: schema.Regression, num_inputs: int, nu
     return TrainingFunctions(JitOnce(init), train_step, validation_score)
 
 
-def make_regression(regression: schema.Regression, num_inputs: int, num_targets: int) -> Network:
-    """The network of the warm-up."""
+def make_regression(regression: Regression, num_inputs: int, num_targets: int) -> Network:
+    """Returns the plain network of a section."""
     return make_mlp(num_inputs, (num_targets,), hidden_sizes=regression.hidden_sizes, activation=regression.activation)

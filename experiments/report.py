@@ -1,4 +1,4 @@
-"""The only code that writes results: files appear whole or not at all."""
+"""Writes result files, each of which appears complete or not at all, and prints tables."""
 
 from __future__ import annotations
 
@@ -30,67 +30,67 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic",
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
-    """Writes JSON that every reader takes: a number that is not finite becomes null."""
+    """Writes JSON that every parser accepts: a number that is not finite becomes null."""
     write_bytes(path, (json.dumps(_finite(tree), indent=2) + "\n").encode())
 
 
 def write_history(path: Path, history: History, score: str = "validation_nll") -> None:
-    """Writes one row a report: the step, the loss of the step before it, the held-out score after it, by its name."""
+    """Writes one row per report: the step, its loss, and the validation score after it in the column `score`."""
     losses = [float(history.loss[min(step, len(history.loss)) - 1]) for step in history.report_steps]
     rows = zip(history.report_steps.tolist(), losses, history.validation_scores.tolist(), strict=True)
     write_csv(path, ["step", "loss", score], rows)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a table; numbers keep all their digits."""
+    """Writes a table with all digits of its numbers."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_bytes(path, text.getvalue().encode())
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure as PNG or SVG, the same bytes each time."""
-    picture, unsaid = io.BytesIO(), {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+    """Writes a figure as PNG or SVG; equal figures give equal bytes."""
+    content, omitted = io.BytesIO(), {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
     with mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(picture, format=path.suffix[1:], metadata=unsaid[path.suffix])
-    write_bytes(path, picture.getvalue())
+        figure.savefig(content, format=path.suffix[1:], metadata=omitted[path.suffix])
+    write_bytes(path, content.getvalue())
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays by their names."""
+    """Writes named arrays."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     write_bytes(path, content.getvalue())
 
 
-def write_figures(folder: Path, drawn: Iterable[tuple[str, Figure]]) -> None:
-    """Writes figures by their names."""
+def write_figures(folder: Path, figures: Iterable[tuple[str, Figure]]) -> None:
+    """Writes named figures as PNG."""
     folder.mkdir(exist_ok=True)
-    for name, figure in drawn:
+    for name, figure in figures:
         write_figure(folder / f"{name}.png", figure)
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table, its header first, as Markdown."""
+    """Returns a table, whose first row is the header, as Markdown."""
     header, *rows = table
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
 def write_table(folder: Path, table: Sequence[Sequence[str]]) -> None:
-    """Writes a table, its header first, as table.csv and table.md."""
+    """Writes a table, whose first row is the header, as table.csv and table.md."""
     write_csv(folder / "table.csv", table[0], table[1:])
     write_bytes(folder / "table.md", f"{markdown(table)}\n".encode())
 
 
 def write_run(folder: Path, clock: Clock, metrics: Mapping[str, Any]) -> None:
-    """Writes environment.json and timing.json, and last metrics.json: where that exists, the run is complete."""
+    """Writes environment.json, timing.json and at last metrics.json, whose presence shows that the run is complete."""
     write_json(folder / "environment.json", environment())
     write_json(folder / "timing.json", clock.seconds)
     write_json(folder / "metrics.json", metrics)
 
 
 def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collection[str] = ("",)) -> None:
-    """Prints a table, its header first, as wide as it is; columns whose heading is in `left` are aligned to the left."""
+    """Prints a table, whose first row is the header, in full width; columns with a heading in `left` are aligned to the left."""
     shown = Table(title=title, title_justify="left", show_edge=False)
     for heading in table[0]:
         shown.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
@@ -100,7 +100,7 @@ def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collect
 
 
 def print_end(notes: Iterable[str], clock: Clock, folder: Path) -> None:
-    """Prints what follows the table of a run: its notes, its times, and where the results are."""
+    """Prints, after the table of a run, its notes, its times and its results folder."""
     for note in notes:
         print(f"note: {note}")
     print(clock)
@@ -108,7 +108,7 @@ def print_end(notes: Iterable[str], clock: Clock, folder: Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device and commit of this run."""
+    """Returns the versions, devices and commit of this run."""
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -129,7 +129,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout, with '+changes' where files differ from it; None outside a checkout."""
+    """Returns the commit of the checkout, with '+changes' if files differ from it; None outside of a checkout."""
     here = Path(__file__).resolve().parent
     try:
         head, changes = (

@@ -1,4 +1,4 @@
-"""Whose folder it is: a run claims one before it computes, and never writes beside what is not its own."""
+"""Run folders: a run reserves its folder before it computes, and never writes into a folder that holds other files."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from mdnjax.config import dump
 from mdnjax.config.document import parse
 from mdnjax.config.section import Section
 
-FREE_KEYS = ("output", "runtime", "worker", "distributed", "chunk_members")  # do not change the results
-JOIN_ATTEMPTS = 5
-ELSEWHERE = "choose another with output=DIR"
+KEYS_WITHOUT_EFFECT = ("output", "runtime", "worker", "distributed", "chunk_members")  # on the results
+MAX_LOCK_ATTEMPTS = 5
+OTHER_FOLDER = "choose another folder with output=DIR"
 
 
 def create_run_folder(
     config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool, shared: bool = False
 ) -> Path:
-    """Makes a folder this configuration's own, before anything is computed, and writes config.yaml into it.
+    """Reserves a folder for this configuration, before anything is computed, and writes config.yaml into it.
 
-    The folder is held until the command ends. Args: `files` are patterns of all that the run writes; of another configuration's
-    results only these are removed. `shared` is for runs that work together on one configuration.
-    Raises: UserError if the folder cannot be written, is held by another run, holds something else, or another configuration's
-    results and no overwrite.
+    The folder stays locked until the command ends. Args: `files` are patterns of all files that the run writes; only such files
+    are ever removed. `shared` lets several runs of one configuration use the folder at the same time.
+    Raises: UserError if the folder cannot be written, is in use by another run, holds other files, or holds the results of
+    another configuration and `overwrite` is false.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # found out now, and not after the training
+        with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written fails here, not after the training
             pass
-        lock = _hold(config, folder, shared)
+        lock = _lock(config, folder, shared)
         found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.name[0] != "."]
         if found:
-            _check_ours(config, folder, found, files, overwrite)
-        if not shared or _what_counts(folder / "config.yaml") != _what_counts(dump(config)):
+            _check_contents(config, folder, found, files, overwrite)
+        if not shared or _effective_keys(folder / "config.yaml") != _effective_keys(dump(config)):
             write_bytes(folder / "config.yaml", dump(config).encode())
         if shared:
             locks.share(lock)
@@ -49,47 +49,48 @@ def create_run_folder(
     return folder
 
 
-def _hold(config: Section | Mapping[str, Any], folder: Path, shared: bool) -> IO[str] | None:
-    """Takes the folder alone, or joins those that share it for the same configuration."""
-    for attempt in range(JOIN_ATTEMPTS):
+def _lock(config: Section | Mapping[str, Any], folder: Path, shared: bool) -> IO[str] | None:
+    """Locks the folder for this run alone, or joins the runs that share it for the same configuration."""
+    for attempt in range(MAX_LOCK_ATTEMPTS):
         with contextlib.suppress(locks.FolderInUseError):
             return locks.acquire(folder, shared=False)
         if not shared:
             break
         with contextlib.suppress(locks.FolderInUseError):
             lock = locks.acquire(folder, shared=True)
-            if _what_counts(folder / "config.yaml") == _what_counts(dump(config)):
+            if _effective_keys(folder / "config.yaml") == _effective_keys(dump(config)):
                 return lock
             break
-        time.sleep(0.1 * (attempt + 1))  # another run is just claiming it
-    raise UserError(f"output: another run is at work in {folder}; wait for its end, or {ELSEWHERE}")
+        time.sleep(0.1 * (attempt + 1))  # the run that has locked it may be about to share it
+    raise UserError(f"output: another run is using {folder}; wait until it ends, or {OTHER_FOLDER}")
 
 
-def _check_ours(
+def _check_contents(
     config: Section | Mapping[str, Any], folder: Path, found: Sequence[Path], files: Sequence[str], overwrite: bool
 ) -> None:
-    old, new = _what_counts(folder / "config.yaml"), _what_counts(dump(config))
-    strangers = [path for path in found if not any(fnmatch(str(path), pattern) for pattern in ("config.yaml", *files))]
-    if strangers or old.keys() != new.keys():
-        stranger = strangers[0] if strangers else found[0]
-        raise UserError(f"output: {folder} holds {str(stranger)!r}, which is not of a run of this command; {ELSEWHERE}")
+    old, new = _effective_keys(folder / "config.yaml"), _effective_keys(dump(config))
+    foreign = [path for path in found if not any(fnmatch(str(path), pattern) for pattern in ("config.yaml", *files))]
+    if foreign or old.keys() != new.keys():
+        file = str((foreign or found)[0])
+        raise UserError(f"output: {folder} holds {file!r}, which is not from a run of this command; {OTHER_FOLDER}")
     if old == new:
         return
     if not overwrite:
         changed = ", ".join(_differing_keys(old, new)[:4])
         raise UserError(
-            f"output: {folder} holds the results of another configuration (other: {changed}); "
-            f"{ELSEWHERE}, or replace them with --overwrite"
+            f"output: {folder} holds the results of another configuration (different: {changed}); "
+            f"{OTHER_FOLDER}, or replace them with --overwrite"
         )
     for path in found:
         (folder / path).unlink()
 
 
-def _what_counts(source: Path | str) -> dict[str, Any]:
+def _effective_keys(source: Path | str) -> dict[str, Any]:
+    """Returns the part of a configuration that its results depend on; empty if the text is no mapping."""
     if isinstance(source, Path):
         source = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
     tree = parse(source).tree
-    return {key: value for key, value in tree.items() if key not in FREE_KEYS} if isinstance(tree, dict) else {}
+    return {key: value for key, value in tree.items() if key not in KEYS_WITHOUT_EFFECT} if isinstance(tree, dict) else {}
 
 
 def _differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""The configurations of the studies: the one of every run, and what is a study's own."""
+"""The configurations of commands: the keys of a run, where its results go, and how the machine is used."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ from pathlib import Path
 
 from pydantic import Field
 
-from mdnjax.config.schema import Config, Optimizer, Regression
-from mdnjax.config.section import Folder
+from mdnjax.config.schema import Config, Loop, Network, Optimizer, Run
+from mdnjax.config.section import Folder, Section
+from mdnjax.config.tabular import Tabular
 
 
-class Density(Config, frozen=True):
-    """A problem whose density is known."""
+class Runtime(Section, frozen=True):
+    """The use of the machine; no result depends on it."""
+
+    compile_cache: bool = Field(default=True, description="store compiled programs in the user's cache folder for later runs")
+
+
+class CommandRun(Run, frozen=True):
+    """A run of a command."""
+
+    output: Folder = Field(default=Path("results/run"), description="folder of the results")
+    runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+
+
+class Regression(Network, Loop, frozen=True):
+    """A plain network, trained with the mean squared error in the units of the data."""
+
+
+class Density(CommandRun, Config, frozen=True):
+    """A problem with a known density."""
 
     output: Folder = Field(default=Path("results/density"), description="folder of the results")
 
 
-class RobotArm(Config, frozen=True):
-    """Two angles from a position."""
+class RobotArm(CommandRun, Config, frozen=True):
+    """The angles of a robot arm, predicted from the position of its hand."""
 
     output: Folder = Field(default=Path("results/robot_arm"), description="folder of the results")
 
 
-class InverseSine(Config, frozen=True):
-    """The inverted sinusoid, and the warm-up. Sweeps take its keys, for every problem."""
+class InverseSine(CommandRun, Config, frozen=True):
+    """The inverted sinusoid with its regression. Sweeps accept these keys for every problem."""
 
     output: Folder = Field(default=Path("results/inverse_sine"), description="folder of the results")
     regression: Regression = Field(
@@ -32,5 +50,11 @@ class InverseSine(Config, frozen=True):
             report_every=500,
             optimizer=Optimizer(name="rmsprop", learning_rate=0.01, schedule="constant_schedule", options={"decay": 0.99}),
         ),
-        description="warm-up",
+        description="training of the plain network, by mean squared error",
     )
+
+
+class TabularRun(CommandRun, Tabular, frozen=True):
+    """A run on the rows of a file."""
+
+    output: Folder = Field(default=Path("results/tabular"), description="folder of the results")

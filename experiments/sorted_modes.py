@@ -1,4 +1,4 @@
-"""The modes of mixtures in the order of their probability."""
+"""Sorts the modes of mixtures by their probability mass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mdnjax.types import Float
 
 
 def sorted_modes(found: Modes, min_mass: float) -> tuple[Float[np.ndarray, "N M D"], Float[np.ndarray, "N M"]]:
-    """Positions and masses of modes, the most probable first; NaN where a mode has less mass than this, or there is none."""
+    """Returns positions and masses of modes, the most probable first; NaN for a mode of less than `min_mass`, or for none."""
     mass = np.where(np.nan_to_num(np.asarray(found.mass)) >= min_mass, np.asarray(found.mass), np.nan)
     order = np.argsort(-np.nan_to_num(mass), axis=1, kind="stable")
     y, mass = np.take_along_axis(np.asarray(found.y), order[..., None], axis=1), np.take_along_axis(mass, order, axis=1)

@@ -1,16 +1,19 @@
-"""What the commands of one data set share: they prepare the machine, write a run folder, and show how it came out."""
+"""Steps that the commands for one data set share: preparing the machine, writing the run folder, and printing the results."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments import command, report
-from experiments.pipeline import OF_TRUTH, Result
-from experiments.progress import Clock
+from experiments.pipeline import TRUTH_METRICS, Result
+from experiments.progress import Clock, print_candidate
+from experiments.schemas import CommandRun
 from mdnjax.config.schema import Loop, Run
 from mdnjax.data import Splits
 from mdnjax.fitting import choose_num_components, with_num_components
@@ -21,22 +24,22 @@ MODEL_FILE = "model.safetensors"
 RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", MODEL_FILE)
 
 
-def prepare(config: Run, **others: Loop) -> None:
-    """Settles the machine, and tries what a configuration cannot be checked for by itself.
+def prepare(config: CommandRun, **others: Loop) -> None:
+    """Sets up the machine, and checks the optimisers, which only optax itself can check.
 
-    Raises: UserError if there is no device, or optax cannot work with the options of an optimiser.
+    Raises: UserError if there is no device, or optax does not accept the options of an optimiser.
     """
     several = config.num_runs > 1 or num_components_is_auto(config)
-    command.settle(config.runtime, all_cores=several)
+    command.setup_runtime(config.runtime, all_cores=several)
     check_optimizers(train=config.train, **others)
 
 
 def check_optimizers(**loops: Loop) -> None:
-    """Raises: UserError if optax cannot work with the options of an optimiser, by the names of the sections."""
+    """Raises: UserError, with the name of each section whose optimiser has options that optax does not accept."""
     faults = []
     for name, loop in loops.items():
         try:
-            functions.check(loop)
+            functions.check_loop_optimizer(loop)
         except ValueError as error:
             faults.append(f"{name}.optimizer: {error}")
     if faults:
@@ -44,36 +47,41 @@ def check_optimizers(**loops: Loop) -> None:
 
 
 def num_components_is_auto(config: Run) -> bool:
-    """Whether the number of components is left to the data."""
+    """Returns whether the number of components is to be selected from the data."""
     return config.model.num_components == "auto"
 
 
 def resolve_num_components(config: Run, splits: Splits, clock: Clock) -> Run:
-    """The same configuration with a number of components; how the candidates came out is printed."""
+    """Returns the configuration with its number of components, selected if it is auto; the candidates' scores are printed."""
     if not num_components_is_auto(config):
         return config
-    numbers = ", ".join(map(str, sorted(config.selection.num_components)))
-
-    def observe(number: int) -> None:
-        print(f"number of components: {number} of {numbers}", file=sys.stderr, flush=True)
-
+    observe = partial(print_candidate, candidates=config.selection.num_components)
     with clock.phase("number of components"):
         found = choose_num_components(config, splits.train, splits.validation, observe=observe)
-    show_numbers(found)
+    print_candidates(found)
     return with_num_components(config, found.chosen)
 
 
-def show_numbers(found: Candidates) -> None:
-    """Prints how the candidates came out."""
-    rows = [["components", "NLL", "more than the best", "± se", ""]]
+def print_candidates(found: Candidates) -> None:
+    """Prints the score of each number of components."""
+    rows = [["components", "NLL", "above the best", "± se", ""]]
     for i, number in enumerate(found.numbers):
-        numbers = (found.validation_nll[i], found.choice.excess[i], found.choice.standard_error[i])
-        rows.append([str(number), *(f"{value:.4f}" for value in numbers), "selected" if i == found.choice.chosen else ""])
-    report.print_table("Number of components, by the validation points", rows)
+        scores = (found.validation_nll[i], found.selected.excess[i], found.selected.standard_error[i])
+        rows.append([str(number), *(f"{value:.4f}" for value in scores), "selected" if i == found.selected.position else ""])
+    title = "Number of components, by validation NLL: the smallest within one standard error of the best is selected"
+    report.print_table(title, rows)
+
+
+def write_figures(folder: Path, clock: Clock, result: Result, *groups: Iterable[tuple[str, Figure]]) -> None:
+    """Draws and writes the figures of a run, unless it diverged."""
+    if not result.fit.diverged:
+        with clock.phase("figures"):
+            for figures in groups:
+                report.write_figures(folder / "figures", figures)
 
 
 def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) -> None:
-    """Writes history, environment, timing and metrics; configuration and model are there already."""
+    """Writes history, environment, timing and metrics; configuration and model are written earlier."""
     metrics = {
         "seed": result.config.seed,
         "status": "diverged" if result.fit.diverged else "finished",
@@ -90,7 +98,7 @@ def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) 
 
 
 def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tuple[Any, ...], ...] = ()) -> None:
-    """Prints the one table of a run, with rows above those of the mixture, and what looks wrong."""
+    """Prints the table of a run, with the rows `above` before those of the mixture, and then what looks wrong."""
     mdn = result.metrics
     rows = [
         *above,
@@ -111,13 +119,14 @@ def check_finite(folder: Path, result: Result) -> None:
     if result.fit.diverged:
         path, step = folder / MODEL_FILE, int(result.fit.state.step)
         raise command.RunFailed(divergence_message("mdn", step, result.config.train.num_steps, path))
-    unknown = () if result.truth else OF_TRUTH
+    unknown = () if result.truth else TRUTH_METRICS
     if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value) and name not in unknown]:
-        raise command.RunFailed(f"mdn: not finite on the data: {', '.join(wrong)}; the trained network is in {folder}")
+        raise command.RunFailed(f"mdn: scores are not finite: {', '.join(wrong)}; the trained network is in {folder}")
 
 
 def divergence_message(name: str, step: int, num_steps: int, path: Path) -> str:
-    """The message of a run that diverged."""
+    """Returns the error message of a run that diverged."""
     return (
-        f"{name}: loss or parameters were no longer finite after step {step} of {num_steps}; the last finite state is in {path}"
+        f"{name}: loss or parameters were no longer finite after step {step} of {num_steps}; the last finite state is in {path}; "
+        "try a lower optimizer.learning_rate"
     )

@@ -24,12 +24,8 @@ from mdnjax.evaluation import (
     evaluate,
     permutation_importance,
 )
-from mdnjax.export import (
-    export_model,
-)
-from mdnjax.fitting import (
-    fit,
-)
+from mdnjax.export import export_model
+from mdnjax.fitting import fit
 from mdnjax.mixture import (
     Mixture,
     affine,
@@ -56,19 +52,13 @@ from mdnjax.networks import (
     Network,
     make_mlp,
 )
-from mdnjax.predictor import (
-    Predictor,
-)
-from mdnjax.quadrature import (
-    Estimate,
-)
+from mdnjax.predictor import Predictor
+from mdnjax.quadrature import Estimate
 from mdnjax.recurrent import (
     Recurrent,
     make_recurrent,
 )
-from mdnjax.runtime import (
-    use_compile_cache,
-)
+from mdnjax.runtime import use_compile_cache
 from mdnjax.scores import (
     calibration_error,
     cde_loss,
@@ -117,12 +107,8 @@ from mdnjax.statistics import (
     variance,
 )
 from mdnjax.to_numpyro import to_numpyro
-from mdnjax.training.optimizers import (
-    make_optimizer,
-)
-from mdnjax.training.population import (
-    train_loop,
-)
+from mdnjax.training.optimizers import make_optimizer
+from mdnjax.training.population import train_loop
 from mdnjax.training.steps import (
     Batch,
     TrainState,
@@ -233,7 +219,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`MDNRegressor` when it is asked for, since it needs scikit-learn, which the rest does not; and names that have changed."""
+    """Imports `MDNRegressor` on first use, since only it needs scikit-learn, and resolves deprecated names with a warning."""
     if name in PUBLIC_NAMES:
         warn_of(f"mdnjax.{name}", f"mdnjax.{PUBLIC_NAMES[name]}")
         return globals()[PUBLIC_NAMES[name]]

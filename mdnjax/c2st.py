@@ -1,4 +1,4 @@
-"""The classifier two-sample score, by the protocol of the public benchmark of simulation-based inference."""
+"""The classifier two-sample test, by the protocol of the public benchmark of simulation-based inference."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ SEED = 1
 
 
 def c2st(reference: np.ndarray, draws: np.ndarray) -> float:
-    """Share of held-out points that a classifier of reference `[S, D]` and draws `[S, D]` gets right; 1/2 where they are alike.
+    """Returns the test accuracy of a classifier of reference `[S, D]` against draws `[S, D]`; 1/2 if it cannot separate them.
 
-    A network of two layers of 10 D ReLU units, trained by Adam until its loss rests; mean accuracy of 5 folds; both are
-    standardised by the reference. Source: Lopez-Paz & Oquab (2017); Lueckmann et al. (2021), section 2.3 and their code.
-    Raises: ValueError if there are not as many of each.
+    The classifier has two layers of 10 D ReLU units and is trained by Adam until its loss stops improving. The accuracy is the
+    mean of 5 folds; both sets are standardised by the reference.
+    Source: Lopez-Paz & Oquab (2017); Lueckmann et al. (2021), section 2.3 and their code.
+    Raises: ValueError if the shapes differ.
     """
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.neural_network import MLPClassifier
@@ -33,10 +34,10 @@ def c2st(reference: np.ndarray, draws: np.ndarray) -> float:
 
 
 def c2st_of_each(references: Sequence[np.ndarray], draws: Sequence[np.ndarray]) -> list[float]:
-    """The score of each pair, as many at once as there are cores; of the longer of both only the first are taken."""
+    """Returns the accuracy of each pair, computed in parallel; of the longer set only the first points are used."""
     from joblib import Parallel, delayed
 
-    nums = [min(len(one), len(other)) for one, other in zip(references, draws, strict=True)]
-    jobs = (delayed(c2st)(one[:num], other[:num]) for one, other, num in zip(references, draws, nums, strict=True))
+    pairs = [(reference, drawn, min(len(reference), len(drawn))) for reference, drawn in zip(references, draws, strict=True)]
+    jobs = (delayed(c2st)(reference[:num], drawn[:num]) for reference, drawn, num in pairs)
     scores: list[Any] = list(Parallel(n_jobs=-1)(jobs))
     return scores

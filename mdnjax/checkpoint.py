@@ -1,11 +1,12 @@
-"""Trees of arrays in one safetensors file: written whole or not at all, and checked against their sha256 when read."""
+"""Saves pytrees of arrays in one safetensors file, written whole or not at all, and verifies their sha256 when reading."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +20,11 @@ T = TypeVar("T")
 
 
 class CheckpointError(ValueError):
-    """A file that is damaged, or not what was expected; its text is one line."""
+    """Raised for a file that is damaged or has unexpected contents; the message is one line."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes to a temporary name beside the file and replaces it: a reader sees the old file or the new one, never half."""
+    """Writes a temporary file and renames it to the path: a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -37,22 +38,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def save(path: Path, tree: Any, metadata: Mapping[str, str] = {}) -> None:
-    """Saves a pytree of arrays under the names of its paths, with text beside it."""
+    """Saves a pytree of arrays, named by their paths in the tree, with texts as metadata."""
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in _named_leaves(tree)}
     texts = {"format": FORMAT, **metadata}
     write_bytes(path, to_bytes(arrays, {**texts, "sha256": _digest(arrays, texts)}))
 
 
 def read_metadata(path: Path, formats: Collection[str] = (FORMAT,)) -> dict[str, str]:
-    """The text beside the arrays.
+    """Returns the metadata of a file.
 
-    Raises: CheckpointError if the file is missing, cut off, no file of mdnjax, or of a format that is not among these.
+    Raises: CheckpointError if the file is missing, truncated, not written by mdnjax, or of a format that is not in `formats`.
     """
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
     if (got := metadata.get("format")) not in formats:
         writer = f", written by mdnjax {_writer(metadata)}" if got else ""
         raise CheckpointError(f"{path}: got format {got!r}{writer}, expected {' or '.join(map(repr, formats))}")
@@ -60,25 +58,22 @@ def read_metadata(path: Path, formats: Collection[str] = (FORMAT,)) -> dict[str,
 
 
 def read(path: Path, formats: Collection[str] = (FORMAT,)) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a file by name, and the text beside them.
+    """Returns the arrays of a file by name, and its metadata.
 
-    Raises: CheckpointError as above, or if the contents do not match their sha256.
+    Raises: CheckpointError as `read_metadata` does, or if the contents do not match their sha256.
     """
     metadata = read_metadata(path, formats)
-    try:
-        with safe_open(path, "numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    with _opened(path) as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     if metadata.pop("sha256", None) != _digest(arrays, metadata):
         raise CheckpointError(f"{path}: damaged, its contents do not match their sha256")
     return arrays, metadata
 
 
 def restore(path: Path, arrays: Mapping[str, np.ndarray], like: T) -> T:
-    """Arrays of a file in the structure of `like` (arrays or anything with shape and dtype).
+    """Returns the arrays of a file in the structure of `like`, a pytree of arrays or of anything with shape and dtype.
 
-    Raises: CheckpointError if they are others than those of `like`.
+    Raises: CheckpointError if their names, shapes or dtypes are not those of `like`.
     """
     names = [(name, leaf.shape, leaf.dtype) for name, leaf in _named_leaves(like)]
     for name, shape, dtype in names:
@@ -91,14 +86,24 @@ def restore(path: Path, arrays: Mapping[str, np.ndarray], like: T) -> T:
 
 
 def load(path: Path, like: T) -> T:
-    """The saved tree, in the structure of `like`.
+    """Returns the saved tree, in the structure of `like`.
 
-    Raises: CheckpointError if the file is unreadable, damaged, or holds other arrays than `like`.
+    Raises: CheckpointError if the file is unreadable or damaged, or its arrays are not those of `like`.
     """
     return restore(path, read(path)[0], like)
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "numpy") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+
+
 def _writer(metadata: Mapping[str, str]) -> str:
+    """Returns the version of mdnjax that wrote a file."""
     try:
         return str(json.loads(metadata["versions"])["mdnjax"])[:40]
     except (KeyError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Compiling: cheaply for programs that run once, and beside other work, since compiler and training each keep one core busy."""
+"""Quick compilation for programs that run only once, and compilation in the background, while other code runs."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ from typing import Any
 
 import jax
 
-# Without LLVM's optimisation, and without XLA's newer emitters of fused loops, a program compiles in a third of the time.
 UNKNOWN_OPTION = "No such compile option"
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+# Without LLVM's optimisation, and without XLA's newer emitters of fused loops, a program compiles in a third of the time.
+QUICK_COMPILE_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class JitOnce:
-    """`jax.jit` for a program that runs once or a few times: on a CPU it compiles quickly and runs more slowly.
+    """Replaces `jax.jit` for a program that runs once or a few times: on a CPU it compiles faster and runs more slowly.
 
-    It cannot be called inside of another compiled function.
+    It cannot be called inside another compiled function.
     """
 
     def __init__(self, function: Callable[..., Any], static_argnums: Sequence[int] = ()) -> None:
-        self._fast = jax.jit(function, static_argnums=static_argnums)
-        self._quick = jax.jit(function, static_argnums=static_argnums, compiler_options=QUICK)
+        self._optimised = jax.jit(function, static_argnums=static_argnums)
+        self._unoptimised = jax.jit(function, static_argnums=static_argnums, compiler_options=QUICK_COMPILE_OPTIONS)
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function's result."""
-        return self._by(lambda jitted: jitted(*arguments))
+        """Returns the function's result."""
+        return self._with_fallback(lambda jitted: jitted(*arguments))
 
     def compile(self, *arguments: Any) -> None:
-        """Compiles what a call with such arguments runs."""
-        self._by(lambda jitted: jitted.lower(*arguments).compile())
+        """Compiles the program that a call with these arguments runs."""
+        self._with_fallback(lambda jitted: jitted.lower(*arguments).compile())
 
     def shapes(self, *arguments: Any) -> Any:
-        """Shapes and dtypes of the result."""
-        return self._fast.eval_shape(*arguments)
+        """Returns the shapes and dtypes of the result."""
+        return self._optimised.eval_shape(*arguments)
 
     def num_programs(self) -> int:
-        """How many programs were compiled."""
-        return sum(jitted._cache_size() for jitted in (self._fast, self._quick))  # pyright: ignore[reportAttributeAccessIssue]
+        """Returns how many programs were compiled."""
+        return sum(jitted._cache_size() for jitted in (self._optimised, self._unoptimised))  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _by(self, use: Callable[[Any], Any]) -> Any:
+    def _with_fallback(self, use: Callable[[Any], Any]) -> Any:
         if jax.default_backend() != "cpu":
-            return use(self._fast)
+            return use(self._optimised)
         try:
-            return use(self._quick)
+            return use(self._unoptimised)
         except jax.errors.JaxRuntimeError as error:
             if UNKNOWN_OPTION not in str(error):
                 raise
-            return use(self._fast)  # another version of the compiler may not know these options
+            return use(self._optimised)  # another version of the compiler may not know these options
 
 
 @contextlib.contextmanager
 def in_background(work: Callable[[], object]) -> Iterator[None]:
-    """Does some work in a thread beside the block, for the programs that jax keeps of it; its result and errors are forgotten.
+    """Runs a function in a thread while the block runs, so that the programs it compiles are in jax's cache afterwards.
 
-    The same work follows in earnest, and raises its errors then.
+    Its result and its errors are discarded: the caller later does the same work itself, and gets the errors then.
     """
-    x64 = jax.config.read("jax_enable_x64")  # in this thread; another one would start with the process's own
+    x64 = jax.config.read("jax_enable_x64")  # of this thread; a new thread starts with the default of the process
 
-    def do() -> None:
+    def run() -> None:
         with contextlib.suppress(Exception), jax.enable_x64(x64):
             work()
 
-    thread = threading.Thread(target=do, name="beside")
+    thread = threading.Thread(target=run, name="background")
     thread.start()
     try:
         yield

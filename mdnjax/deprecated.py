@@ -1,4 +1,4 @@
-"""Names that have changed: the old ones work for one more version, with a DeprecationWarning that says the new one."""
+"""Support for old names: they work for one more version, with a DeprecationWarning that states the new name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-PUBLIC_NAMES = {"Judgement": "Evaluation"}
+PUBLIC_NAMES = {"Judgement": "Evaluation"}  # old name: new name
 
 
 def warn_of(old: str, new: str, stacklevel: int = 3) -> None:
@@ -16,7 +16,7 @@ def warn_of(old: str, new: str, stacklevel: int = 3) -> None:
 
 
 def renamed_argument(old: str, new: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Lets callers of a function use the old name of a keyword argument."""
+    """Returns a decorator that lets callers of a function use the old name of a keyword argument."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""The trained networks of an ensemble, and the one mixture that they give: arrays only, in the units of training."""
+"""The trained networks of an ensemble and the mixture that they predict: arrays only, in the units of training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from mdnjax.model import make_mdn
 from mdnjax.statistics import pool
 from mdnjax.types import AnyArray, Array, Float, Params
 
-MIN_WEIGHT_SHARE = 0.01  # of an equal part, below which a network is left out
+MIN_WEIGHT_SHARE = 0.01  # networks with less than this share of an equal weight are dropped
 
 
 class Networks(NamedTuple):
-    """Parameters of M networks, their first axis; `weight` are their parts of the mixture (None: equal), `scale_floor` their own
-    floors (None: that of the model). Members of a population may come in front of all of them."""
+    """Parameters of M networks, stacked along the first axis; a population may add axes in front.
+
+    `weight` is the weight of each network in the mixture (None: equal), `scale_floor` its scale floor (None: that of the model).
+    """
 
     params: Params
     weight: Float[AnyArray, "*members M"] | None = None
@@ -30,11 +32,11 @@ class Networks(NamedTuple):
 def mixture_of(
     shape: schema.Model, numbers: dict[str, Any], networks: Networks, z: Float[AnyArray, "*batch X"], num_targets: int
 ) -> Mixture:
-    """The mixture over scaled targets at scaled inputs, for the shape and the numbers of a model's section."""
+    """Returns the mixture over scaled targets at scaled inputs; `split` gives shape and numbers of a model configuration."""
 
     def apply(params: Params, scale_floor: Any) -> Mixture:
-        own = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
-        return make_mdn(z.shape[-1], num_targets, **dict(join(shape, own))).apply(params, z)
+        changed = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
+        return make_mdn(z.shape[-1], num_targets, **dict(join(shape, changed))).apply(params, z)
 
     if num_networks(networks) == 1:
         return apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
@@ -48,35 +50,35 @@ def nlls_of(
     z: Float[AnyArray, "N X"],
     targets: Float[AnyArray, "N D"],
 ) -> Float[Array, " N"]:
-    """NLL of every scaled example, in nats: to be compiled alone, or spread over a population."""
+    """Computes the NLL of every scaled example, in nats; the caller compiles it, alone or mapped over a population."""
     return -log_prob(mixture_of(shape, numbers, networks, z, targets.shape[-1]), targets)
 
 
 def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> Networks:
-    """An ensemble of some of the networks, their weights in the same proportion."""
+    """Returns the ensemble of some of the networks, with their weights normalised."""
     params, weight, floor = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(chosen)], tuple(networks))
     return Networks(params, None if weight is None else weight / weight.sum(), floor)
 
 
 def without_unused(networks: Networks) -> Networks:
-    """The same ensemble without networks whose part is nothing."""
+    """Returns the ensemble without networks of negligible weight."""
     if networks.weight is None:
         return networks
     return select_networks(networks, np.flatnonzero(np.asarray(networks.weight) >= MIN_WEIGHT_SHARE / num_networks(networks)))
 
 
 def num_networks(networks: Networks) -> int:
-    """Networks of an ensemble."""
+    """Returns the number of networks in an ensemble."""
     return jax.tree.leaves(networks.params)[0].shape[0]
 
 
 def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_members: int) -> Params:
-    """Shapes and dtypes of an ensemble's parameters."""
-    one = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype), one)
+    """Returns the shapes and dtypes of an ensemble's parameters."""
+    single = jax.eval_shape(make_mdn(num_inputs, num_targets, **dict(model)).init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype), single)
 
 
 def untrained(model: schema.Model, num_inputs: int, num_targets: int, num_members: int = 1) -> Networks:
-    """Networks whose parameters are all 0: what has the shapes of trained ones, before there are any."""
+    """Returns networks with the shapes of trained ones, whose parameters are all 0."""
     like = params_like(model, num_inputs, num_targets, num_members)
     return Networks(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))

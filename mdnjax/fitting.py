@@ -1,4 +1,4 @@
-"""From examples to a predictor in one call: what the commands, the estimator and a few lines of Python have in common."""
+"""Trains a predictor on examples in one call: `mdnjax.fit`, and the functions that commands and the estimator share."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ from mdnjax.training.training_file import load_training, save_training
 
 MIN_ROWS = 5
 VALIDATION_SHARE = 0.1
-PATIENCE = 12  # reports: a third of the recommended time or less, for all but a few exact tables the same densities
+# Steps of a fit, and reports without a better validation NLL. A fit takes a third of the recommended time or less; the densities
+# differ only for a few tables with hardly any noise.
+NUM_STEPS = 1000
+PATIENCE = 12
 
 
 class Fitted(NamedTuple):
-    """A predictor, and the trainings that it came from; losses and scores are in nats and the data's own units."""
+    """A predictor and the trainings that it was selected from; losses and scores are in nats and the data's own units."""
 
     predictor: Predictor
     selected: SelectedNetworks
@@ -38,26 +41,26 @@ class Fitted(NamedTuple):
 
     @property
     def diverged(self) -> bool:
-        """Whether a training of a network that is used diverged."""
+        """Whether the training of any network in the predictor diverged."""
         return bool(self.selected.diverged.any())
 
     @property
     def leading(self) -> Fit:
-        """The training of the network with the largest part of the mixture."""
+        """The training of the network with the largest weight in the mixture."""
         return member(self.population, int(self.selected.leading[0]))._replace(diverged=self.diverged)
 
 
 def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
-    """What is trained, with the units of training that the data give.
+    """Returns the configuration and the data to train, with the units of training computed from the train rows.
 
-    Raises: ValueError if a target is not inside of the support that the configuration says.
+    Raises: ValueError if a target is outside of the support that the configuration sets.
     """
     support = make_support(config.data.target_support, train.y.shape[1])
     return Task(config, train, validation, make_scaler(train, config.data.standardise, support))
 
 
 def placement_of(config: Run) -> Placement:
-    """Where the networks of a configuration are trained: on all devices, or one network alone on the first."""
+    """Returns the devices that train the networks of a configuration: all, or for a single network the first."""
     return local_placement() if config.num_runs > 1 else Placement(tuple(jax.local_devices()[:1]), width=1)
 
 
@@ -72,12 +75,12 @@ def fit_networks(
     pad_to: tuple[int, int] | None = None,
     start: Population | None = None,
 ) -> Fitted:
-    """Trains all networks of a configuration as one population, and makes a predictor of those that are used.
+    """Trains all networks of a configuration as one population, and makes a predictor from the selected networks.
 
-    Args: observe(step, loss, validation NLL) gets the means over the trainings that have not diverged; `pad_to` are sizes of the
-    two parts for which programs are compiled, whatever theirs are; `start` is the population of an earlier fit of the same
-    settings and examples, from which the trainings that had not ended go on to `train.num_steps`.
-    Raises: ValueError if those of the start have taken as many steps already.
+    Args: observe(step, loss, validation NLL) gets the means over the trainings that have not diverged; `pad_to` are the numbers
+    of train and validation rows that programs are compiled for, at least those of the data; `start` is the population of an
+    earlier fit with the same settings and examples, whose unfinished trainings continue up to `train.num_steps`.
+    Raises: ValueError if the trainings in `start` have already taken that many steps.
     """
     if start is not None and int(np.max(start.state.step)) >= config.train.num_steps:
         got, taken = config.train.num_steps, int(np.max(start.state.step))
@@ -100,10 +103,10 @@ def choose_num_components(
     observe: Callable[[int], None] | None = None,
     pad_to: tuple[int, int] | None = None,
 ) -> Candidates:
-    """Trains a network (the best of its restarts) of each number in `selection.num_components`, and chooses among them.
+    """Trains one network (the best of its restarts) for each number in `selection.num_components`, and selects a number.
 
-    The smallest whose validation NLL is within one standard error of the best is chosen. A candidate that diverged is out of the
-    question; so are all where all did, and then the smallest is chosen. Args: observe(number) is called before each.
+    Selects the smallest number whose validation NLL is within one standard error of the best. A candidate that diverged is never
+    selected, unless all diverged: then it is the smallest. Args: observe(number) is called before each candidate is trained.
     """
     nlls = {}
     for number in sorted(config.selection.num_components):
@@ -115,25 +118,25 @@ def choose_num_components(
 
 
 def single_network(config: Run, num_components: int) -> Run:
-    """The configuration of one network with this number of components, the best of its restarts."""
+    """Returns the configuration of a single network (the best of its restarts) with this number of components."""
     return with_num_components(config, num_components).model_copy(
         update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)}
     )
 
 
 def with_num_components(config: Run, num_components: int) -> Run:
-    """The same configuration with this number of components."""
+    """Returns the configuration with this number of components."""
     return config.model_copy(update={"model": config.model.model_copy(update={"num_components": num_components})})
 
 
 def fit_rows(
     config: Run, rows: Dataset, columns: Columns, observe: Observer | None = None, training_file: str | Path | None = None
 ) -> Fitted:
-    """Trains on rows in any order: some of them, drawn by the configuration's seed, are held out for validation.
+    """Trains on rows in any order; a tenth of them, drawn by the configuration's seed, is used for validation.
 
-    Sizes are padded to 64, 256, 1024, ..., so that data of about the same size share one compiled program. A number of components
-    that is `auto` is chosen first. Trainings that are in the file go on; at the end all are written to it.
-    Raises: ValueError if there are too few rows, every training diverged, or the file holds other trainings.
+    The numbers of rows are padded to 64, 256, 1024, ..., so that data of similar size share one compiled program. If the number
+    of components is `auto`, it is selected first. Training continues from `training_file` if that exists, and is saved to it.
+    Raises: ValueError if there are too few rows, training diverged, or the file was written with other settings or examples.
     """
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
@@ -156,17 +159,13 @@ def fit_rows(
 
 
 def make_config(changes: Mapping[str, Any], source: str) -> Tabular:
-    """The recommended settings for tables with other values of some keys, such as {"train.x_noise": 0.1}.
+    """Returns the settings recommended for tables, with some keys changed, such as {"train.x_noise": 0.1}.
 
-    Raises: ConfigError (a ValueError) with what is wrong with a key or a value, and the source that it came from.
+    Raises: ConfigError (a ValueError) that names a wrong key or value and the `source` of the changes.
     """
-    changes = {"train.num_steps": 1000, "train.patience": PATIENCE, **{str(key): _plain(value) for key, value in changes.items()}}
+    values = {str(key): value.item() if isinstance(value, np.generic) else value for key, value in changes.items()}
+    changes = {"train.num_steps": NUM_STEPS, "train.patience": PATIENCE, **values}
     return resolve(Tabular, [settings_layer(changes, dict.fromkeys(changes, source))])
-
-
-def _plain(value: Any) -> Any:
-    """A number of numpy as one of Python."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def fit(
@@ -180,14 +179,18 @@ def fit(
     observe: Observer | None = None,
     training_file: str | Path | None = None,
 ) -> Predictor:
-    """Trains an ensemble of mixture density networks with the recommended settings, and gives p(y|x) as a predictor.
+    """Trains an ensemble of mixture density networks with the recommended settings, and returns it as a predictor of p(y|x).
 
-    Args: x is an array `[N]` or `[N, X]` of numbers, or a table, a mapping from names to columns (a dict, a data frame); y is an
-    array `[N]` or `[N, D]`, or the name of a column of the table, or a list of names. `settings` are other values of keys of the
-    configuration, such as {"model.num_components": "auto", "data.target_support": "positive"}. Of a table, columns in
-    `categorical` are categories even if they are numbers, and with `impute` missing inputs are filled.
-    observe(step, loss, validation NLL) is called along the training. What `training_file` holds is gone on from: with a larger
-    "train.num_steps" than before; networks that had ended by `train.patience` stay as they are.
+    Args:
+        x: Numbers `[N]` or `[N, X]`, or a table: a mapping from names to columns, such as a dict or a data frame.
+        y: Numbers `[N]` or `[N, D]`, or the name of the table's target column, or a list of names.
+        settings: Changed keys of the configuration: {"model.num_components": "auto", "data.target_support": "positive"}.
+        seed: Determines the validation rows, the initial parameters and the noise.
+        categorical: Columns of a table that are categories although they contain numbers.
+        impute: Whether a table may lack inputs. A missing number becomes the median, with one more input that marks it.
+        observe: Called as observe(step, loss, validation NLL) at each report of the training.
+        training_file: File that the training is saved to. If it exists, training continues from it, up to a larger
+            "train.num_steps"; networks that `train.patience` had stopped stay as they are.
     Raises: ValueError if the examples or the settings cannot be used.
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")

@@ -1,4 +1,4 @@
-"""A predictor as one safetensors file: everything that it predicts with, and what is checked when it is read."""
+"""Saves a predictor as one safetensors file, and loads it after checking everything that the file contains."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from mdnjax import checkpoint
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.components import Support
 from mdnjax.config import schema
-from mdnjax.data.columns import Column, Columns, numbered
+from mdnjax.data.columns import Column, Columns, numbered_columns
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.predictor import Predictor
 
-BEFORE = "mdnjax-2"  # the format until November 2026: float32 units, with a centre in each column
+PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)
 FLOATS = (np.float32, np.float64)
-ENDS = TypeAdapter(list[list[float | None]])
+BOUNDS = TypeAdapter(list[list[float | None]])
 
 
 def save(path: str | Path, predictor: Predictor) -> None:
-    """Writes a predictor to one file, with the versions that made it; the file is replaced whole or not at all."""
+    """Writes a predictor to one file, with the versions of the libraries; an existing file is replaced whole or not at all."""
     support = predictor.scaler.support
-    ends = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
+    bounds = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
     versions = {name: _version(name) for name in ("mdnjax", "jax", "flax")}
     texts = {
-        "support": json.dumps(ends),
+        "support": json.dumps(bounds),
         "versions": json.dumps(versions),
         "columns": COLUMNS.dump_json(predictor.columns).decode(),
     }
@@ -43,62 +43,63 @@ def save(path: str | Path, predictor: Predictor) -> None:
 
 
 def load(path: str | Path) -> Predictor:
-    """A saved predictor. Files of the versions before are read, and predict the same.
+    """Returns a saved predictor; files of the previous format predict the same as before.
 
-    Raises: CheckpointError (a ValueError) if the file is missing, damaged, none of ours, of a later version, or holds what no
-    training could have made.
+    Raises: CheckpointError (a ValueError) if the file is missing, damaged, not a model of mdnjax, of a later version, or has
+    contents that no training can produce.
     """
     path = Path(path)
-    arrays, metadata = checkpoint.read(path, (checkpoint.FORMAT, BEFORE))
+    arrays, metadata = checkpoint.read(path, (checkpoint.FORMAT, PREVIOUS_FORMAT))
     try:
         model = schema.Model.model_validate_json(metadata["model"])
-        if metadata["format"] == BEFORE:
-            arrays, columns, ends = _from_before(arrays, metadata)
+        if metadata["format"] == PREVIOUS_FORMAT:
+            arrays, columns, bounds = _from_previous_format(arrays, metadata)
         else:
-            columns, ends = COLUMNS.validate_json(metadata["columns"], strict=True), json.loads(metadata["support"])
-        support = None if ends is None else _support_of(ENDS.validate_python(ends), len(columns.targets))
+            columns, bounds = COLUMNS.validate_json(metadata["columns"], strict=True), json.loads(metadata["support"])
+        support = None if bounds is None else _support_of(BOUNDS.validate_python(bounds), len(columns.targets))
         _check_columns(columns)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        raise CheckpointError(f"{path}: its description cannot be used: {where}: {fault['msg']}") from None
+        raise CheckpointError(f"{path}: its metadata cannot be used: {where}: {fault['msg']}") from None
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its description cannot be used: {type(error).__name__}: {str(error)[:100]}") from None
+        raise CheckpointError(f"{path}: its metadata cannot be used: {type(error).__name__}: {str(error)[:100]}") from None
     restored = checkpoint.restore(path, arrays, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
-    if fault := _fault(networks, scaler):
-        raise CheckpointError(f"{path}: {fault}")
+    if reason := _invalid_number(networks, scaler):
+        raise CheckpointError(f"{path}: {reason}")
     return Predictor(model, networks, scaler, columns)
 
 
 def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Shapes and dtypes that the arrays of such a model have; their number of networks and their dtype are the file's own."""
+    """Returns the shapes and dtypes that the arrays must have; the number of networks and their dtype are those of the file."""
     num_inputs, num_targets = sum(column.width for column in columns.inputs), len(columns.targets)
     first = next((array for name, array in sorted(arrays.items()) if name.startswith("networks/params/")), None)
     if first is None or not first.shape or not first.shape[0] or first.dtype not in FLOATS:
-        raise CheckpointError(f"{path}: got no parameters of networks")
+        raise CheckpointError(f"{path}: got no parameters of networks, expected float arrays with an axis of networks")
     if model.num_components == "auto":
-        raise CheckpointError(f"{path}: got num_components 'auto', expected the number that was chosen")
+        raise CheckpointError(f"{path}: got num_components 'auto', expected the number that training selected")
     try:
         params = params_like(model, num_inputs, num_targets, first.shape[0])
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{path}: got a model that cannot be built: {' '.join(str(error).split())[:100]}") from None
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, first.dtype), params)
     sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
-    each = [_as_it_is(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
+    optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
     units: Any = Scaler(*(jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes))  # pyright: ignore
-    return {"networks": Networks(params, *each), "scaler": units}
+    return {"networks": Networks(params, *optional), "scaler": units}
 
 
-def _as_it_is(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
+def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
+    """Returns the shape and dtype that an array must have if the file contains it, else None."""
     if name not in arrays:
         return None
     dtype = arrays[name].dtype
     return jax.ShapeDtypeStruct(shape, dtype if dtype in FLOATS else np.dtype(np.float32))
 
 
-def _fault(networks: Networks, scaler: Scaler) -> str | None:
-    """What no training could have made, in words."""
+def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
+    """Returns why the numbers cannot come from a training, or None if they can."""
     for name, array in {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}.items():
         for leaf in jax.tree.leaves(array):
             if not np.isfinite(leaf).all():
@@ -113,34 +114,41 @@ def _fault(networks: Networks, scaler: Scaler) -> str | None:
 
 
 def _check_columns(columns: Columns) -> None:
+    """Raises: ValueError if there are no inputs or targets, a name or category is repeated, or a fill is not finite."""
     names = [column.name for column in columns.inputs]
     if not names or not columns.targets or len({*names, *columns.targets}) < len(names) + len(columns.targets):
-        raise ValueError("columns: got none, or one name twice")
+        raise ValueError("columns: got no inputs, no targets, or the same name twice")
     for column in columns.inputs:
         texts = column.categories
         if texts is not None and (not texts or len(set(texts)) < len(texts)):
-            raise ValueError(f"column {column.name[:40]!r}: got no categories, or one twice")
+            raise ValueError(f"column {column.name[:40]!r}: got no categories, or the same twice")
         if column.fill is not None and not math.isfinite(column.fill):
             raise ValueError(f"column {column.name[:40]!r}: got a fill that is not finite")
 
 
-def _support_of(ends: list[list[float | None]], num_targets: int) -> Support:
-    if len(ends) != 2 or any(len(side) != num_targets for side in ends):
-        raise ValueError(f"support: got {len(ends)} sides, expected 2 of {num_targets} bounds each")
-    sides = zip(ends, (-math.inf, math.inf), strict=True)
-    low, high = (tuple(end if bound is None else float(bound) for bound in side) for side, end in sides)
+def _support_of(bounds: list[list[float | None]], num_targets: int) -> Support:
+    """Returns the support with these lower and upper bounds, of which None is infinite. Raises: ValueError if they are wrong."""
+    if len(bounds) != 2 or any(len(side) != num_targets for side in bounds):
+        raise ValueError(f"support: got {len(bounds)} sides, expected 2 of {num_targets} bounds each")
+    sides = zip(bounds, (-math.inf, math.inf), strict=True)
+    low, high = (tuple(infinite if bound is None else float(bound) for bound in side) for side, infinite in sides)
     if not all(a < b for a, b in zip(low, high, strict=True)):
         raise ValueError("support: got a lower bound that is not below the upper one")
     return Support(low, high)
 
 
-def _from_before(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[dict[str, np.ndarray], Columns, Any]:
-    """The same in today's form: the columns' centres go into the inputs' means, the targets' units are those of the line."""
+def _from_previous_format(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray], Columns, Any]:
+    """Converts a file of the previous format to arrays, columns and bounds of the present one.
+
+    The columns' centres are added to the inputs' means; with a support, mean and sd of the targets are those on the real line.
+    """
     shapes, saved = json.loads(metadata["shapes"]), json.loads(metadata["columns"])
     sizes = [arrays[f"scaler/{name}"].shape for name in ("x_mean", "y_mean")]
     if sizes != [(shapes["num_inputs"],), (shapes["num_targets"],)]:
-        raise ValueError("shapes: got other numbers of inputs or targets than there are units for")
-    columns, centres = numbered(shapes["num_inputs"], shapes["num_targets"]), []
+        raise ValueError("shapes: got other numbers of inputs or targets than those of the scaler")
+    columns, centres = numbered_columns(shapes["num_inputs"], shapes["num_targets"]), []
     if saved is not None:
         inputs = [
             (Column(name, None if texts is None else tuple(texts), fill, marked), centre)
@@ -155,12 +163,13 @@ def _from_before(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) 
     targets = [units["y_mean"], units["y_sd"], zero, one] if on_real_line else [zero, one, units["y_mean"], units["y_sd"]]
     names = ("x_mean", "x_sd", "y_offset", "y_factor", "line_mean", "line_sd")
     values = [units["x_mean"] + (np.array(centres) if centres else 0.0), units["x_sd"], *targets]
-    own = {f"networks/{name}": array for name, array in arrays.items() if not name.startswith("scaler/")}
-    return own | {f"scaler/{name}": array for name, array in zip(names, values, strict=True)}, columns, shapes["support"]
+    networks = {f"networks/{name}": array for name, array in arrays.items() if not name.startswith("scaler/")}
+    return networks | {f"scaler/{name}": array for name, array in zip(names, values, strict=True)}, columns, shapes["support"]
 
 
 def _version(name: str) -> str:
+    """Returns the version of an installed package."""
     try:
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # run from its folder
+    except importlib.metadata.PackageNotFoundError:  # the package is imported from its folder
         return "not installed"

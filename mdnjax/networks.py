@@ -1,4 +1,4 @@
-"""Flax networks in the hot path's layout: `x[X, *batch]` to `raw[P, *batch]`, behind a pair of pure functions."""
+"""Flax networks with the batch axes last, `x[X, *batch]` to `raw[P, *batch]`, as pairs of pure functions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import jax.numpy as jnp
 
 from mdnjax.types import Array, Float, Params, PRNGKey
 
-# Names of an MLP's first and last layer, and of a path past them.
+# Names of parameters: the first and the last layer of an MLP, and the linear function of x that is added to all locations.
 FIRST, HEAD, LINE = "hidden_0", "head", "line"
 
 
 class Network(NamedTuple):
-    """A pair of pure functions: parameters from a key, outputs from parameters and inputs (batch-last).
+    """Two pure functions: init(key) returns parameters, apply(params, x) returns outputs, batch-last.
 
-    What is given to `apply` beyond these two, as a `Dropout`, is of one step of training.
+    `apply` may take further arguments that are used in training only, such as a `Dropout`.
     """
 
     init: Callable[[PRNGKey], Params]
@@ -26,27 +26,28 @@ class Network(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Which share of the hidden units is left out, drawn anew for each example. Source: Srivastava et al. (2014)."""
+    """The share of hidden units set to 0, and the key to draw them for each example. Source: Srivastava et al. (2014)."""
 
     key: PRNGKey
     share: float | Float[Array, ""]
 
 
 class Dense(nn.Module):
-    """W x + b over the first axis; flax's own contracts the last one. Zero biases.
+    """W x + b over the first axis, whereas flax's own layer contracts the last axis. Biases start at 0.
 
-    Each block of units starts with Glorot-uniform weights of its own, as if it were a layer by itself: one block of 3 K units
-    would start smaller than the three layers of K units that a mixture density network is usually written with.
+    The weights of each block of units are initialised Glorot-uniform as if the block were a separate layer. A single layer of 3 K
+    units would start with smaller weights than the three layers of K units of a usual mixture density network.
     """
 
     blocks: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Float[Array, "I *batch"]) -> Float[Array, "O *batch"]:
-        dtype = jnp.result_type(float)  # float64 under x64, where Linen would stay with float32
+        dtype = jnp.result_type(float)  # float64 if x64 is enabled; Linen's default is float32 even then
         kernel = self.param("kernel", self._init_kernel, x.shape[0], dtype)
         bias = self.param("bias", nn.initializers.zeros, (sum(self.blocks),), dtype)
-        # The bias as a product, so that its gradient is one too: XLA's sum over a long last axis costs a CPU ten times as much.
+        # The bias is added as a product, so that its gradient is a product too: on a CPU, a sum over a long last axis takes ten
+        # times as long.
         return jnp.tensordot(kernel, x, (0, 0)) + jnp.tensordot(bias[None], jnp.ones((1, *x.shape[1:]), dtype), (0, 0))
 
     def _init_kernel(self, init_key: PRNGKey, num_inputs: int, dtype: jnp.dtype) -> Float[Array, "I O"]:
@@ -57,7 +58,7 @@ class Dense(nn.Module):
 
 
 class MLP(nn.Module):
-    """Dense layers with a nonlinearity between them."""
+    """Dense layers with an activation function between them."""
 
     hidden_sizes: tuple[int, ...]
     output_blocks: tuple[int, ...]
@@ -68,13 +69,13 @@ class MLP(nn.Module):
         for layer, num_units in enumerate(self.hidden_sizes):
             x = self.activation(Dense((num_units,), name=f"hidden_{layer}")(x))
             if dropout:
-                kept = jax.random.bernoulli(jax.random.fold_in(dropout.key, layer), 1 - dropout.share, x.shape)
-                x = jnp.where(kept, x / (1 - dropout.share), 0).astype(x.dtype)
+                mask = jax.random.bernoulli(jax.random.fold_in(dropout.key, layer), 1 - dropout.share, x.shape)
+                x = jnp.where(mask, x / (1 - dropout.share), 0).astype(x.dtype)
         return Dense(self.output_blocks, name=HEAD)(x)
 
 
 def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Sequence[int], activation: str) -> Network:
-    """A multilayer perceptron whose outputs come in contiguous blocks; `activation` is the name of a function of `jax.nn`."""
+    """Returns a multilayer perceptron with outputs in contiguous blocks; `activation` is the name of a function of `jax.nn`."""
     module = MLP(tuple(hidden_sizes), tuple(output_blocks), getattr(jax.nn, activation))
 
     def init(init_key: PRNGKey) -> Params:

@@ -1,4 +1,4 @@
-"""Figures of data, training runs and one-dimensional mixtures; each function returns a matplotlib Figure and writes nothing."""
+"""Figures of data, training runs and mixtures of one input and one target; `plot_*` returns a matplotlib Figure."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 9,
 }
 DATA, MODEL, TRUTH = "#9aa0a6", "#1f4e9c", "#c2410c"
-FADED = 0.06  # opacity of a component without weight
-
+MIN_OPACITY = 0.06  # of a component of weight 0
+MIN_WEIGHT_SHOWN = 0.02
 
 Points: TypeAlias = tuple[np.ndarray, np.ndarray]  # x[N, 1] and y[N, 1]
 
 
 class Names(NamedTuple):
-    """What the axes of input and target are called."""
+    """Labels of the axes of the input x and the target y."""
 
     x: str
     y: str
 
 
 def plot_points(points: Sequence[tuple[str, np.ndarray, np.ndarray]], names: Names, title: str) -> Figure:
-    """Clouds of points (label, x[N, 1], y[N, 1]), the first in the colour of data, the second in the colour of a model."""
+    """Plots one or two sets of points (label, x[N, 1], y[N, 1]), the first in the colour of data, the second in the model's."""
     figure, axes = _figure(title, names)
     for (label, x, y), colour in zip(points, (DATA, MODEL), strict=False):
         axes.scatter(x, y, s=7, color=colour, alpha=0.6, linewidths=0, label=label, rasterized=True)
-    _legend_above(axes)
+    _legend_of_points(axes)
     return figure
 
 
 def plot_regression(points: Points, x: np.ndarray, prediction: np.ndarray, names: Names, title: str) -> Figure:
-    """A prediction y[G, 1] along x[G, 1], over the data."""
+    """Plots a prediction y[G, 1] along x[G, 1] over the data."""
     figure, axes = _figure(title, names)
     axes.scatter(*points, s=7, color=DATA, alpha=0.6, linewidths=0, label="data")
     axes.plot(x, prediction, color=MODEL, lw=2.2, label="network")
-    _legend_above(axes)
+    _legend_of_points(axes)
     return figure
 
 
 def plot_history(history: History, truth_nll: float | None = None, truth_train_nll: float | None = None) -> Figure:
-    """Loss and held-out NLL against the step; with the truth's NLL as a line, where it is known."""
+    """Plots the training loss and the validation NLL against the step, with the NLL of the true distribution if it is known."""
     figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
     steps, finite = np.arange(len(history.loss)), history.loss[np.isfinite(history.loss)]
     axes.plot(steps, history.loss, color=DATA, lw=1, label="loss as minimised, training points")
@@ -67,7 +67,7 @@ def plot_history(history: History, truth_nll: float | None = None, truth_train_n
         axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
     floors = [floor for floor in (truth_train_nll, truth_nll) if floor is not None]
     low, high = min([*floors, finite.min()]), np.quantile(finite, 0.995)
-    if not floors:  # how far the validation points lie above the others is then all there is to compare with
+    if not floors:  # then the validation NLL has to be visible, as the only reference
         low, high = min(low, history.validation_scores.min()), max(high, np.quantile(history.validation_scores, 0.9))
     axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
     with mpl.rc_context(STYLE):
@@ -76,22 +76,23 @@ def plot_history(history: History, truth_nll: float | None = None, truth_train_n
 
 
 def plot_components(x: np.ndarray, values: np.ndarray, weight: np.ndarray, names: Names, title: str, log: bool = False) -> Figure:
-    """One curve a component, values[G, K] along x[G]; a curve fades where its component has no weight."""
+    """Plots one curve per component, values[G, K] along x[G], with an opacity that increases with the component's weight."""
     figure, axes = _figure(title, names)
     for k, colour in enumerate(component_colours(values.shape[1])):
-        _faded_line(axes, x, values[:, k], weight[:, k], colour)
-    if log := log and bool((values > 0).any()):  # scales that all round to 0 have no place on such an axis
+        _draw_weighted_curve(axes, x, values[:, k], weight[:, k], colour)
+    log = log and bool((values > 0).any())  # a logarithmic axis cannot show values that all round to 0
+    if log:
         axes.set_yscale("log")
-    seen = values[weight > 0.02]  # what has no weight may run off the picture
+    shown = values[weight > MIN_WEIGHT_SHOWN]
     axes.set_xlim(x[0], x[-1])
-    smallest = max(seen.min(), np.finfo(np.float32).tiny)
-    axes.set_ylim(*((smallest / 1.5, seen.max() * 1.5) if log else padded_range(seen)))
+    smallest = max(shown.min(), np.finfo(np.float32).tiny)
+    axes.set_ylim(*((smallest / 1.5, shown.max() * 1.5) if log else padded_range(shown)))
     _component_legend(axes, values.shape[1])
     return figure
 
 
 def plot_ribbon(points: Points, x: np.ndarray, mixture: Mixture, names: Names, title: str) -> Figure:
-    """Locations with a ribbon of one scale on either side, over the data."""
+    """Plots the locations, with a ribbon of one scale on either side, over the data."""
     figure, axes = _figure(title, names)
     draw_ribbon(axes, points, x, mixture)
     _component_legend(axes, mixture.logits.shape[-1])
@@ -99,7 +100,7 @@ def plot_ribbon(points: Points, x: np.ndarray, mixture: Mixture, names: Names, t
 
 
 def plot_density(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, exact: np.ndarray, names: Names, title: str) -> Figure:
-    """Two densities p(y|x)[G_x, G_y] side by side on one scale of colour."""
+    """Plots two densities p(y|x)[G_x, G_y] side by side with the same colour scale."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 4), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -115,7 +116,7 @@ def plot_density(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, exact: np.nda
 def plot_intervals(
     points: Points, x: np.ndarray, regions: Sequence[tuple[str, Region]], branches: np.ndarray, names: Names, title: str
 ) -> Figure:
-    """Highest-density regions along x[G] (label, Region of G), the largest first, over the data, and branches[B, G] of modes."""
+    """Plots highest-density regions (label, Region of batch [G]) along x[G], largest first, branches[B, G] of modes and data."""
     figure, axes = _figure(title, names)
     axes.scatter(*points, s=6, color=DATA, alpha=0.6, linewidths=0, label="data", zorder=2)
     step = (x[1] - x[0]) / 2
@@ -137,7 +138,7 @@ def plot_intervals(
 
 
 def plot_calibration(pit: np.ndarray, num_bins: int = 20) -> Figure:
-    """Histogram of the PIT, with the band that 95 % of calibrated bars stay in, beside the coverage of central intervals."""
+    """Plots a histogram of the PIT with the 95 % band of a calibrated model, and the coverage of central intervals next to it."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -169,7 +170,7 @@ def plot_overview(
     sampled: Points,
     names: Names,
 ) -> Figure:
-    """The fit at a glance: ribbons over the data, the density, and samples."""
+    """Plots the ribbons over the data, the density and samples side by side."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 3.9), layout="constrained")
         first, second, third = figure.subplots(1, 3, sharex=True, sharey=True)
@@ -186,32 +187,32 @@ def plot_overview(
 
 
 def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> None:
-    """Draws data, locations and ribbons of one scale; components without weight are left out where they have none."""
+    """Draws the data, and each component's location with a ribbon of one scale wherever its weight is above 0.02."""
     axes.scatter(*points, s=6, color=DATA, alpha=0.5, linewidths=0)
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     weight = np.asarray(weights(mixture))
     for k, colour in enumerate(component_colours(loc.shape[1])):
-        seen = weight[:, k] > 0.02
-        axes.fill_between(x, low[:, k], high[:, k], where=seen.tolist(), color=colour, alpha=0.3, lw=0)
-        axes.plot(x, np.where(seen, loc[:, k], np.nan), color=colour, lw=1.6)
+        shown = weight[:, k] > MIN_WEIGHT_SHOWN
+        axes.fill_between(x, low[:, k], high[:, k], where=shown.tolist(), color=colour, alpha=0.3, lw=0)
+        axes.plot(x, np.where(shown, loc[:, k], np.nan), color=colour, lw=1.6)
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(*padded_range(points[1]))
 
 
 def draw_density(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, vmax: float):
-    """Draws the square root of a density [G_x, G_y], so that faint branches are seen too; returns the image."""
+    """Draws the square root of a density [G_x, G_y], which makes faint branches visible, and returns the image."""
     return axes.pcolormesh(x, y, np.sqrt(density).T, cmap="Blues", vmin=0, vmax=np.sqrt(vmax), shading="nearest", rasterized=True)
 
 
 def padded_range(values: np.ndarray) -> tuple[float, float]:
-    """The range of values with a margin of an eighth of it on either side."""
+    """Returns the range of the values, extended by an eighth of its length on either side."""
     low, high = float(np.min(values)), float(np.max(values))
-    margin = (high - low) / 8 or 0.5  # of a single value too, a range can be drawn
+    margin = (high - low) / 8 or 0.5  # equal values need a range too
     return low - margin, high + margin
 
 
 def component_colours(num_components: int) -> list:
-    """The colour of each component, the same in every figure."""
+    """Returns the colour of each component, the same in every figure."""
     if num_components <= 10:
         return [mpl.colormaps["tab10"](k) for k in range(num_components)]
     return [mpl.colormaps["turbo"](k / (num_components - 1)) for k in range(num_components)]
@@ -225,15 +226,16 @@ def _figure(title: str, names: Names) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _faded_line(axes: Axes, x: np.ndarray, y: np.ndarray, weight: np.ndarray, colour: tuple) -> None:
-    ends = np.stack([x, y], axis=1)
-    segments = np.stack([ends[:-1], ends[1:]], axis=1)
+def _draw_weighted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, weight: np.ndarray, colour: tuple) -> None:
+    """Draws a curve that is fainter where the weight is smaller."""
+    points = np.stack([x, y], axis=1)
+    segments = np.stack([points[:-1], points[1:]], axis=1)
     colours = np.tile(np.array(colour), (len(segments), 1))
-    colours[:, 3] = np.clip(3 * weight[:-1], FADED, 1)
+    colours[:, 3] = np.clip(3 * weight[:-1], MIN_OPACITY, 1)
     axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=1.8))
 
 
-def _legend_above(axes: Axes) -> None:
+def _legend_of_points(axes: Axes) -> None:
     with mpl.rc_context(STYLE):
         legend = axes.legend(loc="upper left", markerscale=2)
         for handle in legend.legend_handles:

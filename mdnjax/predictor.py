@@ -1,7 +1,7 @@
-"""What was trained, as one value: it takes the rows that a person has, and gives mixtures and numbers in their own units.
+"""A trained ensemble as one value: it predicts mixtures and statistics in the data's own units from rows of raw data.
 
-Rows are an array `[N, C]` with a column for each input, or a table: any mapping from names to columns, as a dict or a data frame.
-Whatever they are, they become the inputs of the networks in one way, `Predictor.inputs`, in float64.
+Rows are an array `[N, C]` with a column for each input, or a table: any mapping from names to columns, such as a dict or a data
+frame. `Predictor.inputs` converts both to the inputs of the networks, in float64.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from jax.core import Tracer
 
 from mdnjax.config import schema
 from mdnjax.config.numbers import split
-from mdnjax.data.columns import Columns, as_table, check_reach, numbered, to_inputs
+from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, numbered_columns, to_inputs
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.examples import as_numbers
+from mdnjax.data.examples import as_numbers, as_probabilities
 from mdnjax.data.scaler import (
     MAX_SCALED,
     Scaler,
     TargetTransform,
+    float32_problem,
     log_slopes,
     mixture_units,
     relative_transform,
@@ -34,7 +35,6 @@ from mdnjax.data.scaler import (
     target_transform,
     to_training_units,
     transform_targets,
-    unresolved,
 )
 from mdnjax.data.units import Units
 from mdnjax.data.values import TableError
@@ -44,15 +44,15 @@ from mdnjax.statistics import central_interval, marginal, mean, quantile, sample
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 MAX_ROWS_PER_CALL = 2**14
-MAX_ROWS_SCORED = 2**16  # whose NLL is computed together
+MAX_ROWS_PER_NLL_CALL = 2**16
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A trained mixture density network, or an ensemble of them: p(y|x) for the rows of a table.
+    """A trained mixture density network, or an ensemble of them, that predicts p(y|x) for the rows of a table.
 
-    `predictor(rows)` is the mixture p(y|x) in the target's own units. `mean`, `sd`, `quantiles`, `intervals`, `sample` and
-    `log_prob` give numbers in float64, which are right where float32 cannot hold the targets themselves (seconds since 1970).
+    `predictor(rows)` returns the mixture p(y|x) in the targets' own units. `mean`, `sd`, `quantiles`, `intervals`, `sample` and
+    `log_prob` return float64, accurate even where float32 has too few digits for the targets (such as seconds since 1970).
     """
 
     model: schema.Model
@@ -67,113 +67,113 @@ class Predictor:
         return f"Predictor({', '.join(self.columns.targets)} from {shown}; {kind})"
 
     def __call__(self, rows: Any) -> Mixture:
-        """p(y|x) in the target's own units; an array may have any batch axes.
+        """Returns the mixture p(y|x) in the targets' own units; an array of rows may have any batch axes.
 
-        Raises: TableError (a ValueError) if the rows have other columns than the network was trained on, or a value that is
-        missing or far outside of them; ValueError if float32 cannot hold the mixture (see `relative`).
+        Raises: TableError (a ValueError) if the rows lack a column that the networks were trained on, or hold a value that is
+        missing or far outside of the training data; ValueError if float32 cannot represent the mixture (then use `relative`).
         """
-        if (reason := unresolved(self.scaler)) is not None:
+        if (reason := float32_problem(self.scaler)) is not None:
             raise ValueError(
-                f"float32 cannot hold this mixture in the target's own units: {reason}; ask the predictor for mean, quantiles, "
-                "intervals, sample and log_prob, or for relative(x), the mixture over (y - offset) / factor"
+                f"float32 cannot hold this mixture in the target's own units: {reason}; use the predictor's mean, quantiles, "
+                "intervals, sample and log_prob, or relative(x), the mixture over (y - offset) / factor"
             )
         return self._mixture(rows, target_transform(self.scaler))
 
     def relative(self, rows: Any) -> Mixture:
-        """The mixture over v = (y - offset) / factor, numbers of about 1; `scaler.y_offset` and `scaler.y_factor` are float64."""
+        """Returns the mixture over v = (y - offset) / factor, of order 1, for `scaler.y_offset` and `scaler.y_factor`."""
         return self._mixture(rows, relative_transform(self.scaler))
 
     def inputs(self, rows: Any) -> Float[np.ndarray, "N X"]:
-        """The inputs of the networks, in float64 and in their own units: every category and every mark is an input of its own.
+        """Converts rows to inputs of the networks: float64, not standardised, an input for each category and missing-value flag.
 
-        Raises: TableError as above.
+        Raises: TableError if a column is not there or holds a value that cannot be used.
         """
         return to_inputs(self.columns, as_table(self.columns, rows))
 
     def at(self, inputs: Float[AnyArray, "N X"]) -> Mixture:
-        """p(y|x) at inputs as `inputs` gives them, in `units`."""
+        """Returns the mixtures p(y|x) at inputs that `inputs` returned; they are in the units `self.units`."""
         return _predict(self, mixture_units(self.scaler)[1], self.scaled(inputs))
 
     @property
     def units(self) -> Units:
-        """Those of the mixtures that `at` and `map_rows` give: the target's own, where float32 can hold a mixture in them."""
+        """Units of the mixtures of `at` and `map_rows`: the targets' own, or those of `relative` where float32 needs them."""
         return mixture_units(self.scaler)[0]
 
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
-        """What the networks get. Raises: TableError for a value that is far outside of what they were trained on."""
+        """Standardises inputs for the networks. Raises: TableError for a value that is far outside of the training data."""
         z = scaled_inputs(self.scaler, inputs)
-        check_reach(self.columns, inputs, z, MAX_SCALED)
+        check_scaled_inputs(self.columns, inputs, z, MAX_SCALED)
         return z.astype(_dtype(self.networks))
 
     def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
-        """Negative log-likelihood of every example, in nats and the data's own units; float64."""
+        """Computes the negative log-likelihood of every example, in nats and the data's own units, in float64."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
         shape, numbers = split(self.model)
-        starts = range(0, len(scaled.x), MAX_ROWS_SCORED)
-        blocks = [Dataset(*(values[i : i + MAX_ROWS_SCORED] for values in scaled)) for i in starts]
+        starts = range(0, len(scaled.x), MAX_ROWS_PER_NLL_CALL)
+        blocks = [Dataset(*(values[i : i + MAX_ROWS_PER_NLL_CALL] for values in scaled)) for i in starts]
         nlls = [np.asarray(_nlls(shape, numbers, self.networks, *block), np.float64) for block in blocks]
         return np.concatenate([np.zeros(0), *nlls]) + log_slopes(self.scaler, dataset.y)
 
     def map_rows(
         self,
-        question: Callable[..., Any],
+        function: Callable[..., Any],
         inputs: Float[AnyArray, "N X"],
         *others: np.ndarray,
         transform: TargetTransform | None = None,
-        most: int = MAX_ROWS_PER_CALL,
+        max_rows: int = MAX_ROWS_PER_CALL,
     ) -> Any:
-        """Applies a function to the mixtures of all rows, in blocks of few sizes, and gives the results as numpy arrays.
+        """Applies a function to the mixtures of all rows, block by block, and returns the results as numpy arrays.
 
-        Each size is one compiled program.
-        Args: question(mixture, *others) gets the rows of a block, some of them repeated to fill it up; `transform` says in which
-        units the mixtures are, if not in those of `units`.
+        Blocks are padded to a few sizes, so that few programs are compiled.
+        Args: function(mixture, *others) gets the rows of a block, padded by repeating rows; `others` have a row for each row of
+        the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
         """
-        z, transform, found = self.scaled(inputs), transform or mixture_units(self.scaler)[1], []
-        if not len(z):  # the shapes of an answer, without rows
-            z, others = np.zeros((1, z.shape[1]), z.dtype), tuple(np.zeros((1, *own.shape[1:]), own.dtype) for own in others)
-            answer = question(_predict(self, transform, z), *others)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], answer)
-        for start in range(0, len(z), most):
-            block = [np.asarray(values[start : start + most]) for values in (z, *others)]
+        z, transform, results = self.scaled(inputs), transform or mixture_units(self.scaler)[1], []
+        if not len(z):  # a row of zeros gives the shapes of the results
+            z, *arrays = (np.zeros((1, *values.shape[1:]), values.dtype) for values in (z, *others))
+            result = function(_predict(self, transform, z), *arrays)
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], result)
+        for start in range(0, len(z), max_rows):
+            block = [np.asarray(values[start : start + max_rows]) for values in (z, *others)]
             num = len(block[0])
             rows, *arrays = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
-            answer = question(_predict(self, transform, rows), *arrays)
-            found.append(jax.tree.map(lambda leaf, num=num: np.asarray(leaf)[:num], answer))
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+            result = function(_predict(self, transform, rows), *arrays)
+            results.append(jax.tree.map(lambda leaf, num=num: np.asarray(leaf)[:num], result))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
-        """Mean of each target."""
-        return self.located(self._asked(mean, rows))
+        """Returns the mean of each target."""
+        return self.absolute(self._relative_statistic(mean, rows))
 
     def sd(self, rows: Any) -> Float[np.ndarray, "N D"]:
-        """Standard deviation of each target."""
-        return np.sqrt(self._asked(variance, rows)) * self.scaler.y_factor
+        """Returns the standard deviation of each target."""
+        return np.sqrt(self._relative_statistic(variance, rows)) * self.scaler.y_factor
 
     def quantiles(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N Q D"]:
-        """Quantiles of each target by itself, at probabilities from 0 to 1."""
-        probabilities = _probabilities(levels)
-        return self.located(self._asked(partial(_each_target, lambda one: quantile(one, probabilities)[..., 0]), rows))
+        """Returns quantiles of the marginal distribution of each target, at probabilities from 0 to 1."""
+        probabilities = jnp.asarray(as_probabilities("levels", levels))
+        return self._marginal_statistic(lambda single: quantile(single, probabilities)[..., 0], rows)
 
     def intervals(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N L 2 D"]:
-        """Both ends of the central intervals of each target by itself that hold so much of the probability."""
-        wanted = _probabilities(levels)
-        return self.located(self._asked(partial(_each_target, lambda one: central_interval(one, wanted)), rows))
+        """Returns both ends of the central intervals of these probabilities, of the marginal distribution of each target."""
+        probabilities = jnp.asarray(as_probabilities("levels", levels))
+        return self._marginal_statistic(lambda single: central_interval(single, probabilities), rows)
 
     def sample(self, key: PRNGKey, rows: Any, num: int) -> Float[np.ndarray, "N S D"]:
-        """Draws of the targets of each row."""
+        """Draws `num` samples of the targets of each row."""
         mixture = self.relative(rows)
-        return self.located(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
+        return self.absolute(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
 
     def log_prob(self, rows: Any, y: Any) -> Float[np.ndarray, " N"]:
-        """log p(y|x) of each row, in nats and the target's own units; y is `[N, D]`, or `[N]` for a single target.
+        """Computes log p(y|x) of each row, in nats and the targets' own units; y is `[N, D]`, or `[N]` for a single target.
 
-        Raises: ValueError if y has another shape, or is no finite number.
+        Raises: ValueError if y has another shape, or a value in it is not a finite number.
         """
         inputs = self.inputs(rows)
-        return -self.nll(Dataset(inputs, self.observed(y, len(inputs))))
+        return -self.nll(Dataset(inputs, self.checked_targets(y, len(inputs))))
 
-    def observed(self, y: Any, num_rows: int) -> Float[np.ndarray, "N D"]:
-        """Observed targets of so many rows as `[N, D]`, in float64. Raises: ValueError as above."""
+    def checked_targets(self, y: Any, num_rows: int) -> Float[np.ndarray, "N D"]:
+        """Returns observed targets as `[num_rows, D]` in float64. Raises: ValueError as `log_prob` does."""
         values = as_numbers("y", y)
         if values.shape != (num_rows, len(self.columns.targets)):
             expected = f"[{num_rows}, {len(self.columns.targets)}]"
@@ -182,19 +182,27 @@ class Predictor:
             )
         return values
 
-    def located(self, v: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
-        """Targets from their relative values, v = (y - offset) / factor; float64."""
-        return relative_units(self.scaler).located(v)
+    def absolute(self, v: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
+        """Converts relative values v = (y - offset) / factor back to targets y, in float64."""
+        return relative_units(self.scaler).absolute(v)
 
-    def _asked(self, question: Callable[[Mixture], Any], rows: Any) -> Any:
-        found = self.map_rows(question, self.inputs(rows), transform=relative_transform(self.scaler))
-        return np.asarray(found, np.float64)
+    def _relative_statistic(self, function: Callable[[Mixture], Any], rows: Any) -> Any:
+        """Computes a statistic of the mixtures over v, in float64."""
+        return np.asarray(self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler)), np.float64)
+
+    def _marginal_statistic(self, function: Callable[[Mixture], Any], rows: Any) -> Any:
+        """Computes a statistic of each target's marginal `[N, 1]`, in units of y; the targets are the last axis."""
+
+        def stacked(mixture: Mixture) -> Array:
+            return jnp.stack([function(single[:, None]) for single in marginals(mixture)], axis=-1)
+
+        return self.absolute(self._relative_statistic(stacked, rows))
 
     def _mixture(self, rows: Any, transform: TargetTransform) -> Mixture:
-        if isinstance(rows, Tracer):  # inside of a compiled function there are no names and no float64
+        if isinstance(rows, Tracer):  # a compiled function has neither column names nor float64
             if not rows.shape or rows.shape[-1] != len(self.scaler.x_mean):
                 raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.scaler.x_mean)}]")
-            return _predict(self, transform, _scaled_in_program(self.scaler, rows))
+            return _predict(self, transform, _scaled_in_float32(self.scaler, rows))
         if hasattr(rows, "keys"):
             return _predict(self, transform, self.scaled(self.inputs(rows)))
         rows = np.asarray(rows)
@@ -206,20 +214,18 @@ class Predictor:
 
 
 def make_predictor(model: schema.Model, networks: Networks, scaler: Scaler, columns: Columns | None = None) -> Predictor:
-    """A predictor; without columns, those of its numbers have names x0, x1, ... and y0, y1, ..."""
-    return Predictor(model, networks, scaler, columns or numbered(len(scaler.x_mean), len(scaler.y_offset)))
+    """Makes a predictor; without `columns`, inputs are named x0, x1, ... and targets y0, y1, ..."""
+    return Predictor(model, networks, scaler, columns or numbered_columns(len(scaler.x_mean), len(scaler.y_offset)))
 
 
-def _probabilities(levels: Any) -> Float[Array, " Q"]:
-    """Raises: ValueError if these are no list of numbers from 0 to 1."""
-    values = np.asarray(levels, np.float64)
-    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"levels: got {levels!r}, expected a list of numbers from 0 to 1")
-    return jnp.asarray(values)
+def marginals(mixture: Mixture) -> list[Mixture]:
+    """Returns the marginal mixture of each target."""
+    num = num_targets(mixture)
+    return [marginal(mixture, [target]) for target in range(num)] if num > 1 else [mixture]
 
 
 def padded_size(num: int, factor: int = 2) -> int:
-    """The first of 64, 64 factor, 64 factor^2, ... that is no less."""
+    """Returns the smallest of 64, 64 factor, 64 factor^2, ... that is at least `num`."""
     size = 64
     while size < num:
         size *= factor
@@ -228,29 +234,24 @@ def padded_size(num: int, factor: int = 2) -> int:
 
 def _predict(predictor: Predictor, transform: TargetTransform, z: Float[AnyArray, "*batch X"]) -> Mixture:
     shape, numbers = split(predictor.model)
-    return _jitted(shape, numbers, predictor.networks, transform, z)
+    return _predict_compiled(shape, numbers, predictor.networks, transform, z)
 
 
 @partial(jax.jit, static_argnums=0)
-def _jitted(shape: schema.Model, numbers: dict[str, Any], networks: Networks, transform: TargetTransform, z: AnyArray) -> Mixture:
+def _predict_compiled(
+    shape: schema.Model, numbers: dict[str, Any], networks: Networks, transform: TargetTransform, z: AnyArray
+) -> Mixture:
     return transform_targets(transform, mixture_of(shape, numbers, networks, z, len(transform.mean)))
 
 
 _nlls = jax.jit(nlls_of, static_argnums=0)
 
 
-def _scaled_in_program(scaler: Scaler, x: Float[Array, "*batch X"]) -> Float[Array, "*batch X"]:
-    """The same in a compiled function, where a mean of more digits than float32 has comes off in two parts."""
+def _scaled_in_float32(scaler: Scaler, x: Float[Array, "*batch X"]) -> Float[Array, "*batch X"]:
+    """Standardises inputs in float32; a mean that has more digits than float32 is subtracted in two parts."""
     coarse = scaler.x_mean.astype(np.float32)
     fine = (scaler.x_mean - coarse).astype(np.float32)
     return ((x - coarse) - fine) / scaler.x_sd.astype(np.float32)
-
-
-def _each_target(question: Callable[[Mixture], Any], mixture: Mixture) -> Any:
-    """Asks about each target of mixtures `[N]` by itself; the question sees `[N, 1]`, and the targets come last."""
-    num = num_targets(mixture)
-    singles = [marginal(mixture, [target]) for target in range(num)] if num > 1 else [mixture]
-    return jnp.stack([question(one[:, None]) for one in singles], axis=-1)
 
 
 def _dtype(networks: Networks) -> np.dtype:

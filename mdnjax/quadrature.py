@@ -1,7 +1,8 @@
-"""Integrals over the real line by double-exponential rules, for what has no closed form; batch axes trail.
+"""Integrals over the real line by double-exponential rules, for integrals without a closed form; batch axes are last.
 
-The line is cut at the points where a density may have a kink or a narrow peak. Nodes crowd at the ends of each piece, so a peak
-is resolved whatever its width. Source: Takahasi and Mori (1974), Double exponential formulas for numerical integration.
+The line is cut at points where the integrand may have a kink or a narrow peak. The nodes are densest near the ends of each
+piece, so a peak of any width is resolved.
+Source: Takahasi and Mori (1974), Double exponential formulas for numerical integration.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import numpy as np
 
 from mdnjax.types import Array, Float
 
-NUM_STEPS = 96  # on either side of a rule's middle: enough for a density that is narrow between far points, to the last digits
-# Where the rules end: the smallest and largest distance from a point, relative to the length or the unit, is about exp(-+36) and
-# exp(-+20): far enough for what each dtype can tell apart, and not so far that a square overflows.
+NUM_STEPS = 96  # on either side of a rule's centre: gives full precision even for a narrow peak between points that are far apart
+# Largest |t| of the rules between points and beyond them. The distances of the nodes from a point, relative to the length or the
+# unit, then range from about exp(-36) to exp(36) in float64 and from exp(-20) to exp(20) in float32: enough for the resolution of
+# the dtype, and small enough that a square does not overflow.
 REACH = {"float64": (3.16, 3.83), "float32": (2.63, 3.24)}
 
 
 class Estimate(NamedTuple):
-    """A number not computed in closed form, and its error: of quadrature a bound in practice, of sampling a standard error."""
+    """A number without a closed form, and its error: for quadrature a bound in practice, for sampling a standard error."""
 
     value: Float[Array, "*batch"]
     error: Float[Array, "*batch"]
@@ -37,10 +39,10 @@ def integrate(
     right: bool = True,
     num_steps: int = NUM_STEPS,
 ) -> Estimate:
-    """Integral over the real line, or from the first point (left=False), or up to the last one (right=False).
+    """Integrates over the real line, or from the first point (left=False), or up to the last point (right=False).
 
-    `points` are sorted; `unit` is a typical length of the tails. The error is the difference to the rule of twice the step, of
-    which the true error is about the square.
+    `points` are sorted; `unit` is a typical length of the tails. The returned error is the difference to the rule with twice the
+    step; the true error is about its square.
     """
     points, unit = jnp.broadcast_arrays(points, unit[None])[0], jnp.broadcast_to(unit, points.shape[1:])
     coarse = fine = jnp.zeros(points.shape[1:], points.dtype)
@@ -53,10 +55,10 @@ def integrate(
 
         sums = jax.lax.map(piece, (points[:-1], points[1:]))
         coarse, fine = (jnp.sum(part, axis=0) for part in sums)
-    for wanted, end, sign in ((left, points[0], -1), (right, points[-1], 1)):
-        if wanted:
-            more = _sums(integrand, *_beyond(_steps(outer, num_steps, end), end, sign * unit), outer / num_steps)
-            coarse, fine = coarse + more[0], fine + more[1]
+    for included, end, sign in ((left, points[0], -1), (right, points[-1], 1)):
+        if included:
+            tail = _sums(integrand, *_beyond(_steps(outer, num_steps, end), end, sign * unit), outer / num_steps)
+            coarse, fine = coarse + tail[0], fine + tail[1]
     return Estimate(fine, jnp.abs(fine - coarse))
 
 
@@ -65,7 +67,7 @@ def _steps(reach: float, num_steps: int, like: Array) -> Float[Array, "Q *batch"
 
 
 def _between(t: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """Nodes and weights between two points: z = low + length * sigmoid(pi sinh t), counted from the nearer end."""
+    """Returns the rule between two points, z = low + length * sigmoid(pi sinh t), with z computed from the nearer end."""
     near = jax.nn.sigmoid(-jnp.pi * jnp.sinh(jnp.abs(t)))  # the distance to the nearer end
     slope = jnp.pi * jnp.cosh(t) * near * (1 - near)
 
@@ -77,11 +79,12 @@ def _between(t: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
 
 
 def _beyond(t: Array, end: Array, unit: Array) -> tuple[Array, Array]:
-    """Nodes and weights beyond a point: z = end + unit * exp(pi / 2 sinh t)."""
+    """Returns nodes and weights beyond a point: z = end + unit * exp(pi / 2 sinh t)."""
     distance = jnp.exp(jnp.pi / 2 * jnp.sinh(t))
     return end + unit * distance, jnp.abs(unit) * distance * jnp.pi / 2 * jnp.cosh(t)
 
 
 def _sums(integrand: Callable[[Array], Array], nodes: Array, weight: Array, step: float) -> tuple[Array, Array]:
+    """Returns the sums of the rule with twice the step and of the rule itself."""
     terms = weight * integrand(nodes)
     return 2 * step * jnp.sum(terms[::2], axis=0), step * jnp.sum(terms, axis=0)

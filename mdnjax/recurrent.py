@@ -1,4 +1,4 @@
-"""Recurrent networks, batch-last as all networks here: `x[X, T, *batch]` to `raw[P, T, *batch]`, or one step at a time."""
+"""Recurrent networks with the batch axes last: `x[X, T, *batch]` to `raw[P, T, *batch]`, or one step at a time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from mdnjax.types import Array, Bool, Float, Params, PRNGKey
 
 CELLS: dict[str, Any] = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
 
-Memory = Any  # a pytree of arrays `[*batch, H]`: what a network remembers between two steps
+Memory = Any  # a pytree of arrays `[*batch, H]`: the state of a network between two steps
 
 
 class Recurrent(NamedTuple):
-    """Pure functions of a network with a memory.
+    """Four pure functions of a network with a memory.
 
-    init(key) gives parameters, start(batch shape) the memory before the first step,
-    step(params, memory, x[X, *batch]) the memory after a step and its outputs raw[P, *batch],
-    apply(params, memory, x[X, T, *batch], first[T, *batch]) the same for T steps: where `first`, the memory begins anew.
+    init(key) returns parameters, start(batch shape) the memory before the first step,
+    step(params, memory, x[X, *batch]) the memory after one step and its outputs raw[P, *batch],
+    apply(params, memory, x[X, T, *batch], first[T, *batch]) the same for T steps, with the memory reset before each step that is
+    `first` of a sequence.
     """
 
     init: Callable[[PRNGKey], Params]
@@ -32,13 +33,13 @@ class Recurrent(NamedTuple):
 
 
 def make_recurrent(num_inputs: int, output_blocks: Sequence[int], *, cell: str, hidden_sizes: Sequence[int]) -> Recurrent:
-    """Layers of flax's cells ("lstm" or "gru"), and a linear head whose outputs come in contiguous blocks.
+    """Returns layers of flax cells ("lstm" or "gru") with a linear head whose outputs are in contiguous blocks.
 
-    Raises: ValueError for a cell of another name, or no layer.
+    Raises: ValueError if the name of the cell is unknown or there is no layer.
     Source: Hochreiter & Schmidhuber (1997); Cho et al. (2014); as the trunk of mixtures: Graves (2013), section 4.
     """
     if cell not in CELLS or not hidden_sizes:
-        expected = f"one of {', '.join(CELLS)} with a layer or more"
+        expected = f"one of {', '.join(CELLS)} with one or more layers"
         raise ValueError(f"make_recurrent: got cell {cell!r} with layers {tuple(hidden_sizes)}, expected {expected}")
     dtype = jnp.result_type(float)
     cells = {f"cell_{i}": CELLS[cell](size, param_dtype=dtype) for i, size in enumerate(hidden_sizes)}
@@ -47,39 +48,40 @@ def make_recurrent(num_inputs: int, output_blocks: Sequence[int], *, cell: str, 
 
     def init(init_key: PRNGKey) -> Params:
         params = {}
-        for i, (name, own) in enumerate(cells.items()):
-            memory = own.initialize_carry(init_key, (widths[i],))
-            params[name] = own.init(jax.random.fold_in(init_key, i), memory, jnp.zeros(widths[i], dtype))["params"]
+        for i, (name, module) in enumerate(cells.items()):
+            memory = module.initialize_carry(init_key, (widths[i],))
+            params[name] = module.init(jax.random.fold_in(init_key, i), memory, jnp.zeros(widths[i], dtype))["params"]
         head_key = jax.random.fold_in(init_key, len(cells))
         return {**params, HEAD: head.init(head_key, jnp.zeros((widths[-1], 1), dtype))["params"]}
 
     def start(batch: tuple[int, ...]) -> Memory:
-        unused = jax.random.key(0)  # all memories start at zero
-        memory = {name: own.initialize_carry(unused, (*batch, widths[i])) for i, (name, own) in enumerate(cells.items())}
+        unused_key = jax.random.key(0)  # flax requires a key, but the memory starts at 0
+        modules = enumerate(cells.items())
+        memory = {name: module.initialize_carry(unused_key, (*batch, widths[i])) for i, (name, module) in modules}
         return jax.tree.map(lambda leaf: leaf.astype(dtype), memory)
 
     def advance(params: Any, memory: Memory, values: Float[Array, "*batch X"]) -> tuple[Memory, Float[Array, "*batch H"]]:
-        after = {}
-        for name, own in cells.items():
-            after[name], values = own.apply({"params": params[name]}, memory[name], values)
-        return after, values
+        next_memory = {}
+        for name, module in cells.items():
+            next_memory[name], values = module.apply({"params": params[name]}, memory[name], values)
+        return next_memory, values
 
-    def read(params: Any, hidden: Float[Array, "... H"]) -> Float[Array, "P ..."]:
+    def outputs(params: Any, hidden: Float[Array, "... H"]) -> Float[Array, "P ..."]:
         return cast(Array, head.apply({"params": params[HEAD]}, jnp.moveaxis(hidden, -1, 0)))
 
     def step(params: Params, memory: Memory, x: Float[Array, "X *batch"]) -> tuple[Memory, Float[Array, "P *batch"]]:
         memory, hidden = advance(params, memory, jnp.moveaxis(x, 0, -1))
-        return memory, read(params, hidden)
+        return memory, outputs(params, hidden)
 
     def apply(
         params: Params, memory: Memory, x: Float[Array, "X T *batch"], first: Bool[Array, "T *batch"]
     ) -> tuple[Memory, Float[Array, "P T *batch"]]:
-        def body(memory: Memory, now: tuple[Array, Array]) -> tuple[Memory, Array]:
-            values, begins = now
-            memory = jax.tree.map(lambda leaf: jnp.where(begins[..., None], 0, leaf), memory)
+        def body(memory: Memory, inputs: tuple[Array, Array]) -> tuple[Memory, Array]:
+            values, is_first = inputs
+            memory = jax.tree.map(lambda leaf: jnp.where(is_first[..., None], 0, leaf), memory)
             return advance(params, memory, values)
 
         memory, hidden = jax.lax.scan(body, memory, (jnp.moveaxis(x, 0, -1), first))
-        return memory, read(params, hidden)  # all steps at once: one product
+        return memory, outputs(params, hidden)  # of all steps in one product
 
     return Recurrent(init, start, step, apply)

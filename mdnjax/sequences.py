@@ -1,4 +1,4 @@
-"""Sequences of many lengths in arrays of one shape: laid one after the other in rows, with marks where each begins and ends."""
+"""Packs sequences of different lengths into rows of one length, with flags for the first and last step of each sequence."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mdnjax.types import AnyArray, Array, Bool, Float
 
 
 class Rows(NamedTuple):
-    """Rows of T steps, batch-last: `values[C, T, N]`; where `mask` is false a step is only there to fill a row, its values are 0.
+    """N rows of T steps, batch-last: `values[C, T, N]`. Steps whose `mask` is false are padding, with values 0.
 
-    `first` and `last` mark the ends of the sequences: what is computed along a row begins anew at each first step.
+    `first` and `last` flag the first and last step of each sequence; recurrent networks reset their memory at each first step.
     """
 
     values: Float[Array, "C T N"]
@@ -24,45 +24,46 @@ class Rows(NamedTuple):
 
 
 def pack(sequences: Sequence[Float[np.ndarray, "_ C"]], num_steps: int | None = None) -> Rows:
-    """Lays sequences into as few rows as come out, the longest first, each where the least is left; a row is `num_steps` long.
+    """Packs sequences into few rows of `num_steps` steps: the longest first, each into the row with the least sufficient space.
 
-    By default as long as the longest sequence. Drawings of 20 to 250 points fill such rows to 98 %; one in a row would fill half.
-    Raises: ValueError if there is no sequence, one is empty, or longer than a row.
+    By default a row is as long as the longest sequence. Drawings of 20 to 250 points fill 98 % of such rows; with one drawing in
+    each row it would be half.
+    Raises: ValueError if there is no sequence, or one is empty or longer than a row.
     """
     lengths = [len(sequence) for sequence in sequences]
     length = num_steps or max(lengths, default=0)
     if not lengths or min(lengths) < 1 or max(lengths) > length:
         got = f"lengths from {min(lengths)} to {max(lengths)}" if lengths else "no sequence"
         raise ValueError(f"pack: got {got}, expected lengths from 1 to {length or 'T'}")
-    free: list[list[int]] = [[] for _ in range(length + 1)]  # rows by the steps that are left in them
-    places, num_rows = {}, 0
+    free: list[list[int]] = [[] for _ in range(length + 1)]  # free[n]: rows with n unused steps
+    positions, num_rows = {}, 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        left = next((left for left in range(lengths[index], length + 1) if free[left]), None)
-        if left is None:
-            left, num_rows = length, num_rows + 1
-            free[left].append(num_rows - 1)
-        row = free[left].pop()
-        places[index] = (row, length - left)
-        free[left - lengths[index]].append(row)
+        unused = next((steps for steps in range(lengths[index], length + 1) if free[steps]), None)
+        if unused is None:
+            unused, num_rows = length, num_rows + 1
+            free[unused].append(num_rows - 1)
+        row = free[unused].pop()
+        positions[index] = (row, length - unused)
+        free[unused - lengths[index]].append(row)
     values = np.zeros((sequences[0].shape[1], length, num_rows), np.float32)
     first, last, mask = (np.zeros((length, num_rows), bool) for _ in range(3))
-    for index, (row, at) in places.items():
-        end = at + lengths[index]
-        values[:, at:end, row] = sequences[index].T
-        first[at, row], last[end - 1, row], mask[at:end, row] = True, True, True
+    for index, (row, start) in positions.items():
+        end = start + lengths[index]
+        values[:, start:end, row] = sequences[index].T
+        first[start, row], last[end - 1, row], mask[start:end, row] = True, True, True
     return Rows(*map(jnp.asarray, (values, first, last, mask)))
 
 
-def before(rows: Rows, start: Float[AnyArray, " C"]) -> Float[Array, "C T N"]:
-    """At each step the values of the step before it, and `start` at the first of a sequence: what predicts what follows."""
-    beginning = jnp.asarray(start)[:, None, None]
-    shifted = jnp.concatenate([jnp.broadcast_to(beginning, rows.values[:, :1].shape), rows.values[:, :-1]], axis=1)
-    return jnp.where(rows.first, beginning, shifted)
+def previous_steps(rows: Rows, start: Float[AnyArray, " C"]) -> Float[Array, "C T N"]:
+    """Returns at each step the values of the previous step, and `start` at the first step of a sequence."""
+    first_values = jnp.asarray(start)[:, None, None]
+    shifted = jnp.concatenate([jnp.broadcast_to(first_values, rows.values[:, :1].shape), rows.values[:, :-1]], axis=1)
+    return jnp.where(rows.first, first_values, shifted)
 
 
 def masked_sum(rows: Rows, values: Float[Array, "T N"]) -> Float[Array, ""]:
-    """The sum over all steps of sequences; what stands in the others, were it nan, has no part in value or gradient.
+    """Returns the sum over all steps but padding, where values may even be nan.
 
-    The gradient of a function that is nan at such a step is kept out only if that step's arguments are sound: they are 0.
+    The gradient is finite only if the derivatives that led to `values` are finite at padding too; inputs there are 0.
     """
     return jnp.sum(jnp.where(rows.mask, values, 0))

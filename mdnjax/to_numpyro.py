@@ -1,4 +1,4 @@
-"""A mixture as a distribution of numpyro, for those who go on in a probabilistic program (`pip install -e '.[numpyro]'`)."""
+"""Converts a mixture to a distribution of numpyro, for use in a probabilistic program (`pip install -e '.[numpyro]'`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mdnjax.mixture import Mixture
 
 
 def to_numpyro(mixture: Mixture) -> Any:
-    """The same p(y|x) as a numpyro distribution of batch shape `[*batch]` and event shape `[D]`.
+    """Returns the same p(y|x) as a numpyro distribution of batch shape `[*batch]` and event shape `[D]`.
 
-    A `MixtureSameFamily`; on a bounded support a `TransformedDistribution` of one.
-    Raises: ImportError without numpyro; ValueError if targets differ in their support.
+    It is a `MixtureSameFamily`, or on a bounded support a `TransformedDistribution` of one.
+    Raises: ImportError if numpyro is not installed; ValueError if the targets have different supports.
     """
     import numpyro.distributions as dist
 
     if isinstance(mixture.component, Warped):
-        transform_targets = to_numpyro(Mixture(mixture.logits, mixture.component.component))
-        return dist.TransformedDistribution(transform_targets, _transforms(dist, mixture.component.support))
+        on_real_line = to_numpyro(Mixture(mixture.logits, mixture.component.component))
+        return dist.TransformedDistribution(on_real_line, _transforms(dist, mixture.component.support))
     return dist.MixtureSameFamily(dist.CategoricalLogits(mixture.logits), _component(dist, mixture.component))
 
 
@@ -43,7 +43,7 @@ def _component(dist: Any, component: Component) -> Any:
 
 def _transforms(dist: Any, support: Support) -> list[Any]:
     if len(set(zip(*support, strict=True))) > 1:
-        raise ValueError(f"to_numpyro: got targets of different supports, {support}, expected one for all")
+        raise ValueError(f"to_numpyro: got targets with different supports, {support}, expected the same support for all targets")
     low, high = support.low[0], support.high[0]
     parts = {
         (True, True): [dist.transforms.SigmoidTransform(), dist.transforms.AffineTransform(low, high - low)],

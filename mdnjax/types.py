@@ -1,7 +1,8 @@
-"""Aliases, and the alphabet of shapes that every signature uses.
+"""Type aliases, and the letters that name axes in the shape annotations of all signatures.
 
 N examples, X inputs, D targets, K components, P raw outputs, S samples, T steps of a sequence.
-Public arrays are batch-first (`x[*batch, X]`); the hot path is batch-last (`x[X, *batch]`) and says so.
+Public functions take batch-first arrays (`x[*batch, X]`). The hot path uses batch-last arrays (`x[X, *batch]`), and its
+annotations show it.
 """
 
 from typing import TypeAlias
@@ -13,4 +14,4 @@ __all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "Key", "PRNGKey", "Param
 
 PRNGKey: TypeAlias = Key[Array, ""]
 AnyArray: TypeAlias = Array | np.ndarray
-Params: TypeAlias = PyTree  # of arrays
+Params: TypeAlias = PyTree  # whose leaves are arrays

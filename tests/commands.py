@@ -1,4 +1,4 @@
-"""Runs the real commands, as a user would: in this process, or in one of their own."""
+"""Runs the commands as a user would, in this process or in a new one."""
 
 import atexit
 import contextlib
@@ -27,15 +27,15 @@ TIMEOUT = 240
 SHORT = ["data.num_train=60", "data.num_validation=20", "data.num_test=200", "train.num_steps=40", "train.report_every=20"]
 SHORT += ["regression.num_steps=30", "model.num_components=3", "model.hidden_sizes=[5]"]
 
-# What keeps a training of the study's settings from diverging, off.
-UNHELPED = ["train.init.name=glorot", "train.optimizer.clip_norm=0", "train.optimizer.base_width=0"]
+# Switches off the settings that keep the study's training from diverging.
+UNSTABLE = ["train.init.name=glorot", "train.optimizer.clip_norm=0", "train.optimizer.base_width=0"]
 
 
 def run(module: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
-    """`python -m experiments.MODULE words...` in the checkout; never raises.
+    """Runs `python -m experiments.MODULE words...` in the checkout; never raises.
 
-    It runs in this process, where programs that were traced and compiled before are at hand, with floats of 32 bits, as it does
-    for a user; a UserWarning is an error. With environment variables it runs in a process of its own, as by `run_process`.
+    It runs in this process, which reuses compiled programs, with 32-bit floats, as for a user; a UserWarning is an error. With
+    environment variables it runs in a new process, by `run_process`.
     """
     if environment:
         return run_process(module, *words, **environment)
@@ -53,9 +53,9 @@ def run(module: str, *words: object, **environment: str) -> subprocess.Completed
 
 @contextlib.contextmanager
 def _like_a_process(arguments: list[str]) -> Iterator[None]:
-    """Arguments, folder, floats and handling of interrupts and warnings as a process of its own has them."""
+    """Sets arguments, folder, float size, interrupt handler and warnings as in a new process, and restores them at the end."""
     interrupt, x64, folder = signal.getsignal(signal.SIGINT), jax.config.read("jax_enable_x64"), Path.cwd()
-    environment = {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}  # they are settled once in a process
+    environment = {"JAX_NUM_CPU_DEVICES": str(jax.device_count())}  # a process can set this only once
     with mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", ["", *arguments]), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.simplefilter("error", UserWarning)
@@ -71,7 +71,7 @@ def _like_a_process(arguments: list[str]) -> Iterator[None]:
 
 
 def run_process(module: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
-    """The same in a process of its own: a fork of one that has its libraries already."""
+    """Runs a command in a fork of a process that has imported the libraries already."""
     forks = _forks()
     assert forks.stdin is not None
     assert forks.stdout is not None
@@ -85,7 +85,7 @@ def run_process(module: str, *words: object, **environment: str) -> subprocess.C
 
 @functools.cache
 def _forks() -> subprocess.Popen:
-    """The process of `tests.forks`, which ends with this one."""
+    """Starts the process of `tests.forks`, which ends with this one."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.forks"], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -93,15 +93,15 @@ def _forks() -> subprocess.Popen:
     return process
 
 
-def keep_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has a process that does not ask for it keep its programs in the folder of the tests too."""
+def use_test_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes processes that use no compilation cache by themselves use that of the tests."""
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, status: int = 2) -> None:
-    """The user's mistake is one line on stderr, after progress if there was any, and an exit status."""
+    """Checks the exit status, and that stderr ends with one error line; for a user's mistake it is the only line."""
     assert done.returncode == status, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
@@ -113,7 +113,7 @@ def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, sta
 
 
 def assert_not_blank(picture_file: Path) -> None:
-    """A figure of some size, with something on it and not all over it."""
+    """Checks that a figure is large enough, has many colours, and is neither nearly empty nor nearly full."""
     picture = matplotlib.image.imread(picture_file)[..., :3]
     assert min(picture.shape[:2]) >= 300
     assert len(np.unique(np.round(255 * picture).astype(int) @ [1, 256, 256**2])) > 30

@@ -1,7 +1,7 @@
-"""Every test runs with 64-bit floats allowed, on two devices, and with the library's shapes and types checked at every call.
+"""All tests run with 64-bit floats, on two devices, and with the library's shapes and types checked at every call.
 
-Compiling is most of what the tests do, and their programs are small, so that they are compiled to be right and not to be fast,
-and all workers and all commands keep them in one folder for as long as the tests run.
+Most time of the tests is compilation of small programs. They are compiled without optimisation, and all workers and commands
+share one compilation cache, which is deleted at the end.
 """
 
 import gc
@@ -9,8 +9,8 @@ import os
 import shutil
 import tempfile
 
-# Without XLA's newer emitters of fused loops, and without LLVM's optimisation, a program compiles in a third of the time.
-# `tests.commands.run` takes XLA_FLAGS="" where a test needs the programs that users get.
+# Without LLVM's optimisation and XLA's fusion emitters, a program compiles in a third of the time.
+# A test that needs the programs of users passes XLA_FLAGS="" to `tests.commands.run`.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 FOLDER = "MDNJAX_TESTS_FOLDER"
 if FOLDER not in os.environ:  # the first process; its workers and their commands inherit what it sets here
@@ -24,15 +24,15 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
-jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))  # that of the commands
+jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))  # the commands use it too
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 from experiments import locks  # noqa: E402
 
 hook = install_import_hook("mdnjax", "beartype.beartype")
-gc.set_threshold(100_000, 50, 1000)  # what was traced stays, and looking through all of it again and again takes seconds
+gc.set_threshold(100_000, 50, 1000)  # traced functions stay in memory, and collecting garbage among them often takes seconds
 
-# Files that take longest come first, so that no worker is left with one of them at the end.
+# The slowest files come first, so that no worker is still busy with one of them at the end.
 LONGEST_FIRST = (
     *("test_sweep", "test_nan", "test_density", "test_readme", "test_inverse_sine", "test_estimator", "test_tabular"),
     *(
@@ -50,14 +50,14 @@ LONGEST_FIRST = (
 
 
 def pytest_collection_modifyitems(items):
-    """Orders the files; within a file the order stays."""
+    """Sorts the test files; the order within a file does not change."""
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(autouse=True)
-def folders_given_back():
-    """A test that claims a folder, and is no command, holds it no longer than it runs."""
+def folders_unlocked():
+    """Unlocks, after each test, the folders that it locked without running a command."""
     with locks.released():
         yield
 

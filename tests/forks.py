@@ -1,7 +1,7 @@
-"""Runs commands in forks of one process that has imported what they need: a fork starts at once, an interpreter in two seconds.
+"""Runs commands in forks of a process that has imported their libraries: a fork starts at once, an interpreter in two seconds.
 
-The modules of a command are its fork's own. Nothing touches a device before, so there are no threads of jax yet.
-A request is a line of JSON on stdin, its answer an exit status on stdout.
+The modules of `experiments` are imported in the fork. No device is used before, so that jax has no threads yet when it forks.
+A request is a line of JSON on stdin; the reply is a line with the exit status on stdout.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LIBRARIES = (flax, jax, matplotlib, mdnjax, optax, pandas, pydantic, rich, safet
 
 
 def fork_each() -> dict[str, Any]:
-    """Answers one request after the other; only in a fork does it return, with what the fork is to do."""
-    gc.freeze()  # else a fork copies all that its collector looks at, and takes five times as long
+    """Forks for each request and replies with the exit status; returns, with the request, only in a fork."""
+    gc.freeze()  # else the garbage collector touches all memory of a fork, which takes five times as long
     for line in sys.stdin:
         request = json.loads(line)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the threads of numpy's BLAS know how to be forked
+            warnings.simplefilter("ignore", DeprecationWarning)  # numpy's BLAS has threads, which survive a fork
             process = os.fork()
         if not process:
             return request
@@ -49,12 +49,12 @@ def fork_each() -> dict[str, Any]:
     sys.exit(0)
 
 
-def become(module: str, words: list[str], environment: dict[str, str], outputs: list[str], timeout: int) -> None:
-    """Goes on as `python -m MODULE words...` with its stdout and stderr in two files; killed when it takes too long."""
+def run_command(module: str, words: list[str], environment: dict[str, str], outputs: list[str], timeout: int) -> None:
+    """Runs `python -m MODULE words...` in this process, with stdout and stderr in two files; a timeout kills the process."""
     signal.alarm(timeout)
     os.environ.update(environment)
     for name, value in environment.items():
-        if name.startswith("JAX_"):  # jax has read its variables already
+        if name.startswith("JAX_"):  # jax has already read its environment variables
             jax.config.update(name.lower(), int(value) if value.isdigit() else value)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(outputs, start=1):
@@ -64,4 +64,4 @@ def become(module: str, words: list[str], environment: dict[str, str], outputs: 
 
 
 if __name__ == "__main__":
-    become(**fork_each())
+    run_command(**fork_each())

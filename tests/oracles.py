@@ -1,15 +1,18 @@
-"""Independent answers: scipy and plain float64 numpy, one example and one component at a time."""
+"""Random mixtures and targets, and their comparison with the oracles of `experiments.proof`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
+from experiments.proof.cases import Case
+from experiments.proof.checks import Check, largest_error
+from experiments.proof.oracles import Example, examples
 from mdnjax import Diagonal, Mixture
 
 
 def random_mixture(seed: int, batch: tuple[int, ...], num_components: int, num_targets: int, dtype=jnp.float64) -> Mixture:
-    """A mixture of any shape with weights, locations and scales of ordinary size."""
+    """Returns a Gaussian mixture of any shape with weights, locations and scales of ordinary size."""
     generator = np.random.default_rng(seed)
     shape = (*batch, num_components, num_targets)
     logits, loc = 2 * generator.standard_normal(shape[:-1]), 3 * generator.standard_normal(shape)
@@ -18,25 +21,27 @@ def random_mixture(seed: int, batch: tuple[int, ...], num_components: int, num_t
 
 
 def random_targets(seed: int, batch: tuple[int, ...], num_targets: int, dtype=jnp.float64) -> jax.Array:
-    """Targets among the components of `random_mixture`."""
+    """Returns targets among the components of `random_mixture`."""
     return jnp.asarray(3 * np.random.default_rng([seed, 1]).standard_normal((*batch, num_targets)), dtype)
 
 
+def case_of(mixture: Mixture, y) -> Case:
+    """Returns a mixture with one target for each of its examples as a case of `experiments.proof`."""
+    return Case(mixture, np.asarray(y), examples(mixture))
+
+
+def largest_error_of(check: Check, mixture: Mixture, y) -> float:
+    """Returns the largest error of a check of `experiments.proof`, in the mixture's dtype."""
+    case = case_of(mixture, y)
+    return largest_error(check, case, str(mixture.logits.dtype), check.truth(case))
+
+
+def log_prob(mixture: Mixture, y) -> np.ndarray:
+    """Returns log p(y|x) by scipy's densities."""
+    return case_of(mixture, y).each(Example.log_prob, np.asarray(y))
+
+
 def parts(mixture: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, locations and scales in float64."""
-    logits, (loc, scale) = np.asarray(mixture.logits, np.float64), (np.asarray(a, np.float64) for a in mixture.component)
-    weight = np.exp(logits - logits.max(-1, keepdims=True))
-    return weight / weight.sum(-1, keepdims=True), loc, scale
-
-
-def log_prob(mixture: Mixture, y: np.ndarray) -> np.ndarray:
-    """log p(y|x) of broadcast batches, by scipy's normal density."""
-    weight, loc, scale = parts(mixture)
-    log_densities = stats.norm.logpdf(np.asarray(y, np.float64)[..., None, :], loc, scale).sum(-1)
-    return np.asarray(special.logsumexp(log_densities, axis=-1, b=weight))
-
-
-def cdf(mixture: Mixture, y: np.ndarray) -> np.ndarray:
-    """P(Y <= y|x) for one target, by scipy's normal distribution function."""
-    weight, loc, scale = parts(mixture)
-    return (weight * stats.norm.cdf(np.asarray(y, np.float64), loc[..., 0], scale[..., 0])).sum(-1)
+    """Returns weights, locations and scales in float64."""
+    logits, loc, scale = (np.asarray(leaf, np.float64) for leaf in (mixture.logits, *mixture.component))
+    return special.softmax(logits, axis=-1), loc, scale

@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: a small sweep, its command in the background, its table."""
+"""Helpers of the tests of sweeps: a small sweep, its command in the background, its table."""
 
 import csv
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from tests.commands import ROOT
 
-# Of the sizes of `commands.SHORT`, so that both have the same compiled programs.
+# Same sizes as `commands.SHORT`, so that both use the same compiled programs.
 SMALL = """
 num_seeds: 3
 chunk_members: 1
@@ -20,13 +20,13 @@ grid:
 
 
 def rows(folder, name="members.csv"):
-    """The table without wall-clock time."""
+    """Returns the rows of a table without its columns of seconds."""
     with open(folder / name) as file:
         return [{key: value for key, value in row.items() if "seconds" not in key} for row in csv.DictReader(file)]
 
 
 def start(file, *words):
-    """The command in the background."""
+    """Starts the command in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.sweep", str(file), *words],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Files of arrays: what is saved comes back, and what is damaged is refused."""
+"""Files of arrays: a saved tree is restored, and a damaged file is an error."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,17 +11,17 @@ TREE = {"a": {"kernel": jnp.arange(6.0).reshape(2, 3)}, "b": (jnp.zeros((), jnp.
 
 
 def test_round_trip(tmp_path):
-    checkpoint.save(tmp_path / "f", TREE, {"said": "so"})
+    checkpoint.save(tmp_path / "f", TREE, {"note": "text"})
     back = checkpoint.load(tmp_path / "f", TREE)
     assert back["a"]["kernel"].dtype == TREE["a"]["kernel"].dtype
     np.testing.assert_array_equal(back["a"]["kernel"], TREE["a"]["kernel"])
     np.testing.assert_array_equal(back["b"][1], [True])
-    assert checkpoint.read_metadata(tmp_path / "f")["said"] == "so"
+    assert checkpoint.read_metadata(tmp_path / "f")["note"] == "text"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
 @pytest.mark.parametrize("cut", [0, 5, 100, -1])
-def test_a_truncated_file_is_refused(tmp_path, cut):
+def test_a_truncated_file_is_an_error(tmp_path, cut):
     checkpoint.save(tmp_path / "f", TREE)
     (tmp_path / "f").write_bytes((tmp_path / "f").read_bytes()[:cut])
     with pytest.raises(CheckpointError):
@@ -37,7 +37,7 @@ def test_a_flipped_bit_is_found(tmp_path):
         checkpoint.load(tmp_path / "f", TREE)
 
 
-def test_foreign_and_missing_files_are_refused(tmp_path):
+def test_foreign_and_missing_files_are_an_error(tmp_path):
     (tmp_path / "f").write_bytes(b"not at all a safetensors file")
     for name in ("f", "nothing"):
         with pytest.raises(CheckpointError, match="cannot read"):
@@ -45,7 +45,7 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("other", [{"a": TREE["a"]}, {**TREE, "c": jnp.zeros(1)}, {**TREE, "a": {"kernel": jnp.zeros((3, 2))}}])
-def test_a_tree_of_another_structure_is_refused(tmp_path, other):
+def test_a_tree_of_another_structure_is_an_error(tmp_path, other):
     checkpoint.save(tmp_path / "f", TREE)
     with pytest.raises(CheckpointError):
         checkpoint.load(tmp_path / "f", other)

@@ -1,4 +1,4 @@
-"""Columns of tables: numbers, categories, what is missing, and every way in which a table can be wrong."""
+"""Columns of tables: numbers, categories, missing values, and the errors for tables that cannot be used."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def text(*values):
 
 @st.composite
 def tables(draw):
-    """A target, columns of numbers, one of categories; all of them vary."""
+    """A table with a target, some columns of numbers and one of categories, none of them constant."""
     num = draw(st.integers(4, 12))
     columns = draw(st.integers(1, 3))
     table = {"y": np.arange(num, dtype=float)}
@@ -64,7 +64,7 @@ def test_large_offsets_lose_no_digits():
     np.testing.assert_array_equal(np.diff(to_inputs(columns, {"time": seconds})[:, 0]), np.ones(7))
 
 
-def test_missing_numbers_are_the_median_with_a_mark():
+def test_missing_numbers_become_the_median_and_are_marked():
     table = {"x": np.array([1.0, np.nan, 3.0, 5.0]), "y": np.arange(4.0)}
     with pytest.raises(TableError, match=r"column 'x', row 2: got nothing"):
         fit_columns(table, ["y"])
@@ -74,7 +74,7 @@ def test_missing_numbers_are_the_median_with_a_mark():
         to_targets(columns, {"x": table["x"], "y": np.full(4, np.nan)})
 
 
-def test_missing_categories_are_one_of_their_own():
+def test_missing_texts_are_a_category():
     table = {"c": text("a", None, "b", "a"), "y": np.arange(4.0)}
     columns, _ = fit_columns(table, ["y"], impute=True)
     assert columns.inputs[0].categories == ("(missing)", "a", "b")
@@ -94,7 +94,7 @@ def test_numbers_can_be_categories_and_text_can_be_numbers():
     assert to_inputs(columns, table)[:, 2].tolist() == [1.0, 2.0, 3.5, 1000.0]
 
 
-def test_constant_and_duplicate_columns_are_left_out_with_a_word():
+def test_constant_and_duplicate_columns_are_left_out_with_a_note():
     x = np.arange(5.0)
     columns, notes = fit_columns({"x": x, "one": np.ones(5), "again": x.copy(), "y": x**2}, ["y"])
     assert [column.name for column in columns.inputs] == ["x"]
@@ -103,14 +103,14 @@ def test_constant_and_duplicate_columns_are_left_out_with_a_word():
     assert "'again' is left out: it is the same as 'x'" in notes[1]
 
 
-def test_what_training_does_not_see_is_not_learnt_from():
+def test_only_rows_of_training_determine_the_categories():
     table = {"c": text("a", "b", "a", "z"), "x": np.array([1.0, 2, 3, 1e6]), "y": np.arange(4.0)}
     columns, _ = fit_columns(table, ["y"], rows=np.array([0, 1, 2]))
     assert columns.inputs[0].categories == ("a", "b")
 
 
 X = np.arange(6.0)
-WRONG = {
+WRONG_TABLES = {
     "column 'price', row 3: got 'n/a?'": {"price": text("1", "2", "n/a?", "4", "5", "6"), "y": X},
     "column 'x', row 2: got inf": {"x": np.where(X == 1, np.inf, X), "y": X},
     "target 'y' is 2 in every row": {"x": X, "y": np.full(6, 2.0)},
@@ -123,15 +123,15 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("expected", WRONG)
-def test_what_is_wrong_is_one_line_with_its_place(expected):
+@pytest.mark.parametrize("expected", WRONG_TABLES)
+def test_an_error_is_one_line_and_names_the_place(expected):
     with pytest.raises(TableError) as caught:
-        fit_columns(WRONG[expected], ["y"])
+        fit_columns(WRONG_TABLES[expected], ["y"])
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_the_nearest_name_is_told():
+def test_an_error_suggests_the_nearest_name():
     with pytest.raises(TableError, match="did you mean 'income'"):
         fit_columns({"income": X, "y": X}, ["y"], ["incme"])
 

@@ -1,4 +1,4 @@
-"""Programs that are compiled quickly, beside other work and ahead of their use."""
+"""Programs that are compiled quickly, in the background, or ahead of their use."""
 
 import threading
 
@@ -22,24 +22,24 @@ from mdnjax.training.tasks import Task, training_functions_of, training_inputs
 from tests.commands import ROOT, SHORT
 
 
-def test_it_works_beside_and_has_ended_after():
-    begun, allowed, done = threading.Event(), threading.Event(), []
+def test_work_runs_in_the_background_and_has_ended_after_the_block():
+    started, allowed, done = threading.Event(), threading.Event(), []
 
     def work():
-        begun.set()
+        started.set()
         allowed.wait(10)
         done.append(True)
 
     with in_background(work):
-        assert begun.wait(10)
-        assert not done  # the block runs while the work does
+        assert started.wait(10)
+        assert not done  # the block and the work run at the same time
         allowed.set()
     assert done
 
 
-def test_its_errors_are_nobodys_and_the_blocks_are_raised():
+def test_errors_of_the_work_are_discarded_and_those_of_the_block_raised():
     def work():
-        raise ValueError("of the work beside")
+        raise ValueError("of the work in the background")
 
     with in_background(work):
         pass
@@ -54,7 +54,7 @@ def shapes(tree):
 @pytest.mark.parametrize("num_members", [1, 3])
 @pytest.mark.parametrize("family", ["diagonal", "student_t"])
 def test_an_untrained_network_has_the_shapes_of_a_trained_one(family, num_members, tmp_path):
-    """So that what is compiled for one serves the other."""
+    """Therefore a program that is compiled for one can be used for the other."""
     x = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
     config = Config(model=Model(family=family, num_components=2, hidden_sizes=(3,)), train=Train(num_steps=1))
     scaler = make_scaler(Dataset(x, x), standardise=True)
@@ -62,15 +62,15 @@ def test_an_untrained_network_has_the_shapes_of_a_trained_one(family, num_member
     inputs, steps = jax.tree.map(jnp.asarray, training_inputs(task)[0]), training_functions_of(task)
     params = jax.eval_shape(lambda inputs: steps.train_step(steps.init(inputs), inputs)[0].params, inputs)
     trained = Networks(jax.tree.map(lambda leaf: np.ones((num_members, *leaf.shape), leaf.dtype), params))
-    like = untrained(config.model, 1, 1, num_members)
-    assert shapes(like) == shapes(trained)
-    assert jax.tree.structure(like) == jax.tree.structure(trained)
-    predictors = [make_predictor(config.model, networks, scaler) for networks in (like, trained)]
+    new = untrained(config.model, 1, 1, num_members)
+    assert shapes(new) == shapes(trained)
+    assert jax.tree.structure(new) == jax.tree.structure(trained)
+    predictors = [make_predictor(config.model, networks, scaler) for networks in (new, trained)]
     assert shapes(predictors[0](x)) == shapes(predictors[1](x))
 
 
-def test_what_is_compiled_ahead_is_not_compiled_again(tmp_path):
-    """Neither the training nor the scores nor what the figures show."""
+def test_programs_compiled_ahead_are_not_compiled_again(tmp_path):
+    """The programs of training, scores and figures are all compiled ahead."""
     words = [*SHORT, "model.num_components=2", f"output={tmp_path}"]
     config = load(InverseSine, ROOT / "configs" / "inverse_sine.yaml", words)
     splits, truth = make_data(config)
@@ -80,10 +80,10 @@ def test_what_is_compiled_ahead_is_not_compiled_again(tmp_path):
     result = run(config, splits, truth, Clock(), tmp_path / "m.safetensors")
     figures.curves(result.predictor, splits)
     compiled = [event for event in programs if event.endswith("backend_compile_duration")]
-    assert len(compiled) <= 3  # of the truth's tables, none of them long
+    assert len(compiled) <= 3  # for the tables of the true density; they compile fast
 
 
-def test_a_program_that_runs_once_is_compiled_once_and_right():
+def test_a_program_that_runs_once_is_compiled_once_and_is_correct():
     once = JitOnce(lambda x, power: x**power, static_argnums=(1,))
     once.compile(np.arange(3.0), 2)
     assert once.shapes(np.arange(3.0), 2).shape == (3,)
@@ -91,8 +91,8 @@ def test_a_program_that_runs_once_is_compiled_once_and_right():
     assert once.num_programs() == 1
 
 
-def test_a_compiler_that_does_not_know_the_quick_options_compiles_as_always(monkeypatch):
-    monkeypatch.setattr(compilation, "QUICK", {"xla_of_another_version": True})
+def test_a_compiler_without_the_quick_options_compiles_with_its_defaults(monkeypatch):
+    monkeypatch.setattr(compilation, "QUICK_COMPILE_OPTIONS", {"xla_of_another_version": True})
     once = JitOnce(lambda x: 2 * x)
     once.compile(np.ones(2))
     np.testing.assert_array_equal(once(np.ones(2)), [2, 2])

@@ -1,4 +1,4 @@
-"""Component families: what every one of them must obey, by a table of families."""
+"""Component families: properties that every family must have."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mdnjax as mdn
-from mdnjax import FAMILIES, Diagonal, Full, Isotropic, LowRank, Support, Warped
+from mdnjax import FAMILIES, Diagonal, Full, LowRank, Support, Warped
 from mdnjax.components import Sizes
 from mdnjax.mixture import from_batch_last, mixture_log_prob
 
@@ -21,8 +21,8 @@ def components(family, num_components, num_targets, batch=(6,), scale_floor=0.01
     return jax.jit(lambda raw: family.from_raw(raw, sizes, scale_floor))(raw)
 
 
-def answers(component, y):
-    """Every kernel that an example asks for."""
+def kernel_results(component, y):
+    """Returns the results of all kernels."""
     marginals = component.marginals()
     moments, kernels = marginals.moments(), (component.log_probs, marginals.cdfs, component.conditionals, marginals.lower_means)
     return [kernel(y) for kernel in kernels], moments, component.covariances(), component.entropies()
@@ -33,7 +33,7 @@ def answers(component, y):
 def test_kernels_are_the_same_for_one_example_and_a_batch(family, num_components, num_targets):
     batch = components(family, num_components, num_targets, batch=(3,))
     y = jax.random.normal(jax.random.key(1), (num_targets, 3))
-    jitted = jax.jit(answers)
+    jitted = jax.jit(kernel_results)
     alone = [jitted(jax.tree.map(lambda leaf, i=i: leaf[..., i], batch), y[:, i]) for i in range(3)]
     stacked = jax.tree.map(lambda *parts: np.stack(parts, axis=-1), *alone)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), jitted(batch, y), stacked)
@@ -42,14 +42,14 @@ def test_kernels_are_the_same_for_one_example_and_a_batch(family, num_components
 @each_family
 @pytest.mark.parametrize(("num_components", "num_targets", "warped"), [(1, 1, False), (3, 4, False), (2, 4, True)])
 def test_draws_have_the_components_moments(family, num_components, num_targets, warped):
-    one = components(family, num_components, num_targets, batch=())
+    component = components(family, num_components, num_targets, batch=())
     if warped:
-        one = Warped(one.stretch(0.05), SUPPORT)  # wider ones of the log-Laplace have no variance
-    if warped and family is FAMILIES["student_t"]:  # of its logarithm nothing is finite
-        one = one.select((2,))
+        component = Warped(component.stretch(0.05), SUPPORT)  # wider log-Laplace components have no variance
+    if warped and family is FAMILIES["student_t"]:  # only the target with two bounds has finite moments
+        component = component.select((2,))
     keys = jax.random.split(jax.random.key(2), 40_000)
-    answers = jax.jit(lambda one: (jax.vmap(one.draw)(keys), one.marginals().moments().mean, one.covariances()))(one)
-    draws, mean, covariance = map(np.asarray, answers)
+    results = jax.jit(lambda part: (jax.vmap(part.draw)(keys), part.marginals().moments().mean, part.covariances()))(component)
+    draws, mean, covariance = map(np.asarray, results)
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     np.testing.assert_array_less(np.abs(draws.mean(0) - mean), 5 * np.sqrt(variance) / 200)
     if family is not FAMILIES["student_t"]:
@@ -65,66 +65,64 @@ def test_no_raw_scale_goes_below_the_floor(family):
     assert np.asarray(family.from_raw(raw, sizes, 0.25).marginals().scale).min() >= 0.25
 
 
-def test_from_raw_keeps_scales_with_their_component():
-    """A known defect of a peer mixes the scales of components: K=3, D=2 gave [[1,2],[3,1],[2,3]]."""
+def test_from_raw_assigns_scales_to_the_right_component():
+    """Another library mixes up the scales of components: for K=3, D=2 it gives [[1,2],[3,1],[2,3]]."""
     sizes, loc = Sizes(3, 2, 1), jnp.array([[10.0, 10.0], [20.0, 20.0], [30.0, 30.0]])
-    wanted = jnp.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
-    isotropic = Isotropic.from_raw(jnp.concatenate([loc.ravel(), jnp.log(wanted[:, 0])]), sizes, 0.0)
-    np.testing.assert_allclose(isotropic.marginals().scale, wanted, rtol=1e-12)
-    each = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    scales = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     for family in (FAMILIES["diagonal"], FAMILIES["laplace"], FAMILIES["full"]):
-        rest = sum(family.raw_sizes(sizes)) - 12
-        component = family.from_raw(jnp.concatenate([loc.ravel(), jnp.log(each).ravel(), jnp.zeros(rest)]), sizes, 0.0)
+        num_rest = sum(family.raw_sizes(sizes)) - 12
+        component = family.from_raw(jnp.concatenate([loc.ravel(), jnp.log(scales).ravel(), jnp.zeros(num_rest)]), sizes, 0.0)
         np.testing.assert_allclose(component.loc, loc)
-        np.testing.assert_allclose(component.marginals().scale, each, rtol=1e-12)
+        np.testing.assert_allclose(component.marginals().scale, scales, rtol=1e-12)
 
 
 def test_full_and_low_rank_without_correlations_are_diagonal():
-    one, y = components(Diagonal, 3, 4), jax.random.normal(jax.random.key(1), (4, 6))
+    diagonal, y = components(Diagonal, 3, 4), jax.random.normal(jax.random.key(1), (4, 6))
     identity = jnp.eye(4)[None, :, :, None]
-    full = Full(one.loc, identity / one.scale[:, None])
-    low_rank = LowRank(one.loc, jnp.zeros((3, 4, 2, 6)), one.scale)
-    expected, *others = (jax.jit(answers)(component, y) for component in (one, full, low_rank))
+    full = Full(diagonal.loc, identity / diagonal.scale[:, None])
+    low_rank = LowRank(diagonal.loc, jnp.zeros((3, 4, 2, 6)), diagonal.scale)
+    expected, *others = (jax.jit(kernel_results)(component, y) for component in (diagonal, full, low_rank))
     for other in others:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-300), other, expected)
 
 
 def test_low_rank_is_full_with_its_covariance():
-    one, y = components(LowRank, 3, 4), jax.random.normal(jax.random.key(1), (4, 6))
-    log_probs = jax.jit(lambda one, y: (one.log_probs(y), one.full().log_probs(y)))
-    np.testing.assert_allclose(*log_probs(one, y), rtol=1e-10)
-    long = one._replace(factor=1e4 * one.factor.astype(jnp.float32), scale=one.scale.astype(jnp.float32), loc=0 * one.loc)
-    at = (long.loc + 1e3 * long.factor[:, :, 0])[0]  # along a factor, where Woodbury's difference would have no digits
-    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), long)
-    np.testing.assert_allclose(log_probs(long, at)[0][0], log_probs(wide, at.astype(jnp.float64))[1][0], rtol=2e-3)
+    low_rank, y = components(LowRank, 3, 4), jax.random.normal(jax.random.key(1), (4, 6))
+    log_probs = jax.jit(lambda component, y: (component.log_probs(y), component.full().log_probs(y)))
+    np.testing.assert_allclose(*log_probs(low_rank, y), rtol=1e-10)
+    factor, scale = 1e4 * low_rank.factor.astype(jnp.float32), low_rank.scale.astype(jnp.float32)
+    large = low_rank._replace(factor=factor, scale=scale, loc=0 * low_rank.loc)
+    y = (large.loc + 1e3 * large.factor[:, :, 0])[0]  # along a factor, where Woodbury's difference would have no correct digits
+    large_64 = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), large)
+    np.testing.assert_allclose(log_probs(large, y)[0][0], log_probs(large_64, y.astype(jnp.float64))[1][0], rtol=2e-3)
 
 
 @pytest.mark.parametrize("num_targets", [1, 4])
 def test_warped_densities_integrate_to_one_along_each_target(num_targets):
-    one = Warped(components(Diagonal, 2, num_targets, batch=(1,)), SUPPORT.select(range(num_targets)))
+    warped = Warped(components(Diagonal, 2, num_targets, batch=(1,)), SUPPORT.select(range(num_targets)))
     u = np.linspace(-30, 30, 100_001)
     for d in range(num_targets):
-        target = one.select((d,))
+        target = warped.select((d,))
         y = np.asarray(target.from_line(jnp.asarray(u)[None]))[0]
         p = np.exp(np.asarray(target.log_probs(jnp.asarray(y)[None])))
         np.testing.assert_allclose(np.trapezoid(p, y, axis=-1), 1, atol=2e-4)
 
 
-def test_nothing_is_outside_of_a_support():
-    one = Warped(components(Diagonal, 2, 4, batch=()), SUPPORT)
+def test_the_density_outside_of_a_support_is_zero():
+    warped = Warped(components(Diagonal, 2, 4, batch=()), SUPPORT)
     outside = jnp.array([-1.0, 0.0, 5.0, 3.0])
-    value, slope = jax.jit(jax.value_and_grad(lambda y: jnp.sum(jnp.exp(one.log_probs(y)))))(outside)
+    value, slope = jax.jit(jax.value_and_grad(lambda y: jnp.sum(jnp.exp(warped.log_probs(y)))))(outside)
     assert value == 0
     assert np.isfinite(slope).all()
-    np.testing.assert_array_equal(one.cdfs(outside)[:, [0, 2, 3]], [[0, 1, 1]] * 2)
-    draws = one.stretch(1e3).draw(jax.random.key(0))
-    assert np.isfinite(one.log_probs(draws[0])).all()  # however wide, draws stay inside
+    np.testing.assert_array_equal(warped.cdfs(outside)[:, [0, 2, 3]], [[0, 1, 1]] * 2)
+    draws = warped.stretch(1e3).draw(jax.random.key(0))
+    assert np.isfinite(warped.log_probs(draws[0])).all()  # draws stay inside, even with large scales
 
 
 @each_family
 @pytest.mark.parametrize("num_targets", [1, 2])
 def test_extremes_are_finite_in_float32(family, num_targets):
-    """Raw outputs of 0 and +-50 through the floor, a weight of exactly 0, targets up to a million scales away."""
+    """Raw outputs of 0 and +-50, a weight of exactly 0, and targets up to a million scale floors away."""
     sizes = Sizes(3, num_targets, 1)
     size, distance = (part.ravel().astype(np.float32) for part in np.meshgrid([0, 50, -50], [0, 1, 1e6]))
     raw = jnp.asarray(size * np.resize([1, -1, 1], sum(family.raw_sizes(sizes)))[:, None], jnp.float32)

@@ -1,42 +1,43 @@
-"""Configurations: who wins, what is refused and in which words, and that every key is described."""
+"""Configurations: which source takes precedence, the message of every fault, and the description of every key."""
 
 import pytest
 import yaml
 
-from mdnjax.config import Config, ConfigError, dump, keys, load
+from experiments.schemas import Density
+from mdnjax.config import ConfigError, dump, keys, load
 from mdnjax.config.document import parse
 
 
 def faults_of(tmp_path, text, *words):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load(Config, tmp_path / "c.yaml", words)
+        load(Density, tmp_path / "c.yaml", words)
     assert "\n" not in str(caught.value)
     return [fault.replace(f"{tmp_path}/", "") for fault in caught.value.faults]
 
 
-def test_command_line_wins_over_file_over_defaults(tmp_path):
+def test_command_line_takes_precedence_over_file_and_file_over_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("seed: 1\nmodel: {num_components: 3}\ntrain: {num_steps: 10}\n")
     config = load(
-        Config, tmp_path / "c.yaml", ["seed=2", "model.scale_floor=0.5", "model.hidden_sizes=[4, 5]", "output=some/dir"]
+        Density, tmp_path / "c.yaml", ["seed=2", "model.scale_floor=0.5", "model.hidden_sizes=[4, 5]", "output=some/dir"]
     )
     assert (config.seed, config.model.num_components, config.train.num_steps) == (2, 3, 10)
     assert (config.model.scale_floor, config.model.hidden_sizes, str(config.output)) == (0.5, (4, 5), "some/dir")
-    assert config.data == Config().data
+    assert config.data == Density().data
 
 
-def test_dumped_and_loaded_is_the_same(tmp_path):
-    config = load(Config, None, ["train.x_noise=1e-5", "train.optimizer.options.b1=0.8", "output='1'"])
+def test_a_dumped_configuration_loads_as_the_same(tmp_path):
+    config = load(Density, None, ["train.x_noise=1e-5", "train.optimizer.options.b1=0.8", "output='1'"])
     (tmp_path / "c.yaml").write_text(dump(config))
-    assert load(Config, tmp_path / "c.yaml") == config
+    assert load(Density, tmp_path / "c.yaml") == config
 
 
-def test_options_do_not_outlive_their_optimiser(tmp_path):
+def test_options_of_an_optimiser_are_not_inherited_by_another(tmp_path):
     (tmp_path / "c.yaml").write_text("train: {optimizer: {name: rmsprop, options: {decay: 0.9}}}")
-    assert load(Config, tmp_path / "c.yaml", ["train.optimizer.name=adam"]).train.optimizer.options == {}
+    assert load(Density, tmp_path / "c.yaml", ["train.optimizer.name=adam"]).train.optimizer.options == {}
     words = ["train.optimizer.options.b1=0.5", "train.optimizer.name=adam"]
-    assert load(Config, tmp_path / "c.yaml", words).train.optimizer.options == {"b1": 0.5}
-    assert load(Config, tmp_path / "c.yaml", ["train.optimizer.options.eps=0.1"]).train.optimizer.options == {
+    assert load(Density, tmp_path / "c.yaml", words).train.optimizer.options == {"b1": 0.5}
+    assert load(Density, tmp_path / "c.yaml", ["train.optimizer.options.eps=0.1"]).train.optimizer.options == {
         "decay": 0.9,
         "eps": 0.1,
     }
@@ -59,8 +60,8 @@ def test_options_do_not_outlive_their_optimiser(tmp_path):
         ("model: {hidden_sizes: 20}", "c.yaml:1: model.hidden_sizes: got 20, expected a list"),
         ("model:\n  hidden_sizes:\n  - 20\n  - 0", "c.yaml:4: model.hidden_sizes.1: got 0, expected a number >= 1"),
         ("model: 3", "c.yaml:1: model: got 3, expected `key: value` lines"),
-        ("seed: 1\nseed: 2", "c.yaml:2: key 'seed' stands twice, first on line 1"),
-        ("train:\n  num_steps: 1\n  num_steps: 2", "c.yaml:3: key 'train.num_steps' stands twice, first on line 2"),
+        ("seed: 1\nseed: 2", "c.yaml:2: key 'seed' is given twice, first on line 1"),
+        ("train:\n  num_steps: 1\n  num_steps: 2", "c.yaml:3: key 'train.num_steps' is given twice, first on line 2"),
         ("seed: 1\n  bad: [", "c.yaml:2: malformed YAML"),
         ("a: &x [*x]", "malformed YAML"),
         ("- 1\n- 2", "c.yaml:1: got [1, 2], expected `key: value` lines"),
@@ -76,7 +77,7 @@ def test_each_fault_is_one_line_with_its_place(tmp_path, text, expected):
     assert any(expected in fault for fault in faults), faults
 
 
-def test_all_faults_come_at_once(tmp_path):
+def test_all_faults_are_reported_at_once(tmp_path):
     text = "sead: 1\nseed: -1\nmodel: {num_components: x}\nseed: 2\n"
     faults = faults_of(tmp_path, text, "nonsense", "train.num_steps=0", "mode.x=3")
     assert len(faults) == 7
@@ -88,7 +89,7 @@ def test_an_unreadable_file_is_one_line(tmp_path, content):
     if content is not None:
         (tmp_path / "c.yaml").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        load(Config, tmp_path / "c.yaml")
+        load(Density, tmp_path / "c.yaml")
     assert "c.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -106,29 +107,29 @@ def test_yaml_is_version_1_2(text, value):
 
 
 def test_every_key_is_described_and_its_default_is_valid():
-    config = yaml.safe_load(dump(Config()))
-    for key in keys(Config):
+    config = yaml.safe_load(dump(Density()))
+    for key in keys(Density):
         assert key.meaning, key.name
         assert key.type, key.name
         for part in key.name.split("."):
             assert part
-    flat = {key.name for key in keys(Config)}
+    flat = {key.name for key in keys(Density)}
     assert {"seed", "output", "train.optimizer.learning_rate", "model.num_components"} <= flat
     assert set(config) == {name.split(".")[0] for name in flat}
-    assert Config.model_validate_json(Config().model_dump_json()) == Config()
+    assert Density.model_validate_json(Density().model_dump_json()) == Density()
 
 
 @pytest.mark.parametrize("text", ["model:\n", "model: null\n", "model:\n  # num_components: 3\n"])
 def test_a_section_without_keys_leaves_the_defaults(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
     for words in ([], ["model.scale_floor=0.5"]):
-        config = load(Config, tmp_path / "c.yaml", words)
-        assert config.model == Config().model.model_copy(update={"scale_floor": 0.5} if words else {})
+        config = load(Density, tmp_path / "c.yaml", words)
+        assert config.model == Density().model.model_copy(update={"scale_floor": 0.5} if words else {})
 
 
 @pytest.mark.parametrize("section", ["data", "model", "train.optimizer", "ensemble"])
 @pytest.mark.parametrize("value", ["g.csv", "3", "[1, 2]", "true"])
-def test_what_is_no_section_is_not_hidden_by_a_word(tmp_path, section, value):
+def test_a_word_does_not_hide_that_a_section_has_a_wrong_value(tmp_path, section, value):
     outer, _, inner = section.partition(".")
     text = f"{outer}: {{{inner}: {value}}}\n" if inner else f"{outer}: {value}\n"
     word = {"data": "data.seed=1", "model": "model.rank=2", "train.optimizer": "train.optimizer.clip_norm=2"}

@@ -1,4 +1,4 @@
-"""The commands for known problems, from end to end on shortened configurations."""
+"""Runs the commands for problems with a known density on shortened configurations."""
 
 import csv
 import json
@@ -16,15 +16,15 @@ SMALL += ["model.hidden_sizes=[5]"]
 
 
 @pytest.fixture(scope="module")
-def chosen(tmp_path_factory):
-    """An ensemble, with a number of components that is left to the data."""
+def done(tmp_path_factory):
+    """Trains an ensemble whose number of components is selected from the data."""
     folder = tmp_path_factory.mktemp("density") / "run"
     words = ["selection.num_components=[1,3]", "ensemble.num_members=2", "ensemble.num_restarts=2"]
     return folder, run("density", *SMALL, *words, "data.name=skew_normal", f"output={folder}")
 
 
-def test_a_density_is_estimated_and_scored(chosen):
-    folder, process = chosen
+def test_a_density_is_estimated_and_scored(done):
+    folder, process = done
     assert process.returncode == 0, process.stderr
     assert "Number of components" in process.stdout
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -35,8 +35,8 @@ def test_a_density_is_estimated_and_scored(chosen):
         assert_not_blank(path)
 
 
-def test_its_file_is_the_pooled_mixture(chosen):
-    folder, _ = chosen
+def test_the_model_file_holds_the_pooled_mixture(done):
+    folder, _ = done
     metrics = json.loads((folder / "metrics.json").read_text())
     test = SOURCES["skew_normal"][0](0, num_train=60, num_validation=20, num_test=100).test
     mixture = mdn.load(folder / "model.safetensors")(test.x)
@@ -44,12 +44,12 @@ def test_its_file_is_the_pooled_mixture(chosen):
     assert np.mean(mdn.nll(mixture, test.y)) == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
 
 
-def test_a_sweep_of_it_is_the_same_to_the_last_bit(chosen, tmp_path):
-    """The same choice, the same networks, pooled alike; its best file is the run's own mixture."""
-    folder, _ = chosen
+def test_a_sweep_gives_the_same_model_to_the_last_bit(done, tmp_path):
+    """A sweep selects the same number of components and pools the same networks; its best model equals that of the run."""
+    folder, _ = done
     swept = run("sweep", folder / "config.yaml", f"output={tmp_path / 'sweep'}")
     assert swept.returncode == 0, swept.stderr
-    assert "number of components: 3 of 1, 3" in swept.stderr
+    assert "trying 3 components (2 of 2)" in swept.stderr
     with open(tmp_path / "sweep" / "members.csv") as file:
         (row,) = csv.DictReader(file)
     mdn_metrics = json.loads((folder / "metrics.json").read_text())["mdn"]
@@ -60,11 +60,11 @@ def test_a_sweep_of_it_is_the_same_to_the_last_bit(chosen, tmp_path):
     a, b = (mdn.load(path)(x) for path in (tmp_path / "sweep" / "best.safetensors", folder / "model.safetensors"))
     np.testing.assert_array_equal(a.logits, b.logits)
     planned = run("sweep", folder / "config.yaml", f"output={tmp_path / 'other'}", "--dry-run")
-    assert "num_components: auto, 1 times" in planned.stdout
+    assert "num_components: auto for 1 member;" in planned.stdout
 
 
-def test_the_arm_has_both_answers(tmp_path):
-    """A short training; the full one is a command of the README."""
+def test_the_arm_has_both_solutions(tmp_path):
+    """A short training is enough here; the README has the full command."""
     words = ["data.num_train=200", "data.num_validation=20", "data.num_test=60", "train.num_steps=300", "train.report_every=300"]
     done = run("robot_arm", *words, "model.hidden_sizes=[16]", f"output={tmp_path / 'arm'}")
     assert done.returncode == 0, done.stderr

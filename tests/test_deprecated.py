@@ -1,4 +1,4 @@
-"""Names that have changed work for one more version, and say the new one."""
+"""Old names work for one more version, with a warning that states the new name."""
 
 import numpy as np
 import pytest

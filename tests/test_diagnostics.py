@@ -1,4 +1,4 @@
-"""Diagnoses: what is wrong is named, with its remedy, and what is well is not."""
+"""Tests of diagnoses: each problem gives a note with its remedy, and a healthy network gives none."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from mdnjax.mixture import from_batch_last
 
 
 def network(logits, scale=1.0):
-    """Fifty equal answers of three components."""
+    """Mixtures of three components for fifty inputs."""
     logits = np.broadcast_to(logits, (50, 3))
     return mdn.Mixture(jnp.asarray(logits), mdn.Diagonal(jnp.zeros((50, 3, 2)), jnp.full((50, 3, 2), scale)))
 
@@ -25,7 +25,7 @@ def test_equal_components_are_all_in_use():
     assert list(remedies(found)) == []
 
 
-def test_components_that_take_turns_are_in_use_but_not_at_once():
+def test_components_of_different_inputs_are_in_use_but_not_at_once():
     logits = np.where(np.arange(50)[:, None] % 3 == np.arange(3), 0.0, -50.0)
     found = diagnose(network(logits), np.array(0.1))
     assert found.num_effective == pytest.approx(1)
@@ -34,22 +34,22 @@ def test_components_that_take_turns_are_in_use_but_not_at_once():
 
 
 @pytest.mark.parametrize(
-    ("logits", "scale", "words"),
+    ("logits", "scale", "phrases"),
     [
-        (np.array([0.0, 0.0, -50.0]), 1.0, ["dead components: 1 of 3", "train.init.name=data"]),
-        (np.array([0.0, -50.0, -50.0]), 1.0, ["one component of 3 has all the weight", "learning_rate"]),
+        (np.array([0.0, 0.0, -50.0]), 1.0, ["dead components: 1 of 3 (mean weight below 0.001)", "train.init.name=data"]),
+        (np.array([0.0, -50.0, -50.0]), 1.0, ["one component of 3 has all the weight", "the others are unused", "learning_rate"]),
         (np.zeros(3), 0.105, ["100 % of the weight is in components at the scale floor", "model.scale_floor"]),
     ],
 )
-def test_each_trouble_has_its_remedy(logits, scale, words):
-    (remark,) = remedies(diagnose(network(logits, scale), np.array(0.1)))
-    for word in words:
-        assert word in remark
+def test_each_problem_has_its_remedy(logits, scale, phrases):
+    (note,) = remedies(diagnose(network(logits, scale), np.array(0.1)))
+    for phrase in phrases:
+        assert phrase in note
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_floor_is_seen_in_every_family(family):
-    """Raw scales far below 0 are at the floor, in the units of data 10 and 1000 times as large."""
+def test_scales_at_the_floor_are_counted_for_every_family(family):
+    """Raw scales far below 0 give scales at the floor, also after a change of units by factors of 10 and 1000."""
     sizes, factor = Sizes(2, 2, 1), np.array([10.0, 1000.0])
     for raw_scale, share in ((-30.0, 1.0), (3.0, 0.0)):
         raw = FAMILIES[family].to_raw(jnp.zeros((2, 2)), jnp.ones((2, 2)), sizes, 0.0)

@@ -1,4 +1,4 @@
-"""Laws of every door: a row has one answer however it comes, an offset moves it, a factor scales it, and nothing is rounded."""
+"""Predictions do not depend on the format of a row, follow offsets and factors of the data, and lose no digits."""
 
 import jax
 import numpy as np
@@ -37,8 +37,8 @@ def table_of(frame):
     return {str(name): column.to_numpy() for name, column in frame.items()}
 
 
-def made(data, columns=None, support="real"):
-    """A network that is not trained: laws of doors hold for any."""
+def random_predictor(data, columns=None, support="real"):
+    """A predictor with random parameters, since these tests need no trained one."""
     generator = np.random.default_rng(1)
     like = params_like(MODEL, data.x.shape[1], data.y.shape[1], 2)
     params = jax.tree.map(lambda leaf: generator.normal(0, 0.4, leaf.shape).astype(np.float32), like)
@@ -50,7 +50,7 @@ def made(data, columns=None, support="real"):
 def predictor():
     table = table_of(FRAME)
     columns, _ = fit_columns(table, ["price"], impute=True, categorical=["code"])
-    return made(Dataset(to_inputs(columns, table), to_targets(columns, table)), columns)
+    return random_predictor(Dataset(to_inputs(columns, table), to_targets(columns, table)), columns)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def assert_same(predictor, found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-6 * float(predictor.scaler.y_factor[0]), rtol=0)
 
 
-DOORS = {
+FORMATS = {
     "dict": table_of,
     "array": lambda frame: frame.to_numpy(object),
     "list of lists": lambda frame: frame.to_numpy(object).tolist(),
@@ -73,23 +73,23 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_row_has_one_answer_in_memory(predictor, expected, door):
-    assert_same(predictor, predictor.mean(DOORS[door](INPUTS))[:, 0], expected)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_row_has_the_same_mean_in_every_format(predictor, expected, name):
+    assert_same(predictor, predictor.mean(FORMATS[name](INPUTS))[:, 0], expected)
 
 
 @pytest.mark.parametrize("size", [1, 7])
-def test_a_row_alone_or_among_few_has_the_same_answer(predictor, expected, size):
+def test_a_row_has_the_same_mean_alone_and_among_others(predictor, expected, size):
     found = [predictor.mean(INPUTS[start : start + size])[:, 0] for start in range(0, NUM, size)]
     assert_same(predictor, np.concatenate(found), expected)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.npz"])
-def test_a_row_has_the_same_answer_from_every_file(predictor, expected, name, tmp_path):
-    """Whole, in chunks, and where the other spellings of its category are in another file."""
+def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, tmp_path):
+    """The file is read whole, in chunks, and without the rows that have other spellings of a category."""
     texts = ("smoker", "code")
-    for some in (np.arange(NUM), np.flatnonzero(FRAME["smoker"] != "unknown"), np.flatnonzero(FRAME["code"].isin(["01", "02"]))):
-        path, frame = tmp_path / name, INPUTS.iloc[some]
+    for rows in (np.arange(NUM), np.flatnonzero(FRAME["smoker"] != "unknown"), np.flatnonzero(FRAME["code"].isin(["01", "02"]))):
+        path, frame = tmp_path / name, INPUTS.iloc[rows]
         if name.endswith(".parquet"):
             frame.to_parquet(path)
         elif name.endswith(".npz"):
@@ -98,17 +98,17 @@ def test_a_row_has_the_same_answer_from_every_file(predictor, expected, name, tm
             frame.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
         for size in (1000, 3):
             chunks = files.read_chunks(path, None, size, texts)
-            assert_same(predictor, np.concatenate([predictor.mean(chunk)[:, 0] for chunk in chunks]), expected[some])
+            assert_same(predictor, np.concatenate([predictor.mean(chunk)[:, 0] for chunk in chunks]), expected[rows])
 
 
-def test_a_row_has_the_same_answer_saved_loaded_exported_and_by_command(predictor, expected, tmp_path):
+def test_a_row_has_the_same_mean_from_a_saved_and_an_exported_model_and_by_command(predictor, expected, tmp_path):
     mdn.save(tmp_path / "m.safetensors", predictor)
     loaded = mdn.load(tmp_path / "m.safetensors")
     assert_same(predictor, loaded.mean(INPUTS)[:, 0], expected)
     program = jax.export.deserialize(bytearray(mdn.export_model(loaded)))
-    places = [column.categories and list(column.categories) for column in loaded.columns.inputs]
+    texts = [column.categories and list(column.categories) for column in loaded.columns.inputs]
     numbers = [
-        [place.index(value) if place else value for value, place in zip(row, places, strict=True)] for row in INPUTS.to_numpy()
+        [known.index(value) if known else value for value, known in zip(row, texts, strict=True)] for row in INPUTS.to_numpy()
     ]
     assert_same(predictor, np.asarray(program.call(np.array(numbers, np.float64))["mean"])[:, 0], expected)
     INPUTS.to_csv(tmp_path / "new.csv", index=False)
@@ -120,10 +120,10 @@ def test_a_row_has_the_same_answer_saved_loaded_exported_and_by_command(predicto
 
 
 X, Y = RNG.normal(size=(NUM, 2)), RNG.normal(size=(NUM, 1))
-PLAIN = made(Dataset(X, Y))
+PLAIN = random_predictor(Dataset(X, Y))
 
 
-def answers(predictor, x):
+def statistics_of(predictor, x):
     return {"mean": predictor.mean(x), "quantiles": predictor.quantiles(x, [0.1, 0.9]), "sd": predictor.sd(x)}
 
 
@@ -132,8 +132,8 @@ def answers(predictor, x):
 def test_an_offset_changes_only_the_location(of, digits, sign):
     offset = sign * 10.0**digits
     x, y = (X + offset, Y) if of == "x" else (X, Y + offset)
-    moved, plain = answers(made(Dataset(x, y)), x), answers(PLAIN, X)
-    tolerance = 1e-5 + 1e-14 * abs(offset)  # what float64 itself has lost of the data
+    moved, plain = statistics_of(random_predictor(Dataset(x, y)), x), statistics_of(PLAIN, X)
+    tolerance = 1e-5 + 1e-14 * abs(offset)  # float64 has lost these digits of the data
     for name, values in plain.items():
         location = offset if of == "y" and name != "sd" else 0
         np.testing.assert_allclose(moved[name] - location, values, atol=tolerance)
@@ -146,24 +146,24 @@ def test_a_factor_changes_only_the_unit(of, digits, kind):
     x, scale = (X * factor, 1.0) if of == "x" else (X, factor)
     values, high = (Y, None) if kind == "real" else (np.exp(Y), 100.0)
     supports = {"real": ("real", "real"), "positive": ("positive",) * 2, "bounded": ((0.0, high), (0.0, (high or 0) * scale))}
-    plain = answers(made(Dataset(X, values), support=supports[kind][0]), X)
-    scaled = answers(made(Dataset(x, values * scale), support=supports[kind][1]), x)
+    plain = statistics_of(random_predictor(Dataset(X, values), support=supports[kind][0]), X)
+    scaled = statistics_of(random_predictor(Dataset(x, values * scale), support=supports[kind][1]), x)
     for name, known in plain.items():
         np.testing.assert_allclose(scaled[name] / scale, known, rtol=2e-5, atol=1e-6)
 
 
-def test_a_column_that_was_constant_in_training_moves_nothing():
+def test_a_column_that_was_constant_in_training_has_no_effect():
     x = np.column_stack([X, np.full(NUM, 3.0)])
-    predictor = made(Dataset(x, Y))
+    predictor = random_predictor(Dataset(x, Y))
     np.testing.assert_array_equal(predictor.mean(x + np.array([0.0, 0.0, 1000.0])), predictor.mean(x))
 
 
-def test_a_file_with_a_named_index_keeps_it(tmp_path):
+def test_a_named_index_of_a_file_is_a_column(tmp_path):
     FRAME.set_index("year").to_parquet(tmp_path / "t.parquet")
     np.testing.assert_array_equal(files.read_file(tmp_path / "t.parquet")["year"], FRAME["year"])
 
 
-def test_a_running_index_without_a_name_is_left_out_with_a_word(tmp_path):
+def test_an_unnamed_index_that_counts_the_rows_is_left_out_with_a_note(tmp_path):
     for name, write in (("t.csv", FRAME.to_csv), ("t.parquet", FRAME.iloc[::-1].iloc[::-1].to_parquet)):
         write(tmp_path / name)
         columns, notes = fit_columns(files.read_file(tmp_path / name), ["price"], impute=True, categorical=["code"])
@@ -186,7 +186,7 @@ def test_an_error_names_the_row_of_the_file(predictor, tmp_path):
     mdn.save(tmp_path / "m.safetensors", predictor)
     INPUTS.assign(year=np.where(np.arange(NUM) == 25, np.inf, INPUTS["year"])).to_csv(tmp_path / "new.csv", index=False)
     words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "chunk_rows=7"]
-    last = run("predict", *words).stderr.splitlines()[-1]  # after the progress of the chunks before
+    last = run("predict", *words).stderr.splitlines()[-1]  # after the progress of the first chunks
     assert last.endswith("new.csv: column 'year', row 26: got inf, expected a finite number")
 
 
@@ -194,24 +194,24 @@ def test_a_target_that_float32_cannot_hold_is_refused_as_a_mixture(predictor):
     with pytest.raises(ValueError, match="float32 cannot hold this mixture in the target's own units"):
         predictor(INPUTS)
     relative = predictor.relative(INPUTS)
-    np.testing.assert_allclose(predictor.located(np.asarray(mdn.mean(relative))), predictor.mean(INPUTS), rtol=1e-12)
+    np.testing.assert_allclose(predictor.absolute(np.asarray(mdn.mean(relative))), predictor.mean(INPUTS), rtol=1e-12)
 
 
-SPELT = {"True": [True, 1, 1.0, "TRUE", "true", " True ", np.True_, np.float32(1)], "False": [False, 0, "FALSE", 0.0]}
-KINDS = {"1": [1, 1.0, "1", "1.0", b"1", np.int8(1), np.float32(1)], "01": ["01"], "0.1": [0.1, np.float32(0.1), "0.1"]}
-KINDS |= {"(missing)": [None, np.nan, "", pandas.NA, pandas.NaT, np.float64("nan")]}
+TRUTH_VALUES = {"True": [True, 1, 1.0, "TRUE", "true", " True ", np.True_, np.float32(1)], "False": [False, 0, "FALSE", 0.0]}
+TEXTS = {"1": [1, 1.0, "1", "1.0", b"1", np.int8(1), np.float32(1)], "01": ["01"], "0.1": [0.1, np.float32(0.1), "0.1"]}
+TEXTS |= {"(missing)": [None, np.nan, "", pandas.NA, pandas.NaT, np.float64("nan")]}
 
 
 @pytest.mark.parametrize(
-    "spelt", [SPELT, KINDS, {"1.0": [1, 1.0, "1", "1.0"], "2A": ["2A", b"2A"]}], ids=lambda spelt: str([*spelt])
+    "values_of", [TRUTH_VALUES, TEXTS, {"1.0": [1, 1.0, "1", "1.0"], "2A": ["2A", b"2A"]}], ids=lambda values: str([*values])
 )
-def test_a_value_is_the_same_category_whatever_type_it_comes_as(spelt):
-    columns = Columns((Column("c", tuple(spelt)),), ("y",))
-    for place, (category, values) in enumerate(spelt.items()):
+def test_a_value_is_the_same_category_as_every_type(values_of):
+    columns = Columns((Column("c", tuple(values_of)),), ("y",))
+    for index, (category, values) in enumerate(values_of.items()):
         for value in values:
             for array in (np.array([value, "other"], object), np.array([value])):
                 found = to_inputs(columns, {"c": array})[0]
-                assert found.tolist() == [float(i == place) for i in range(len(spelt))], (category, value)
+                assert found.tolist() == [float(i == index) for i in range(len(values_of))], (category, value)
     assert not to_inputs(columns, {"c": np.array(["other", 7], object)}).any()
 
 
@@ -221,7 +221,7 @@ def test_a_target_too_far_from_its_bounds_is_refused_before_training():
             make_scaler(Dataset(X, target), True, make_support(support, 1))
 
 
-def test_no_rows_have_no_answers():
+def test_no_rows_give_empty_arrays():
     nothing = np.zeros((0, 2))
     assert (PLAIN.mean(nothing).shape, PLAIN.quantiles(nothing, [0.1, 0.2]).shape) == ((0, 1), (0, 2, 1))
     assert (PLAIN(nothing).shape, PLAIN.log_prob(nothing, np.zeros((0, 1))).shape) == ((0,), (0,))
@@ -241,7 +241,7 @@ def test_a_file_that_is_not_there_or_has_no_rows_is_named(predictor, tmp_path):
         assert not (tmp_path / "p.csv").exists()
 
 
-def test_what_is_kept_is_written_as_it_was(predictor, tmp_path):
+def test_copied_columns_are_written_unchanged(predictor, tmp_path):
     mdn.save(tmp_path / "m.safetensors", predictor)
     INPUTS.assign(id=[f"00{i}" for i in range(NUM)]).to_csv(tmp_path / "new.csv", index=False)
     words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "keep=[id]", "chunk_rows=7"]
@@ -249,8 +249,8 @@ def test_what_is_kept_is_written_as_it_was(predictor, tmp_path):
     assert pandas.read_csv(tmp_path / "p.csv", dtype=str)["id"].tolist() == [f"00{i}" for i in range(NUM)]
 
 
-def test_what_is_kept_may_be_of_another_type_further_down_the_file(predictor, tmp_path):
-    """A Parquet file has one type for a column: where the parts of a text file have several, it is text."""
+def test_copied_columns_may_change_their_type_within_the_file(predictor, tmp_path):
+    """A column of a Parquet file has one type: it is text if the chunks of a text file have several types."""
     mdn.save(tmp_path / "m.safetensors", predictor)
     names = [str(i) if i < 10 else f"a{i}" for i in range(NUM)]
     INPUTS.assign(id=names, number=range(NUM)).to_csv(tmp_path / "new.csv", index=False)
@@ -269,7 +269,7 @@ def test_predictions_that_another_command_wrote_meanwhile_are_not_replaced(tmp_p
             write({"mean": np.zeros(1)})
             path.write_text("mean\n1\n")
 
-    with pytest.raises(UserError, match=r"p\.csv is there already"):
+    with pytest.raises(UserError, match=r"p\.csv already exists"):
         write_into(overwrite=False)
     assert path.read_text() == "mean\n1\n"
     write_into(overwrite=True)

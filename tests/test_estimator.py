@@ -1,4 +1,4 @@
-"""MDNRegressor by scikit-learn's own checks, and by what they do not look at."""
+"""MDNRegressor: scikit-learn's checks, and what they do not cover."""
 
 import pickle
 from typing import Any
@@ -32,14 +32,14 @@ def fitted():
     return MDNRegressor(random_state=0, num_members=2, num_steps=200, settings={"train.report_every": 50}).fit(X[:300], Y[:300])
 
 
-def test_it_is_better_than_the_mean_and_honest_about_it(fitted):
+def test_it_is_better_than_the_mean_and_calibrated(fitted):
     assert fitted.score(X[300:], Y[300:]) > 0.2
     ends = fitted.predict_interval(X[300:], 0.8)
     assert 0.6 < np.mean((ends[:, 0] <= Y[300:]) & (Y[300:] <= ends[:, 1])) < 0.95
     assert -np.mean(fitted.log_density(X[300:], Y[300:])) < -np.mean(np.log(1 / (Y.std() * np.sqrt(2 * np.pi * np.e))))
 
 
-def test_its_answers_agree_with_each_other(fitted):
+def test_its_statistics_agree_with_each_other(fitted):
     quantiles = fitted.predict_quantiles(X[:5], [0.1, 0.5, 0.9])
     assert quantiles.shape == (5, 3)
     assert (np.diff(quantiles, axis=1) > 0).all()
@@ -51,7 +51,7 @@ def test_its_answers_agree_with_each_other(fitted):
     np.testing.assert_allclose(draws.mean(axis=1), fitted.predict(X[:5]), rtol=0.05)
 
 
-def test_it_survives_a_pickle_and_a_file(fitted, tmp_path):
+def test_it_predicts_the_same_from_a_pickle_and_a_file(fitted, tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.predict(X))
     fitted.save(tmp_path / "m.safetensors")
     table = {f"x{i}": X[:, i] for i in range(X.shape[1])}
@@ -80,7 +80,7 @@ def mean_log_density(estimator, x, y):
     return np.mean(estimator.log_density(x, y))
 
 
-def test_names_of_a_data_frame_are_kept():
+def test_names_of_a_data_frame_become_names_of_columns():
     frame = pandas.DataFrame(X[:80], columns=[f"c{i}" for i in range(10)])
     model = MDNRegressor(**SMALL).fit(frame, Y[:80])
     assert model.predictor_.columns.inputs[3].name == "c3"
@@ -105,7 +105,7 @@ def compiled():
     from mdnjax import predictor
     from mdnjax.training import population, train
 
-    programs: list[Any] = [population._advance, predictor._jitted]
+    programs: list[Any] = [population._advance, predictor._predict_compiled]
     return [train._init_population.num_programs(), *(program._cache_size() for program in programs)]
 
 
@@ -118,6 +118,6 @@ def compiled():
         ({"num_steps": -1}, "num_steps: got -1"),
     ],
 )
-def test_a_wrong_parameter_is_told(changes, expected):
+def test_a_wrong_parameter_is_an_error(changes, expected):
     with pytest.raises(ValueError, match=expected):
         MDNRegressor(**{**SMALL, **changes}).fit(X[:80], Y[:80])

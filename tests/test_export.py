@@ -1,4 +1,4 @@
-"""A model as a portable program: any number of rows, no flax, the same numbers."""
+"""Exported programs: they give the same numbers for any number of rows, without flax and mdnjax."""
 
 import subprocess
 import sys
@@ -24,12 +24,12 @@ def test_it_gives_the_same_numbers_for_any_number_of_rows(predictor):
     program = jax.export.deserialize(bytearray(export_model(predictor, quantiles=(0.1, 0.9))))
     for num in (1, 7, 50):
         x = TRAIN.x[:num].astype(np.float64)
-        answers, mixture = program.call(x), predictor(x)
-        np.testing.assert_allclose(answers["mean"], mdn.mean(mixture), rtol=1e-5)
-        np.testing.assert_allclose(answers["sd"], np.sqrt(mdn.variance(mixture)), rtol=1e-5)
-        loc = answers["offset"][:, None] + answers["factor"][:, None] * answers["loc"]
+        statistics, mixture = program.call(x), predictor(x)
+        np.testing.assert_allclose(statistics["mean"], mdn.mean(mixture), rtol=1e-5)
+        np.testing.assert_allclose(statistics["sd"], np.sqrt(mdn.variance(mixture)), rtol=1e-5)
+        loc = statistics["offset"][:, None] + statistics["factor"][:, None] * statistics["loc"]
         np.testing.assert_allclose(loc, mixture.component.loc, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(answers["quantiles"], mdn.central_interval(mixture, 0.8), rtol=1e-4)
+        np.testing.assert_allclose(statistics["quantiles"], mdn.central_interval(mixture, 0.8), rtol=1e-4)
 
 
 def test_it_runs_without_flax_and_without_mdnjax(predictor, tmp_path):

@@ -1,4 +1,4 @@
-"""One call from examples to a predictor: arrays and tables, choices, and what cannot be fitted."""
+"""Fits of arrays and tables in one call, the selected number of components, resumed training, and errors."""
 
 import jax
 import numpy as np
@@ -36,17 +36,17 @@ def test_arrays_and_tables_give_the_same_predictor():
     assert repr(predictor) == "Predictor(y0 from x0, x1; 1 networks of 2 diagonal components)"
 
 
-def test_what_is_left_out_of_a_table_is_a_warning():
+def test_columns_that_are_left_out_are_a_warning():
     table = {"a": X[:, 0], "one": np.ones(80), "kind": np.array(["u", "v"] * 40), "y": Y}
     with pytest.warns(UserWarning, match="column 'one' is left out: it is 1 in every row"):
         predictor = mdn.fit(table, "y", settings=SMALL)
     assert [column.name for column in predictor.columns.inputs] == ["a", "kind"]
-    judgement = mdn.evaluate(predictor, table, Y)
-    assert judgement.nll == pytest.approx(-np.mean(predictor.log_prob(table, Y[:, None])), abs=1e-5)
-    assert judgement.rmse[0] == pytest.approx(np.sqrt(np.mean((predictor.mean(table)[:, 0] - Y) ** 2)), rel=1e-5)
+    evaluation = mdn.evaluate(predictor, table, Y)
+    assert evaluation.nll == pytest.approx(-np.mean(predictor.log_prob(table, Y[:, None])), abs=1e-5)
+    assert evaluation.rmse[0] == pytest.approx(np.sqrt(np.mean((predictor.mean(table)[:, 0] - Y) ** 2)), rel=1e-5)
 
 
-def test_the_number_of_components_can_be_left_to_the_rows():
+def test_the_number_of_components_can_be_selected_automatically():
     settings = {**SMALL, "model.num_components": "auto", "selection.num_components": [1, 2]}
     assert mdn.fit(X, Y, settings=settings).model.num_components in (1, 2)
     regressor = mdn.MDNRegressor(num_components="auto", random_state=0, num_steps=40, num_members=1, hidden_sizes=(8,))
@@ -54,12 +54,12 @@ def test_the_number_of_components_can_be_left_to_the_rows():
     assert regressor.fit(X, Y).predictor_.model.num_components in (1, 2)
 
 
-def test_candidates_are_judged_by_the_validation_rows():
+def test_candidates_are_scored_on_the_validation_rows():
     config = make_config({**SMALL, "selection.num_components": [1, 2]}, "a test")
     train, validation = Dataset(X[:60], Y[:60, None]), Dataset(X[60:], Y[60:, None])
-    asked = []
-    found = choose_num_components(config, train, validation, observe=asked.append)
-    assert asked == [1, 2] == list(found.numbers)
+    observed = []
+    found = choose_num_components(config, train, validation, observe=observed.append)
+    assert observed == [1, 2] == list(found.numbers)
     fitted = fit_networks(config, train, validation)
     assert found.validation_nll[1] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-6)
     assert fitted.selected.validation_nll[0] == pytest.approx(float(np.mean(fitted.predictor.nll(validation))), rel=1e-5)
@@ -67,9 +67,9 @@ def test_candidates_are_judged_by_the_validation_rows():
     assert not fitted.diverged
 
 
-WRONG = {
+WRONG_ARGUMENTS = {
     "got 80 rows of x and 79 of y": (X, Y[1:], {}),
-    "x: got values that are no numbers": (np.array([["a", "b"]] * 80), Y, {}),
+    "x: got values that are not numbers": (np.array([["a", "b"]] * 80), Y, {}),
     "x: got nan in row 3, column 2": (np.where(np.arange(160).reshape(80, 2) == 5, np.nan, X), Y, {}),
     "y: got dates or times, expected numbers": (X, np.arange(80).astype("datetime64[s]"), {}),
     "expected at least 5": (X[:4], Y[:4], {}),
@@ -78,9 +78,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("expected", WRONG)
-def test_what_cannot_be_fitted_is_said_before_training(expected):
-    x, y, settings = WRONG[expected]
+@pytest.mark.parametrize("expected", WRONG_ARGUMENTS)
+def test_wrong_arguments_are_an_error_before_training(expected):
+    x, y, settings = WRONG_ARGUMENTS[expected]
     with pytest.raises(ValueError, match=expected):
         mdn.fit(x, y, settings={**SMALL, **settings})
     if "dates" in expected:
@@ -88,7 +88,7 @@ def test_what_cannot_be_fitted_is_said_before_training(expected):
             mdn.MDNRegressor().fit(x, y)
 
 
-def test_a_finished_state_does_not_pretend_to_train():
+def test_a_finished_state_cannot_be_trained_further():
     state = mdn.init_state(optax.sgd(0.1), {"w": jax.numpy.zeros(())})
     step = lambda state, _: (state._replace(step=state.step + 1), state.params["w"])  # noqa: E731
     half = mdn.train_loop(step, state, (None,), num_steps=10, report_every=5).state
@@ -96,7 +96,7 @@ def test_a_finished_state_does_not_pretend_to_train():
         mdn.train_loop(step, half, (None,), num_steps=10, report_every=5)
 
 
-def test_a_training_goes_on_from_its_file_as_if_it_had_never_ended(tmp_path):
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     path, several = tmp_path / "run.training", {**SMALL, "ensemble.num_members": 3}
     straight = mdn.fit(X, Y, settings=several)
     mdn.fit(X, Y, settings={**several, "train.num_steps": 20}, training_file=path)
@@ -114,43 +114,43 @@ def test_a_training_goes_on_from_its_file_as_if_it_had_never_ended(tmp_path):
         mdn.fit(X, Y, settings={**several, "train.num_steps": 60}, training_file=tmp_path / "damaged")
 
 
-def test_trainings_that_had_ended_stay_as_they_are_and_the_history_is_whole():
+def test_finished_trainings_are_unchanged_and_the_history_is_complete():
     config = make_config({**SMALL, "ensemble.num_members": 3, "train.patience": 1, "train.num_steps": 60}, "a test")
     train, validation = Dataset(X[:60], Y[:60, None]), Dataset(X[60:], Y[60:, None])
     first = fit_networks(config, train, validation)
-    ended = np.asarray(first.population.state.step)
+    last_steps = np.asarray(first.population.state.step)
     longer = config.model_copy(update={"train": config.train.model_copy(update={"num_steps": 100, "patience": None})})
-    if ended.max() < 60:
-        pytest.skip("all had ended")
+    if last_steps.max() < 60:
+        pytest.skip("all trainings stopped early")
     second = fit_networks(longer, train, validation, start=first.population)
     after = np.asarray(second.population.state.step)
-    np.testing.assert_array_equal(after, np.where(ended == 60, 100, ended))
+    np.testing.assert_array_equal(after, np.where(last_steps == 60, 100, last_steps))
     loss = second.population.history.loss
     np.testing.assert_array_equal(loss[:, : first.population.history.loss.shape[1]], first.population.history.loss)
-    assert np.isfinite(loss[ended == 60]).all()
-    assert np.isnan(loss[ended < 60][:, 60:]).all()
+    assert np.isfinite(loss[last_steps == 60]).all()
+    assert np.isnan(loss[last_steps < 60][:, 60:]).all()
     assert second.population.history.report_steps.tolist() == [20, 40, 60, 80, 100]
 
 
-HIDDEN = np.ma.array(Y, mask=Y > 1)
-WRONG_TOO = {
-    "y: got nan in row": (X, HIDDEN),
+MASKED = np.ma.array(Y, mask=Y > 1)
+WRONG_DATA = {
+    "y: got nan in row": (X, MASKED),
     "x: got nan in row": (np.ma.array(X, mask=X > 1), Y),
     "y: got complex numbers": (X, Y + 1j),
     "y: target 0 is 1 in every row": (X, np.ones(80)),
     "columns of different lengths": ({"a": Y, "b": Y[:3]}, Y),
-    "columns of different lengths, expected as many rows of each: 80 of 'a', 160": ({"a": Y}, np.append(Y, Y)),
+    "columns of different lengths, expected the same number of rows: 80 of 'a', 160": ({"a": Y}, np.append(Y, Y)),
     "got target 'a' twice": ({"a": Y, "b": Y**2}, ["a", "a"]),
-    "two columns of one name": ({1: Y, "1": Y**2}, Y),
+    "two columns of the same name": ({1: Y, "1": Y**2}, Y),
     "got a value of type dict": ({"a": Y, "b": [{"z": 1}] * 80}, Y),
     "got no rows": ({"a": Y[:0]}, "a"),
     "at least one column": (X[:, :0], Y),
 }
 
 
-@pytest.mark.parametrize("expected", WRONG_TOO)
-def test_what_no_one_means_is_not_fitted(expected):
-    x, y = WRONG_TOO[expected]
+@pytest.mark.parametrize("expected", WRONG_DATA)
+def test_wrong_data_are_an_error(expected):
+    x, y = WRONG_DATA[expected]
     with pytest.raises(ValueError, match=expected):
         mdn.fit(x, y, settings=SMALL)
 

@@ -1,4 +1,4 @@
-"""The study's command from end to end, on a shortened configuration."""
+"""Runs the command of the study on a shortened configuration, and checks its output, files and errors."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from experiments.run_folder import create_run_folder
 from experiments.schemas import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
-from tests.commands import ROOT, SHORT, UNHELPED, assert_not_blank, assert_one_line_error, run
+from tests.commands import ROOT, SHORT, UNSTABLE, assert_not_blank, assert_one_line_error, run
 
 NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 
@@ -34,7 +34,7 @@ def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text())
 
 
-def test_it_runs_and_says_where(done):
+def test_it_runs_and_prints_its_folder(done):
     folder, process = done
     assert process.returncode == 0, process.stderr
     assert str(folder) in process.stdout
@@ -51,7 +51,7 @@ def test_the_run_folder_is_complete(done):
     assert sum(json.loads((folder / "timing.json").read_text()).values()) > 0
 
 
-def test_metrics_have_what_was_promised(done):
+def test_metrics_are_complete(done):
     metrics = metrics_of(done[0])
     assert metrics["seed"] == 3
     assert metrics["mdn"]["entropy"] == pytest.approx(1.28800943736, abs=1e-8)
@@ -62,7 +62,7 @@ def test_metrics_have_what_was_promised(done):
         assert metrics["regression"][direction]["test_mse"] > 0
 
 
-def test_metrics_can_be_had_again_from_the_saved_model(done):
+def test_the_saved_model_gives_the_same_metrics(done):
     folder, _ = done
     test = sinusoid.make_splits(3, num_train=60, num_validation=20, num_test=200).test
     test_nll = np.mean(np.asarray(mdn.nll(mdn.load(folder / "model.safetensors")(test.x), test.y), np.float64))
@@ -98,45 +98,45 @@ def test_another_configuration_does_not_overwrite_it(done, tmp_path):
     assert metrics_of(folder) == before
     create_run_folder(
         load(InverseSine, folder / "config.yaml", ["runtime.compile_cache=false", "output=x"]), folder, FILES, False
-    )  # the same
+    )  # raises nothing, since these keys do not change the results
 
 
-def test_overwritten_by_one_component_which_is_drawn_without_a_warning(done, tmp_path):
+def test_overwrite_replaces_a_run_and_one_component_is_drawn_without_a_warning(done, tmp_path):
     folder = shutil.copytree(done[0], tmp_path / "run")
     words = [*SHORT, "seed=4", "model.num_components=1"]
-    told = run("inverse_sine", *words, f"output={folder}", "--overwrite")
-    assert told.returncode == 0, told.stderr
+    overwritten = run("inverse_sine", *words, f"output={folder}", "--overwrite")
+    assert overwritten.returncode == 0, overwritten.stderr
     assert metrics_of(folder)["seed"] == 4
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for words in ([], ["--overwrite"]):
-        assert_one_line_error(run("inverse_sine", *SHORT, f"output={tmp_path}", *words), "thesis.tex", "not of a run")
+        assert_one_line_error(run("inverse_sine", *SHORT, f"output={tmp_path}", *words), "thesis.tex", "not from a run")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("config", ["title: my blog", "", "seed: [", None])
-def test_a_folder_that_only_looks_like_ours_is_left_alone(config, tmp_path):
+def test_a_folder_that_only_resembles_a_run_is_left_alone(config, tmp_path):
     for name in ("metrics.json", "figures/data.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     if config is not None:
         (tmp_path / "config.yaml").write_text(config)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match="not of a run"):
+    with pytest.raises(UserError, match="not from a run"):
         create_run_folder(InverseSine(), tmp_path, FILES, True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("module", ["benchmark", "sweep"])
 def test_every_command_leaves_a_foreign_folder_alone(module, tmp_path):
-    folder = tmp_path / "train"  # where the benchmark of that name writes
+    folder = tmp_path / "train"  # the benchmark "train" writes here
     folder.mkdir()
     (folder / "metrics.json").write_text("mine")
     words = ["num_seeds=2", ROOT / "configs" / "inverse_sine.yaml", f"output={folder}"]
     done = run(module, *(words if module == "sweep" else [f"output={tmp_path}"]), "--overwrite")
-    assert_one_line_error(done, "metrics.json", "not of a run")
+    assert_one_line_error(done, "metrics.json", "not from a run")
     assert [path.name for path in folder.iterdir()] == ["metrics.json"]
 
 
@@ -177,7 +177,7 @@ def test_bad_input_is_one_line(words, expected, tmp_path):
     ("word", "model"), [("train.optimizer", "model.safetensors"), ("regression.optimizer", "regression.safetensors")]
 )
 def test_divergence_saves_the_last_finite_state(word, model, tmp_path):
-    done = run("inverse_sine", *SHORT, *UNHELPED, f"output={tmp_path / 'run'}", f"{word}.learning_rate=1e30")
+    done = run("inverse_sine", *SHORT, *UNSTABLE, f"output={tmp_path / 'run'}", f"{word}.learning_rate=1e30")
     assert_one_line_error(done, "no longer finite after step", model, status=1)
     assert (tmp_path / "run" / model).exists()
     if word == "train.optimizer":
@@ -185,7 +185,7 @@ def test_divergence_saves_the_last_finite_state(word, model, tmp_path):
         assert np.isfinite(mdn.load(tmp_path / "run" / model)(np.zeros((3, 1), np.float32)).logits).all()
 
 
-def test_interrupted_it_leaves_nothing_half(tmp_path):
+def test_an_interrupted_run_leaves_no_partial_files(tmp_path):
     words = [*SHORT, "train.num_steps=100000000", f"output={tmp_path / 'run'}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.inverse_sine", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
@@ -201,14 +201,14 @@ def test_interrupted_it_leaves_nothing_half(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.yaml"]
 
 
-def test_interrupted_while_importing_it_is_one_line_too():
+def test_an_interrupt_while_importing_is_one_line():
     code = "import sys; sys.argv = ['-m']; import experiments, os, signal; os.kill(os.getpid(), signal.SIGINT); print('survived')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 
 
 @pytest.mark.parametrize("module", ["inverse_sine", "benchmark"])
-def test_a_platform_that_is_not_there_is_one_line(module, tmp_path):
+def test_a_missing_platform_is_one_line(module, tmp_path):
     done = run(module, f"output={tmp_path / 'never'}", JAX_PLATFORMS="cuda", CUDA_VISIBLE_DEVICES="")
     assert_one_line_error(done, "no device to run on", "cuda")
 

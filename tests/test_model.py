@@ -1,4 +1,4 @@
-"""Networks and models: batch-first and batch-last are one function; parameters are what the docstrings say."""
+"""Tests of networks and models: batch-first and batch-last give the same values; layers and initial weights are as documented."""
 
 import jax
 import numpy as np
@@ -21,20 +21,20 @@ def test_apply_is_head_with_the_batch_axes_moved(batch, num_inputs, num_targets)
     assert mixture.logits.shape == (*batch, 4)
     assert mdn.locations(mixture).shape == (*batch, 4, num_targets)
     log_prob = jax.jit(lambda params, x, y: mixture_log_prob(*model.head(params, x), y))
-    last = log_prob(params, np.moveaxis(x, -1, 0), np.moveaxis(y, -1, 0))
-    np.testing.assert_allclose(mdn.log_prob(mixture, y), last, rtol=1e-12)
+    expected = log_prob(params, np.moveaxis(x, -1, 0), np.moveaxis(y, -1, 0))
+    np.testing.assert_allclose(mdn.log_prob(mixture, y), expected, rtol=1e-12)
 
 
-def test_an_mlp_is_matrices_and_tanh():
+def test_an_mlp_is_matrix_products_and_tanh():
     network = make_mlp(2, (3, 4), hidden_sizes=(5,), activation="tanh")
     params = jax.jit(network.init)(jax.random.key(1))
     x = np.random.default_rng(2).standard_normal((2, 7))
     (w1, b1), (w2, b2) = ((np.asarray(params[name]["kernel"]), np.asarray(params[name]["bias"])) for name in ("hidden_0", "head"))
-    by_hand = w2.T @ np.tanh(w1.T @ x + b1[:, None]) + b2[:, None]
-    np.testing.assert_allclose(jax.jit(network.apply)(params, x), by_hand, rtol=1e-12)
+    expected = w2.T @ np.tanh(w1.T @ x + b1[:, None]) + b2[:, None]
+    np.testing.assert_allclose(jax.jit(network.apply)(params, x), expected, rtol=1e-12)
 
 
-def test_each_block_of_outputs_is_glorot_uniform_by_itself():
+def test_each_block_of_outputs_is_initialised_as_a_separate_layer():
     params = jax.jit(make_mlp(1, (50, 200), hidden_sizes=(400,), activation="tanh").init)(jax.random.key(2))
     kernel, bias = np.asarray(params["head"]["kernel"]), np.asarray(params["head"]["bias"])
     for block in (kernel[:, :50], kernel[:, 50:]):
@@ -52,14 +52,14 @@ def test_no_hidden_layer_is_a_linear_model():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_takes_a_single_target(family):
-    """A full covariance of one target has no entries below its diagonal: a block of no outputs."""
+def test_every_family_works_for_a_single_target(family):
+    """A full covariance of one target has no entries below its diagonal, so one block of outputs is empty."""
     model = mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(3,), family=family)
     mixture = jax.jit(model.apply)(jax.jit(model.init)(jax.random.key(0)), np.zeros((4, 1)))
     assert np.isfinite(mdn.log_prob(mixture, np.zeros((4, 1)))).all()
 
 
-def test_float32_without_x64():
+def test_parameters_are_float32_without_x64():
     with jax.enable_x64(False):
         model = mdn.make_mdn(1, 1, num_components=2, hidden_sizes=(3,))
         params = jax.jit(model.init)(jax.random.key(0))

@@ -1,4 +1,4 @@
-"""Every optimiser and schedule of optax by name."""
+"""Optimisers and schedules of optax by name, with all options."""
 
 import json
 
@@ -23,14 +23,14 @@ REQUIRED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # optax's own, on names it will change
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # from optax, about names that it will change
 @pytest.mark.parametrize("name", optax_names.optimizers())
-def test_any_optimiser_takes_a_step(name):
+def test_every_optimiser_takes_a_step(name):
     check_optimizer(lambda rate: make_optimizer(name, learning_rate=rate, num_steps=10), 0.1)
 
 
 @pytest.mark.parametrize("name", optax_names.schedules())
-def test_any_schedule_has_the_learning_rate_as_its_peak_and_num_steps_as_its_length(name):
+def test_every_schedule_has_the_learning_rate_as_its_peak_and_num_steps_as_its_length(name):
     options = REQUIRED.get(name, {})
     optax_names.check_schedule_options(name, options)
     rates = np.array([make_schedule(name, 0.3, 100, options)(step) for step in range(101)])
@@ -39,7 +39,7 @@ def test_any_schedule_has_the_learning_rate_as_its_peak_and_num_steps_as_its_len
         assert rates[100] == pytest.approx(0, abs=1e-6)
 
 
-def test_it_is_optaxs_own_optimiser():
+def test_updates_are_those_of_optax():
     ours = make_optimizer("adamw", learning_rate=0.1, num_steps=5, options={"weight_decay": 0.3})
     params, grads = {"w": jnp.array([1.0, 2.0])}, {"w": jnp.array([0.5, -3.0])}
     (a, _), (b, _) = (opt.update(grads, opt.init(params), params) for opt in (ours, optax.adamw(0.1, weight_decay=0.3)))
@@ -55,10 +55,10 @@ def test_a_learning_rate_may_be_traced():
 
 
 @pytest.mark.parametrize("name", optax_names.schedules())
-def test_any_schedule_takes_a_rate_that_rides(name):
-    """The rate is traced where optax can work with that, and a constant of the program where it cannot."""
-    words = {"train": {"optimizer": {"schedule": name, "schedule_options": REQUIRED.get(name, {})}}}
-    functions.check(Config.model_validate_json(json.dumps(words)).train)
+def test_every_schedule_of_a_configuration_passes_the_check(name):
+    """The learning rate is traced if optax allows it, and a constant of the program otherwise."""
+    settings = {"train": {"optimizer": {"schedule": name, "schedule_options": REQUIRED.get(name, {})}}}
+    functions.check_loop_optimizer(Config.model_validate_json(json.dumps(settings)).train)
 
 
 @pytest.mark.parametrize(
@@ -71,26 +71,26 @@ def test_any_schedule_takes_a_rate_that_rides(name):
         ("adafactor", {"min_dim_size_to_factor": "x"}),
     ],
 )
-def test_an_option_that_optax_cannot_use_is_said_before_training(name, options):
+def test_an_option_that_optax_cannot_use_is_an_error_before_training(name, options):
     with pytest.raises(ValueError, match="optax cannot take a step"):
         check_optimizer(lambda rate: make_optimizer(name, learning_rate=rate, num_steps=3, options=options), 0.1)
 
 
 def first_step(**settings):
-    """Updates of a first Adam step, for kernels of two and of eight inputs."""
+    """Returns the updates of the first Adam step, for kernels with two and with eight inputs."""
     optimizer = make_optimizer("adam", learning_rate=0.1, num_steps=5, **settings)
     params = {"narrow": jnp.ones((2, 3)), "wide": jnp.ones((8, 3)), "bias": jnp.ones(3)}
     grads = jax.tree.map(lambda leaf: leaf * 5.0, params)
     return optimizer.update(grads, optimizer.init(params), params)[0]
 
 
-def test_a_wide_kernel_learns_at_a_smaller_rate():
+def test_a_wide_kernel_has_a_smaller_rate():
     plain, scaled = first_step(), first_step(base_width=4.0)
     ratios = jax.tree.map(lambda a, b: np.unique((a / b).round(6)).tolist(), scaled, plain)
     assert ratios == {"narrow": [1.0], "wide": [0.5], "bias": [1.0]}
 
 
-def test_a_long_gradient_is_cut():
+def test_a_gradient_with_a_large_norm_is_clipped():
     optimizer = make_optimizer("sgd", learning_rate=1.0, num_steps=5, clip_norm=1.0)
     for grads, norm in (({"w": jnp.full(4, 10.0)}, 1.0), ({"w": jnp.full(4, 0.1)}, 0.2)):
         updates, _ = optimizer.update(grads, optimizer.init(grads), grads)

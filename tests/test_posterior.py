@@ -1,4 +1,4 @@
-"""Posteriors: two moons against its own law, the two-sample score by what it must give, ranks, files and their mistakes."""
+"""Tests of posteriors: two moons against its exact density, two-sample scores with known values, ranks, and bad files."""
 
 import bz2
 import json
@@ -32,13 +32,15 @@ TINY += ["model.num_components=2", "model.hidden_sizes=[4]", "data.num_test=30",
 
 
 def test_exact_draws_have_the_exact_density():
-    """Shares of draws in cells of the square are the integrals of exp(log_prob) over them."""
-    x = np.array([0.1, 0.9])  # an observation whose crescents the square cuts
+    """The share of draws in each cell of the square is the integral of exp(log_prob) over it."""
+    x = np.array([0.1, 0.9])  # the square cuts the crescents of this observation
     draws = two_moons.draw_posterior(np.random.default_rng(1), x, 40_000)
     assert np.abs(draws).max() <= 1
     grid = (np.arange(720) + 0.5) / 360 - 1
     places = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
-    near = np.hypot((places.sum(axis=1)) / 2**0.5, np.diff(places)[:, 0] / 2**0.5 - 0.9) < 0.5  # all that x can come from
+    near = (
+        np.hypot((places.sum(axis=1)) / 2**0.5, np.diff(places)[:, 0] / 2**0.5 - 0.9) < 0.5
+    )  # outside of this, the density is 0
     density = np.zeros(len(places))
     density[near] = np.exp(two_moons.log_prob(np.broadcast_to(x, (near.sum(), 2)), places[near]))
     assert density.sum() / 360**2 == pytest.approx(1, abs=2e-3)
@@ -55,13 +57,13 @@ def test_simulations_have_the_exact_posterior():
     assert kstest((np.array(ranks) + 0.5) / 100, "uniform").pvalue > 0.01
 
 
-def test_entropy_and_floor_are_those_of_draws():
+def test_entropy_and_floor_of_the_mean_squared_error_agree_with_draws():
     data = two_moons.make_splits(6, num_train=20_000, num_validation=1, num_test=1).train
     nll = -two_moons.log_prob(*data)
     assert nll.mean() == pytest.approx(two_moons.entropy(), abs=4 * nll.std() / len(nll) ** 0.5)
     draws = np.stack([two_moons.draw_posterior(RNG, x, 200) for x in data.x[:500].astype(float)])
-    left = draws.var(axis=1, ddof=1).mean(axis=1)
-    assert left.mean() == pytest.approx(two_moons.floor_mse(), abs=4 * left.std() / 500**0.5)
+    variance = draws.var(axis=1, ddof=1).mean(axis=1)
+    assert variance.mean() == pytest.approx(two_moons.floor_mse(), abs=4 * variance.std() / 500**0.5)
 
 
 def test_an_impossible_observation_has_no_posterior():
@@ -69,11 +71,11 @@ def test_an_impossible_observation_has_no_posterior():
         two_moons.draw_posterior(RNG, np.array([3.0, 3.0]), 10)
 
 
-def test_the_score_of_the_same_law_is_a_half_and_of_others_what_it_must_be():
+def test_two_sample_scores_with_known_values():
     points = RNG.normal(size=(2, 1000, 1))
     assert c2st(*points) == pytest.approx(0.5, abs=0.04)
-    assert c2st(points[0], points[1] + 2) == pytest.approx(0.8413, abs=0.03)  # Phi(1): nothing can tell better
-    scale, shift = np.array([1e4]), np.array([-3e5])  # of the units it knows nothing
+    assert c2st(points[0], points[1] + 2) == pytest.approx(0.8413, abs=0.03)  # Phi(1), the best possible accuracy
+    scale, shift = np.array([1e4]), np.array([-3e5])  # the score does not depend on the units
     assert c2st(points[0] * scale + shift, points[1] * scale + shift) == pytest.approx(c2st(*points), abs=1e-6)
     with pytest.raises(ValueError, match="as many of each"):
         c2st(points[0], points[1, :5])
@@ -97,14 +99,14 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
     assert min(shifted.errors()) > 0.1
 
 
-def test_how_far_an_observation_is_outside():
+def test_observations_outside_of_the_simulations_are_reported():
     simulated = RNG.uniform(-1, 1, (500, 2)) * [1, 100]
     names = ["x_1", "x_2"]
     assert not [*outside(simulated, simulated[:5] + 1e-3, names)]
     beyond, hollow = outside(simulated[np.abs(simulated[:, 0]) > 0.5], np.array([[0.9, 250.0], [0.0, 0.0]]), names)
     assert "observation 1" in beyond
-    assert "x_2 is 250, simulated from -9" in beyond
-    assert "each number of it is in the simulated range" in hollow
+    assert "x_2 is 250, but was simulated from -9" in beyond
+    assert "each of its numbers is in the simulated range" in hollow
 
 
 def write(path, **arrays):
@@ -113,46 +115,46 @@ def write(path, **arrays):
 
 
 ROWS = np.arange(60)[:, None]
-THETA, SEEN = RNG.normal(size=(60, 3)), RNG.normal(size=(60, 2))
+THETA, X = RNG.normal(size=(60, 3)), RNG.normal(size=(60, 2))
 
 
-def test_numbers_of_simulations_share_their_rows(tmp_path):
-    path = write(tmp_path / "s.npz", theta=THETA, x=SEEN)
+def test_all_numbers_of_simulations_use_the_same_first_rows(tmp_path):
+    path = write(tmp_path / "s.npz", theta=THETA, x=X)
     problem = make_problem(Simulations(path=str(path), num_simulations=(20, 50)), 0, 10)
-    assert (len(problem.test.x), len(problem.pool.x), problem.sizes) == (6, 54, (20, 50))
+    assert (len(problem.test.x), len(problem.simulations.x), problem.sizes) == (6, 54, (20, 50))
     small, large = (splits_of(problem, num, 0.1) for num in problem.sizes)
     assert [len(part.x) for part in small] == [18, 2, 6]
     assert [len(part.x) for part in large] == [45, 5, 6]
     np.testing.assert_array_equal(small.validation.x, large.validation.x[:2])
     rows = {tuple(row) for part in large for row in part.y}
-    assert len(rows) == 56  # no test row is learnt from
+    assert len(rows) == 56  # no test row is trained on
 
 
 BAD = {
-    "rows": ({"theta": THETA[:50], "x": SEEN}, [], ["got 50 rows of theta and 60 of x"]),
-    "names": ({"thetas": THETA, "x": SEEN}, [], ["expected one called 'theta'; did you mean 'thetas'?"]),
+    "rows": ({"theta": THETA[:50], "x": X}, [], ["got 50 rows of theta and 60 of x"]),
+    "names": ({"thetas": THETA, "x": X}, [], ["expected one named 'theta'; did you mean 'thetas'?"]),
     "nan": (
-        {"theta": THETA, "x": np.where(np.arange(60)[:, None] == 7, np.nan, SEEN)},
+        {"theta": THETA, "x": np.where(np.arange(60)[:, None] == 7, np.nan, X)},
         [],
         ["x: got nan in row 7", "1 such rows"],
     ),
     "inf": (
-        {"theta": THETA * np.where(ROWS > 57, np.inf, 1), "x": SEEN},
+        {"theta": THETA * np.where(ROWS > 57, np.inf, 1), "x": X},
         [],
         ["in row 58", "2 such rows of 60"],
     ),
-    "axes": ({"theta": THETA, "x": SEEN[..., None]}, [], ["x: got shape (60, 2, 1), expected rows and columns"]),
-    "text": ({"theta": THETA.astype(str), "x": SEEN}, [], ["expected numbers"]),
-    "few": ({"theta": THETA[:20], "x": SEEN[:20]}, [], ["got 20 simulations"]),
-    "more": ({"theta": THETA, "x": SEEN}, ["data.num_simulations=[55]"], ["got 60 simulations", "enough for 55"]),
-    "observed": ({"theta": THETA, "x": SEEN, "x_observed": SEEN[:, :1]}, [], ["x_observed: got shape (60, 1), expected [M, 2]"]),
-    "box": ({"theta": THETA, "x": SEEN}, ["data.target_support=[0, 1]"], ["data.target_support", "expected 0 < y < 1"]),
-    "pairs": ({"theta": THETA, "x": SEEN}, ["data.target_support=[[0, 1]]"], ["got 1 pairs of bounds", "each of 3 targets"]),
+    "axes": ({"theta": THETA, "x": X[..., None]}, [], ["x: got shape (60, 2, 1), expected rows and columns"]),
+    "text": ({"theta": THETA.astype(str), "x": X}, [], ["expected numbers"]),
+    "few": ({"theta": THETA[:20], "x": X[:20]}, [], ["got 20 simulations"]),
+    "more": ({"theta": THETA, "x": X}, ["data.num_simulations=[55]"], ["got 60 simulations", "enough for 55"]),
+    "observed": ({"theta": THETA, "x": X, "x_observed": X[:, :1]}, [], ["x_observed: got shape (60, 1), expected [M, 2]"]),
+    "box": ({"theta": THETA, "x": X}, ["data.target_support=[0, 1]"], ["data.target_support", "expected 0 < y < 1"]),
+    "pairs": ({"theta": THETA, "x": X}, ["data.target_support=[[0, 1]]"], ["got 1 pairs of bounds", "each of 3 targets"]),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_files_that_do_not_fit(name, tmp_path):
+def test_bad_files_raise_one_line_errors(name, tmp_path):
     arrays, words, expected = BAD[name]
     path = write(tmp_path / "s.npz", **arrays)
     words = [*words, f"data.path={path}", f"output={tmp_path / 'never'}"]
@@ -163,17 +165,17 @@ def test_files_that_do_not_fit(name, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
-def test_a_folder_without_observations(tmp_path):
+def test_bad_reference_folders_raise_errors(tmp_path):
     with pytest.raises(UserError, match="expected a folder with num_observation_1"):
         make_problem(Simulations(root=str(tmp_path)), 0, 10)
-    with pytest.raises(UserError, match="reference posteriors are of two moons"):
+    with pytest.raises(UserError, match="only two moons have reference posteriors"):
         make_problem(Simulations(root=str(tmp_path), path="x.npz"), 0, 10)
 
 
-def test_any_simulations_run_through_the_command(tmp_path):
+def test_the_command_with_simulations_of_a_file(tmp_path):
     theta = np.clip(THETA / 5, -0.99, 1.99)
-    far = np.array([1.7e9, 0])  # which float32 cannot hold
-    path = write(tmp_path / "s.npz", theta=theta, x=far + SEEN, x_observed=np.add(far, [[0.0, 0.1], [9.0, 0.0]]))
+    offset = np.array([1.7e9, 0])  # at this offset float32 loses the digits of x
+    path = write(tmp_path / "s.npz", theta=theta, x=offset + X, x_observed=np.add(offset, [[0.0, 0.1], [9.0, 0.0]]))
     bounds = [[-1, 2], [-1.5, 2], [-1, 2.5]]
     done = run("posterior", *TINY, f"data.path={path}", f"data.target_support={bounds}", f"output={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
@@ -182,25 +184,25 @@ def test_any_simulations_run_through_the_command(tmp_path):
         assert file["theta"].shape == (2, 50, 3)
         low, high = np.array(bounds).T
         assert ((file["theta"] > low) & (file["theta"] < high)).all()
-        again = mdn.load(tmp_path / "run" / "54.safetensors")
-        names = [column.name for column in again.columns.inputs]
-        assert (names, again.columns.targets) == (["x_1", "x_2"], ("theta_1", "theta_2", "theta_3"))
-        np.testing.assert_allclose(again.scaler.x_mean, np.mean(far + SEEN, axis=0), atol=0.5)
-        np.testing.assert_allclose(again.scaler.x_sd, np.std(SEEN, axis=0), atol=0.5)
-        assert again.mean(dict(zip(names, file["x"].T, strict=True))).shape == (2, 3)
+        predictor = mdn.load(tmp_path / "run" / "54.safetensors")
+        names = [column.name for column in predictor.columns.inputs]
+        assert (names, predictor.columns.targets) == (["x_1", "x_2"], ("theta_1", "theta_2", "theta_3"))
+        np.testing.assert_allclose(predictor.scaler.x_mean, np.mean(offset + X, axis=0), atol=0.5)
+        np.testing.assert_allclose(predictor.scaler.x_sd, np.std(X, axis=0), atol=0.5)
+        assert predictor.mean(dict(zip(names, file["x"].T, strict=True))).shape == (2, 3)
     assert_not_blank(tmp_path / "run" / "figures" / "posteriors.png")
 
 
-def test_a_single_parameter_is_drawn_as_a_histogram(tmp_path):
+def test_draws_of_a_single_parameter_are_plotted_as_a_histogram(tmp_path):
     ranks = Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
-    shown = figures.Shown(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
-    drawn = dict(figures.draw([shown], None, two_moons=False))
+    evaluation = figures.Evaluation(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
+    drawn = dict(figures.draw([evaluation], None, two_moons=False))
     assert set(drawn) == {"posteriors", "ranks", "coverage"}
     report.write_figures(tmp_path, drawn.items())
     assert_not_blank(tmp_path / "posteriors.png")
 
 
-def test_two_moons_run_through_the_command(tmp_path):
+def test_the_command_with_two_moons(tmp_path):
     root = tmp_path / "root"
     for number in (1, 2):
         folder = root / f"num_observation_{number}"
@@ -219,4 +221,4 @@ def test_two_moons_run_through_the_command(tmp_path):
     for name in ("posteriors", "ranks", "coverage", "c2st"):
         assert_not_blank(tmp_path / "run" / "figures" / f"{name}.png")
     written = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert {path for path in written if not any(fnmatch(path, one) for one in FILES)} == {"config.yaml"}
+    assert {path for path in written if not any(fnmatch(path, pattern) for pattern in FILES)} == {"config.yaml"}

@@ -1,4 +1,4 @@
-"""A predictor in the data's own units: against the network alone, through supports, as a pool of networks."""
+"""Predictors in the data's own units, compared with the network alone: with supports, and as a pool of networks."""
 
 from dataclasses import replace
 
@@ -21,8 +21,8 @@ SUPPORTS = {"real": "real", "positive": "positive", "box": (0.0, 10.0), "below":
 
 @pytest.fixture(scope="module")
 def params():
-    own = {**jax.jit(mdn.make_mdn(2, 1, **dict(MODEL)).init)(jax.random.key(0)), LINE: np.array([0.5, -0.3])}
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], own)
+    params = {**jax.jit(mdn.make_mdn(2, 1, **dict(MODEL)).init)(jax.random.key(0)), LINE: np.array([0.5, -0.3])}
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
 
 
 @pytest.fixture(scope="module", params=SUPPORTS.values(), ids=list(SUPPORTS))
@@ -32,8 +32,8 @@ def trained(request, params):
     return data, make_predictor(MODEL, Networks(params), make_scaler(data, True, make_support(request.param, 1)))
 
 
-def test_the_jacobian_is_put_back(trained):
-    """The density in the data's units is the scaled density over the slopes of all changes of units."""
+def test_the_density_includes_the_jacobian(trained):
+    """The density in the data's units is the scaled density times |dz/dy|."""
     data, predictor = trained
     z = to_training_units(predictor.scaler, data, np.float64)
     alone = jax.tree.map(lambda leaf: leaf[0], predictor.networks.params)
@@ -46,7 +46,7 @@ def test_the_jacobian_is_put_back(trained):
     np.testing.assert_allclose(mdn.log_prob(predictor(data.x), data.y), predictor.log_prob(data.x, data.y), rtol=1e-6)
 
 
-def test_numbers_are_those_of_the_mixture(trained):
+def test_statistics_are_those_of_the_mixture(trained):
     data, predictor = trained
     x, mixture = data.x[:5], predictor(data.x[:5])
     np.testing.assert_allclose(predictor.mean(x), mdn.mean(mixture), rtol=1e-6)
@@ -66,13 +66,13 @@ def test_scaled_data_have_mean_0_and_sd_1(trained):
         np.testing.assert_allclose(part.std(0), 1, rtol=1e-9)
 
 
-def test_not_standardised_is_untouched(trained):
+def test_without_standardisation_data_are_unchanged(trained):
     data, _ = trained
     for before, after in zip(data, to_training_units(make_scaler(data, False), data, np.float64), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
-def test_a_target_outside_of_its_support_is_refused():
+def test_a_target_outside_of_its_support_is_an_error():
     data = Dataset(np.zeros((3, 1)), np.array([[1.0], [2.0], [-0.5]]))
     with pytest.raises(ValueError, match=r"got a target of -0.5 \(row 2 from 0\), expected 0 < y < inf"):
         make_scaler(data, True, make_support("positive", 1))
@@ -84,7 +84,7 @@ def test_an_ensemble_is_the_pool_of_its_networks():
     networks = Networks(jax.tree.map(np.asarray, jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), 3))))
     pooled = make_predictor(MODEL, networks, make_scaler(data, True))
     alone = [replace(pooled, networks=select_networks(networks, [i])) for i in range(3)]
-    density = np.mean([mdn.prob(one(data.x), data.y) for one in alone], axis=0)
+    density = np.mean([mdn.prob(single(data.x), data.y) for single in alone], axis=0)
     np.testing.assert_allclose(mdn.prob(pooled(data.x), data.y), density, rtol=1e-10)
 
 
@@ -107,6 +107,6 @@ def test_it_works_inside_of_a_compiled_function_and_on_any_batch(trained):
         ({"x0": [0.0]}, "got column 'x1', expected one of 'x0'"),
     ],
 )
-def test_rows_that_no_network_can_be_given_are_refused(trained, rows, expected):
+def test_rows_that_cannot_be_used_are_an_error(trained, rows, expected):
     with pytest.raises(TableError, match=expected):
         trained[1](rows)

@@ -1,4 +1,4 @@
-"""A small sample of `python -m experiments.proof`: each subject once, on one case a kind."""
+"""A small sample of `python -m experiments.proof`: checks of each kind on three cases, and the command itself."""
 
 import csv
 import math
@@ -7,32 +7,27 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.proof.cases import Case, Name, names
-from experiments.proof.checks import CHECKS, Check, run
-from experiments.proof.checks.check import distance, every
-from experiments.proof.prove import DTYPES, HEADER, Finding, rows_of
+from experiments.proof.cases import Name, make_case, names
+from experiments.proof.checks import CHECKS, Check, largest_error
+from experiments.proof.checks.check import DTYPES, distance
+from experiments.proof.checks.select import every
+from experiments.proof.prove import HEADER, Finding, prove_check, table_rows
 from mdnjax import FAMILIES
 from tests.commands import assert_one_line_error
 from tests.commands import run as command
 
-# What compiles in a second or less; the rest is in the command.
+# These compile in a second or less; only the command runs the others.
 QUICK = ("log_prob", "cdf", "responsibilities", "mean", "crps", "coverage", "from_raw")
 CASES = [Name("diagonal"), Name("laplace", "positive"), Name("full", "line", 2)]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
-def case(request):
-    return Case(request.param)
-
-
-def test_a_sample_of_the_proof_holds(case):
-    wrong = []
+@pytest.mark.parametrize("name", CASES, ids=str)
+def test_quick_checks_pass(name):
+    case, failed = make_case(name), []
     for number, check in enumerate(CHECKS):
-        if check.function in QUICK and check.applies(case.name) and "gradient" not in check.formula:
-            truth = check.truth(case)
-            found = [Finding(number, str(case.name), dtype, run(check, case, dtype, truth)) for dtype in check.dtypes]
-            wrong += [str(finding) for finding in found if not finding.passes()]
-    assert wrong == []
+        if check.function in QUICK and check.applies(name) and "gradient" not in check.formula:
+            failed += [str(finding) for finding in prove_check(number, name, case) if not finding.passes()]
+    assert failed == []
 
 
 def test_every_family_and_every_check_has_a_case():
@@ -40,10 +35,10 @@ def test_every_family_and_every_check_has_a_case():
     assert [check.formula for check in CHECKS if not any(map(check.applies, names()))] == []
 
 
-def test_both_dtypes_have_the_very_same_numbers():
-    case = Case(CASES[0])
-    for low, high in zip(jax.tree.leaves(case.float32), jax.tree.leaves(case.float64), strict=True):
-        assert (low.dtype, high.dtype) == ("float32", "float64")
+def test_both_dtypes_have_the_same_numbers():
+    case = make_case(CASES[0])
+    for low, high in zip(*(jax.tree.leaves(case.mixture(dtype)) for dtype in DTYPES), strict=True):
+        assert (low.dtype, high.dtype) == DTYPES
         assert (low == high).all()
 
 
@@ -54,14 +49,14 @@ def test_distances(value, truth, error):
     assert distance(np.array([value]), np.array([truth]), "scaled") == error
 
 
-def test_a_value_that_is_wrong_is_found_and_named():
+def test_a_wrong_value_is_found_and_named():
     check = Check("mean", "zero", "one", lambda m, c: 0.0, lambda c: 1.0, every)
-    case = Case(CASES[0])
-    assert [run(check, case, dtype, check.truth(case)) for dtype in DTYPES] == [1, 1]
-    finding = Finding(0, str(case.name), "float64", math.nan, "no answer")
+    case = make_case(CASES[0])
+    assert [largest_error(check, case, dtype, check.truth(case)) for dtype in DTYPES] == [1, 1]
+    finding = Finding(0, str(CASES[0]), "float64", math.nan, "no value")
     assert not finding.passes()
-    assert "no answer" in str(finding)
-    assert len(rows_of([finding])[0]) == len(HEADER)
+    assert "no value" in str(finding)
+    assert len(table_rows([finding])[0]) == len(HEADER)
 
 
 def test_the_command_writes_its_table(tmp_path):
@@ -72,5 +67,5 @@ def test_the_command_writes_its_table(tmp_path):
     assert (tmp_path / "proof.md").read_text().strip() in done.stdout
 
 
-def test_an_unknown_function_is_one_line():
+def test_an_unknown_function_is_a_one_line_error():
     assert_one_line_error(command("proof", 'functions=["cfd"]'), "functions: got 'cfd'", "cdf")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.members.plan import read
-from tests.commands import keep_programs
+from tests.commands import use_test_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
@@ -18,7 +18,7 @@ PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == ".
 def test_the_examples_run(tmp_path, monkeypatch):
     training, questions, trunk, regressor = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in training.splitlines() if line.strip()]) <= 15
-    keep_programs(monkeypatch)
+    use_test_cache(monkeypatch)
     program, environment = training + questions + trunk + regressor, os.environ | {"PYTHONPATH": str(ROOT)}
     flags = os.environ.get("XLA_FLAGS", "").replace("optimization_level=0", "optimization_level=1")  # it trains for long
     environment["XLA_FLAGS"] = flags

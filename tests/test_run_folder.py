@@ -1,4 +1,4 @@
-"""Folders of runs: one run at a time in each, whoever comes first, and nothing of another run is lost."""
+"""Run folders: only one run at a time uses a folder, and no files of another run are lost."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,43 +12,43 @@ FILES = ("metrics.json",)
 
 
 @pytest.fixture(autouse=True)
-def given_back():
+def unlocked():
     with locks.released():
         yield
 
 
-def wins(folder, number, **options):
-    """Whether a run with this seed gets the folder."""
+def reserves(folder, seed, **options):
+    """Returns whether a run with this seed can reserve the folder."""
     try:
-        create_run_folder({"seed": number}, folder, FILES, overwrite=True, **options)
+        create_run_folder({"seed": seed}, folder, FILES, overwrite=True, **options)
     except UserError as error:
-        return "another run is at work in" not in str(error)
+        return "another run is using" not in str(error)
     return True
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_of_many_runs_that_claim_a_fresh_folder_one_gets_it(tmp_path, attempt):
+def test_only_one_of_many_runs_reserves_a_new_folder(tmp_path, attempt):
     with ThreadPoolExecutor(16) as pool:
-        won = list(pool.map(lambda number: wins(tmp_path / "run", number), range(16)))
-    assert sum(won) == 1
-    assert (tmp_path / "run" / "config.yaml").read_text() == f"seed: {won.index(True)}\n"
+        reserved = list(pool.map(lambda seed: reserves(tmp_path / "run", seed), range(16)))
+    assert sum(reserved) == 1
+    assert (tmp_path / "run" / "config.yaml").read_text() == f"seed: {reserved.index(True)}\n"
 
 
-def test_a_folder_is_held_until_the_command_ends(tmp_path):
+def test_a_folder_stays_locked_until_the_command_ends(tmp_path):
     with locks.released():
-        assert wins(tmp_path, 1)
+        assert reserves(tmp_path, 1)
         (tmp_path / "metrics.json").write_text("{}")
-        assert not wins(tmp_path, 2)
-        assert not wins(tmp_path, 1)
+        assert not reserves(tmp_path, 2)
+        assert not reserves(tmp_path, 1)
         assert (tmp_path / "metrics.json").exists()
-    assert wins(tmp_path, 2)
+    assert reserves(tmp_path, 2)
     assert not (tmp_path / "metrics.json").exists()
 
 
 def test_runs_of_one_configuration_may_share_a_folder(tmp_path):
     with locks.released():
-        assert wins(tmp_path, 1, shared=True)
-        assert wins(tmp_path, 1, shared=True)
-        assert not wins(tmp_path, 2, shared=True)
-        assert not wins(tmp_path, 1)
-    assert wins(tmp_path, 2, shared=True)
+        assert reserves(tmp_path, 1, shared=True)
+        assert reserves(tmp_path, 1, shared=True)
+        assert not reserves(tmp_path, 2, shared=True)
+        assert not reserves(tmp_path, 1)
+    assert reserves(tmp_path, 2, shared=True)

@@ -1,4 +1,4 @@
-"""What is kept of many trainings."""
+"""Selection of parameters, restarts and numbers of components after training."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,13 +15,13 @@ def population(validation_scores, best, diverged):
     return Population(state, History(np.zeros((3, 4)), np.array([2, 4]), np.array(validation_scores)), np.array(diverged))
 
 
-def test_scores_are_those_of_what_is_kept():
-    """A run that stopped early has no last report, one that diverged no score."""
-    found = population([[3.0, 2.0], [1.0, np.nan], [5.0, 0.0]], [1.5, 1.0, 0.0], [False, False, True])
-    assert selected_scores(found, "last").tolist() == [2.0, 1.0, np.inf]
-    assert selected_scores(found, "best").tolist() == [1.5, 1.0, np.inf]
-    assert selected_params(found.state, "last").tolist() == [0, 1, 2]
-    assert selected_params(found.state, "best").tolist() == [10, 11, 12]
+def test_scores_are_those_of_the_selected_parameters():
+    """A training that stopped early has no score in the last column; one that diverged has an infinite score."""
+    trained = population([[3.0, 2.0], [1.0, np.nan], [5.0, 0.0]], [1.5, 1.0, 0.0], [False, False, True])
+    assert selected_scores(trained, "last").tolist() == [2.0, 1.0, np.inf]
+    assert selected_scores(trained, "best").tolist() == [1.5, 1.0, np.inf]
+    assert selected_params(trained.state, "last").tolist() == [0, 1, 2]
+    assert selected_params(trained.state, "best").tolist() == [10, 11, 12]
 
 
 def test_best_of_each_group():
@@ -29,22 +29,22 @@ def test_best_of_each_group():
     assert best_runs(np.array([np.inf, np.inf]), 1).tolist() == [0, 1]
 
 
-def test_the_first_of_many_runs_is_the_run_alone():
+def test_the_first_of_many_keys_is_that_of_a_single_training():
     first, *others = training_keys(7, 4)
     assert first == training_keys(7, 1)[0]
     assert len({str(key) for key in (first, *others)}) == 4
 
 
-def test_the_smallest_as_good_is_chosen_by_paired_differences():
-    """Examples differ by much more than candidates do: unpaired, all would be as good as the best."""
+def test_the_smallest_candidate_within_one_error_is_selected_by_paired_differences():
+    """Examples differ much more than candidates: without pairing, all would be within one standard error of the best."""
     generator = np.random.default_rng(0)
     hardness = 5 * generator.standard_normal(500)
     noise = 0.1 * generator.standard_normal((4, 500))
-    choice = smallest_within_one_error(hardness + noise + np.array([[1.0], [0.1], [0.003], [0.0]]))
-    assert choice.chosen == 2
-    assert choice.excess.argmin() in (2, 3)
-    assert choice.standard_error.max() < 0.02
+    selected = smallest_within_one_error(hardness + noise + np.array([[1.0], [0.1], [0.003], [0.0]]))
+    assert selected.position == 2
+    assert selected.excess.argmin() in (2, 3)
+    assert selected.standard_error.max() < 0.02
 
 
-def test_one_example_tells_nothing():
-    assert smallest_within_one_error(np.array([[3.0], [1.0]])).chosen == 0
+def test_the_first_candidate_is_selected_if_there_is_only_one_example():
+    assert smallest_within_one_error(np.array([[3.0], [1.0]])).position == 0

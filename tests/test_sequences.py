@@ -1,4 +1,4 @@
-"""Rows of sequences and recurrent networks: laid side by side, padded or step by step, a sequence is the same."""
+"""Packed sequences and recurrent networks: results do not depend on packing, padding or computation step by step."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mdnjax.recurrent import CELLS, make_recurrent
-from mdnjax.sequences import before, masked_sum, pack
+from mdnjax.sequences import masked_sum, pack, previous_steps
 
 GENERATOR = np.random.default_rng(0)
 SEQUENCES = [GENERATOR.normal(size=(length, 3)).astype(np.float32) for length in (5, 9, 1, 4, 7, 2, 2)]
 
 
 def unpacked(rows, values):
-    """The values `[C, T, N]` of each sequence, found by the marks alone."""
+    """The values of each sequence in an array `[C, T, N]`, found by the flags of the rows."""
     found, rows = [], jax.tree.map(np.asarray, rows)
     for row in range(rows.mask.shape[1]):
         starts, stops = np.flatnonzero(rows.first[:, row]), np.flatnonzero(rows.last[:, row])
@@ -22,13 +22,13 @@ def unpacked(rows, values):
 
 
 def as_set(sequences):
-    return sorted(one.tobytes() for one in sequences)
+    return sorted(sequence.tobytes() for sequence in sequences)
 
 
 @pytest.mark.parametrize("num_steps", [None, 9, 12, 40])
 def test_rows_hold_every_sequence_once(num_steps):
     rows = jax.tree.map(np.asarray, pack(SEQUENCES, num_steps))
-    assert as_set(np.ascontiguousarray(one) for one in unpacked(rows, rows.values)) == as_set(SEQUENCES)
+    assert as_set(map(np.ascontiguousarray, unpacked(rows, rows.values))) == as_set(SEQUENCES)
     assert rows.mask.sum() == sum(map(len, SEQUENCES))
     assert (np.asarray(rows.values)[:, ~np.asarray(rows.mask)] == 0).all()
 
@@ -43,15 +43,15 @@ def test_rows_are_full():
     ("sequences", "num_steps", "got"),
     [([], None, "no sequence"), ([np.zeros((0, 2))], None, "from 0"), ([np.zeros((5, 2))], 4, "to 5")],
 )
-def test_what_does_not_fit_is_refused(sequences, num_steps, got):
+def test_sequences_that_do_not_fit_are_an_error(sequences, num_steps, got):
     with pytest.raises(ValueError, match=got):
         pack(sequences, num_steps)
 
 
-def test_before_is_the_step_before_within_a_sequence():
+def test_previous_steps_stay_within_a_sequence():
     rows, start = pack(SEQUENCES, 12), np.array([7.0, 8.0, 9.0], np.float32)
-    for own, shifted in zip(unpacked(rows, rows.values), unpacked(rows, before(rows, start)), strict=True):
-        np.testing.assert_array_equal(shifted, np.concatenate([start[None], own[:-1]]))
+    for sequence, shifted in zip(unpacked(rows, rows.values), unpacked(rows, previous_steps(rows, start)), strict=True):
+        np.testing.assert_array_equal(shifted, np.concatenate([start[None], sequence[:-1]]))
 
 
 @pytest.mark.parametrize("hidden_sizes", [(6,), (4, 5)])
@@ -71,14 +71,16 @@ def test_a_row_is_its_sequences_step_by_step(cell, hidden_sizes):
 
 
 @pytest.mark.parametrize("cell", list(CELLS))
-def test_what_stands_behind_the_last_step_changes_nothing(cell):
+def test_values_of_padding_have_no_effect(cell):
     network = make_recurrent(3, (2,), cell=cell, hidden_sizes=(4,))
     params = jax.jit(network.init)(jax.random.key(0))
     rows = pack(SEQUENCES, 12)
     other = rows._replace(values=jnp.where(rows.mask, rows.values, 1e3))
 
     def total(params, rows):
-        raw = network.apply(params, network.start(rows.first.shape[1:]), before(rows, np.zeros(3, np.float32)), rows.first)[1]
+        raw = network.apply(
+            params, network.start(rows.first.shape[1:]), previous_steps(rows, np.zeros(3, np.float32)), rows.first
+        )[1]
         return masked_sum(rows, jnp.sum(raw**2, axis=0))
 
     value_and_grad = jax.jit(jax.value_and_grad(total))
@@ -87,6 +89,6 @@ def test_what_stands_behind_the_last_step_changes_nothing(cell):
 
 
 @pytest.mark.parametrize(("cell", "sizes"), [("rnn", (3,)), ("lstm", ())])
-def test_other_cells_and_no_layers_are_refused(cell, sizes):
+def test_other_cells_and_no_layers_are_an_error(cell, sizes):
     with pytest.raises(ValueError, match="lstm, gru"):
         make_recurrent(1, (1,), cell=cell, hidden_sizes=sizes)

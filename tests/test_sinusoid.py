@@ -1,4 +1,4 @@
-"""The sinusoid's exact answers: published numbers, Monte Carlo, and brute-force integrals."""
+"""The exact properties of the sinusoid, compared with published numbers, Monte Carlo and quadrature."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,15 @@ def test_floor_mse_is_the_published_one():
     assert sinusoid.floor_mse() == pytest.approx(21.30754, abs=1e-5)
 
 
-def test_many_points_are_as_exact_as_one():
-    """A long array goes by a table of normalisers, a short one by the quadrature itself; outside the table too."""
+def test_many_points_are_as_exact_as_few():
+    """Long arrays use a table of normalisers, short arrays the quadrature; some of these points are outside of the table."""
     v = np.random.default_rng(0).uniform(-25, 25, (9000, 1))
     u = np.zeros_like(v)
     pieces = np.concatenate([sinusoid.log_prob(v[i : i + 100], u[i : i + 100]) for i in range(0, 9000, 100)])
     np.testing.assert_allclose(sinusoid.log_prob(v, u), pieces, rtol=0, atol=1e-10)
 
 
-def test_nothing_lies_outside_the_range():
+def test_the_density_is_0_outside_of_the_range():
     assert sinusoid.log_prob(np.zeros((2, 1)), np.array([[10.6], [-10.6]])).tolist() == [-np.inf, -np.inf]
 
 

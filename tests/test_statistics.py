@@ -1,4 +1,4 @@
-"""Statistics: laws and known cases; `experiments.proof` holds everything against independent oracles."""
+"""Tests of statistics: laws and known cases; `experiments.proof` compares all functions with independent oracles."""
 
 from dataclasses import replace
 
@@ -14,9 +14,9 @@ P = np.array([1e-6, 0.05, 0.5, 0.95, 1 - 1e-6])
 EXTREMES = {
     "far apart": ([0.0, 0.0, -1.0], [-1e4, 0.0, 3e5], [1e-3, 1.0, 10.0]),
     "narrow in wide": ([0.0, 0.0, 0.0], [0.0, 0.1, -50.0], [1e-4, 1e2, 1.0]),
-    "without weight": ([0.0, -np.inf, 1.0], [0.0, 1e30, 2.0], [1.0, 1.0, 0.5]),
-    "all alike": ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.5, 0.5]),
-    "one by far": ([1e3, 0.0, -1e3], [2.0, 0.0, 5.0], [0.3, 1.0, 1.0]),
+    "a component of weight 0": ([0.0, -np.inf, 1.0], [0.0, 1e30, 2.0], [1.0, 1.0, 0.5]),
+    "equal components": ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.5, 0.5]),
+    "one dominant component": ([1e3, 0.0, -1e3], [2.0, 0.0, 5.0], [0.3, 1.0, 1.0]),
 }
 
 
@@ -36,7 +36,7 @@ def test_quantiles_of_extremes_are_quantiles_in_float32(extremes):
     assert q.shape == (5, 5, 1)
     assert np.isfinite(q).all()
     below, above = np.asarray(mdn.cdf(extremes, q)), np.asarray(mdn.survival(extremes, q))
-    # in the tail that p is in, to the digits of q itself: where a component is narrow a last digit moves much
+    # The last digit of q limits the accuracy: where a component is narrow, it changes the probability noticeably.
     step = np.asarray(mdn.prob(extremes, q)) * np.abs(np.asarray(q))[..., 0] * 4e-7
     p = P.astype(np.float32)[:, None]
     assert (np.abs(np.where(p < 0.5, below - p, above - (1 - p))) <= 3e-6 * np.minimum(p, 1 - p) + step + 1e-12).all()
@@ -44,13 +44,13 @@ def test_quantiles_of_extremes_are_quantiles_in_float32(extremes):
 
 def test_gradients_of_extremes_are_finite_in_float32(extremes):
     def total(mixture):
-        answers = (
+        statistics = (
             mdn.quantile(mixture, 0.3)[:, 0],
             mdn.crps(mixture, jnp.ones(1)),
             mdn.cdf(mixture, jnp.zeros(1)),
             mdn.mean(mixture)[:, 0],
         )
-        return jnp.sum(jnp.stack(answers))
+        return jnp.sum(jnp.stack(statistics))
 
     slopes = jax.jit(jax.grad(total))(
         replace(extremes, component=jax.tree.map(lambda leaf: jnp.clip(leaf, -1e6, 1e6), extremes.component))
@@ -67,23 +67,23 @@ def test_quantile_of_zero_and_one_and_beyond():
     np.testing.assert_allclose(mdn.quantile(positive, jnp.array([0.0, 1.0]))[:, 0], [0, 1], atol=1e-15)
 
 
-def test_long_batches_in_blocks_are_the_same():
+def test_long_batches_in_blocks_give_the_same_results():
     mixture = oracles.random_mixture(0, (9_001,), 5, 1)
     part = mixture[-10:]
     y = oracles.random_targets(0, (9_001,), 1)
-    for question in (
+    for statistic in (
         mdn.median,
         lambda m: mdn.crps(m, y[-len(m.logits) :]),
         lambda m: mdn.quantile(m, jnp.array([[0.1], [0.9]])),
     ):
-        whole, alone = np.asarray(question(mixture)), np.asarray(question(part))
+        whole, alone = np.asarray(statistic(mixture)), np.asarray(statistic(part))
         axis = whole.shape.index(9_001)
         np.testing.assert_allclose(np.take(whole, range(8_991, 9_001), axis), alone, rtol=1e-11)
 
 
 @pytest.mark.parametrize(("apart", "expected"), [(1.9, 1), (2.0, 1), (2.001, 2), (2.1, 2), (6.0, 2)])
 def test_two_equal_gaussians_have_two_modes_beyond_two_scales(apart, expected):
-    """Of equal weights and scales: one mode up to a distance of 2 scales, two beyond (Schilling et al. 2002)."""
+    """With equal weights and scales there is one mode up to a distance of 2 scales, and two beyond (Schilling et al. 2002)."""
     found = mdn.modes(gaussian([0.0, 0.0], [0.0, apart], [1.0, 1.0]))
     assert int(found.num_modes) == expected
     np.testing.assert_allclose(np.nansum(found.mass), 1, rtol=1e-12)
@@ -92,11 +92,11 @@ def test_two_equal_gaussians_have_two_modes_beyond_two_scales(apart, expected):
 def test_modes_have_no_slope_and_the_highest_is_one_of_them():
     mixture = oracles.random_mixture(1, (50,), 5, 1)
     found = mdn.modes(mixture)
-    there = np.asarray(~jnp.isnan(found.log_density))
-    assert (there.sum(-1) == np.asarray(found.num_modes)).all()
-    y = jnp.where(there[..., None], found.y, 0.0)
+    is_mode = np.asarray(~jnp.isnan(found.log_density))
+    assert (is_mode.sum(-1) == np.asarray(found.num_modes)).all()
+    y = jnp.where(is_mode[..., None], found.y, 0.0)
     slope = jax.grad(lambda y: jnp.sum(mdn.log_prob(mixture[:, None], y)))(y)
-    assert np.abs(np.asarray(slope)[..., 0][there]).max() < 1e-6
+    assert np.abs(np.asarray(slope)[..., 0][is_mode]).max() < 1e-6
     grid = np.linspace(-15, 15, 30_001)[:, None, None]
     best = np.asarray(mdn.log_prob(mixture, grid)).max(0)
     np.testing.assert_allclose(mdn.log_prob(mixture, mdn.highest_mode(mixture)), best, atol=1e-4)
@@ -113,7 +113,7 @@ def test_modes_of_several_targets_are_maxima(family):
     assert (np.asarray(mdn.log_prob(mixture, around)) < np.asarray(found.log_density[:2, None])).all()
 
 
-def test_regions_hold_their_probability_and_are_the_smallest():
+def test_regions_have_their_probability_and_are_the_smallest():
     mixture = oracles.random_mixture(2, (40,), 5, 1)
     region = mdn.hdr(mixture, jnp.array([[0.5], [0.9]]))
     low, high = (jnp.where(jnp.isnan(ends), 0.0, ends)[..., None] for ends in (region.low, region.high))
@@ -130,7 +130,7 @@ def test_regions_hold_their_probability_and_are_the_smallest():
     assert (np.asarray(mdn.hdr_mass(mixture, mdn.highest_mode(mixture))) < 1e-6).all()
 
 
-def test_samples_with_gradient_move_as_their_moments_do():
+def test_samples_with_gradient_have_the_gradient_of_their_mean():
     mixture = oracles.random_mixture(3, (), 3, 2)
 
     def sampled(mixture):
@@ -145,7 +145,7 @@ def test_samples_with_gradient_move_as_their_moments_do():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.08), slopes, exact)
 
 
-def test_temperatures():
+def test_temperatures_change_weights_and_variances():
     mixture = oracles.random_mixture(4, (7,), 4, 2)
     cold, broad = mdn.temper(mixture, weights=1e-3), mdn.temper(mixture, scales=4.0)
     np.testing.assert_array_equal(mdn.weights(cold).argmax(-1), mdn.weights(mixture).argmax(-1))
@@ -198,37 +198,37 @@ UNIVARIATE = {
 
 
 @pytest.mark.parametrize("name", UNIVARIATE)
-def test_what_is_of_one_target_says_so(name):
-    with pytest.raises(ValueError, match=rf"{name}: got 2 targets, expected 1: ask mdn.marginal"):
+def test_statistics_of_one_target_refuse_several(name):
+    with pytest.raises(ValueError, match=rf"{name}: got 2 targets, expected 1: use mdn.marginal"):
         UNIVARIATE[name](oracles.random_mixture(0, (3,), 2, 2))
 
 
 @pytest.mark.parametrize("targets", [[], [2], [0, 0], [-1]])
-def test_targets_that_are_not_there_are_refused(targets):
-    with pytest.raises(ValueError, match="expected different ones of 0 to 1"):
+def test_missing_and_duplicate_targets_are_refused(targets):
+    with pytest.raises(ValueError, match="expected one or more different indices from 0 to 1"):
         mdn.marginal(oracles.random_mixture(0, (3,), 2, 2), targets)
 
 
-def test_an_empty_batch_is_answered_with_nothing():
+def test_an_empty_batch_gives_empty_results():
     empty, y = oracles.random_mixture(0, (0,), 3, 1), jnp.zeros((0, 1))
-    answers = [
+    results = [
         mdn.log_prob(empty, y),
         mdn.quantile(empty, 0.5),
         mdn.mean(empty),
         mdn.crps(empty, y),
         mdn.sample(jax.random.key(0), empty),
     ]
-    answers += [*mdn.entropy(empty), *mdn.hdr(empty, 0.9), *mdn.modes(empty)]
-    assert all(answer.shape[0] == 0 for answer in answers)
+    results += [*mdn.entropy(empty), *mdn.hdr(empty, 0.9), *mdn.modes(empty)]
+    assert all(result.shape[0] == 0 for result in results)
 
 
-def test_a_region_of_heavy_tails_on_a_box_keeps_its_middle():
-    """The density of a Student-t behind a logit grows without bound at both ends, where there is no probability."""
+def test_a_region_of_heavy_tails_on_bounded_targets_includes_the_mode_inside():
+    """The density of a Student-t behind a logit grows without limit at both bounds, where there is next to no probability."""
     t = mdn.StudentT(jnp.array([[0.3]]), jnp.array([[0.2]]), jnp.array([[6.0]]))
     mixture = mdn.warp(mdn.Mixture(jnp.zeros(1), t), mdn.Support((-1.0,), (2.0,)))
-    region, nothing = (jax.tree.map(lambda part, i=i: part[i], mdn.hdr(mixture, jnp.array([0.5, 1.5]))) for i in (0, 1))
-    assert int(nothing.num_pieces) == 0
-    assert np.isnan(nothing.low).all()
+    region, empty = (jax.tree.map(lambda part, i=i: part[i], mdn.hdr(mixture, jnp.array([0.5, 1.5]))) for i in (0, 1))
+    assert int(empty.num_pieces) == 0
+    assert np.isnan(empty.low).all()
     assert int(region.num_pieces) == 3
     inside = mdn.interval_prob(mixture, region.low[1:2], region.high[1:2])
     assert float(inside) == pytest.approx(0.5, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Training: chunks, resumption and divergence, against a plain Python loop."""
+"""Training steps: chunks, resumption and divergence, compared with a plain Python loop."""
 
 import functools
 
@@ -28,55 +28,56 @@ def start():
     return mdn.init_state(OPTIMIZER, {"w": jnp.zeros(()), "b": jnp.zeros(())})
 
 
-def validation_scores(params, key, batch):
+def validation_score(params, key, batch):
     return params["w"]
 
 
 @pytest.mark.parametrize("report_every", [1, 7, 20, 50])
 def test_chunks_change_nothing(report_every):
-    """A plain loop of steps, and bit for bit the same whatever the chunks; reports at their ends."""
+    """The result is that of a plain loop of steps, exactly equal for any length of the chunks, with a report after each chunk."""
     state, losses = start(), []
     for _ in range(20):
         state, loss = STEP(state, KEY, BATCH)
         losses.append(float(loss))
-    seen = []
+    reports = []
     fitted = mdn.train_loop(
         STEP,
         start(),
         (KEY, BATCH),
         num_steps=20,
         report_every=report_every,
-        validation_score=validation_scores,
-        observe=lambda *report: seen.append(report),
+        validation_score=validation_score,
+        observe=lambda *report: reports.append(report),
     )
     whole = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=20, report_every=20)
     jax.tree.map(np.testing.assert_array_equal, fitted.state._replace(best=whole.state.best), whole.state)
     np.testing.assert_array_equal(fitted.history.loss, whole.history.loss)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole.state, state)
     np.testing.assert_allclose(fitted.history.loss, losses, rtol=1e-12)
-    assert [report[0] for report in seen] == fitted.history.report_steps.tolist()
+    assert [report[0] for report in reports] == fitted.history.report_steps.tolist()
     assert fitted.history.report_steps[-1] == 20
     assert fitted.history.validation_scores[-1] == float(whole.state.params["w"])
     assert not fitted.diverged
 
 
-def test_resumed_is_straight():
-    straight = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=20, report_every=5).state
+def test_a_resumed_training_equals_an_uninterrupted_one():
+    uninterrupted = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=20, report_every=5).state
     half = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=11, report_every=5).state
     resumed = mdn.train_loop(STEP, half, (KEY, BATCH), num_steps=20, report_every=5).state
-    jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+    jax.tree.map(np.testing.assert_array_equal, resumed, uninterrupted)
 
 
-def test_no_steps_left():
+def test_a_training_of_no_steps_returns_the_first_state():
     fitted = mdn.train_loop(STEP, start(), (KEY, BATCH), num_steps=0, report_every=5)
     assert fitted.history.loss.size == 0
     assert int(fitted.state.step) == 0
 
 
 def test_noise_is_drawn_afresh_at_every_step():
-    """A known defect of a peer draws it once: with parameters that stand still the losses would all be equal."""
-    still = mdn.make_train_step(noisy_loss, optax.sgd(0.0))
-    fitted = mdn.train_loop(still, mdn.init_state(optax.sgd(0.0), start().params), (KEY, BATCH), num_steps=10, report_every=10)
+    """With constant parameters, noise that is drawn only once would make all losses equal."""
+    optimizer = optax.sgd(0.0)
+    step, state = mdn.make_train_step(noisy_loss, optimizer), mdn.init_state(optimizer, start().params)
+    fitted = mdn.train_loop(step, state, (KEY, BATCH), num_steps=10, report_every=10)
     assert len(np.unique(fitted.history.loss)) == 10
 
 
@@ -85,8 +86,8 @@ def parameters(params, *_):
 
 
 @functools.cache
-def spoilt_step(kind):
-    """A step whose parameter counts 0, 1, 2, ..., until `bad`; the same function for every `bad`, which compiles once."""
+def diverging_step(kind):
+    """Returns a step whose parameter counts 0, 1, 2, ..., until `bad`; one function for every `bad`, to compile only once."""
     value = jnp.nan if "nan" in kind else jnp.inf
 
     def with_bad_loss(state, bad):
@@ -102,11 +103,11 @@ def spoilt_step(kind):
 @pytest.mark.parametrize("report_every", [1, 2, 3, 4, 100])
 @pytest.mark.parametrize("bad", [0, 1, 3, 4, 5, 6, 11])
 @pytest.mark.parametrize("kind", ["nan loss", "infinite loss", "nan parameters", "infinite parameters, finite loss"])
-def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
-    """Parameters `bad` have a loss that is not finite, or are themselves spoilt on the way there."""
+def test_divergence_returns_the_last_finite_state(kind, bad, report_every):
+    """Parameters equal to `bad` have a loss that is not finite, or the step from them gives parameters that are not finite."""
     begin, inputs = mdn.init_state(optax.sgd(1.0), jnp.zeros(())), (jnp.asarray(bad, float),)
     fitted = mdn.train_loop(
-        spoilt_step(kind), begin, inputs, num_steps=12, report_every=report_every, validation_score=parameters
+        diverging_step(kind), begin, inputs, num_steps=12, report_every=report_every, validation_score=parameters
     )
     last = bad if "parameters" in kind else max(bad - 1, 0)
     assert fitted.diverged
@@ -122,12 +123,12 @@ def test_divergence_goes_back_to_the_last_sound_state(kind, bad, report_every):
 @pytest.mark.parametrize("init", [mdn.init_state, mdn.init_steady_state])
 @pytest.mark.parametrize("optimizer", [optax.adam(0.05), optax.lbfgs(memory_size=5)], ids=["adam", "lbfgs"])
 def test_a_first_state_has_no_weak_types(init, optimizer):
-    """The states after it have none, and programs of both would be compiled twice."""
+    """Later states have none, and a program would be compiled again for a state with them."""
     shapes = jax.eval_shape(functools.partial(init, optimizer), {"w": jnp.zeros(()), "b": jnp.zeros(())})
     assert not [leaf for leaf in jax.tree.leaves(shapes) if leaf.weak_type]
 
 
-def test_lbfgs_gets_what_it_needs():
+def test_lbfgs_finds_the_minimum_with_make_train_step():
     optimizer = optax.lbfgs(memory_size=5)
     step = mdn.make_train_step(lambda params, key, batch: jnp.sum((params - batch) ** 2 * jnp.arange(1.0, 4.0)), optimizer)
     state = mdn.init_state(optimizer, jnp.zeros(3))
@@ -135,8 +136,8 @@ def test_lbfgs_gets_what_it_needs():
     np.testing.assert_allclose(fitted.state.params, [1, -2, 3], atol=1e-6)
 
 
-def ups_and_downs(patience=None, state=None, num_steps=40, report_every=2):
-    """A run whose parameter counts its steps and whose held-out score falls until step 10, then rises."""
+def falling_then_rising(patience=None, state=None, num_steps=40, report_every=2):
+    """Runs a training whose parameter counts its steps and whose validation score falls until step 10, then rises."""
 
     def step(state, _):
         return state._replace(step=state.step + 1, params=state.params + 1.0), state.params
@@ -148,28 +149,28 @@ def ups_and_downs(patience=None, state=None, num_steps=40, report_every=2):
     )
 
 
-def test_the_best_state_is_kept():
-    best = ups_and_downs().state.best
+def test_the_best_state_is_stored():
+    best = falling_then_rising().state.best
     assert (float(best.score), int(best.step), float(best.params)) == (0.0, 10, 10.0)
 
 
 @pytest.mark.parametrize(("patience", "end"), [(1, 12), (3, 16), (100, 40)])
-def test_a_run_without_progress_ends_after_patience(patience, end):
-    fitted = ups_and_downs(patience)
+def test_a_training_without_progress_ends_after_patience(patience, end):
+    fitted = falling_then_rising(patience)
     assert int(fitted.state.step) == end == fitted.history.report_steps[-1]
     assert len(fitted.history.loss) == end
     assert not fitted.diverged
 
 
-def test_resumed_early_stopping_is_straight():
-    straight = ups_and_downs(3)
-    half = ups_and_downs(3, num_steps=12)
-    resumed = ups_and_downs(3, half.state)
-    jax.tree.map(np.testing.assert_array_equal, resumed.state, straight.state)
+def test_a_resumed_training_with_patience_equals_an_uninterrupted_one():
+    uninterrupted = falling_then_rising(3)
+    half = falling_then_rising(3, num_steps=12)
+    resumed = falling_then_rising(3, half.state)
+    jax.tree.map(np.testing.assert_array_equal, resumed.state, uninterrupted.state)
 
 
-def test_a_steady_step_meets_the_optimum():
-    """Rosenbrock's valley, where plain descent crawls; a tree of parameters, flattened inside."""
+def test_a_steady_step_finds_the_minimum():
+    """Rosenbrock's function, where gradient descent is slow, of a tree of parameters."""
     optimizer = optax.lbfgs(memory_size=5)
 
     def loss(params, key, batch):
@@ -186,25 +187,25 @@ def exact_loss(params, noise_key, batch):
 
 
 @pytest.mark.parametrize("num", [40, 41, 47, 120])
-@pytest.mark.parametrize("through", ["jit", "vmap", "grad of grad's caller"])
-def test_blocks_give_the_whole_batch_and_its_gradient(num, through):
-    """Left over are 0, 1 or 7 examples of blocks of ten, or there are many blocks."""
+@pytest.mark.parametrize("transform", ["jit", "vmap", "grad of the value"])
+def test_blocks_have_the_loss_and_gradient_of_the_whole_batch(num, transform):
+    """The remainder after blocks of at most ten examples is 0, 1 or 2 examples."""
     batch, params = jnp.linspace(-1, 2, num), {"w": jnp.array(0.7), "b": jnp.array(-0.2)}
     values = [jax.value_and_grad(loss) for loss in (exact_loss, in_blocks(exact_loss, 10))]
-    if through == "vmap":
+    if transform == "vmap":
         params = jax.tree.map(lambda leaf: leaf * jnp.arange(1.0, 4), params)
         values = [jax.vmap(value, (0, None, None)) for value in values]
-    if through == "grad of grad's caller":
+    if transform == "grad of the value":
         values = [jax.grad(lambda p, k, b, v=value: 3 * v(p, k, b)[0]) for value in values]
     whole, blocks = (jax.jit(value)(params, KEY, batch) for value in values)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, blocks)
 
 
-def test_each_block_has_noise_of_its_own_and_short_batches_are_whole():
+def test_each_block_has_different_noise_and_short_batches_are_not_split():
     def loss(params, noise_key, batch):
         return jnp.mean(params * batch * jax.random.normal(noise_key, batch.shape))
 
     ones = jnp.ones(60)
-    by_hand = [jnp.mean(jax.random.normal(jax.random.fold_in(KEY, index), (10,))) for index in range(6)]
-    assert in_blocks(loss, 10)(1.0, KEY, ones) == pytest.approx(float(np.mean(by_hand)))
+    block_means = [jnp.mean(jax.random.normal(jax.random.fold_in(KEY, index), (10,))) for index in range(6)]
+    assert in_blocks(loss, 10)(1.0, KEY, ones) == pytest.approx(float(np.mean(block_means)))
     assert in_blocks(loss, 20)(1.0, KEY, ones) == loss(1.0, KEY, ones)

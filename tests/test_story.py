@@ -1,11 +1,11 @@
-"""The study as a story: its script runs as a notebook, and the notebook that is kept is the script with its outputs."""
+"""The notebook of the study: its script runs, and the saved notebook is that script with outputs."""
 
 import re
 
 import nbformat
 
 from experiments.notebook import NOTEBOOK, SCRIPT, execute, read_script
-from tests.commands import SHORT, keep_programs
+from tests.commands import SHORT, use_test_cache
 
 NUM_FIGURES = 12
 
@@ -14,8 +14,8 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def assert_whole(notebook):
-    """Every cell ran, once and in order, without a complaint, and all figures are there."""
+def assert_complete(notebook):
+    """Checks that all cells ran once, in order, without errors or warnings, and that no figure is missing."""
     cells = code_cells(notebook)
     outputs = [output for cell in cells for output in cell.outputs]
     assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
@@ -29,13 +29,13 @@ def numbers_after(words, notebook):
 
 
 def test_the_notebook_is_the_script():
-    kept = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(kept)
+    saved = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(saved)
     script = read_script()
-    assert [(cell.cell_type, cell.source) for cell in kept.cells] == [(cell.cell_type, cell.source) for cell in script.cells]
-    assert_whole(kept)
+    assert [(cell.cell_type, cell.source) for cell in saved.cells] == [(cell.cell_type, cell.source) for cell in script.cells]
+    assert_complete(saved)
     assert NOTEBOOK.stat().st_size < 1.2e6
-    assert numbers_after("excess", kept)[0] < 0.1
+    assert numbers_after("excess", saved)[0] < 0.1
 
 
 def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
@@ -43,12 +43,12 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
     (settings,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     first, *others = settings.source.splitlines()
     assert first.endswith("= []")
-    settings.source = "\n".join([f"words = {[*SHORT, 'seed=3']}", *others])
+    settings.source = "\n".join([f"overrides = {[*SHORT, 'seed=3']}", *others])
     before = {*SCRIPT.parent.iterdir()}
-    keep_programs(monkeypatch)
+    use_test_cache(monkeypatch)
     execute(notebook, tmp_path)
     assert {*SCRIPT.parent.iterdir()} - {SCRIPT.parent / "__pycache__"} <= before  # it writes no files
-    assert_whole(notebook)
+    assert_complete(notebook)
     assert numbers_after("exact entropy", notebook) == [1.28801]
     assert numbers_after("best possible", notebook) == [1.0, 21.3075]
     (excess,) = numbers_after("excess", notebook)

@@ -1,4 +1,4 @@
-"""The sweep command from end to end: single runs, workers, processes and kills all lead to the same table."""
+"""The sweep command: workers, processes and interrupted runs all write the table of an uninterrupted sweep."""
 
 import json
 import signal
@@ -26,10 +26,10 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sweep(file):
-    def go(*words, **environment):
+    def run_sweep(*words, **environment):
         return run("sweep", file, *words, **environment)
 
-    return go
+    return run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def done(sweep, file):
     return folder, sweep(f"output={folder}")
 
 
-def test_it_runs_and_says_where(done):
+def test_it_runs_and_prints_its_folder(done):
     folder, process = done
     assert process.returncode == 0, process.stderr
     assert "18 members of 6 settings" in process.stdout
@@ -58,11 +58,11 @@ def test_every_member_has_a_row_with_its_settings(done):
         assert (row["status"] == "finished") == (row["steps"] == "60")
 
 
-def test_members_that_diverge_are_said_and_harm_no_other(done):
+def test_members_that_diverge_are_marked_and_do_not_affect_others(done):
     table = rows(done[0])
-    fallen = [row for row in table if row["status"] == "diverged"]
-    assert fallen
-    assert {row["train.optimizer.learning_rate"] for row in fallen} == {"1e+30"}
+    diverged = [row for row in table if row["status"] == "diverged"]
+    assert diverged
+    assert {row["train.optimizer.learning_rate"] for row in diverged} == {"1e+30"}
     assert all(np.isfinite(float(row["test_nll"])) for row in table)
 
 
@@ -72,10 +72,8 @@ def test_summary_is_of_the_members_and_ranked_by_validation(done):
     assert ranked == sorted(ranked)
     assert [int(row["rank"]) for row in summary] == list(range(1, 7))
     for row in summary:
-        own = [
-            one for one in table if all(one[key] == row[key] for key in ("model.scale_floor", "train.optimizer.learning_rate"))
-        ]
-        finished = [float(one["test_nll"]) for one in own if one["status"] == "finished"]
+        of_setting = [member for member in table if all(member[key] == row[key] for key in KEYS)]
+        finished = [float(member["test_nll"]) for member in of_setting if member["status"] == "finished"]
         assert (int(row["num_members"]), int(row["num_diverged"])) == (3, 3 - len(finished))
         if len(finished) == 3:
             expected = {"mean": np.mean(finished), "sd": np.std(finished, ddof=1), "min": min(finished), "max": max(finished)}
@@ -84,19 +82,15 @@ def test_summary_is_of_the_members_and_ranked_by_validation(done):
                 assert float(row[f"test_nll_{name}"]) == pytest.approx(value, rel=1e-12)
 
 
-def test_a_member_is_its_run_alone_and_the_best_can_be_run_again(done, tmp_path):
-    """best.yaml by the study's own command, in another process: the same numbers to the last digit, and the same network."""
+def test_a_member_equals_its_run_alone_and_the_best_can_be_run_again(done, tmp_path):
+    """The study's command with best.yaml gives the same numbers to the last digit, and the same network."""
     folder, _ = done
     again = run("inverse_sine", folder / "best.yaml", f"output={tmp_path / 'best'}", "regression.num_steps=5")
     assert again.returncode == 0, again.stderr
     alone = json.loads((tmp_path / "best" / "metrics.json").read_text())
     best = rows(folder, "summary.csv")[0]
-    of_setting = [row for row in rows(folder) if row["model.scale_floor"] == best["model.scale_floor"]]
-    (row,) = [
-        row
-        for row in of_setting
-        if row["seed"] == str(alone["seed"]) and row["train.optimizer.learning_rate"] == best["train.optimizer.learning_rate"]
-    ]
+    of_setting = [row for row in rows(folder) if all(row[key] == best[key] for key in KEYS)]
+    (row,) = [row for row in of_setting if row["seed"] == str(alone["seed"])]
     for name in ("train_nll", "validation_nll", "test_nll", "truth_nll", "truth_train_nll", "excess_nll"):
         assert float(row[name]) == alone["mdn"][name]
     models = (tmp_path / "best" / "model.safetensors", folder / "best.safetensors")
@@ -131,7 +125,7 @@ def test_workers_together_give_the_same_table(done, sweep, tmp_path):
     folder = tmp_path / "shared"
     first = sweep(f"output={folder}", "worker.num_workers=2", "worker.index=1")
     assert first.returncode == 0, first.stderr
-    assert "9 members of others" in first.stdout
+    assert "9 members of other workers are not trained yet" in first.stdout
     assert not (folder / "members.csv").exists()
     assert_one_line_error(sweep(f"output={folder}", "--merge"), "9 of 18 members are not trained yet", status=1)
     assert_one_line_error(sweep(f"output={folder}", "--merge", "--overwrite"), "--merge: got --overwrite too")
@@ -146,9 +140,9 @@ def test_workers_together_give_the_same_table(done, sweep, tmp_path):
 
 def test_processes_of_jax_distributed_give_the_same_table(done, file, tmp_path):
     folder = tmp_path / "shared"
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     words = [f"output={folder}", f"distributed.coordinator=127.0.0.1:{port}", "distributed.num_processes=2"]
     processes = [start(file, *words, f"distributed.process_id={index}") for index in range(2)]
     outputs = [process.communicate(timeout=200) for process in processes]
@@ -157,7 +151,7 @@ def test_processes_of_jax_distributed_give_the_same_table(done, file, tmp_path):
     assert rows(folder) == rows(done[0])
 
 
-def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, file, tmp_path):
+def test_a_sweep_that_was_killed_and_started_again_gives_the_same_table(done, sweep, file, tmp_path):
     folder = tmp_path / "killed"
     finished = 0
     for _ in range(2):
@@ -170,12 +164,12 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(done, sweep, fil
         assert process.returncode == -signal.SIGKILL
         assert not (folder / "members.csv").exists()
         finished = len(list(folder.glob("parts/0*")))
-    damaged, *sound = sorted(folder.glob("parts/0*"))
+    damaged, *others = sorted(folder.glob("parts/0*"))
     damaged.write_bytes(damaged.read_bytes()[:-50])
-    parts = {path.name: path.stat().st_mtime_ns for path in sound}
+    parts = {path.name: path.stat().st_mtime_ns for path in others}
     again = sweep(f"output={folder}")
     assert again.returncode == 0, again.stderr
-    assert f"left out: cannot read {damaged}" in again.stderr
+    assert f"ignored a damaged file of finished members: cannot read {damaged}" in again.stderr
     assert rows(folder) == rows(done[0])
     assert {name: (folder / "parts" / name).stat().st_mtime_ns for name in parts} == parts
 
@@ -189,9 +183,9 @@ def test_another_sweeps_folder_is_refused(done, sweep):
     assert rows(folder) == before
 
 
-def test_a_dry_run_tells_and_trains_nothing(sweep, tmp_path):
-    told = sweep(f"output={tmp_path / 'never'}", "grid.model.num_components=[2, 3]", "--dry-run")
-    assert told.returncode == 0, told.stderr
-    assert "36 members: 12 settings x 3 seeds, in 2 groups" in told.stdout
-    assert "s in all" in told.stdout
+def test_a_dry_run_prints_the_plan_and_trains_nothing(sweep, tmp_path):
+    process = sweep(f"output={tmp_path / 'never'}", "grid.model.num_components=[2, 3]", "--dry-run")
+    assert process.returncode == 0, process.stderr
+    assert "36 members: 12 settings x 3 seeds, in 2 groups" in process.stdout
+    assert "s in total" in process.stdout
     assert not (tmp_path / "never").exists()

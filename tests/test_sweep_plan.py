@@ -1,4 +1,4 @@
-"""Sweep files: what they expand to, what shares a program, and what is refused in which words."""
+"""Sweep files: the settings they expand to, the members that share a program, and the errors of invalid files."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def rows(tmp_path, text, *words):
     return [tuple(setting.values()) for setting in planned(tmp_path, text, *words).settings]
 
 
-def test_grid_is_every_combination_the_last_key_fastest(tmp_path):
+def test_a_grid_is_every_combination_and_the_last_key_changes_fastest(tmp_path):
     text = f"grid: {{{K}: [3, 5], {NOISE}: [0, 0.1, 0.2]}}"
     assert rows(tmp_path, text) == [(3, 0), (3, 0.1), (3, 0.2), (5, 0), (5, 0.1), (5, 0.2)]
 
@@ -30,7 +30,7 @@ def test_zip_is_row_by_row(tmp_path):
     assert rows(tmp_path, f"zip: {{{K}: [3, 5], {NOISE}: [0.1, 0.2]}}") == [(3, 0.1), (5, 0.2)]
 
 
-def test_list_is_one_by_one_and_what_an_entry_leaves_out_is_the_bases(tmp_path):
+def test_a_list_is_one_setting_after_the_other_and_the_base_fills_the_rest(tmp_path):
     text = (
         f"model: {{num_components: 7}}\nlist:\n- {{{K}: 3}}\n- {{{NOISE}: 0.5}}\n- {{model: {{num_components: 4}}, {NOISE}: 0.6}}"
     )
@@ -42,7 +42,7 @@ def test_blocks_multiply(tmp_path):
     assert rows(tmp_path, text) == [(k, noise, rate) for k in (3, 5) for noise in (0, 1) for rate in (0.1, 0.2)]
 
 
-def test_random_draws_are_within_bounds_and_the_same_again(tmp_path):
+def test_random_settings_are_within_bounds_and_repeatable(tmp_path):
     text = f"""
     random:
       num_settings: 300
@@ -65,7 +65,7 @@ def test_random_draws_are_within_bounds_and_the_same_again(tmp_path):
     assert set(activations) == {"tanh", "relu"}
 
 
-def test_a_whole_number_is_drawn_from_both_bounds():
+def test_both_bounds_of_a_whole_number_are_drawn():
     from experiments.members.schema import Distribution
 
     generator = np.random.default_rng(0)
@@ -74,9 +74,9 @@ def test_a_whole_number_is_drawn_from_both_bounds():
         assert drawn == {1, 2, 3}
 
 
-def test_seeds_count_from_the_bases_and_members_are_numbered(tmp_path):
+def test_seeds_count_from_that_of_the_base_and_members_are_numbered(tmp_path):
     members = members_of(planned(tmp_path, f"num_seeds: 3\nseed: 10\ngrid: {{{K}: [3, 5]}}"))
-    assert [(one.number, one.setting, one.config.seed, one.config.model.num_components) for one in members] == [
+    assert [(number, setting, config.seed, config.model.num_components) for number, setting, config, _ in members] == [
         (0, 0, 10, 3),
         (1, 0, 11, 3),
         (2, 0, 12, 3),
@@ -110,7 +110,7 @@ def test_numbers_share_a_program_and_shapes_do_not(key, values, num_groups, tmp_
     assert len({group_of(member.config) for member in members}) == num_groups
 
 
-def test_words_win_over_the_sweep_file_and_that_over_the_base(tmp_path):
+def test_words_override_the_sweep_file_which_overrides_the_base(tmp_path):
     (tmp_path / "b.yaml").write_text("seed: 5\nmodel: {num_components: 3}\ntrain: {num_steps: 7, report_every: 3}\noutput: x")
     config = planned(
         tmp_path, "base: b.yaml\ntrain: {num_steps: 8}\nmodel: {num_components: 4}", "model.num_components=6"
@@ -131,21 +131,21 @@ def test_blocks_can_be_given_as_words(tmp_path):
     assert rows(tmp_path, "", f"grid.{K}=[6]", f"grid.{NOISE}=[1, 2]") == [(6, 1), (6, 2)]
 
 
-def test_a_sweep_without_blocks_is_seeds_of_one_setting(tmp_path):
+def test_a_sweep_without_blocks_has_one_setting(tmp_path):
     sweep = planned(tmp_path, "", "num_seeds=4")
     assert sweep.settings == [{}]
     assert len(members_of(sweep)) == 4
 
 
-def test_results_are_named_by_the_file_and_never_in_a_runs_own_folder(tmp_path):
+def test_the_folder_of_results_is_named_by_the_file_and_is_not_that_of_a_run(tmp_path):
     text = "output: results/mine\n"
     assert str(planned(tmp_path, "num_seeds: 3").sweep.output) == "results/s"
-    assert str(planned(tmp_path, text).sweep.output) == "results/s_sweep"  # a run's configuration
+    assert str(planned(tmp_path, text).sweep.output) == "results/s_sweep"  # the file is the configuration of a run
     assert str(planned(tmp_path, text + "num_seeds: 3").sweep.output) == "results/mine"
     assert str(planned(tmp_path, text, "output=elsewhere").sweep.output) == "elsewhere"
 
 
-def test_the_digest_sees_the_base(tmp_path):
+def test_the_digest_depends_on_the_content_of_the_base(tmp_path):
     for sweep in ("grid: {base: [b.yaml]}", "base: b.yaml", "search: {space: {base: {choice: [b.yaml]}}}"):
 
         def digest(text, sweep=sweep):
@@ -157,13 +157,13 @@ def test_the_digest_sees_the_base(tmp_path):
 
 @pytest.mark.parametrize("base", ["base: b.yaml\ngrid: {seed: [1, 2]}", "grid: {base: [b.yaml]}"])
 def test_the_resolved_sweep_is_the_same_sweep(base, tmp_path):
-    """Also where its bare base is none that could be run."""
+    """This also holds where the base alone is not a valid configuration."""
     (tmp_path / "b.yaml").write_text("model: {num_components: 3}")
     text = f"{base}\nnum_seeds: 2\ntrain: {{num_steps: 9, optimizer: {{options: {{momentum: 0.9}}}}}}\n"
     text += "zip: {train.optimizer.name: [sgd]}"
     first = planned(tmp_path, text)
     again = planned(tmp_path, dump(plan.resolved(first)))
-    assert [one.config for one in members_of(again)] == [one.config for one in members_of(first)]
+    assert [member.config for member in members_of(again)] == [member.config for member in members_of(first)]
     assert plan.resolved(again) == plan.resolved(first)
 
 
@@ -230,17 +230,17 @@ def test_sweeps_of_the_repository_are_valid(path):
         (f"search: {{space: {{{K}: {{uniform: [1, 3]}}}}}}\nworker: {{num_workers: 2}}", [], "search: got several workers"),
         ("- 3", [], "s.yaml:1: got [3], expected `key: value` lines"),
         ("grid: [", [], "malformed YAML"),
-        (f"grid: {{{K}: [3], {K}: [4]}}", [], "stands twice"),
+        (f"grid: {{{K}: [3], {K}: [4]}}", [], "is given twice"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_its_place(text, words, expected, tmp_path):
+def test_an_error_is_one_line_with_its_place(text, words, expected, tmp_path):
     with pytest.raises(ConfigError) as caught:
         planned(tmp_path, text, *words)
     assert expected in str(caught.value).replace(f"{tmp_path}/", "")
     assert "\n" not in str(caught.value)
 
 
-def test_many_faults_are_not_a_wall_of_text(tmp_path):
+def test_only_the_first_of_many_faults_are_listed(tmp_path):
     with pytest.raises(ConfigError) as caught:
         planned(tmp_path, f"grid: {{{K}: [{', '.join(str(-i) for i in range(50))}]}}")
     assert len(caught.value.faults) == 9

@@ -1,17 +1,17 @@
-"""Sweeps that go wrong, and searches that are cut off."""
+"""Sweeps with members that diverge, interrupted searches, and errors of the command line."""
 
 import time
 
 import pytest
 
-from tests.commands import ROOT, UNHELPED, assert_one_line_error, run
+from tests.commands import ROOT, UNSTABLE, assert_one_line_error, run
 from tests.sweeps import SMALL, rows, start
 
 
 def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
-    """Two training points and no floor: a scale of nothing, and a density of nothing elsewhere."""
+    """With two training rows and no floor a scale goes to 0, and so does the density everywhere else."""
     words = [
-        *UNHELPED,
+        *UNSTABLE,
         "seed=9",
         "data.num_train=2",
         "data.num_validation=50",
@@ -21,7 +21,7 @@ def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
     ]
     words += ["train.report_every=300", "model.num_components=1", "train.optimizer.schedule=constant_schedule"]
     words += ["train.optimizer.learning_rate=0.3", "grid.model.scale_floor=[0, 0.3]"]
-    # in programs as users get them: where the loss overflows depends on how they round
+    # Compiled as for users, with XLA_FLAGS empty: the step at which the loss overflows depends on rounding.
     done = run("sweep", ROOT / "configs" / "inverse_sine.yaml", *words, f"output={tmp_path / 'odd'}", XLA_FLAGS="")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
@@ -29,10 +29,10 @@ def test_a_member_whose_scores_are_not_finite_is_not_the_best(tmp_path):
     assert rows(tmp_path / "odd", "summary.csv")[0]["model.scale_floor"] == "0.3"
 
 
-def test_all_diverged_is_a_failure_that_says_so(tmp_path):
+def test_a_sweep_whose_members_all_diverged_fails(tmp_path):
     done = run(
         "sweep",
-        *UNHELPED,
+        *UNSTABLE,
         *("data.num_train=30", "data.num_test=50", "train.num_steps=40", "train.report_every=20", "model.num_components=2"),
         *("train.optimizer.name=sgd", "train.optimizer.learning_rate=1e30", "num_seeds=2", f"output={tmp_path / 'all'}"),
         ROOT / "configs" / "inverse_sine.yaml",
@@ -41,7 +41,7 @@ def test_all_diverged_is_a_failure_that_says_so(tmp_path):
     assert {row["status"] for row in rows(tmp_path / "all")} == {"diverged"}
 
 
-def test_a_search_learns_and_goes_on_where_it_was_killed(tmp_path):
+def test_a_search_continues_where_it_was_killed(tmp_path):
     pytest.importorskip("optuna")
     text = SMALL.split("grid:")[0].replace("num_seeds: 3", "num_seeds: 2")
     text += "search:\n  num_trials: 4\n  batch_size: 2\n  space:\n    model.scale_floor: {choice: [0.01, 0.1]}\n"
@@ -60,7 +60,7 @@ def test_a_search_learns_and_goes_on_where_it_was_killed(tmp_path):
     process.communicate()
     merged = run("sweep", path, f"output={tmp_path / 'killed'}", "--merge")
     assert_one_line_error(merged, "of 8 members are not trained yet", status=1)
-    min(tmp_path.glob("killed/parts/0*")).unlink()  # of a trial that has been told
+    min(tmp_path.glob("killed/parts/0*")).unlink()  # a part of a trial whose result Optuna has
     again = run("sweep", path, f"output={tmp_path / 'killed'}")
     assert again.returncode == 0, again.stderr
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
@@ -75,10 +75,10 @@ def test_a_search_learns_and_goes_on_where_it_was_killed(tmp_path):
         (["FILE", "grid.model.num_components=[0]"], ["model.num_components: got 0"]),
         (["FILE", "num_seeds"], ["expected num_seeds=VALUE"]),
         (["FILE", "--dryrun"], ["unrecognized arguments: --dryrun"]),
-        (["FILE", "distributed.start=true"], ["distributed: the processes did not find together"]),
+        (["FILE", "distributed.start=true"], ["distributed: the processes could not connect to each other"]),
     ],
 )
-def test_bad_input_is_one_line(words, expected, tmp_path):
+def test_invalid_input_is_a_one_line_error(words, expected, tmp_path):
     file = tmp_path / "s.yaml"
     file.write_text(SMALL)
     done = run("sweep", *(file if word == "FILE" else word for word in words), f"output={tmp_path / 'never'}")

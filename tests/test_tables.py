@@ -1,11 +1,11 @@
-"""Files of tables: every format gives the same rows, every split is disjoint and complete, every bad file one line."""
+"""Files of tables: all formats give the same rows, all splits are disjoint and complete, and a bad file is a one-line error."""
 
 import numpy as np
 import pandas
 import pytest
 
 from experiments.command import UserError
-from experiments.reading import files, read
+from experiments.reading import files, read_table
 from experiments.reading.splits import split_rows
 from mdnjax.config.data import Table
 from mdnjax.data.values import TableError
@@ -46,17 +46,17 @@ def test_every_format_holds_the_same_table(tmp_path, name):
         assert (whole[key] == values).all()
 
 
-def test_columns_without_names_are_called_by_number(tmp_path):
+def test_columns_without_names_get_their_number_as_name(tmp_path):
     (tmp_path / "t.txt").write_text("\n".join(f"{i} {i**2}  {i % 3}" for i in range(20)))
-    found = read(Table(path=str(tmp_path / "t.txt"), target=("1",)), 0)
+    found = read_table(Table(path=str(tmp_path / "t.txt"), target=("1",)), 0)
     assert [column.name for column in found.columns.inputs] == ["0", "2"]
 
 
-def test_an_array_of_several_columns_is_asked_for_by_its_name(tmp_path):
+def test_the_name_of_an_array_selects_all_its_columns(tmp_path):
     np.savez(
         tmp_path / "t.npz", theta=np.random.default_rng(0).normal(size=(30, 2)), x=np.random.default_rng(1).normal(size=(30, 3))
     )
-    found = read(Table(path=str(tmp_path / "t.npz"), target=("theta",)), 0)
+    found = read_table(Table(path=str(tmp_path / "t.npz"), target=("theta",)), 0)
     assert found.columns.targets == ("theta_0", "theta_1")
     assert found.splits.train.x.shape[1] == 3
 
@@ -69,13 +69,13 @@ def test_a_split_is_disjoint_and_complete(tmp_path, split, by):
     path = written(tmp_path, FRAME, "t.csv")
     (tmp_path / "test.txt").write_text("3\n5 58\n")
     by = str(tmp_path / by) if by == "test.txt" else by
-    found = read(Table(path=str(path), target=("y",), features=("x", "kind"), split=split, split_by=by), 0)
+    found = read_table(Table(path=str(path), target=("y",), features=("x", "kind"), split=split, split_by=by), 0)
     assert sorted(np.concatenate(found.rows)) == list(range(NUM))
     assert all(len(rows) for rows in found.rows)
     group = FRAME["group"].to_numpy()
     if split == "grouped":
         assert not set(group[found.rows.test]) & set(group[np.concatenate(found.rows[:2])])
-        assert len(np.unique(group[found.rows.validation])) <= 3  # neighbours stay neighbours
+        assert len(np.unique(group[found.rows.validation])) <= 3  # rows of a group stay adjacent
     if split == "time":
         latest = -1 if by else 1
         assert (latest * found.rows.test).min() > (latest * np.concatenate(found.rows[:2])).max()
@@ -87,22 +87,22 @@ def test_a_split_is_disjoint_and_complete(tmp_path, split, by):
         assert found.rows.test.tolist() == [3, 5, 58]
 
 
-def test_a_nested_split_never_sees_the_test_rows():
+def test_a_nested_split_leaves_out_the_test_rows():
     plain, nested = (split_rows(Table(nested=nested), {}, 100, 3) for nested in (False, True))
     assert not set(plain.test) & set(np.concatenate(nested))
     assert sorted(np.concatenate(nested)) == sorted(np.concatenate(plain[:2]))
     assert len(nested.test) == len(plain.test)
 
 
-def test_a_random_split_is_that_of_its_seed():
-    one, again, other = (split_rows(Table(), {}, 100, seed) for seed in (1, 1, 2))
-    assert all((a == b).all() for a, b in zip(one, again, strict=True))
-    assert set(one.test) != set(other.test)
+def test_a_random_split_depends_on_the_seed_alone():
+    first, same, other = (split_rows(Table(), {}, 100, seed) for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first, same, strict=True))
+    assert set(first.test) != set(other.test)
 
 
-def test_the_column_that_splits_is_no_input_unless_asked_for(tmp_path):
+def test_the_column_that_splits_is_no_input_by_default(tmp_path):
     path = written(tmp_path, FRAME, "t.csv")
-    found = read(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
+    found = read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
     assert "day" not in [column.name for column in found.columns.inputs]
 
 
@@ -115,9 +115,9 @@ BAD = {
     "more fields than the header": ("t.csv", "x,y\n" + ROWS.replace("\n", ",5\n")),
     "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
     "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),
-    "no UTF-8": ("t.csv", b"x,y\n\xff\xfe,1\n" + ROWS.encode()),
-    "no Parquet file": ("t.parquet", "nonsense"),
-    "no NPZ file": ("t.npz", "nonsense"),
+    "not UTF-8": ("t.csv", b"x,y\n\xff\xfe,1\n" + ROWS.encode()),
+    "not a Parquet file": ("t.parquet", "nonsense"),
+    "not an NPZ file": ("t.npz", "nonsense"),
     "got a name that ends in '.xlsx'": ("t.xlsx", "nonsense"),
     "row 21: got 'oops', expected a number": ("t.csv", "x,y\n" + ROWS + "oops,1\n"),
     "got inf": ("t.csv", "x,y\n" + ROWS + "inf,1\n"),
@@ -130,7 +130,7 @@ def test_a_bad_file_is_one_line(tmp_path, expected):
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises((UserError, TableError)) as caught:
-        read(Table(path=str(path), target=("y",)), 0)
+        read_table(Table(path=str(path), target=("y",)), 0)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -138,13 +138,13 @@ def test_a_bad_file_is_one_line(tmp_path, expected):
 def test_a_hundred_columns_with_the_wrong_delimiter_are_not_printed(tmp_path):
     (tmp_path / "t.csv").write_text("\t".join(f"column_{i}" for i in range(100)) + "\n" + "\t".join("1" * 100) + "\n")
     with pytest.raises(UserError) as caught:
-        read(Table(path=str(tmp_path / "t.csv"), target=("column_3",)), 0)
+        read_table(Table(path=str(tmp_path / "t.csv"), target=("column_3",)), 0)
     assert len(str(caught.value)) < 400
     assert "data.delimiter='tab'" in str(caught.value)
     assert len(files.read_file(tmp_path / "t.csv", "tab")) == 100
 
 
-def test_the_nearest_file_is_told(tmp_path):
+def test_an_error_names_the_nearest_file(tmp_path):
     written(tmp_path, FRAME, "houses.csv")
     with pytest.raises(UserError, match=r"did you mean .*houses\.csv"):
         files.read_file(tmp_path / "house.csv")
@@ -166,22 +166,21 @@ def test_the_nearest_file_is_told(tmp_path):
 def test_a_bad_configuration_is_one_line(tmp_path, changes, expected):
     path = written(tmp_path, FRAME, "t.csv")
     with pytest.raises(UserError) as caught:
-        read(Table(path=str(path)).model_copy(update=changes), 0)
+        read_table(Table(path=str(path)).model_copy(update=changes), 0)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_values_that_cannot_be_trained_on_name_their_row_of_the_file(tmp_path):
-    """Whatever the split is."""
+def test_errors_and_notes_name_the_row_of_the_file_for_every_split(tmp_path):
     frame = FRAME[["x", "y"]].assign(z=np.cos(np.arange(NUM)))
     path = written(tmp_path, frame.assign(y=np.where(np.arange(NUM) == 41, -2.0, 1.0 + frame["y"] ** 2)), "t.csv")
     with pytest.raises(UserError, match=r"target 'y', row 42: got -2, expected 0 < y < inf \(data.target_support\)"):
-        read(Table(path=str(path), target=("y",), target_support="positive"), 0)
+        read_table(Table(path=str(path), target=("y",), target_support="positive"), 0)
     path = written(tmp_path, frame.assign(z=np.where(np.arange(NUM) == 58, 1e39, frame["z"])), "t.csv")
     words = r"column 'z', row 59: got 1e\+39, expected a number within 1e\+18 standard deviations"
     with pytest.raises(UserError, match=words):
-        read(Table(path=str(path), target=("y",), split="time"), 0)
+        read_table(Table(path=str(path), target=("y",), split="time"), 0)
     path = written(tmp_path, frame.assign(z=np.where(np.arange(NUM) == 7, 1e9, frame["z"])), "t.csv")
     for seed in range(3):
-        (note,) = read(Table(path=str(path), target=("y",)), seed).notes
+        (note,) = read_table(Table(path=str(path), target=("y",)), seed).notes
         assert note.startswith("input 'z' is 1e+09 in row 8, ")

@@ -1,4 +1,4 @@
-"""The command for tables, from a file to a model that predicts for new rows."""
+"""The commands for tables, from a file to predictions for new rows."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from mdnjax.config.data import Table
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.units import own_units
-from mdnjax.evaluation import judge, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.evaluation import evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 FAST = [
@@ -48,11 +48,11 @@ def done(tmp_path_factory):
     return folder, path, words, run("tabular", *FAST, *words)
 
 
-def test_a_table_is_estimated_and_judged(done):
+def test_a_table_is_trained_on_and_evaluated(done):
     folder, _, _, process = done
     assert process.returncode == 0, process.stderr
     assert "'one' is left out: it is 1 in every row" in process.stdout
-    for row in ("network", "linear Gaussian", "marginal Gaussian", "% of the mixture: train.x_noise"):
+    for row in ("network", "linear Gaussian", "marginal Gaussian", "% of the mixture: networks with train.x_noise"):
         assert row in process.stdout
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
     assert metrics["judgement"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
@@ -63,7 +63,7 @@ def test_a_table_is_estimated_and_judged(done):
         assert_not_blank(path)
 
 
-def test_the_same_again_is_the_same_to_the_last_bit(done):
+def test_a_second_run_gives_the_same_bits(done):
     folder, _, words, _ = done
     before = (folder / "run" / "metrics.json").read_bytes()
     assert run("tabular", *FAST, *words).returncode == 0
@@ -73,8 +73,8 @@ def test_the_same_again_is_the_same_to_the_last_bit(done):
 def test_predictions_for_new_rows(done, tmp_path):
     folder, path, _, _ = done
     model = folder / "run" / "model.safetensors"
-    asked = ["intervals=[0.8]", "modes=2", "density_at=target", "samples=3", "keep=age", "chunk_rows=64"]
-    process = run("predict", model, path, *asked, f"output={tmp_path / 'p.csv'}")
+    options = ["intervals=[0.8]", "modes=2", "density_at=target", "samples=3", "keep=age", "chunk_rows=64"]
+    process = run("predict", model, path, *options, f"output={tmp_path / 'p.csv'}")
     assert process.returncode == 0, process.stderr
     predicted: Any = pandas.read_csv(tmp_path / "p.csv")
     assert list(predicted)[:3] == ["age", "mean", "sd"]
@@ -86,11 +86,11 @@ def test_predictions_for_new_rows(done, tmp_path):
     np.testing.assert_allclose(predicted["log_density"], mdn.log_prob(mixture, y), rtol=1e-3, atol=1e-4)
     assert (predicted["low_0.8"] < predicted["high_0.8"]).all()
     assert (predicted["mass_1"] >= predicted["mass_2"].fillna(0)).all()
-    assert run("predict", model, path, *asked, f"output={tmp_path / 'p.parquet'}").returncode == 0
+    assert run("predict", model, path, *options, f"output={tmp_path / 'p.parquet'}").returncode == 0
     pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "p.parquet"), predicted, rtol=1e-5, check_dtype=False)
 
 
-def test_a_category_that_is_new_is_told(done, tmp_path):
+def test_a_new_category_is_noted(done, tmp_path):
     folder, *_ = done
     new = frame()[:10].assign(sex="x")
     new.to_csv(tmp_path / "new.csv", index=False)
@@ -133,7 +133,7 @@ BAD_PREDICT = [
 
 
 @pytest.mark.parametrize(("words", "expected"), BAD_PREDICT)
-def test_bad_questions_are_one_line(done, tmp_path, words, expected):
+def test_bad_options_are_one_line(done, tmp_path, words, expected):
     folder, path, *_ = done
     model = folder / "run" / "model.safetensors"
     words = words if words[0].startswith("output") else [*words, f"output={tmp_path / 'p.csv'}"]
@@ -141,7 +141,7 @@ def test_bad_questions_are_one_line(done, tmp_path, words, expected):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_column_that_goes_wrong_half_way_leaves_nothing(done, tmp_path):
+def test_an_error_in_a_later_chunk_leaves_no_file(done, tmp_path):
     folder, *_ = done
     new = frame()[:100].astype({"age": object})
     new.loc[new.index[80], "age"] = "old"
@@ -210,16 +210,16 @@ def test_the_marginal_gaussian_of_a_positive_target_is_log_normal():
     np.testing.assert_allclose(mdn.median(mixture), np.exp(np.log(y).mean()), rtol=1e-4)
 
 
-def test_a_judgement_of_the_truth_is_calibrated():
+def test_the_evaluation_of_the_truth_is_calibrated():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(4000, 1)).astype(np.float32)
     y = (2 * x + generator.normal(size=x.shape)).astype(np.float32)
-    own = judge(linear_gaussian(Dataset(x, y), x, None, own_units(1)), y, own_units(1))
-    assert own.nll == pytest.approx(0.5 * np.log(2 * np.pi * np.e), abs=0.03)
-    assert own.rmse[0] == pytest.approx(1, abs=0.03)
-    assert own.crps[0] == pytest.approx(1 / np.sqrt(np.pi), abs=0.02)
-    np.testing.assert_allclose(own.coverage[0], [0.5, 0.8, 0.95], atol=0.02)
-    np.testing.assert_allclose(own.width[0], [1.349, 2.563, 3.92], rtol=0.03)
+    evaluation = evaluate_mixtures(linear_gaussian(Dataset(x, y), x, None, own_units(1)), y, own_units(1))
+    assert evaluation.nll == pytest.approx(0.5 * np.log(2 * np.pi * np.e), abs=0.03)
+    assert evaluation.rmse[0] == pytest.approx(1, abs=0.03)
+    assert evaluation.crps[0] == pytest.approx(1 / np.sqrt(np.pi), abs=0.02)
+    np.testing.assert_allclose(evaluation.coverage[0], [0.5, 0.8, 0.95], atol=0.02)
+    np.testing.assert_allclose(evaluation.width[0], [1.349, 2.563, 3.92], rtol=0.03)
 
 
 def test_a_column_that_does_not_matter_has_no_importance():
@@ -231,14 +231,14 @@ def test_a_column_that_does_not_matter_has_no_importance():
         def nll(self, dataset):
             return 0.5 * (dataset.y[:, 0] - dataset.x[:, 0]) ** 2
 
-    predictor = object.__new__(Known)  # it has no networks
+    predictor = object.__new__(Known)  # made without networks, which `nll` here does not use
     object.__setattr__(predictor, "columns", columns)
     rises = permutation_importance(predictor, Dataset(x, x[:, :1]), 0)
     assert (rises["ignored"] == 0).all()
     assert rises["used"].mean() == pytest.approx(1, abs=0.2)
 
 
-def test_every_file_of_a_run_is_claimed(done):
+def test_every_file_of_a_run_matches_its_patterns(done):
     folder, *_ = done
     from fnmatch import fnmatch
 
@@ -250,4 +250,4 @@ def test_a_wide_table_is_read(tmp_path):
     generator = np.random.default_rng(0)
     wide = pandas.DataFrame(generator.normal(size=(30, 100)), columns=[f"c{i}" for i in range(100)])
     wide.to_csv(tmp_path / "t.csv", index=False)
-    assert reading.read(Table(path=str(tmp_path / "t.csv"), target=("c7",)), 0).splits.train.x.shape[1] == 99
+    assert reading.read_table(Table(path=str(tmp_path / "t.csv"), target=("c7",)), 0).splits.train.x.shape[1] == 99

@@ -1,4 +1,4 @@
-"""Ensembles whose networks hold out other rows, and mixtures whose parts the rows held out choose."""
+"""Ensembles with a different validation part for each network, and mixtures with weights fitted to the validation rows."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from mdnjax.predictor import make_predictor
 from mdnjax.statistics import pool
 from mdnjax.training.placement import local_placement
 from mdnjax.training.selection import stacking_weights
-from mdnjax.training.tasks import Task, networks_of, rotated, train_networks, training_inputs
+from mdnjax.training.tasks import Task, networks_of, rotated_split, train_networks, training_inputs
 
 NOISES = (0.01, 0.1, 0.3)
 SETTINGS = tuple({"train.x_noise": noise, "model.scale_floor": noise / 5} for noise in NOISES)
@@ -66,86 +66,87 @@ def test_stacking_finds_the_weights_of_the_highest_likelihood(num_densities, num
     assert loss(found) <= best + 1e-3
 
 
-def test_stacking_passes_over_a_density_that_is_zero():
+def test_stacking_gives_weight_zero_to_a_density_that_underflows():
     log_probs = np.array([[-1.0, -1.0], [-1e4, -1e4]])
     np.testing.assert_allclose(stacking_weights(log_probs), [1, 0], atol=1e-6)
 
 
-def test_each_turn_holds_out_other_rows_of_the_same_number():
-    seen = [rotated(TRAIN, VALIDATION, turn) for turn in range(7)]
-    held_out = [set(part[1].x[:, 0].tolist()) for part in seen]
-    assert held_out[0] == set(VALIDATION.x[:, 0].tolist())
-    assert len(set.union(*held_out[:6])) == 60
-    assert held_out[6] == held_out[0]
-    for rest, out in seen:
-        assert (len(rest.x), len(out.x)) == (50, 10)
-        assert not set(rest.x[:, 0].tolist()) & set(out.x[:, 0].tolist())
+def test_each_turn_has_other_validation_rows_of_the_same_number():
+    splits = [rotated_split(TRAIN, VALIDATION, turn) for turn in range(7)]
+    validation_rows = [set(validation.x[:, 0].tolist()) for _, validation in splits]
+    assert validation_rows[0] == set(VALIDATION.x[:, 0].tolist())
+    assert len(set.union(*validation_rows[:6])) == 60
+    assert validation_rows[6] == validation_rows[0]
+    for train, validation in splits:
+        assert (len(train.x), len(validation.x)) == (50, 10)
+        assert not set(train.x[:, 0].tolist()) & set(validation.x[:, 0].tolist())
 
 
-def test_settings_networks_and_restarts_come_in_this_order():
+def test_trainings_are_ordered_by_setting_then_network_then_restart():
     inputs = training_inputs(TASK)
     assert len(inputs) == CONFIG.num_runs == 12
-    assert [float(one.numbers["train"]["x_noise"]) for one in inputs] == list(np.repeat(NOISES, 4))
-    keys = [jax.random.key_data(one.key).tolist() for one in inputs]
+    assert [float(run.numbers["train"]["x_noise"]) for run in inputs] == list(np.repeat(NOISES, 4))
+    keys = [jax.random.key_data(run.key).tolist() for run in inputs]
     assert keys[:4] == keys[4:8]
     assert len({str(key) for key in keys}) == 4
-    held_out = [one.validation.x.tobytes() for one in inputs[:4]]
-    assert held_out[0] == held_out[1] != held_out[2] == held_out[3]
+    validation = [run.validation.x.tobytes() for run in inputs[:4]]
+    assert validation[0] == validation[1] != validation[2] == validation[3]
 
 
-def test_networks_are_pooled_by_their_parts_with_their_own_floors(selected, tmp_path):
+def test_networks_are_pooled_by_their_weights_and_have_different_scale_floors(selected, tmp_path):
     networks = networks_of(CONFIG, selected)
     assert networks.weight is not None
     assert networks.weight.sum() == pytest.approx(1)
     predictor = make_predictor(CONFIG.model, networks, SCALER)
     mixture = predictor(TRAIN.x)
     alone = [replace(predictor, networks=select_networks(networks, [i])) for i in range(len(networks.weight))]
-    mixtures = [one(TRAIN.x) for one in alone]
-    expected = np.log(sum(w * np.exp(log_prob(one, TRAIN.y)) for w, one in zip(networks.weight, mixtures, strict=True)))
+    mixtures = [single(TRAIN.x) for single in alone]
+    expected = np.log(sum(w * np.exp(log_prob(single, TRAIN.y)) for w, single in zip(networks.weight, mixtures, strict=True)))
     np.testing.assert_allclose(log_prob(mixture, TRAIN.y), expected, rtol=1e-5, atol=1e-5)
-    for one, floor in zip(mixtures, np.asarray(networks.scale_floor), strict=True):
-        assert isinstance(one.component, Diagonal)
-        assert one.component.scale.min() >= floor * SCALER.y_factor * (1 - 1e-5)
+    for single, floor in zip(mixtures, np.asarray(networks.scale_floor), strict=True):
+        assert isinstance(single.component, Diagonal)
+        assert single.component.scale.min() >= floor * SCALER.y_factor * (1 - 1e-5)
     save(tmp_path / "m.safetensors", predictor)
-    again = load(tmp_path / "m.safetensors")(TRAIN.x)
-    jax.tree.map(np.testing.assert_array_equal, again, mixture)
+    loaded = load(tmp_path / "m.safetensors")(TRAIN.x)
+    jax.tree.map(np.testing.assert_array_equal, loaded, mixture)
 
 
-def test_the_nll_of_the_rows_held_out_is_that_of_single_networks(selected):
-    held_out = [rotated(TRAIN, VALIDATION, turn)[1] for turn in range(2)]
+def test_the_validation_nll_is_that_of_the_networks_on_their_own_validation_rows(selected):
+    validation = [rotated_split(TRAIN, VALIDATION, turn)[1] for turn in range(2)]
     log_probs = []
     for setting in range(3):
-        own = [selected.runs[0, 2 * setting + turn] for turn in range(2)]
-        assert all(4 * setting + 2 * turn <= run < 4 * setting + 2 * turn + 2 for turn, run in enumerate(own))
-        whole = train_like(selected)
+        runs = [selected.runs[0, 2 * setting + turn] for turn in range(2)]
+        assert all(4 * setting + 2 * turn <= run < 4 * setting + 2 * turn + 2 for turn, run in enumerate(runs))
+        whole = predictor_of_all(selected)
         alone = [replace(whole, networks=select_networks(whole.networks, [2 * setting + turn])) for turn in range(2)]
-        parts = [-alone[turn].nll(held_out[turn]) for turn in range(2)]
+        parts = [-alone[turn].nll(validation[turn]) for turn in range(2)]
         log_probs.append(np.concatenate(parts))
     weight = stacking_weights(np.array(log_probs))
-    np.testing.assert_allclose(weight, selected.of_settings[0], atol=1e-3)
+    np.testing.assert_allclose(weight, selected.setting_weights[0], atol=1e-3)
     expected = -np.mean(np.log(weight @ np.exp(np.array(log_probs))))
     assert selected.validation_nll[0] == pytest.approx(expected, abs=1e-4)
 
 
-def train_like(selected):
+def predictor_of_all(selected):
+    """Returns the predictor with all networks, also those of negligible weight."""
     networks = Networks(jax.tree.map(lambda leaf: leaf[0], selected.params), selected.weight[0], selected.scale_floor[0])
     return make_predictor(CONFIG.model, networks, SCALER)
 
 
-def test_networks_without_a_part_are_left_out(selected):
-    whole = train_like(selected).networks._replace(weight=np.array([0.5, 0.5, 0, 0, 1e-9, 1e-9]))
+def test_networks_of_negligible_weight_are_left_out(selected):
+    whole = predictor_of_all(selected).networks._replace(weight=np.array([0.5, 0.5, 0, 0, 1e-9, 1e-9]))
     assert num_networks(without_unused(whole)) == 2
 
 
-def test_padding_changes_nothing_but_the_program(selected):
-    """Where rows are no fewer than a step takes: the same minibatches, the same held-out score."""
+def test_padding_does_not_change_the_results(selected):
+    """If there are at least as many rows as in a minibatch, minibatches and validation scores are the same."""
     padded, _ = train_networks([TASK], local_placement(), pad_to=(64, 16))
     assert (padded.runs == selected.runs).all()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), padded.params, selected.params)
-    np.testing.assert_allclose(padded.of_settings, selected.of_settings, atol=1e-6)
+    np.testing.assert_allclose(padded.setting_weights, selected.setting_weights, atol=1e-6)
 
 
-def test_pooling_by_weights_of_equal_parts_is_pooling():
+def test_pooling_by_equal_weights_equals_pooling_without_weights():
     generator = np.random.default_rng(0)
     members = Mixture(
         jnp.array(generator.normal(size=(3, 4, 2))),
@@ -157,12 +158,12 @@ def test_pooling_by_weights_of_equal_parts_is_pooling():
 
 
 @pytest.mark.parametrize(("rounding", "step"), [("auto", 1.0), (0.0, 0.0), (2.0, 2.0)])
-def test_scales_stay_above_what_rounding_takes_away(rounding, step):
+def test_the_smallest_scale_is_the_sd_of_the_rounding_error(rounding, step):
     y = np.round(np.random.default_rng(0).normal(size=(200, 1)) * 2).astype(np.float32)
     scaler = make_scaler(Dataset(y, y), True)
     assert min_scale_of_rounding(rounding, scaler, y) == pytest.approx(step / np.sqrt(12) / scaler.y_factor[0])
 
 
-def test_values_that_do_not_repeat_are_not_rounded():
+def test_values_that_do_not_repeat_count_as_not_rounded():
     y = np.random.default_rng(0).normal(size=(200, 1)).astype(np.float32)
     assert min_scale_of_rounding("auto", make_scaler(Dataset(y, y), True), y) == 0

@@ -1,4 +1,4 @@
-"""Populations that threads share: each member is what it is in one thread, and an interrupt ends them all."""
+"""Populations that are trained in several threads: members equal those of one thread, and an interrupt ends all threads."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ ALONE = Placement(tuple(jax.devices()[:1]), 1)
 
 
 def step(state, target):
-    """Towards a member's own target, with a loss that is infinite for a target of 7 from step 3 on."""
+    """Adds 1 to the parameter; the loss is its squared distance to the target, but infinite for target 7 from step 3 on."""
     loss = jnp.where((target == 7) & (state.step >= 3), jnp.inf, (state.params - target) ** 2)
     return state._replace(step=state.step + 1, params=state.params + 1.0), loss
 
@@ -38,18 +38,18 @@ TARGETS = [np.float64(target) for target in (20, 1, 7, 12, 3)]
 
 
 @pytest.mark.parametrize("num_threads", [2, 3, 9])
-def test_threads_change_nothing(num_threads):
-    """Members that end early, that diverge and that go on to the end, in parts of different lengths."""
-    seen = []
-    together = train_in_threads(train, TARGETS, num_threads, lambda *report: seen.append(report))
-    alone = train(TARGETS)
-    jax.tree.map(np.testing.assert_array_equal, together.state, alone.state)
-    np.testing.assert_array_equal(together.diverged, alone.diverged)
-    np.testing.assert_array_equal(together.history.loss, alone.history.loss)
-    np.testing.assert_array_equal(together.history.validation_scores, alone.history.validation_scores)
-    np.testing.assert_array_equal(together.history.report_steps, alone.history.report_steps)
-    assert all(len(values) == len(TARGETS) for report in seen for values in report[1:])
-    assert max(report[0] for report in seen) == 24
+def test_the_number_of_threads_does_not_change_the_results(num_threads):
+    """Some members stop by patience, one diverges, and others take all steps; the parts have different numbers of members."""
+    reports = []
+    in_threads = train_in_threads(train, TARGETS, num_threads, lambda *report: reports.append(report))
+    in_one = train(TARGETS)
+    jax.tree.map(np.testing.assert_array_equal, in_threads.state, in_one.state)
+    np.testing.assert_array_equal(in_threads.diverged, in_one.diverged)
+    np.testing.assert_array_equal(in_threads.history.loss, in_one.history.loss)
+    np.testing.assert_array_equal(in_threads.history.validation_scores, in_one.history.validation_scores)
+    np.testing.assert_array_equal(in_threads.history.report_steps, in_one.history.report_steps)
+    assert all(len(values) == len(TARGETS) for report in reports for values in report[1:])
+    assert max(report[0] for report in reports) == 24
 
 
 def test_an_error_ends_all_threads():

@@ -1,4 +1,4 @@
-"""Mixtures as numpyro's distributions: the same density."""
+"""A mixture and its numpyro distribution have the same density."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from mdnjax.mixture import from_batch_last
 
 pytest.importorskip("numpyro")
 
-# Bounds, and points within them.
+# Bounds, and a function from the real line to points between them.
 SUPPORTS = {
     None: lambda u: u,
     (0.0, np.inf): np.exp,
@@ -35,11 +35,11 @@ def test_density_is_the_same(family, bounds):
     if bounds:
         mixture = mdn.warp(mixture, mdn.Support((bounds[0],) * 2, (bounds[1],) * 2))
 
-    @jax.jit  # all in one program, which takes half the time of several
+    @jax.jit  # compiling one program takes half the time of compiling several
     def log_probs(mixture):
-        theirs = mdn.to_numpyro(mixture)
-        assert (theirs.batch_shape, theirs.event_shape) == ((4,), (2,))
-        return theirs.log_prob(y), mdn.log_prob(mixture, y)
+        distribution = mdn.to_numpyro(mixture)
+        assert (distribution.batch_shape, distribution.event_shape) == ((4,), (2,))
+        return distribution.log_prob(y), mdn.log_prob(mixture, y)
 
     np.testing.assert_allclose(*log_probs(mixture), rtol=1e-8)
 

@@ -1,4 +1,4 @@
-"""Recipes: numbers that ride in a program give what constants in it give, and compile nothing anew."""
+"""Training functions: every number has an effect, a changed number compiles nothing, and a training can be resumed."""
 
 import jax
 import jax.numpy as jnp
@@ -16,40 +16,40 @@ from mdnjax.training.steps import Batch
 from mdnjax.training.train import train_one
 
 
-def problem(*words):
-    config = load(Config, None, ["train.num_steps=8", "train.report_every=4", "model.num_components=2", *words])
+def problem(*overrides):
+    config = load(Config, None, ["train.num_steps=8", "train.report_every=4", "model.num_components=2", *overrides])
     generator = np.random.default_rng(0)
     data = Dataset(*(generator.standard_normal((30, 1)) for _ in range(2)))
     scaled = to_training_units(make_scaler(data, True), data)
     model, train, numbers = functions.split_sections(config.model, config.train)
-    steps = functions.make_training_functions(model, train, 1, 1)
-    return steps, functions.make_training_inputs(numbers, jax.random.key(config.seed), scaled, scaled)
+    training = functions.make_training_functions(model, train, 1, 1)
+    return training, functions.make_training_inputs(numbers, jax.random.key(config.seed), scaled, scaled)
 
 
-def final(steps, inputs):
-    return train_one(steps, Loop(num_steps=8, report_every=4), inputs)
+def fitted(training, inputs):
+    return train_one(training, Loop(num_steps=8, report_every=4), inputs)
 
 
 def test_changing_a_number_compiles_nothing():
-    steps, inputs = problem()
-    others, other_inputs = problem("train.optimizer.learning_rate=0.3", "model.scale_floor=0.3", "seed=5")
-    assert others is steps
+    training, inputs = problem()
+    other_training, other_inputs = problem("train.optimizer.learning_rate=0.3", "model.scale_floor=0.3", "seed=5")
+    assert other_training is training
     traces = []
 
     def counted(state, inputs):
         traces.append(1)
-        return steps.train_step(state, inputs)
+        return training.train_step(state, inputs)
 
-    a = train_loop(counted, steps.init(inputs), (inputs,), num_steps=8, report_every=4)
-    so_far = len(traces)
-    b = train_loop(counted, steps.init(other_inputs), (other_inputs,), num_steps=8, report_every=4)
-    assert len(traces) == so_far
+    a = train_loop(counted, training.init(inputs), (inputs,), num_steps=8, report_every=4)
+    num_traces = len(traces)
+    b = train_loop(counted, training.init(other_inputs), (other_inputs,), num_steps=8, report_every=4)
+    assert len(traces) == num_traces
     assert not np.array_equal(a.history.loss, b.history.loss)
 
 
-def first_losses(steps, inputs):
-    """The losses before three steps, by the step alone, which compiles sooner than a training."""
-    state, losses, step = steps.init(inputs), [], jax.jit(steps.train_step)
+def first_losses(training, inputs):
+    """Returns the losses before three steps, from the step alone, which compiles faster than the training loop."""
+    state, losses, step = training.init(inputs), [], jax.jit(training.train_step)
     for _ in range(3):
         state, loss = step(state, inputs)
         losses.append(float(loss))
@@ -57,9 +57,9 @@ def first_losses(steps, inputs):
 
 
 @pytest.mark.parametrize("loss", ["nll", "nll_closed_form"])
-def test_every_number_has_its_effect(loss):
+def test_every_number_has_an_effect(loss):
     base = first_losses(*problem(f"train.loss={loss}"))
-    for word in (
+    for override in (
         "train.optimizer.learning_rate=0.1",
         "model.scale_floor=0.5",
         "train.x_noise=0.5",
@@ -73,22 +73,22 @@ def test_every_number_has_its_effect(loss):
         "train.batch_size=10",
         "seed=1",
     ):
-        assert not np.array_equal(first_losses(*problem(f"train.loss={loss}", word)), base), word
+        assert not np.array_equal(first_losses(*problem(f"train.loss={loss}", override)), base), override
 
 
 def test_noise_that_is_off_is_not_in_the_program():
-    def text(*words):
-        steps, inputs = problem(*words)
-        return str(jax.make_jaxpr(steps.train_step)(steps.init(inputs), inputs))
+    def program(*overrides):
+        training, inputs = problem(*overrides)
+        return str(jax.make_jaxpr(training.train_step)(training.init(inputs), inputs))
 
-    assert "erf_inv" in text("train.x_noise=0.1")
-    assert "erf_inv" not in text("train.x_noise=0", "train.y_noise=0")
+    assert "erf_inv" in program("train.x_noise=0.1")
+    assert "erf_inv" not in program("train.x_noise=0", "train.y_noise=0")
 
 
-def test_validation_points_never_touch_training():
-    steps, inputs = problem()
+def test_validation_examples_have_no_effect_on_the_training_steps():
+    training, inputs = problem()
     other = inputs._replace(validation=jax.tree.map(lambda leaf: leaf + 100, inputs.validation))
-    a, b = final(steps, inputs), final(steps, other)
+    a, b = fitted(training, inputs), fitted(training, other)
     jax.tree.map(np.testing.assert_array_equal, a.state._replace(best=b.state.best), b.state)
     assert not np.array_equal(a.history.validation_scores, b.history.validation_scores)
 
@@ -101,62 +101,62 @@ def test_split_and_join_are_inverse():
         assert shape != section
     assert set(split(config.train)[1]) == {
         *("optimizer.learning_rate", "x_noise", "init.slope", "init.head_scale", "init.line")
-    }  # a noise that is off is shape
+    }  # noise that is off belongs to the shape
 
 
-def test_minibatches_pass_through_all_points_once_an_epoch():
-    """The points of three steps of ten are all thirty, in another order in the next epoch."""
+def test_minibatches_use_every_example_once_an_epoch():
+    """Three minibatches of ten have all thirty examples, and the next epoch has another order."""
     train = Batch(jnp.arange(30.0)[None], jnp.arange(30.0)[None])
-    points = [np.asarray(minibatch(10, jax.random.key(0), jnp.array(step), train).x[0]) for step in range(6)]
-    for epoch in (points[:3], points[3:]):
+    batches = [np.asarray(minibatch(10, jax.random.key(0), jnp.array(step), train).x[0]) for step in range(6)]
+    for epoch in (batches[:3], batches[3:]):
         assert sorted(np.concatenate(epoch)) == list(range(30))
-    assert not np.array_equal(points[0], points[3])
+    assert not np.array_equal(batches[0], batches[3])
 
 
-def test_rule_of_thumb_is_a_number_of_the_data():
-    base = final(*problem(f"train.x_noise={functions.rule_of_thumb(30, 2)}")).history.loss
-    np.testing.assert_array_equal(final(*problem("train.x_noise=rule_of_thumb")).history.loss, base)
+def test_rule_of_thumb_is_computed_from_the_size_of_the_data():
+    base = fitted(*problem(f"train.x_noise={functions.rule_of_thumb(30, 2)}")).history.loss
+    np.testing.assert_array_equal(fitted(*problem("train.x_noise=rule_of_thumb")).history.loss, base)
     assert functions.rule_of_thumb(30, 2) == pytest.approx(1.06 * 30 ** (-1 / 6))
 
 
-@pytest.mark.parametrize("words", [(), ("train.x_noise=0.1", "train.noise_copies=2"), ("train.optimizer.weight_decay=0.1",)])
-def test_lbfgs_lowers_one_loss_at_every_step(words):
-    """Its loss is the same function throughout, with whatever is drawn at random."""
-    losses = final(*problem("train.optimizer.name=lbfgs", "train.x_noise=0", *words)).history.loss
+@pytest.mark.parametrize("overrides", [(), ("train.x_noise=0.1", "train.noise_copies=2"), ("train.optimizer.weight_decay=0.1",)])
+def test_lbfgs_lowers_the_loss_at_every_step(overrides):
+    """The loss is the same function at every step, also with noise."""
+    losses = fitted(*problem("train.optimizer.name=lbfgs", "train.x_noise=0", *overrides)).history.loss
     assert (np.diff(losses) <= 1e-9).all()
     assert losses[-1] < losses[0] - 0.1
 
 
-@pytest.mark.parametrize("words", [("train.optimizer.name=lbfgs",), ("train.batch_size=7",), ("train.dropout=0.2",)])
-def test_resumed_is_straight(words):
-    """Bit for bit, the best so far included."""
-    steps, inputs = problem(*words)
+@pytest.mark.parametrize("overrides", [("train.optimizer.name=lbfgs",), ("train.batch_size=7",), ("train.dropout=0.2",)])
+def test_a_resumed_training_equals_an_uninterrupted_one(overrides):
+    """The states are exactly equal, including the best parameters so far."""
+    training, inputs = problem(*overrides)
 
-    def go(state, num_steps):
+    def train(state, num_steps):
         return train_loop(
-            steps.train_step, state, (inputs,), num_steps=num_steps, report_every=3, validation_score=steps.validation_score
+            training.train_step, state, (inputs,), num_steps=num_steps, report_every=3, validation_score=training.validation_score
         ).state
 
-    straight, resumed = go(steps.init(inputs), 12), go(go(steps.init(inputs), 6), 12)
-    jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+    uninterrupted, resumed = train(training.init(inputs), 12), train(train(training.init(inputs), 6), 12)
+    jax.tree.map(np.testing.assert_array_equal, resumed, uninterrupted)
 
 
-def test_training_leaves_the_line_alone_and_its_start_counts():
-    """The start is the best where every step is a step away from it."""
-    words = ["model.line=true", "train.init.name=data", "train.keep=best", "train.optimizer.weight_decay=0.5"]
-    steps, inputs = problem(*words)
-    start = steps.init(inputs)
+def test_training_does_not_change_the_linear_path_and_the_start_can_be_the_best():
+    """The first parameters are the best if every step makes the validation score worse."""
+    overrides = ["model.line=true", "train.init.name=data", "train.keep=best", "train.optimizer.weight_decay=0.5"]
+    training, inputs = problem(*overrides)
+    start = training.init(inputs)
     assert start.params[LINE].any()
-    assert start.best.score == pytest.approx(float(jax.jit(steps.validation_score)(start.params, inputs)))
-    assert final(steps, inputs).state.step == 8
-    np.testing.assert_array_equal(final(steps, inputs).state.params[LINE], start.params[LINE])
-    steps, inputs = problem(*words, "train.optimizer.learning_rate=5.0")
-    best = final(steps, inputs).state.best
+    assert start.best.score == pytest.approx(float(jax.jit(training.validation_score)(start.params, inputs)))
+    assert fitted(training, inputs).state.step == 8
+    np.testing.assert_array_equal(fitted(training, inputs).state.params[LINE], start.params[LINE])
+    training, inputs = problem(*overrides, "train.optimizer.learning_rate=5.0")
+    best = fitted(training, inputs).state.best
     assert best.step == 0
-    jax.tree.map(np.testing.assert_array_equal, best.params, steps.init(inputs).params)
+    jax.tree.map(np.testing.assert_array_equal, best.params, training.init(inputs).params)
 
 
-def test_a_start_without_a_score_is_no_best():
-    steps, inputs = problem()
-    nothing = Batch(jnp.zeros((1, 0)), jnp.zeros((1, 0)))
-    assert np.isinf(steps.init(inputs._replace(validation=nothing)).best.score)
+def test_the_first_best_score_is_infinite_without_validation_examples():
+    training, inputs = problem()
+    empty = Batch(jnp.zeros((1, 0)), jnp.zeros((1, 0)))
+    assert np.isinf(training.init(inputs._replace(validation=empty)).best.score)

@@ -1,4 +1,4 @@
-"""Trajectories: windows, frames and displacements by hand; the order of walkers changes nothing; the command and its mistakes."""
+"""Tests of trajectories: windows, frames and displacements by hand, scores by another library, the command, and bad files."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from scipy.stats import multivariate_normal
 from experiments.command import CONFIGS, UserError
 from experiments.trajectories import crossings
 from experiments.trajectories.__main__ import FILES
-from experiments.trajectories.frame import dataset_of, frame_of, straight_on, to_frame, to_world
+from experiments.trajectories.frame import constant_velocity, dataset_of, frame_of, to_frame, to_world
 from experiments.trajectories.schema import Paths, Trajectories
-from experiments.trajectories.scores import displacement, foresee, likeliest_of
+from experiments.trajectories.scores import displacement, likeliest_of, predict
 from experiments.trajectories.walks import SCENES, make_scenes, windows
 from mdnjax.components import Diagonal
 from mdnjax.config import load
@@ -32,45 +32,45 @@ TINY += ["model.num_components=2", "model.hidden_sizes=[4]", "model.family=diago
 
 
 def rows_of(tracks):
-    """Rows (frame, pedestrian, x, y) of tracks {pedestrian: frames}; x tells the frame, y the pedestrian."""
-    rows = [(frame, who, frame / 10, who) for who, frames in tracks.items() for frame in frames]
+    """Returns rows (frame, pedestrian, x, y) of tracks {pedestrian: frames}; x is a tenth of the frame, y the pedestrian."""
+    rows = [(frame, pedestrian, frame / 10, pedestrian) for pedestrian, frames in tracks.items() for frame in frames]
     return np.array(sorted(rows), float)
 
 
-def test_windows_are_stretches_of_frames_that_two_are_there_for():
-    together = windows(rows_of({1: range(0, 220, 10), 2: range(0, 210, 10)}))
-    assert together.shape == (4, 20, 2)  # two starts, two walkers each; at the third start the first is alone
-    np.testing.assert_allclose(together[0], [[i, 1] for i in range(20)])
-    np.testing.assert_allclose(together[3], [[i + 1, 2] for i in range(20)])
+def test_windows_need_two_pedestrians():
+    paths = windows(rows_of({1: range(0, 220, 10), 2: range(0, 210, 10)}))
+    assert paths.shape == (4, 20, 2)  # two starts with two pedestrians each; at the third start there is only one
+    np.testing.assert_allclose(paths[0], [[i, 1] for i in range(20)])
+    np.testing.assert_allclose(paths[3], [[i + 1, 2] for i in range(20)])
 
 
-def test_who_is_alone_or_away_for_a_frame_is_left_out():
+def test_windows_leave_out_single_pedestrians_and_gaps():
     assert len(windows(rows_of({1: range(0, 400, 10)}))) == 0
     gap = [*range(0, 100, 10), *range(110, 300, 10)]
     assert len(windows(rows_of({1: range(0, 200, 10), 2: range(0, 200, 10), 3: gap}))) == 2
 
 
-def test_frames_that_no_one_is_in_do_not_count():
-    tracks = {who: [*range(0, 100, 10), *range(500, 600, 10)] for who in (1, 2)}
-    assert len(windows(rows_of(tracks))) == 2  # as the published protocol has it
+def test_frames_without_pedestrians_are_skipped():
+    tracks = {pedestrian: [*range(0, 100, 10), *range(500, 600, 10)] for pedestrian in (1, 2)}
+    assert len(windows(rows_of(tracks))) == 2  # as in the published protocol
 
 
-def test_the_own_frame_gives_the_path_back():
+def test_targets_are_converted_back_to_places():
     frame, y = frame_of(PATHS), dataset_of(PATHS).y
     np.testing.assert_allclose(to_world(frame, y), PATHS[:, 8:], atol=1e-4)
     for step in (0, 11):
         np.testing.assert_allclose(to_frame(frame, 2, step, PATHS[2, 8 + step]), y[2, 2 * step : 2 * step + 2], atol=1e-4)
 
 
-def test_where_and_which_way_somebody_walks_does_not_matter():
+def test_inputs_and_targets_do_not_depend_on_place_and_direction():
     angle = 1.1
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = dataset_of(PATHS @ turn.T + [30, -4])
-    for own, same in zip(dataset_of(PATHS), moved, strict=True):
-        np.testing.assert_allclose(own, same, atol=1e-4)
+    for original, same in zip(dataset_of(PATHS), moved, strict=True):
+        np.testing.assert_allclose(original, same, atol=1e-4)
     mirrored = dataset_of(PATHS * [1, -1])
-    for both, own, other in zip(dataset_of(PATHS, mirror=True), dataset_of(PATHS), mirrored, strict=True):
-        np.testing.assert_allclose(both, np.concatenate([own, other]), atol=1e-5)
+    for both, original, image in zip(dataset_of(PATHS, mirror=True), dataset_of(PATHS), mirrored, strict=True):
+        np.testing.assert_allclose(both, np.concatenate([original, image]), atol=1e-5)
 
 
 def test_displacements_by_hand():
@@ -82,13 +82,13 @@ def test_displacements_by_hand():
     np.testing.assert_allclose(final, [[3, 0], [0, 5], [0, 0]])
 
 
-def test_constant_velocity_goes_straight_on():
+def test_constant_velocity_predicts_a_straight_path():
     path = np.stack([np.arange(20.0), 0.5 * np.arange(20)], axis=1)[None]
-    np.testing.assert_allclose(displacement(straight_on(frame_of(path)), path), 0, atol=1e-9)
+    np.testing.assert_allclose(displacement(constant_velocity(frame_of(path)), path), 0, atol=1e-9)
     np.testing.assert_allclose(dataset_of(path).y, 0, atol=1e-5)
 
 
-def test_the_likeliest_is_where_most_weight_leads():
+def test_the_likeliest_place_is_the_mode_with_the_largest_weight():
     loc = np.array([[0.0, 0.0], [5.0, 5.0], [5.2, 5.0]])
     logits, scale = jnp.log(jnp.array([[0.4, 0.35, 0.25]])), jnp.full((1, 3, 2), 0.5)
     mixture = Mixture(logits, Diagonal(jnp.asarray(loc)[None], scale))
@@ -96,8 +96,8 @@ def test_the_likeliest_is_where_most_weight_leads():
 
 
 @pytest.fixture(scope="module")
-def network():
-    """A network that is not trained, and its settings."""
+def predictor():
+    """Returns a network with random parameters."""
     model = Model(family="low_rank", rank=1, num_components=2, hidden_sizes=(4,), scale_floor=0.05)
     like = params_like(model, 14, 24, 1)
     generator = np.random.default_rng(1)
@@ -105,59 +105,59 @@ def network():
     return make_predictor(model, Networks(params), make_scaler(dataset_of(PATHS), standardise=False))
 
 
-def test_the_order_of_walkers_changes_nothing(network):
+def test_predictions_do_not_depend_on_the_order_of_pedestrians(predictor):
     order = np.random.default_rng(2).permutation(len(PATHS))
-    own, other = (foresee(network, paths, jax.random.key(0), 3) for paths in (PATHS, PATHS[order]))
+    original, permuted = (predict(predictor, paths, jax.random.key(0), 3) for paths in (PATHS, PATHS[order]))
     for name in ("step_nll", "joint_nll", "likeliest"):
-        np.testing.assert_allclose(getattr(own, name)[order], getattr(other, name), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(getattr(original, name)[order], getattr(permuted, name), rtol=1e-5, atol=1e-5)
 
 
-def test_a_step_by_itself_has_its_block_of_the_covariance(network):
+def test_the_nll_of_a_step_uses_its_block_of_the_covariance(predictor):
     x, y = dataset_of(PATHS)
-    mixture = network(x)
+    mixture = predictor(x)
     weight, (loc, factor, scale) = np.asarray(weights(mixture)), map(np.asarray, mixture.component)
     covariance = factor @ np.swapaxes(factor, -1, -2) + scale[..., None] ** 2 * np.eye(24)
-    found = foresee(network, PATHS, jax.random.key(0), 3)
+    predictions = predict(predictor, PATHS, jax.random.key(0), 3)
 
     def nats(n, at):
         parts = zip(weight[n], loc[n], covariance[n], strict=True)
         return -np.log(sum(w * multivariate_normal(m[at], c[at, at]).pdf(y[n, at]) for w, m, c in parts))
 
     for n, step in ((0, 0), (3, 11)):
-        np.testing.assert_allclose(found.step_nll[n, step], nats(n, slice(2 * step, 2 * step + 2)), rtol=1e-3)
-    np.testing.assert_allclose(found.joint_nll[0], nats(0, slice(None)) / 12, rtol=1e-3)
+        np.testing.assert_allclose(predictions.step_nll[n, step], nats(n, slice(2 * step, 2 * step + 2)), rtol=1e-3)
+    np.testing.assert_allclose(predictions.joint_nll[0], nats(0, slice(None)) / 12, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["trajectories", "eth_ucy"])
-def test_the_configurations_are_sound(name):
+def test_the_configuration_files_are_valid(name):
     assert load(Trajectories, CONFIGS / f"{name}.yaml").model.scale_floor == 0.01
 
 
 @pytest.mark.parametrize("name", list(crossings.CROSSINGS))
-def test_crossings_are_drawn_from_their_seed(name):
+def test_crossings_depend_on_their_seed_only(name):
     rows, num_train = crossings.record(name, 3, 10)
-    again, _ = crossings.record(name, 3, 10)
-    np.testing.assert_array_equal(rows, again)
+    same, _ = crossings.record(name, 3, 10)
+    np.testing.assert_array_equal(rows, same)
     assert 0 < num_train < len(rows)
     assert len(windows(rows)) > 0
 
 
-def test_constant_velocity_is_as_published():
+def test_constant_velocity_has_the_published_displacements():
     root = os.environ.get("MDNJAX_ETH_UCY")
     if not root:
-        pytest.skip("the scenes of ETH and UCY are not here: MDNJAX_ETH_UCY=DIR says where they are")
-    found = [displacement(straight_on(frame_of(scene.test)), scene.test) for scene in make_scenes(Paths(root=root), 0)]
+        pytest.skip("this test needs the scenes of ETH and UCY: set MDNJAX_ETH_UCY=DIR to their folder")
+    found = [displacement(constant_velocity(frame_of(scene.test)), scene.test) for scene in make_scenes(Paths(root=root), 0)]
     np.testing.assert_allclose(np.mean([[pair[0].mean(), pair[1].mean()] for pair in found], axis=0), [0.520, 1.141], atol=5e-4)
 
 
-def test_the_command_writes_what_it_says(tmp_path):
+def test_the_command_writes_its_files(tmp_path):
     scenes = ("yield", "bridge")
     done = run("trajectories", f"output={tmp_path / 'run'}", *TINY, f"data.scenes=[{','.join(scenes)}]")
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*.*")}
-    own = {f"{name}.safetensors" for name in scenes}
-    own |= {f"figures/{name}.png" for name in (*scenes, "horizons")}
-    assert found == {*(name for name in FILES if "*" not in name), *own, "config.yaml"}
+    of_scenes = {f"{name}.safetensors" for name in scenes}
+    of_scenes |= {f"figures/{name}.png" for name in (*scenes, "horizons")}
+    assert found == {*(name for name in FILES if "*" not in name), *of_scenes, "config.yaml"}
     for path in (tmp_path / "run" / "figures").glob("*.png"):
         assert_not_blank(path)
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["scenes"]
@@ -166,7 +166,7 @@ def test_the_command_writes_what_it_says(tmp_path):
 
 
 def write_scenes(root: Path, **changes):
-    """A folder in the layout of the scenes, with some files changed (None: left out)."""
+    """Writes a folder in the layout of ETH and UCY, with some files changed (None: left out)."""
     rows, num_train = crossings.record("yield", 0, 8)
     text = "\n".join("\t".join(map(str, row)) for row in rows)
     names = [file for files in SCENES.values() for file in files]
@@ -177,7 +177,7 @@ def write_scenes(root: Path, **changes):
             (root / f"{name}.txt").write_text(content)
 
 
-def test_files_of_the_layout_are_read(tmp_path):
+def test_files_of_eth_and_ucy_are_read(tmp_path):
     write_scenes(tmp_path)
     scenes = make_scenes(Paths(root=str(tmp_path)), 0)
     assert [scene.name for scene in scenes] == list(SCENES)
@@ -185,27 +185,27 @@ def test_files_of_the_layout_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"SPLITS": None}, "there is no file"),
         ({"biwi_eth": None}, "there is no file"),
-        ({"SPLITS": "file rows n_train_rows n_val_rows\nbiwi_eth 9 5 4"}, "no line of 'biwi_hotel'"),
+        ({"SPLITS": "file rows n_train_rows n_val_rows\nbiwi_eth 9 5 4"}, "no line for 'biwi_hotel'"),
         ({"biwi_eth": "1\t2\t3"}, "got 3 columns"),
         ({"biwi_eth": "1 2 3 x"}, "biwi_eth.txt"),
         ({"biwi_eth": "1 2 3 nan"}, "not finite"),
         ({"biwi_eth": "1 2 3 4\n1 2 5 6"}, "twice in one frame"),
-        ({"biwi_eth": "1 2 3 4"}, "no two people walk"),
+        ({"biwi_eth": "1 2 3 4"}, "got no window"),
     ],
 )
-def test_bad_files_get_one_line(tmp_path, changes, said):
+def test_bad_files_raise_one_line_errors(tmp_path, changes, message):
     write_scenes(tmp_path, **changes)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         make_scenes(Paths(root=str(tmp_path)), 0)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("override", "message"),
     [
         ("data.scenes=[yeld]", "expected some of yield"),
         ("data.target_support=positive", "expected 'real'"),
@@ -213,6 +213,6 @@ def test_bad_files_get_one_line(tmp_path, changes, said):
         ("data.root=nowhere", "there is no file"),
     ],
 )
-def test_mistakes_get_one_line_and_leave_nothing(tmp_path, word, said):
-    assert_one_line_error(run("trajectories", f"output={tmp_path / 'run'}", *TINY, word), said)
+def test_mistakes_raise_one_line_errors_and_write_nothing(tmp_path, override, message):
+    assert_one_line_error(run("trajectories", f"output={tmp_path / 'run'}", *TINY, override), message)
     assert not (tmp_path / "run").exists()

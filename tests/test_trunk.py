@@ -1,4 +1,4 @@
-"""A user's own trunk: plain jax, flax NNX and equinox, batch-first as people write them, under a mixture."""
+"""Tests of mixture density networks with a user's trunk, in plain jax, flax NNX and equinox, batch-first."""
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ import mdnjax as mdn
 X, Y = np.linspace(-1, 1, 64).reshape(-1, 1), np.sin(3 * np.linspace(-1, 1, 64)).reshape(-1, 1)
 
 
-def plain():
+def plain_jax():
     def init(key):
         first, second = jax.random.split(key)
         return [jax.random.normal(first, (1, 16)), 0.3 * jax.random.normal(second, (16, 8))]
@@ -21,7 +21,7 @@ def plain():
     return init, lambda params, x: jnp.tanh(jnp.tanh(x @ params[0]) @ params[1])
 
 
-def of_nnx():
+def flax_nnx():
     class Trunk(nnx.Module):
         def __init__(self, rngs):
             self.first, self.second = nnx.Linear(1, 16, rngs=rngs), nnx.Linear(16, 8, rngs=rngs)
@@ -33,9 +33,9 @@ def of_nnx():
     return lambda key: nnx.state(Trunk(nnx.Rngs(key))), lambda params, x: nnx.merge(graph, params)(x)
 
 
-def of_equinox():
+def equinox():
     def make(key):
-        return eqx.nn.MLP(1, 8, 16, 1, jnp.tanh, jnp.tanh, key=key)  # of one example
+        return eqx.nn.MLP(1, 8, 16, 1, jnp.tanh, jnp.tanh, key=key)  # takes a single example
 
     static = eqx.partition(make(jax.random.key(0)), eqx.is_array)[1]
 
@@ -45,13 +45,13 @@ def of_equinox():
     return lambda key: eqx.filter(make(key), eqx.is_array), apply
 
 
-@pytest.fixture(params=[plain, of_nnx, of_equinox], ids=lambda maker: maker.__name__)
+@pytest.fixture(params=[plain_jax, flax_nnx, equinox], ids=lambda maker: maker.__name__)
 def trunk(request):
     return request.param()
 
 
 @pytest.mark.parametrize("family", ["diagonal", "full"])
-def test_it_is_the_trunk_of_a_mixture(trunk, family):
+def test_the_head_is_linear_in_the_features_of_the_trunk(trunk, family):
     model = mdn.make_mdn_on(*trunk, num_features=8, num_targets=1, num_components=3, family=family, scale_floor=0.01)
     params, apply = jax.jit(model.init)(jax.random.key(1)), jax.jit(model.apply)
     mixture = apply(params, X)
@@ -60,13 +60,13 @@ def test_it_is_the_trunk_of_a_mixture(trunk, family):
     raw = features @ np.asarray(params["head"]["kernel"]) + np.asarray(params["head"]["bias"])
     np.testing.assert_allclose(mixture.logits, raw[:, :3], atol=1e-6)
     np.testing.assert_allclose(mdn.locations(mixture)[..., 0], raw[:, 3:6], atol=1e-6)
-    several = apply(params, X.reshape(8, 8, 1))  # any number of batch axes
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(np.reshape(one, other.shape), other, atol=1e-6), several, mixture)
-    one = apply(params, X[5])
-    jax.tree.map(lambda one, all_: np.testing.assert_allclose(one, np.asarray(all_)[5], atol=1e-6), one, mixture)
+    two_axes = apply(params, X.reshape(8, 8, 1))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(np.reshape(a, b.shape), b, atol=1e-6), two_axes, mixture)
+    no_axis = apply(params, X[5])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, np.asarray(b)[5], atol=1e-6), no_axis, mixture)
 
 
-def test_it_learns_from_its_own_first_layer_on(trunk):
+def test_training_changes_all_layers_of_the_trunk(trunk):
     model = mdn.make_mdn_on(*trunk, num_features=8, num_targets=1, num_components=2, scale_floor=0.02)
 
     def loss(params, noise_key, batch):
@@ -78,12 +78,12 @@ def test_it_learns_from_its_own_first_layer_on(trunk):
         mdn.make_train_step(loss, optimizer), state, (jax.random.key(1), (X, Y)), num_steps=300, report_every=300
     )
     assert fitted.history.loss[-1] < -1.0
-    before, after = (jax.tree.leaves(one["trunk"]) for one in (state.params, fitted.state.params))
-    assert all(np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3 for one, other in zip(before, after, strict=True))
+    before, after = (jax.tree.leaves(params["trunk"]) for params in (state.params, fitted.state.params))
+    assert all(np.abs(np.asarray(old) - np.asarray(new)).max() > 1e-3 for old, new in zip(before, after, strict=True))
 
 
-def test_features_of_another_number_are_an_error():
-    init, apply = plain()
+def test_a_wrong_number_of_features_is_an_error():
+    init, apply = plain_jax()
     model = mdn.make_mdn_on(init, apply, num_features=5, num_targets=1, num_components=2)
     with pytest.raises(ValueError, match=r"got features of shape \(64, 8\) from the trunk, expected \[64, 5\]"):
         jax.eval_shape(model.apply, jax.eval_shape(model.init, jax.random.key(0)), X)

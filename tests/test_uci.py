@@ -1,4 +1,4 @@
-"""The benchmark of tables on a folder made on the fly, and on what packages bring."""
+"""The benchmark of tables, on a generated folder and on the tables of installed packages."""
 
 import csv
 
@@ -7,7 +7,7 @@ import pytest
 
 from experiments.uci.problems import problems_of
 from experiments.uci.published import CRPS, NLL, ORDER
-from mdnjax.config.data import Tables
+from experiments.uci.schema import Tables
 from tests.commands import assert_one_line_error, run
 from tests.test_tabular import FAST
 
@@ -53,7 +53,7 @@ def test_every_split_of_every_table_is_scored(done):
     assert "scale floor" in (folder / "table.md").read_text()
 
 
-def test_it_goes_on_from_what_is_there(done, root):
+def test_it_continues_from_finished_parts(done, root):
     folder, _ = done
     before = rows_of(folder / "members.csv")
     (folder / "parts" / "000000.safetensors").unlink()
@@ -76,7 +76,7 @@ def test_bad_input_is_one_line(root, tmp_path, words, expected):
     assert not (tmp_path / "run").exists()
 
 
-def test_what_packages_bring_has_rows_enough(tmp_path):
+def test_the_tables_of_packages_have_enough_rows(tmp_path):
     problems = problems_of(Tables(num_splits=2), tmp_path)
     assert len(problems) >= 8
     for problem in problems:

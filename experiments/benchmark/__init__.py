@@ -1,1 +1,1 @@
-"""Speed of mdnjax beside other ways to do the same work, measured in one run."""
+"""Measures the speed of mdnjax and of other implementations of the same work."""

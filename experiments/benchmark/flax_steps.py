@@ -1,4 +1,4 @@
-"""The training step as one writes it in flax: examples first, log_softmax and logsumexp over the last axis, a scan of steps."""
+"""The training step as it is usually written in flax: examples first, logsumexp over the last axis, a scan over the steps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import optax
 from jax.scipy.special import logsumexp
 
 from experiments.benchmark.timing import Contender
-from experiments.benchmark.work import RATE, Work
-
-HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
+from experiments.benchmark.work import HALF_LOG_2PI, RATE, Work
 
 
 class Net(nn.Module):
-    """Dense layers of these sizes, tanh between them."""
+    """Dense layers of these sizes, with tanh between them."""
 
     sizes: tuple[int, ...]
 
@@ -30,7 +28,7 @@ class Net(nn.Module):
 
 
 def contender(work: Work, num_steps: int) -> Contender:
-    """Steps of Adam in one compiled scan."""
+    """Returns the contender: steps of Adam in one compiled scan."""
     net, optimizer = Net(tuple(bias.size for _, bias in work.layers)), optax.adam(RATE)
     params = {"params": {f"Dense_{i}": {"kernel": k, "bias": b} for i, (k, b) in enumerate(work.layers)}}
     data, size = (jnp.asarray(work.x), jnp.asarray(work.y)), work.sizes.batch_size
@@ -48,9 +46,9 @@ def contender(work: Work, num_steps: int) -> Contender:
 
     keys = None if size is None else jax.random.split(jax.random.key(0), num_steps)
     train = jax.jit(lambda carry, data: jax.lax.scan(lambda c, key: step(c, key, data), carry, keys, length=num_steps))
-    first = (jax.tree.map(jnp.asarray, params), optimizer.init(params))
-    check = work.first_loss if size else float(jax.jit(loss)(params, *data))  # of a minibatch each draws its own
-    return Contender("flax, batch-first", lambda: jax.block_until_ready(train(first, data)) and None, check, num_steps)
+    start = (jax.tree.map(jnp.asarray, params), optimizer.init(params))
+    check = work.first_loss if size else float(jax.jit(loss)(params, *data))  # minibatches differ between contenders
+    return Contender("flax, batch-first", lambda: jax.block_until_ready(train(start, data)) and None, check, num_steps)
 
 
 def _log_prob(work: Work, raw: Any, y: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A mixture's functions in mdnjax and in the libraries beside it, each written as its users write it."""
+"""Functions of a mixture in mdnjax, numpyro, PyTorch and SciPy, each written as users of the library write it."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ import numpy as np
 import mdnjax as mdn
 
 LEVELS = np.array([0.05, 0.5, 0.95], np.float32)
-SCIPY_EXAMPLES = 10_000  # what SciPy is given at most, where its time grows with the examples alone
-NUM_SLOW_EXAMPLES = 5  # what it is given where it takes one mixture a time
+MAX_SCIPY_EXAMPLES = 10_000  # SciPy's time is proportional to the examples: more of them would only take longer
+NUM_SLOW_EXAMPLES = 5  # examples where SciPy computes one mixture at a time
 PACKAGES = {"numpyro": "numpyro", "torch": "PyTorch", "scipy": "SciPy"}
 
 
 class Problem(NamedTuple):
-    """A function of N mixtures of K components; `draws` is how many samples each mixture gives."""
+    """A function of N mixtures of K components; `num_draws` is the number of samples of each mixture."""
 
     function: str
     logits: np.ndarray  # [N, K]
     loc: np.ndarray  # [N, K]
     scale: np.ndarray  # [N, K]
     y: np.ndarray  # [N]
-    draws: int = 0
+    num_draws: int = 0
 
     @property
     def num_examples(self) -> int:
         return len(self.logits)
 
     def first(self, number: int) -> Problem:
-        """The same of its first examples."""
+        """Returns the problem with its first examples only."""
         return self._replace(logits=self.logits[:number], loc=self.loc[:number], scale=self.scale[:number], y=self.y[:number])
 
 
-class Way(NamedTuple):
-    """One library's way: `call()` computes the function, of so many of the examples, and returns when its arrays are there."""
+class Implementation(NamedTuple):
+    """A function in one library: `call()` computes it for the first `num_examples` examples and waits for the results."""
 
     name: str
     call: Callable[[], Any]
     num_examples: int
 
 
-def ways(problem: Problem) -> Iterator[Way]:
-    """All the libraries that are here and have the function, mdnjax first."""
+def implementations(problem: Problem) -> Iterator[Implementation]:
+    """Yields the implementations of the libraries that are installed and have the function, mdnjax first."""
     for name, make in (("", _mdnjax), ("numpyro", _numpyro), ("torch", _torch), ("scipy", _scipy)):
         if not name or importlib.util.find_spec(name):
             yield from make(problem)
 
 
-def absent() -> list[str]:
-    """A line for each library that is not installed."""
+def missing_packages() -> list[str]:
+    """Returns a line for each library that is not installed."""
     return [f"{shown} is not installed: skipped" for name, shown in PACKAGES.items() if not importlib.util.find_spec(name)]
 
 
-def _mdnjax(problem: Problem) -> Iterator[Way]:
+def _mdnjax(problem: Problem) -> Iterator[Implementation]:
     logits, loc, scale = (jnp.asarray(part) for part in problem[1:4])
     y, arrays = jnp.asarray(problem.y)[:, None], (logits, loc[..., None], scale[..., None])
 
@@ -74,14 +74,14 @@ def _mdnjax(problem: Problem) -> Iterator[Way]:
         "cdf": (lambda *parts: mdn.cdf(mixture(*parts[:3]), parts[3]), (*arrays, y)),
         "quantile": (lambda *parts: mdn.quantile(mixture(*parts[:3]), parts[3])[..., 0], (*arrays, jnp.asarray(LEVELS)[:, None])),
         "sample": (
-            lambda *parts: mdn.sample(parts[3], mixture(*parts[:3]), (problem.draws,))[..., 0],
+            lambda *parts: mdn.sample(parts[3], mixture(*parts[:3]), (problem.num_draws,))[..., 0],
             (*arrays, jax.random.key(0)),
         ),
     }
-    yield _jax_way("mdnjax", problem, *calls[problem.function])
+    yield _jax_implementation("mdnjax", problem, *calls[problem.function])
 
 
-def _numpyro(problem: Problem) -> Iterator[Way]:
+def _numpyro(problem: Problem) -> Iterator[Implementation]:
     from numpyro import distributions as dist  # pyright: ignore[reportMissingImports]
 
     arrays = tuple(jnp.asarray(part) for part in problem[1:5])
@@ -93,25 +93,25 @@ def _numpyro(problem: Problem) -> Iterator[Way]:
         "log_prob": (lambda *parts: mixture(*parts[:3]).log_prob(parts[3]), arrays),
         "gradient": (jax.grad(lambda *parts: jnp.sum(mixture(*parts[:3]).log_prob(parts[3])), (0, 1, 2)), arrays),
         "cdf": (lambda *parts: mixture(*parts[:3]).cdf(parts[3]), arrays),
-        "sample": (lambda *parts: mixture(*parts[:3]).sample(parts[3], (problem.draws,)), (*arrays[:3], jax.random.key(0))),
+        "sample": (lambda *parts: mixture(*parts[:3]).sample(parts[3], (problem.num_draws,)), (*arrays[:3], jax.random.key(0))),
     }
     if problem.function in calls:
-        yield _jax_way("numpyro", problem, *calls[problem.function])
+        yield _jax_implementation("numpyro", problem, *calls[problem.function])
 
 
-def _jax_way(name: str, problem: Problem, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Way:
+def _jax_implementation(name: str, problem: Problem, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Implementation:
     compiled = jax.jit(function)
-    return Way(name, lambda: jax.block_until_ready(compiled(*arguments)), problem.num_examples)
+    return Implementation(name, lambda: jax.block_until_ready(compiled(*arguments)), problem.num_examples)
 
 
-def _torch(problem: Problem) -> Iterator[Way]:
+def _torch(problem: Problem) -> Iterator[Implementation]:
     import torch  # pyright: ignore[reportMissingImports]
     from torch import distributions as dist  # pyright: ignore[reportMissingImports]
 
     logits, loc, scale, y = (torch.from_numpy(part) for part in problem[1:5])
-    own_threads = _torch_threads()
+    default_threads = _torch_threads()
 
-    def mixture(logits: Any, loc: Any, scale: Any) -> Any:  # without its checks of arguments, which take time
+    def mixture(logits: Any, loc: Any, scale: Any) -> Any:  # without the checks of arguments, which take time
         weights, normal = dist.Categorical(logits=logits, validate_args=False), dist.Normal(loc, scale, validate_args=False)
         return dist.MixtureSameFamily(weights, normal, validate_args=False)
 
@@ -123,16 +123,16 @@ def _torch(problem: Problem) -> Iterator[Way]:
         "log_prob": torch.no_grad()(lambda: mixture(logits, loc, scale).log_prob(y)),
         "gradient": gradient,
         "cdf": torch.no_grad()(lambda: mixture(logits, loc, scale).cdf(y)),
-        "sample": lambda: mixture(logits, loc, scale).sample((problem.draws,)),
+        "sample": lambda: mixture(logits, loc, scale).sample((problem.num_draws,)),
     }
-    for number in sorted({1, own_threads}) if problem.function in calls else ():
+    for number in sorted({1, default_threads}) if problem.function in calls else ():
         name = f"PyTorch, {number} thread{'s' * (number > 1)}"
-        yield Way(name, _with_threads(number, calls[problem.function]), problem.num_examples)
+        yield Implementation(name, _with_threads(number, calls[problem.function]), problem.num_examples)
 
 
 @functools.cache
 def _torch_threads() -> int:
-    """As many as PyTorch takes by itself: asked before any are set."""
+    """Returns PyTorch's default number of threads; it is read before another number is set."""
     import torch  # pyright: ignore[reportMissingImports]
 
     return torch.get_num_threads()
@@ -148,16 +148,16 @@ def _with_threads(number: int, call: Callable[[], Any]) -> Callable[[], Any]:
     return run
 
 
-def _scipy(problem: Problem) -> Iterator[Way]:
+def _scipy(problem: Problem) -> Iterator[Implementation]:
     makers = {"log_prob": _scipy_by_hand, "cdf": _scipy_by_hand, "quantile": _scipy_quantile, "sample": _scipy_sample}
     if problem.function in makers:
         yield from makers[problem.function](problem)
 
 
-def _scipy_by_hand(problem: Problem) -> Iterator[Way]:
+def _scipy_by_hand(problem: Problem) -> Iterator[Implementation]:
     from scipy import special, stats  # pyright: ignore[reportMissingImports]
 
-    if problem.num_examples > SCIPY_EXAMPLES:
+    if problem.num_examples > MAX_SCIPY_EXAMPLES:
         return
     _, logits, loc, scale, y, _ = problem
 
@@ -169,19 +169,23 @@ def _scipy_by_hand(problem: Problem) -> Iterator[Way]:
         return np.sum(special.softmax(logits, axis=-1) * special.ndtr((y[:, None] - loc) / scale), axis=-1)
 
     call = log_prob if problem.function == "log_prob" else cdf
-    yield Way("SciPy, by hand", call, problem.num_examples)
+    yield Implementation("SciPy, by hand", call, problem.num_examples)
 
 
-def _scipy_quantile(problem: Problem) -> Iterator[Way]:
+def _scipy_quantile(problem: Problem) -> Iterator[Implementation]:
     from scipy import special  # pyright: ignore[reportMissingImports]
     from scipy.optimize import elementwise  # pyright: ignore[reportMissingImports]
 
     few = problem.first(NUM_SLOW_EXAMPLES)
-    singles = [_scipy_mixture(few, index) for index in range(few.num_examples)]
+    mixtures = [_scipy_mixture(few, index) for index in range(few.num_examples)]
     levels = LEVELS.astype(float)
-    yield Way("SciPy, Mixture.icdf", lambda: np.stack([one.icdf(levels) for one in singles], axis=1), few.num_examples)
 
-    part = problem.first(SCIPY_EXAMPLES)
+    def icdf() -> np.ndarray:
+        return np.stack([mixture.icdf(levels) for mixture in mixtures], axis=1)
+
+    yield Implementation("SciPy, Mixture.icdf", icdf, few.num_examples)
+
+    part = problem.first(MAX_SCIPY_EXAMPLES)
     weight, loc, scale = special.softmax(part.logits, axis=-1), part.loc, part.scale
     p, index = np.broadcast_arrays(levels[:, None], np.arange(part.num_examples))
 
@@ -189,16 +193,16 @@ def _scipy_quantile(problem: Problem) -> Iterator[Way]:
         return np.sum(weight[index] * special.ndtr((y[..., None] - loc[index]) / scale[index]), axis=-1) - p
 
     def find_root() -> np.ndarray:
-        ends = loc + scale * special.ndtri(p)[..., None]
-        return elementwise.find_root(excess, (ends.min(axis=-1), ends.max(axis=-1)), args=(index, p)).x
+        quantiles = loc + scale * special.ndtri(p)[..., None]  # of the components: those of the mixture are between them
+        return elementwise.find_root(excess, (quantiles.min(axis=-1), quantiles.max(axis=-1)), args=(index, p)).x
 
-    yield Way("SciPy, elementwise.find_root", find_root, part.num_examples)
+    yield Implementation("SciPy, elementwise.find_root", find_root, part.num_examples)
 
 
-def _scipy_sample(problem: Problem) -> Iterator[Way]:
-    if problem.num_examples == 1:  # it has no batch
+def _scipy_sample(problem: Problem) -> Iterator[Implementation]:
+    if problem.num_examples == 1:  # SciPy's Mixture has no batch
         single, generator = _scipy_mixture(problem, 0), np.random.default_rng(0)
-        yield Way("SciPy, Mixture.sample", lambda: single.sample((problem.draws, 1), rng=generator), 1)
+        yield Implementation("SciPy, Mixture.sample", lambda: single.sample((problem.num_draws, 1), rng=generator), 1)
 
 
 def _scipy_mixture(problem: Problem, index: int) -> Any:

@@ -1,19 +1,16 @@
-"""Seconds that `MDNRegressor` takes on a small table, most of which would go to the compiler; and a grid search of it."""
+"""Times `MDNRegressor` on a small table, where compilation takes most of the time, and a grid search over it."""
 
 from __future__ import annotations
 
 import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from experiments.benchmark.timing import Failed
+from experiments.benchmark.processes import measure_in_process
+from experiments.benchmark.timing import median_and_range
 
 NUM_ROWS, NUM_COLUMNS, NUM_STEPS = 500, 10, 100
 FIT = f"MDNRegressor().fit, {NUM_ROWS} rows x {NUM_COLUMNS} columns"
@@ -27,8 +24,8 @@ CONTENDERS = (
 )
 
 
-def measure(num_rounds: int, tell: Callable[[str], None]) -> dict[str, list[float]]:
-    """Seconds of each, in processes of their own and in turn; imports are not counted."""
+def measure(num_rounds: int, report: Callable[[str], None]) -> dict[str, list[float]]:
+    """Returns the seconds of each contender, one number for each round, measured in new processes without their imports."""
     found: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for number in range(num_rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -36,20 +33,20 @@ def measure(num_rounds: int, tell: Callable[[str], None]) -> dict[str, list[floa
         for num_jobs in (1, 2):
             with tempfile.TemporaryDirectory() as folder:
                 seconds += _seconds("search", folder, num_jobs)
-        for own, spent in zip(found.values(), seconds, strict=True):
-            own.append(spent)
-        tell(f"round {number + 1}/{num_rounds}: " + ", ".join(f"{spent:.1f} s" for spent in seconds))
+        for of_contender, spent in zip(found.values(), seconds, strict=True):
+            of_contender.append(spent)
+        report(f"round {number + 1}/{num_rounds}: " + ", ".join(f"{spent:.1f} s" for spent in seconds))
     return found
 
 
 def table(found: dict[str, list[float]]) -> list[list[str]]:
-    """Medians and ranges."""
-    rows = [[name, *(f"{of(own):.2f}" for of in (statistics.median, min, max))] for name, own in found.items()]
+    """Returns medians and ranges."""
+    rows = [[name, *(f"{number:.2f}" for number in median_and_range(seconds))] for name, seconds in found.items()]
     return [["", "s, median", "min", "max"], *rows]
 
 
-def work(what: str, num_jobs: int) -> None:
-    """What a process does; the last line that it prints are its seconds."""
+def measure_here(what: str, num_jobs: int) -> None:
+    """Runs what is timed in this process, and prints the seconds in its last line."""
     from sklearn.model_selection import GridSearchCV
 
     from mdnjax import MDNRegressor
@@ -62,8 +59,8 @@ def work(what: str, num_jobs: int) -> None:
         regressor = MDNRegressor(random_state=0, num_steps=NUM_STEPS, compile_cache=True)
         return GridSearchCV(regressor, grid, cv=2, n_jobs=num_jobs).fit(*_rows(NUM_ROWS))
 
-    works = {"two_fits": (fit(NUM_ROWS), fit(600)), "one_fit": (fit(NUM_ROWS),), "search": (search,)}
-    print(json.dumps([_timed(run) for run in works[what]]))
+    timed = {"two_fits": (fit(NUM_ROWS), fit(600)), "one_fit": (fit(NUM_ROWS),), "search": (search,)}
+    print(json.dumps([_timed(run) for run in timed[what]]))
 
 
 def _rows(num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,11 +76,4 @@ def _timed(run: Callable[[], object]) -> float:
 
 
 def _seconds(what: str, folder: str, num_jobs: int = 1) -> list[float]:
-    code = "import sys; from experiments.benchmark.small_fits import work; work(sys.argv[1], int(sys.argv[2]))"
-    environment = {**os.environ, "XDG_CACHE_HOME": folder}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    words = [sys.executable, "-c", code, what, str(num_jobs)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise Failed(f"{what} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return measure_in_process("small_fits", what, [what, num_jobs], folder)

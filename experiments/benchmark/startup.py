@@ -1,10 +1,8 @@
-"""What passes before anything is trained: imports, tracing, compiling; the study's command from an empty cache and again."""
+"""Times what comes before a training: imports, tracing and compilation, with an empty cache of programs and with a full one."""
 
 from __future__ import annotations
 
 import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.benchmark.timing import Failed
+from experiments.benchmark.processes import measure_in_process
+from experiments.benchmark.timing import median_and_range
 
-# jax's own clocks; a trace may run inside another, so that intervals are joined and not added
+# Events of jax's monitoring. A trace may run inside another, so the union of the intervals is measured, not their sum.
 EVENTS = {
     "trace": ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"),
     "compile": ("/jax/core/compile/backend_compile_duration",),
@@ -24,10 +23,10 @@ IMPORTS = ("jax", "mdnjax")
 COMMANDS = {"study": "python -m experiments.inverse_sine", "fit": "the original study's training, 8000 steps"}
 
 
-class Start(NamedTuple):
-    """A process: its seconds in all, and how many of them were imports, tracing, compiling, and either of the two.
+class ProcessTime(NamedTuple):
+    """Seconds of a process in total, and those of imports, of tracing, of compilation, and of tracing or compilation.
 
-    One thread may trace while another compiles.
+    The last may be less than the sum of the two before, because one thread may trace while another compiles.
     """
 
     total: float
@@ -38,42 +37,42 @@ class Start(NamedTuple):
 
     @property
     def rest(self) -> float:
-        """What is left: running alone."""
+        """The seconds that remain, in which programs run."""
         return self.total - self.imports - self.either
 
 
-def measure(num_rounds: int, tell: Callable[[str], None]) -> tuple[dict[str, list[float]], dict[str, list[Start]]]:
-    """Seconds of each import, and processes of each command, from an empty cache and again; in turn."""
+def measure(num_rounds: int, report: Callable[[str], None]) -> tuple[dict[str, list[float]], dict[str, list[ProcessTime]]]:
+    """Returns, for each round, the seconds of each import and the times of each command, with an empty cache and again."""
     imports: dict[str, list[float]] = {name: [] for name in IMPORTS}
-    starts: dict[str, list[Start]] = {}
+    commands: dict[str, list[ProcessTime]] = {}
     for number in range(num_rounds):
         for name in IMPORTS:
-            imports[name].append(_seconds([sys.executable, "-c", f"import {name}"], {}))
+            imports[name].append(_import_seconds(name))
         with tempfile.TemporaryDirectory() as folder:
-            for what, line in COMMANDS.items():
+            for command, title in COMMANDS.items():
                 for when in ("empty cache", "again"):
-                    starts.setdefault(f"{line}, {when}", []).append(_start(what, Path(folder)))
-        tell(f"round {number + 1}/{num_rounds}: " + ", ".join(f"{name} {own[-1].total:.1f} s" for name, own in starts.items()))
-    return imports, starts
+                    commands.setdefault(f"{title}, {when}", []).append(_process_time(command, Path(folder)))
+        last = ", ".join(f"{name} {times[-1].total:.1f} s" for name, times in commands.items())
+        report(f"round {number + 1}/{num_rounds}: {last}")
+    return imports, commands
 
 
-def tables(imports: dict[str, list[float]], starts: dict[str, list[Start]]) -> list[list[list[str]]]:
-    """Medians; of an import also its range."""
-    extra = [own - jax for own, jax in zip(imports["mdnjax"], imports["jax"], strict=True)]
-    first = [["", "s, median", "min", "max"]]
-    for name, own in ((f"import {name}", own) for name, own in imports.items()):
-        first.append([name, *_spread(own)])
-    first.append(["import mdnjax beyond jax's own", *_spread(extra)])
-    second = [["", "s, median", "min", "max", "imports", "trace", "compile", "run"]]
-    for name, own in starts.items():
-        parts = [[getattr(start, part) for start in own] for part in ("imports", "trace", "compile", "rest")]
-        second.append([name, *_spread([start.total for start in own]), *(f"{statistics.median(part):.2f}" for part in parts)])
-    return [second, first]
+def tables(imports: dict[str, list[float]], commands: dict[str, list[ProcessTime]]) -> list[list[list[str]]]:
+    """Returns a table of the commands and one of the imports: medians and ranges, of the parts of a command medians only."""
+    beyond_jax = [mdnjax - jax for mdnjax, jax in zip(imports["mdnjax"], imports["jax"], strict=True)]
+    of_imports = [["", "s, median", "min", "max"]]
+    of_imports += [[f"import {name}", *_cells(seconds)] for name, seconds in imports.items()]
+    of_imports.append(["import mdnjax beyond jax's own", *_cells(beyond_jax)])
+    of_commands = [["", "s, median", "min", "max", "imports", "trace", "compile", "run"]]
+    for name, times in commands.items():
+        parts = [[getattr(process, part) for process in times] for part in ("imports", "trace", "compile", "rest")]
+        of_commands.append([name, *_cells([process.total for process in times]), *(_cells(part)[0] for part in parts)])
+    return [of_commands, of_imports]
 
 
-def work(what: str, began: float, folder: str) -> None:
-    """What a process does; the last line that it prints are its seconds."""
-    run = {"study": _study, "fit": _fit}[what](Path(folder))
+def measure_here(command: str, started: float, folder: str) -> None:
+    """Runs a command in this process, which was started at the time `started`, and prints its times in the last line."""
+    run = {"study": _study, "fit": _fit}[command](Path(folder))
     imported = time.time()
     from jax import monitoring
 
@@ -86,8 +85,8 @@ def work(what: str, began: float, folder: str) -> None:
 
     monitoring.register_event_duration_secs_listener(listen)
     run()
-    parts = [*intervals.values(), [interval for own in intervals.values() for interval in own]]
-    print(json.dumps(Start(time.time() - began, imported - began, *map(_joined, parts))))
+    parts = [*intervals.values(), [interval for of_part in intervals.values() for interval in of_part]]
+    print(json.dumps(ProcessTime(time.time() - started, imported - started, *map(_union_seconds, parts))))
 
 
 def _study(folder: Path) -> Callable[[], None]:
@@ -108,35 +107,29 @@ def _study(folder: Path) -> Callable[[], None]:
 
 
 def _fit(folder: Path) -> Callable[[], None]:
-    from experiments.benchmark.mdnjax_steps import of_mdnjax, study
+    from experiments.benchmark.mdnjax_steps import of_mdnjax, study_work
     from mdnjax import runtime
 
     def run() -> None:
         runtime.setup(compile_cache=True)
-        of_mdnjax(study(), 8000).run()
+        of_mdnjax(study_work(), 8000).run()
 
     return run
 
 
-def _start(what: str, folder: Path) -> Start:
-    code = "import sys; from experiments.benchmark.startup import work; work(sys.argv[1], float(sys.argv[2]), sys.argv[3])"
-    words = [sys.executable, "-c", code, what, str(time.time()), str(folder)]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would win
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise Failed(f"{COMMANDS[what]} failed: {done.stderr.strip().splitlines()[-1]}")
-    return Start(*json.loads(done.stdout.splitlines()[-1]))
+def _process_time(command: str, folder: Path) -> ProcessTime:
+    arguments = [command, time.time(), str(folder)]
+    return ProcessTime(*measure_in_process("startup", COMMANDS[command], arguments, cache_folder=folder))
 
 
-def _seconds(words: list[str], changes: dict[str, str]) -> float:
+def _import_seconds(package: str) -> float:
     start = time.perf_counter()
-    subprocess.run(words, check=True, capture_output=True, env={**os.environ, **changes})
+    subprocess.run([sys.executable, "-c", f"import {package}"], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
-def _joined(intervals: list[tuple[float, float]]) -> float:
-    """Seconds that are in any of the intervals."""
+def _union_seconds(intervals: list[tuple[float, float]]) -> float:
+    """Returns the length of the union of the intervals."""
     total, end = 0.0, 0.0
     for start, stop in sorted(intervals):
         total += max(0.0, stop - max(start, end))
@@ -144,5 +137,5 @@ def _joined(intervals: list[tuple[float, float]]) -> float:
     return total
 
 
-def _spread(seconds: list[float]) -> list[str]:
-    return [f"{number:.2f}" for number in (statistics.median(seconds), min(seconds), max(seconds))]
+def _cells(seconds: list[float]) -> list[str]:
+    return [f"{number:.2f}" for number in median_and_range(seconds)]

@@ -1,6 +1,6 @@
-/* The original study's training step as one writes it in C: one input and target, one tanh layer of H units, K Gaussians, Adam on
-   the whole batch. Examples come last in every array and go through in blocks that stay in the first cache, so that the compiler
-   turns each inner loop into vector instructions. Compiled with -D for H, K and the examples of a block, which divide the batch. */
+/* The original study's training step in plain C: one input and target, one tanh layer of H units, K Gaussians, Adam on the full
+   batch. Examples are the last axis of every array and are processed in blocks that fit into the first cache, so that the compiler
+   turns each inner loop into vector instructions. H, K and BLOCK, a divisor of the batch size, are defined by -D. */
 #include <math.h>
 #include <string.h>
 #ifdef __SSE__
@@ -12,7 +12,7 @@
 #define HALF_LOG_2PI 0.91893853320467274f
 #define EACH for (int i = 0; i < BLOCK; i++)
 
-/* Parameters in one piece: kernel[H] and bias[H] of the layer, kernel[H][P] and bias[P] of the head. */
+/* All parameters in one block of memory: kernel and bias of the layer, kernel and bias of the head. */
 typedef struct { float w[H], b[H], head[H][P], bias[P]; } Net;
 
 static float block(const Net *net, const float *x, const float *y, Net *grad) {
@@ -23,7 +23,7 @@ static float block(const Net *net, const float *x, const float *y, Net *grad) {
         EACH out[q][i] = net->bias[q];
         for (int j = 0; j < H; j++) EACH out[q][i] += net->head[j][q] * hidden[j][i];
     }
-    EACH { /* loss, and its gradient by the outputs in their place */
+    EACH { /* the loss; its gradient overwrites the outputs */
         float joint[K], z[K], e[K], top = out[0][i], peak, sum = 0, all = 0;
         for (int k = 1; k < K; k++) top = fmaxf(top, out[k][i]);
         for (int k = 0; k < K; k++) {
@@ -45,7 +45,7 @@ static float block(const Net *net, const float *x, const float *y, Net *grad) {
     }
     for (int q = 0; q < P; q++) EACH grad->bias[q] += out[q][i];
     for (int j = 0; j < H; j++)
-        for (int q = 0; q < P; q += 3) { /* three sums at once: a unit is read once for them */
+        for (int q = 0; q < P; q += 3) { /* three sums at a time, so that each unit is read only once for them */
             float a = 0, b = 0, c = 0;
             EACH {
                 a += hidden[j][i] * out[q][i];
@@ -71,13 +71,13 @@ static float block(const Net *net, const float *x, const float *y, Net *grad) {
     return loss;
 }
 
-/* Trains for so many steps; the loss before the first is returned. `params` are changed in place, num is a multiple of BLOCK. */
+/* Trains for num_steps and returns the loss before the first step. Changes `params` in place; num is a multiple of BLOCK. */
 float train(int num_steps, int num, const float *x, const float *y, float *params, float rate) {
     static float mean[NUM], square[NUM];
     static Net grad;
     float first = 0, decay1 = 1, decay2 = 1, *g = (float *)&grad;
 #ifdef __SSE__
-    unsigned int mode = _mm_getcsr(); /* subnormal numbers, which are slow, are rounded to 0, as XLA does it; only in here */
+    unsigned int mode = _mm_getcsr(); /* rounds subnormal numbers, which are slow, to 0 as XLA does; reset at the end */
     _mm_setcsr(mode | 0x8040);
 #endif
     memset(mean, 0, sizeof mean);

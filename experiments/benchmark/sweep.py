@@ -1,4 +1,4 @@
-"""Sweeps of the original study: members at once against one after the other, start-up and compilation, growth with members."""
+"""Times sweeps of the original study: a population and single trainings, compilation, and growth with the number of members."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.benchmark import torch_steps
-from experiments.benchmark.mdnjax_steps import loop_of, of_config, of_mdnjax
+from experiments.benchmark.mdnjax_steps import loop_of, of_mdnjax, work_of_config
 from experiments.benchmark.timing import Contender
 from experiments.command import CONFIGS
-from experiments.members.chunks import chunks_of, material_of, train_chunk
+from experiments.members.chunks import chunks_of, member_data, train_chunk
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
 from mdnjax.config.schema import Loop
 from mdnjax.plots import MODEL, STYLE
 from mdnjax.training.placement import Placement, local_placement, place
-from mdnjax.training.population import member
+from mdnjax.training.population import member as fit_of_member
 from mdnjax.training.tasks import training_functions_of, training_inputs
 from mdnjax.training.train import train_one, train_population
 
@@ -37,7 +37,7 @@ FULL_MEMBERS, FULL_STEPS = 256, 8000
 
 
 class Growth(NamedTuple):
-    """A sweep of some size, with its data and scores: seconds, and the most memory that the process ever had (bytes)."""
+    """A sweep of some size, with its data and scores: seconds, and the peak memory of the process so far (bytes)."""
 
     num_members: int
     seconds: float
@@ -45,33 +45,33 @@ class Growth(NamedTuple):
 
 
 def members(num_members: int, num_steps: int) -> list[Member]:
-    """Members of the original study, a seed each."""
+    """Returns members of the original study, each with another seed."""
     return members_of(read(ORIGINAL, [f"num_seeds={num_members}", f"train.num_steps={num_steps}"]))
 
 
 def contenders(num_members: int, num_steps: int) -> Iterator[Contender | str]:
-    """The same members on all devices and on one; and PyTorch, one member after the other."""
+    """Yields the same members on all devices and on one, and single trainings by mdnjax and PyTorch."""
     chosen = members(num_members, num_steps)
-    every = local_placement()
-    placements = [every] if len(every.devices) == 1 else [every, every._replace(devices=every.devices[:1])]
-    for placement in placements:
-        losses, run = prepared(chosen, placement)
+    all_devices = local_placement()
+    one_device = [] if len(all_devices.devices) == 1 else [all_devices._replace(devices=all_devices.devices[:1])]
+    for placement in (all_devices, *one_device):
+        losses, run = prepare(chosen, placement)
         name = f"mdnjax, {num_members} members on {len(placement.devices)} device{'s' * (len(placement.devices) > 1)}"
         yield Contender(name, run, float(losses[0]), num_members * num_steps)
     first = chosen[0].config
     splits, _ = make_data(first)
-    work = of_config(first, splits)
+    work = work_of_config(first, splits)
     yield of_mdnjax(work, num_steps, "mdnjax, one run")
-    if torch_steps.is_here():
+    if torch_steps.is_installed():
         yield torch_steps.eager(work, min(num_steps, 1000))
         yield torch_steps.published(work, min(num_steps, 1000))
     else:
-        yield torch_steps.ABSENT
+        yield torch_steps.NOT_INSTALLED
 
 
-def prepared(chosen: list[Member], placement: Placement) -> tuple[np.ndarray, Any]:
-    """The first losses of a population, and a function that trains it."""
-    tasks = [material_of(one).task for one in chosen]
+def prepare(chosen: list[Member], placement: Placement) -> tuple[np.ndarray, Any]:
+    """Returns the first losses of a population, and a function that trains it."""
+    tasks = [member_data(member).task for member in chosen]
     inputs, steps = place(placement, [training_inputs(task)[0] for task in tasks], len(chosen)), training_functions_of(tasks[0])
 
     def run(loop: Loop) -> Any:
@@ -81,28 +81,27 @@ def prepared(chosen: list[Member], placement: Placement) -> tuple[np.ndarray, An
 
 
 def agreement(num_members: int, num_steps: int) -> str:
-    """How close members of a population are to the same runs alone."""
+    """Returns a note that compares members of a population with the same runs trained alone."""
     chosen = members(num_members, num_steps)
-    trained = prepared(chosen, local_placement())[1]()
+    trained = prepare(chosen, local_placement())[1]()
     differences = []
     for index in (0, num_members // 2, num_members - 1):
-        task = material_of(chosen[index]).task
-        alone, fitted = (
-            train_one(training_functions_of(task), loop_of(num_steps), training_inputs(task)[0]),
-            member(trained, index),
-        )
+        task = member_data(chosen[index]).task
+        alone = train_one(training_functions_of(task), loop_of(num_steps), training_inputs(task)[0])
+        fitted = fit_of_member(trained, index)
         pairs = zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(fitted.state.params), strict=True)
         same = all(np.array_equal(a, b) for a, b in pairs)
         differences.append((abs(float(alone.history.validation_scores[-1] - fitted.history.validation_scores[-1])), same))
     if all(same for _, same in differences):
-        return f"Members against the same runs alone, after {num_steps} steps: equal bit for bit."
-    worst = max(difference for difference, _ in differences)
-    return f"Members against the same runs alone, after {num_steps} steps: validation NLL differs by at most {worst:.1e}."
+        return f"After {num_steps} steps, members and the same runs trained alone are equal bit for bit."
+    largest = max(difference for difference, _ in differences)
+    compared = "validation NLLs of members and of the same runs trained alone"
+    return f"After {num_steps} steps, the {compared} differ by at most {largest:.1e}."
 
 
 def compile_seconds() -> float:
-    """What the first chunk of a group takes longer than the second, which is as large."""
-    few = members(2, SHORT_STEPS + 1)  # of a shape that no other part of this benchmark has
+    """Returns the seconds by which the first of two equal chunks of a group takes longer than the second."""
+    few = members(2, SHORT_STEPS + 1)  # a number of steps that no other part of this benchmark has compiled
     times = []
     for _ in range(2):
         start = time.perf_counter()
@@ -112,7 +111,7 @@ def compile_seconds() -> float:
 
 
 def growth(sizes: tuple[int, ...]) -> Iterator[Growth]:
-    """Sweeps of more and more members of 200 steps, in this process, with data, scores and all."""
+    """Yields sweeps of increasing numbers of members of 200 steps in this process, with their data and scores."""
     placement = local_placement()
     for size in sizes:
         start = time.perf_counter()
@@ -123,13 +122,13 @@ def growth(sizes: tuple[int, ...]) -> Iterator[Growth]:
 
 
 def overhead() -> tuple[float, float]:
-    """Seconds of the whole command for 256 members of 8000 steps, and what of them is left for none; with an empty cache."""
-    few, many = (_command(num_members) for num_members in (2, FULL_MEMBERS))
+    """Returns the seconds of the whole command with nothing compiled before: for 256 members, and extrapolated to 0 members."""
+    few, many = (_command_seconds(num_members) for num_members in (2, FULL_MEMBERS))
     return many, few - 2 * (many - few) / (FULL_MEMBERS - 2)
 
 
 def plot(rows: list[Growth]) -> Figure:
-    """Seconds and memory against members."""
+    """Plots seconds and memory against the number of members."""
     import matplotlib as mpl
 
     sizes = [row.num_members for row in rows]
@@ -141,7 +140,7 @@ def plot(rows: list[Growth]) -> Figure:
         left.legend()
         left.set(xlabel="members", ylabel="seconds", title=f"Members of {SHORT_STEPS} steps, with data and scores")
         right.semilogx(sizes, [row.memory / 2**20 for row in rows], "o-", color=MODEL)
-        right.set(xlabel="members", ylabel="MB", title="Memory of the process, at most")
+        right.set(xlabel="members", ylabel="MB", title="Peak memory of the process")
         right.set_ylim(bottom=0)
         for axes in (left, right):
             axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -149,7 +148,7 @@ def plot(rows: list[Growth]) -> Figure:
     return figure
 
 
-def _command(num_members: int) -> float:
+def _command_seconds(num_members: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         words = [str(ORIGINAL), f"num_seeds={num_members}", f"train.num_steps={FULL_STEPS}", f"output={Path(folder) / 'sweep'}"]
         start = time.perf_counter()

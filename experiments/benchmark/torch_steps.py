@@ -1,4 +1,4 @@
-"""The training step in PyTorch: eager at its best, eager as it is mostly published, and compiled."""
+"""The training step in PyTorch: eager and optimised, eager as in most published notebooks, and compiled."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark.timing import Contender
-from experiments.benchmark.work import RATE, Work
+from experiments.benchmark.work import HALF_LOG_2PI, RATE, Work
 
-ABSENT = "PyTorch is not installed: skipped (pip install -e '.[bench]' brings it)"
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+NOT_INSTALLED = "PyTorch is not installed: skipped (pip install -e '.[bench]' installs it)"
 
 
-def is_here() -> bool:
-    """Whether PyTorch is installed."""
+def is_installed() -> bool:
+    """Returns whether PyTorch is installed."""
     return importlib.util.find_spec("torch") is not None
 
 
 def eager(work: Work, num_steps: int) -> Contender:
-    """At its best on one core: one head, logsumexp, fused Adam."""
+    """Returns the fastest eager contender on one core: one head, logsumexp, fused Adam."""
     return _contender("PyTorch, eager, one thread", work, num_steps, lambda net, x, y: nll(work, net(x), y))
 
 
 def compiled(work: Work, num_steps: int) -> Contender | str:
-    """The same with network and loss through torch.compile."""
+    """Returns the same with network and loss compiled by torch.compile, or a line that explains why it is skipped."""
     import torch  # pyright: ignore[reportMissingImports]
 
     try:
         loss = torch.compile(lambda net, x, y: nll(work, net(x), y))
         return _contender("PyTorch, compiled, one thread", work, num_steps, loss)
-    except Exception as error:  # whatever it lacks: a compiler, headers, a Python that it knows
+    except Exception as error:  # a compiler, headers or a supported Python version may be missing
         return f"PyTorch cannot compile here: skipped ({type(error).__name__})"
 
 
 def published(work: Work, num_steps: int) -> Contender:
-    """As notebooks have it: three heads, densities and weights themselves, Adam as it comes."""
+    """Returns the step as notebooks have it: three heads, densities instead of their logarithms, default Adam."""
     import torch  # pyright: ignore[reportMissingImports]
 
     def loss(net: Any, x: Any, y: Any) -> Any:
@@ -57,29 +56,30 @@ def published(work: Work, num_steps: int) -> Contender:
 
 
 def _contender(
-    name: str, work: Work, num_steps: int, loss: Callable[..., Any], make: Callable[[], Any] | None = None, fused: bool = True
+    name: str, work: Work, num_steps: int, loss: Callable[..., Any], make_net: Callable[[], Any] | None = None, fused: bool = True
 ) -> Contender:
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     x, y, size = torch.from_numpy(work.x), torch.from_numpy(work.y), work.sizes.batch_size
-    make = make or (lambda: network(work))
+    make_net = make_net or (lambda: network(work))
 
     def run() -> None:
         torch.set_num_threads(1)  # another contender may have set more
-        net = make()
+        net = make_net()
         optimizer = torch.optim.Adam(net.parameters(), lr=RATE, fused=fused or None)
         for _ in range(num_steps):
             optimizer.zero_grad(set_to_none=True)
-            chosen = slice(None) if size is None else torch.randint(len(x), (size,))
-            loss(net, x[chosen], y[chosen]).backward()
+            batch = slice(None) if size is None else torch.randint(len(x), (size,))
+            loss(net, x[batch], y[batch]).backward()
             optimizer.step()
 
-    first = float("nan") if size else float(loss(make(), x, y).detach())
-    return Contender(name, run, work.first_loss if size else first, num_steps)  # of a minibatch each draws its own
+    check = work.first_loss if size else float(loss(make_net(), x, y).detach())  # minibatches differ between contenders
+    return Contender(name, run, check, num_steps)
 
 
 def network(work: Work) -> Any:
+    """Returns a PyTorch network with the first parameters of the work."""
     import torch  # pyright: ignore[reportMissingImports]
 
     layers: list[Any] = []
@@ -99,6 +99,7 @@ def _linear(kernel: np.ndarray, bias: np.ndarray) -> Any:
 
 
 def nll(work: Work, raw: Any, y: Any) -> Any:
+    """Returns the mean NLL of the network's outputs."""
     import torch  # pyright: ignore[reportMissingImports]
 
     num, targets = work.sizes.num_components, work.sizes.num_targets

@@ -1,1 +1,1 @@
-"""Members of sweeps: planned, made from their data, trained in chunks as one program, and kept on disk."""
+"""Members of sweeps: read from a sweep file, trained in chunks by one compiled program each, and stored on disk."""

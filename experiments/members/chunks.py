@@ -1,4 +1,4 @@
-"""Members in chunks: members of one group, as many as memory and patience allow, trained by one compiled program."""
+"""Trains members in chunks: members of one group, as many as memory and time allow, trained by one compiled program."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from mdnjax.ensemble import Networks, nlls_of, without_unused
 from mdnjax.fitting import make_task
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.functions import as_arrays
-from mdnjax.training.placement import Placement, place, put, spread
+from mdnjax.training.placement import Placement, map_members, place, place_stacked
 from mdnjax.training.population import Population
 from mdnjax.training.tasks import Task, pooling_of, train_networks, training_functions_of, training_inputs
 
-CPU_MEMORY = 2**28  # bytes that a chunk may take
-GPU_SHARE_OF_MEMORY = 0.5
-CPU_SECONDS = 10.0  # of a chunk: what is lost when the sweep is killed
+MAX_CPU_BYTES = 2**28  # memory of a chunk on a CPU; also assumed as the memory of a device that reports none
+MAX_GPU_MEMORY_SHARE = 0.5
+MAX_CPU_SECONDS = 10.0  # training time of a chunk; a sweep that is killed loses no more than that
 MAX_MEMBERS_PER_CHUNK = 4096
-SCORED_SIDE_BY_SIDE = 32  # where members are side by side at all: test sets are large
+SCORING_WIDTH = 32  # members scored at a time where all members of a chunk are trained at once: test sets are large
 
 
 class Chunk(NamedTuple):
-    """Members of one group; `capacity` is the size of the compiled program, which a last chunk may not fill."""
+    """Members of one group; `capacity` is the number of members that the program is compiled for, at least as many."""
 
     group: Group
     members: list[Member]
     capacity: int
 
 
-class Material(NamedTuple):
-    """What a member is made from: what is trained, all its data, and the truth's NLL of them."""
+class MemberData(NamedTuple):
+    """The training task of a member, all parts of its data, and the NLL of the true density on them."""
 
     task: Task
     splits: Splits
@@ -52,7 +52,10 @@ class Material(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Arrays of a chunk, members first: networks with their scalers, and learning curves in the data's own units."""
+    """Arrays of a chunk, members first: networks with their scalers, and learning curves in the data's own units.
+
+    The names of the fields are part of the file format of `parts`.
+    """
 
     networks: Networks
     scaler: Scaler
@@ -60,121 +63,131 @@ class Outcome(NamedTuple):
     loss: np.ndarray
     validation_scores: np.ndarray
 
-    def predictor(self, model: Model, number: int) -> Predictor:
-        """That of one member, without networks whose part of the mixture is nothing."""
-        networks, scaler = jax.tree.map(lambda leaf: leaf[number], (self.networks, self.scaler))
+    def predictor(self, model: Model, index: int) -> Predictor:
+        """Returns the predictor of the member at this index of the chunk, without networks of weight 0."""
+        networks, scaler = jax.tree.map(lambda leaf: leaf[index], (self.networks, self.scaler))
         return make_predictor(model, without_unused(networks), scaler)
 
 
-class Finished(NamedTuple):
-    """A row of results for each member of a chunk, their arrays, and the NLL of each of their validation points."""
+class FinishedChunk(NamedTuple):
+    """A row of results for each member of a chunk, their arrays, and their NLL of each validation row `[members, rows]`."""
 
     rows: list[dict[str, Any]]
     outcome: Outcome
     validation_nlls: np.ndarray
 
 
-class Need(NamedTuple):
-    """What a member takes: bytes on a device, bytes more while in work, seconds of a step on one core (roughly)."""
+class MemberCost(NamedTuple):
+    """Estimated cost of a member: bytes for the time of its chunk, bytes more during a step, seconds of a step on one core."""
 
-    held: int
-    working: int
+    stored_bytes: int
+    working_bytes: int
     step_seconds: float
 
 
 def chunks_of(members: Sequence[Member], placement: Placement, chunk_members: int | None) -> list[Chunk]:
-    """Members by group, in equal chunks."""
+    """Returns the members in chunks: each holds members of one group, and the chunks of a group are about equally large."""
     groups: dict[tuple[Group, Any], list[Member]] = {}
     for member in members:
-        groups.setdefault((group_of(member.config), _sizes_of_table(member)), []).append(member)
-    return [chunk for (group, _), of_group in groups.items() for chunk in _equal(group, of_group, placement, chunk_members)]
+        groups.setdefault((group_of(member.config), _table_shapes(member)), []).append(member)
+    return [
+        chunk for (group, _), of_group in groups.items() for chunk in _equal_chunks(group, of_group, placement, chunk_members)
+    ]
 
 
-def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, int], None]) -> Finished:
-    """Trains and scores the members of a chunk. observe(share done, diverged)."""
+def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, int], None]) -> FinishedChunk:
+    """Trains and scores the members of a chunk.
+
+    Args: observe(share of the steps done, number of trainings that diverged) is called at every report.
+    """
     start, train, config = time.perf_counter(), chunk.group.train, chunk.members[0].config
-    materials = [material_of(member) for member in chunk.members]
-    reports: list[tuple[int, float]] = []
+    of_members = [member_data(member) for member in chunk.members]
+    step_times: list[tuple[int, float]] = []
 
-    def tell(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
-        reports.append((step, time.perf_counter()))
+    def report(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+        step_times.append((step, time.perf_counter()))
         observe(step / train.num_steps, int(diverged.sum()))
 
-    tasks = [material.task for material in materials]
-    selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=tell)
+    tasks = [data.task for data in of_members]
+    selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=report)
     networks = Networks(selected.params, *pooling_of(config, selected))
-    nlls = list(_score(chunk, placement, networks, materials))
-    metrics = [nll_metrics(own, material.truth_nll) for *own, material in zip(*nlls, materials, strict=True)]
+    nlls = list(_score(chunk, placement, networks, of_members))
+    metrics = [nll_metrics(nlls_of_parts, data.truth_nll) for *nlls_of_parts, data in zip(*nlls, of_members, strict=True)]
     if config.ensemble.rotate:
-        for own, validation_nll in zip(metrics, selected.validation_nll.tolist(), strict=True):
-            own["validation_nll"] = validation_nll
-    ends = np.asarray(population.state.step)[selected.leading]
+        for of_member, validation_nll in zip(metrics, selected.validation_nll.tolist(), strict=True):
+            of_member["validation_nll"] = validation_nll
+    steps = np.asarray(population.state.step)[selected.leading]
     seconds = (time.perf_counter() - start) / len(chunk.members)
-    in_training = _training_seconds(reports, placement) / len(chunk.members)
+    times = (seconds, _training_seconds(step_times, placement) / len(chunk.members))
     rows = [
-        _row(member, selected.of_settings[i].tolist(), bool(selected.diverged[i]), int(ends[i]), seconds, in_training, metrics[i])
+        _row(member, selected.setting_weights[i].tolist(), bool(selected.diverged[i]), int(steps[i]), *times, metrics[i])
         for i, member in enumerate(chunk.members)
     ]
-    return Finished(rows, _outcome(population, selected.leading, networks, tasks), nlls[1])
+    return FinishedChunk(rows, _outcome(population, selected.leading, networks, tasks), nlls[1])
 
 
-def material_of(member: Member) -> Material:
-    """A member's data and what comes of them at once."""
-    data = member.config.data
+def member_data(member: Member) -> MemberData:
+    """Makes or reads the data of a member, with its training task and the NLL of the truth."""
+    data = member.config.data  # `standardise` does not change them: with one value of it they are drawn only once
     splits, truth_nll = _draw(data.model_copy(update={"standardise": True}), member.config.seed)
-    return Material(make_task(member.config, *splits[:2]), splits, truth_nll)
+    return MemberData(make_task(member.config, *splits[:2]), splits, truth_nll)
 
 
-def need_of(member: Member) -> Need:
-    """What a member takes."""
-    material, model, train = material_of(member), member.config.model, member.config.train
-    splits, (inputs, *others) = material.splits, training_inputs(material.task)
-    runs = 1 + len(others)
+def cost_of(member: Member) -> MemberCost:
+    """Returns the estimated memory and time of a member."""
+    (task, splits, _), model, train = member_data(member), member.config.model, member.config.train
+    inputs, *others = training_inputs(task)
+    num_runs = 1 + len(others)
     (num_train, num_inputs), num_targets = splits.train.x.shape, splits.train.y.shape[1]
-    state = jax.eval_shape(training_functions_of(material.task).init, inputs)
-    data = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
-    nlls = 4 * sum(len(part.x) for part in splits)
-    # data as they were drawn, stacked, and on the device; states before and after a step, and from a chunk of steps before
-    in_training = 3 * data + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
-    held = nlls + runs * in_training
-    sizes_of = Sizes(model.fixed_num_components, num_targets, model.rank)
-    outputs = sizes_of.num_components + sum(FAMILIES[model.family].raw_sizes(sizes_of))
-    sizes = [num_inputs, *model.hidden_sizes, outputs]
-    products, units = sum(a * b for a, b in itertools.pairwise(sizes)), sum(model.hidden_sizes)
+    state = jax.eval_shape(training_functions_of(task).init, inputs)
+    data_bytes = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
+    nll_bytes = 4 * sum(len(part.x) for part in splits)
+    # Three copies of the data: as drawn, stacked, and on the device.
+    # Three copies of the state: before and after a step, and after the previous block of steps.
+    run_bytes = 3 * data_bytes + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
+    mixture_sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
+    num_outputs = mixture_sizes.num_components + sum(FAMILIES[model.family].raw_sizes(mixture_sizes))
+    layer_sizes = [num_inputs, *model.hidden_sizes, num_outputs]
+    num_products, num_units = sum(a * b for a, b in itertools.pairwise(layer_sizes)), sum(model.hidden_sizes)
     noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
-    nanoseconds = 10 + 0.07 * products + 0.5 * units + 1.4 * outputs + noise  # an example; fitted to measurements
-    step_points = min(num_train, train.batch_size or num_train) * train.noise_copies
-    return Need(held, 4 * step_points * (2 * units + 6 * outputs), 1e-9 * runs * step_points * nanoseconds)
+    nanoseconds = 10 + 0.07 * num_products + 0.5 * num_units + 1.4 * num_outputs + noise  # per example; fitted to measurements
+    step_rows = min(num_train, train.batch_size or num_train) * train.noise_copies
+    working_bytes = 4 * step_rows * (2 * num_units + 6 * num_outputs)
+    return MemberCost(nll_bytes + num_runs * run_bytes, working_bytes, 1e-9 * num_runs * step_rows * nanoseconds)
 
 
-def _sizes_of_table(member: Member) -> Any:
-    """Shapes of the parts of a table, whose rows and columns no configuration tells."""
+def _table_shapes(member: Member) -> Any:
+    """Returns the shapes of the parts of a table; they are not in the configuration. None for other data."""
     if not isinstance(member.config.data, Table):
         return None
-    return jax.tree.map(np.shape, material_of(member).splits)
+    return jax.tree.map(np.shape, member_data(member).splits)
 
 
-def _equal(group: Group, members: list[Member], placement: Placement, chunk_members: int | None) -> Iterator[Chunk]:
-    most = chunk_members or _most_members(need_of(members[0]), group, placement)
-    capacity = math.ceil(len(members) / math.ceil(len(members) / most))
+def _equal_chunks(group: Group, members: list[Member], placement: Placement, chunk_members: int | None) -> Iterator[Chunk]:
+    max_members = chunk_members or _max_members(cost_of(members[0]), group, placement)
+    capacity = math.ceil(len(members) / math.ceil(len(members) / max_members))
     for start in range(0, len(members), capacity):
         yield Chunk(group, members[start : start + capacity], capacity)
 
 
-def _most_members(need: Need, group: Group, placement: Placement) -> int:
-    devices = len(placement.devices)
+def _max_members(cost: MemberCost, group: Group, placement: Placement) -> int:
+    """Returns the largest size of a chunk, a multiple of the number of devices."""
+    num_devices = len(placement.devices)
     if placement.width is None:
-        limit = (placement.devices[0].memory_stats() or {}).get("bytes_limit", CPU_MEMORY)
-        most = devices * int(GPU_SHARE_OF_MEMORY * limit / (need.held + need.working))
+        device_bytes = (placement.devices[0].memory_stats() or {}).get("bytes_limit", MAX_CPU_BYTES)
+        limit = num_devices * int(MAX_GPU_MEMORY_SHARE * device_bytes / (cost.stored_bytes + cost.working_bytes))
     else:
-        in_time = devices * CPU_SECONDS / (need.step_seconds * group.train.num_steps)
-        most = int(min(in_time, (CPU_MEMORY - devices * need.working) / need.held))
-    return min(MAX_MEMBERS_PER_CHUNK, max(devices, most // devices * devices))
+        in_time = num_devices * MAX_CPU_SECONDS / (cost.step_seconds * group.train.num_steps)
+        limit = int(min(in_time, (MAX_CPU_BYTES - num_devices * cost.working_bytes) / cost.stored_bytes))
+    return min(MAX_MEMBERS_PER_CHUNK, max(num_devices, limit // num_devices * num_devices))
 
 
-def _training_seconds(reports: Sequence[tuple[int, float]], placement: Placement) -> float:
-    """Seconds of all steps, on one device, at the pace after the first report, before which the program was compiled."""
-    (first, start), (last, end) = reports[0], reports[-1]
+def _training_seconds(step_times: Sequence[tuple[int, float]], placement: Placement) -> float:
+    """Returns the seconds of all steps on one device, at the speed after the first report: before it the program was compiled.
+
+    Args: `step_times` are the steps of the reports and the times at which they came.
+    """
+    (first, start), (last, end) = step_times[0], step_times[-1]
     return (end - start) * len(placement.devices) * last / (last - first) if last > first else math.nan
 
 
@@ -188,14 +201,14 @@ def _row(
     metrics: dict[str, float],
 ) -> dict[str, Any]:
     nlls = (metrics[part] for part in ("train_nll", "validation_nll", "test_nll"))
-    sound = not diverged and all(map(math.isfinite, nlls))  # scores may go where the loss has not
+    finished = not diverged and all(map(math.isfinite, nlls))  # a score may be infinite where the training loss is finite
     return {
         "member": member.number,
         "config": member.digest,
         "problem": problem_of(member.config),
         "setting": member.setting,
         "seed": member.config.seed,
-        "status": "finished" if sound else "diverged",
+        "status": "finished" if finished else "diverged",
         "steps": steps,
         "num_components": member.config.model.num_components,
         "of_settings": of_settings,
@@ -205,32 +218,33 @@ def _row(
     }
 
 
-@functools.lru_cache(maxsize=256)  # settings of one seed share their data
+@functools.lru_cache(maxsize=256)  # settings with the same seed share their data
 def _draw(data: Examples, seed: int) -> tuple[Splits, dict[str, float]]:
     splits, truth = make_data(Run(data=data, seed=seed))
     return splits, nll_of_truth(splits, truth)
 
 
-def _score(chunk: Chunk, placement: Placement, networks: Networks, materials: Sequence[Material]) -> Iterator[np.ndarray]:
-    """NLL of every example of every part, members first; float64."""
+def _score(chunk: Chunk, placement: Placement, networks: Networks, of_members: Sequence[MemberData]) -> Iterator[np.ndarray]:
+    """Yields the NLL of every row, `[members, rows]` in float64, of the train, validation and test part."""
     if placement.width is None:
-        placement = placement._replace(width=SCORED_SIDE_BY_SIDE)
-    of_members = [as_arrays(split(member.config.model)[1]) for member in chunk.members]
-    trained = place(placement, of_members, chunk.capacity), put(placement, networks, chunk.capacity)
+        placement = placement._replace(width=SCORING_WIDTH)
+    numbers = [as_arrays(split(member.config.model)[1]) for member in chunk.members]
+    trained = place(placement, numbers, chunk.capacity), place_stacked(placement, networks, chunk.capacity)
     for part in range(len(Splits._fields)):
-        scaled = [to_training_units(material.task.scaler, material.splits[part]) for material in materials]
+        scaled = [to_training_units(data.task.scaler, data.splits[part]) for data in of_members]
         nlls = _nlls(placement, chunk.group.model, *trained, place(placement, scaled, chunk.capacity))
-        slopes = [log_slopes(material.task.scaler, material.splits[part].y) for material in materials]
-        yield np.asarray(nlls, np.float64)[: len(materials)] + slopes
+        slopes = [log_slopes(data.task.scaler, data.splits[part].y) for data in of_members]
+        yield np.asarray(nlls, np.float64)[: len(of_members)] + slopes
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _nlls(placement: Placement, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
-    return spread(placement, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))(numbers, networks, part)
+    member_nlls = map_members(placement, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))
+    return member_nlls(numbers, networks, part)
 
 
 def _outcome(population: Population, leading: np.ndarray, networks: Networks, tasks: Sequence[Task]) -> Outcome:
-    """Curves of the leading network of each member."""
+    """Returns the arrays of a chunk; the learning curves are those of the leading network of each member."""
     scalers = jax.tree.map(lambda *leaves: np.stack(leaves), *(task.scaler for task in tasks))
     steps, loss = population.history.report_steps, population.history.loss
     at_reports = loss[leading][:, np.minimum(steps, loss.shape[1]) - 1]

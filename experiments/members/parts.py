@@ -1,6 +1,6 @@
-"""Finished chunks as files: what a sweep that was killed goes on from, and what several workers share.
+"""Writes and reads parts: the files of finished chunks, from which an interrupted sweep continues and which workers share.
 
-A part says which members it holds; how they were cut into chunks, and by which worker, does not matter to a reader.
+A part lists its members, so that reading does not depend on the sizes of chunks, nor on the worker that wrote them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ Row = dict[str, Any]
 
 
 class Part(NamedTuple):
-    """A finished chunk: its file, and a row of results for each member, in the order of the file's arrays."""
+    """A finished chunk: its file, a row of results for each member in the order of the file's arrays, and sizes of the arrays.
+
+    `sizes` are the numbers of inputs, targets and reports.
+    """
 
     path: Path
     rows: list[Row]
@@ -35,7 +38,7 @@ class Part(NamedTuple):
 
 
 def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
-    """Writes a part, named by its first member, whole or not at all."""
+    """Writes a part, whole or not at all; its file has the number of the first member as its name."""
     path = folder / FOLDER / f"{rows[0]['member']:06d}.safetensors"
     path.parent.mkdir(exist_ok=True)
     scaler = outcome.scaler
@@ -45,28 +48,36 @@ def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
 
 
 def read_all(folder: Path) -> list[Part]:
-    """All parts of a results folder; a damaged one is told of and left out, so that its members are trained again."""
+    """Returns all parts of a results folder; a damaged one is reported and left out, so that its members are trained again."""
     return list(_readable(folder))
 
 
-def rows_of(found: Sequence[Part], members: Sequence[Member]) -> list[Row]:
-    """The rows of those members that are trained, in their order; rows of other configurations do not count."""
-    by_digest = {(row["member"], row["config"]): row for part in found for row in part.rows}
+def finished(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows of the members that did not diverge."""
+    return [row for row in rows if row["status"] == "finished"]
+
+
+def rows_of(parts: Sequence[Part], members: Sequence[Member]) -> list[Row]:
+    """Returns the rows of those members that are trained, in their order, without rows of other configurations."""
+    by_digest = {(row["member"], row["config"]): row for part in parts for row in part.rows}
     keys = ((member.number, member.digest) for member in members)
     return [by_digest[key] for key in keys if key in by_digest]
 
 
 def outcome_of(part: Part, member: Member) -> Outcome:
-    """The arrays of a part; `member` is one of its group."""
+    """Reads the arrays of a part; `member` is any member of its group.
+
+    Raises: CheckpointError if the file is damaged.
+    """
     num_inputs, num_targets, num_reports = part.sizes
     model = member.config.model.model_copy(update={"num_components": part.rows[0]["num_components"]})
-    networks = member.config.selection.num_settings * member.config.ensemble.num_members
-    params = params_like(model, num_inputs, num_targets, networks)
-    each = [jax.ShapeDtypeStruct((networks,), np.float32) if member.config.networks_differ else None] * 2
+    num_networks = member.config.selection.num_settings * member.config.ensemble.num_members
+    params = params_like(model, num_inputs, num_targets, num_networks)
+    pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
     support = make_support(member.config.data.target_support, num_targets)
     units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in (*(num_inputs,) * 2, *(num_targets,) * 4))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    like: Any = Outcome(Networks(params, *each), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
+    like: Any = Outcome(Networks(params, *pooling), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))
@@ -78,4 +89,4 @@ def _readable(folder: Path) -> Iterator[Part]:
             metadata = checkpoint.read_metadata(path)
             yield Part(path, json.loads(metadata["rows"]), tuple(json.loads(metadata["sizes"])))
         except (checkpoint.CheckpointError, KeyError, ValueError) as error:
-            print(f"left out: {error}", file=sys.stderr, flush=True)
+            print(f"ignored a damaged file of finished members: {error}", file=sys.stderr, flush=True)

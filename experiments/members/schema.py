@@ -1,4 +1,4 @@
-"""What may stand in a sweep file besides the keys of a run."""
+"""The keys of a sweep file, besides those of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from mdnjax.config.schema import Runtime
+from experiments.schemas import Runtime
 from mdnjax.config.section import Count, Folder, Section
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -18,7 +18,7 @@ Points = tuple[dict[str, Any], ...]
 
 
 class Distribution(Section, frozen=True):
-    """Where a value is drawn from: one of the three."""
+    """The distribution from which a value is drawn: exactly one of the three."""
 
     uniform: Bounds | None = Field(default=None, description="[low, high]")
     log_uniform: Bounds | None = Field(default=None, description="[low, high], low > 0; uniform in the logarithm")
@@ -49,11 +49,11 @@ class Random(Section, frozen=True):
 
 
 class Search(Section, frozen=True):
-    """Settings proposed by Optuna from the validation NLL of those before."""
+    """Settings proposed by Optuna from the validation NLL of earlier ones."""
 
-    method: Literal["tpe", "random"] = Field(default="tpe", description="sampler of Optuna")
+    method: Literal["tpe", "random"] = Field(default="tpe", description="Optuna's sampler")
     num_trials: Count = Field(default=1, description="settings to try")
-    batch_size: Count = Field(default=8, description="settings that are proposed, and trained, at a time")
+    batch_size: Count = Field(default=8, description="settings proposed and trained at a time")
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(default=0, description="seed of the sampler")
     space: Space = Field(default={}, validate_default=True, description="key: {uniform | log_uniform | choice: [...]}")
 
@@ -61,8 +61,8 @@ class Search(Section, frozen=True):
 class Worker(Section, frozen=True):
     """One of several processes that share a sweep and its output folder."""
 
-    index: Annotated[int, Field(ge=0)] = Field(default=0, description="which of them this is, from 0")
-    num_workers: Count = Field(default=1, description="how many there are")
+    index: Annotated[int, Field(ge=0)] = Field(default=0, description="number of this worker, from 0")
+    num_workers: Count = Field(default=1, description="number of workers")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Worker:
@@ -72,29 +72,29 @@ class Worker(Section, frozen=True):
 
 
 class Distributed(Section, frozen=True):
-    """Processes of jax.distributed as workers."""
+    """Processes of jax.distributed, used as workers."""
 
-    start: bool = Field(default=False, description="start jax.distributed; what is not given below is found as jax finds it")
+    start: bool = Field(default=False, description="start jax.distributed; jax detects what is not given below")
     coordinator: str | None = Field(default=None, description="host:port of process 0; starts jax.distributed")
-    num_processes: Count | None = Field(default=None, description="how many processes there are")
-    process_id: Annotated[int, Field(ge=0)] | None = Field(default=None, description="which of them this is, from 0")
+    num_processes: Count | None = Field(default=None, description="number of processes")
+    process_id: Annotated[int, Field(ge=0)] | None = Field(default=None, description="number of this process, from 0")
 
 
 class Sweep(Section, frozen=True):
-    """Settings, seeds, and how they are spread over machines; all other keys are those of a run, for every member."""
+    """Settings, seeds, and their distribution over machines; all other keys are those of a run and hold for every member."""
 
     model_config = ConfigDict(populate_by_name=True)
 
-    base: Path | None = Field(default=None, description="configuration of a run, relative to the sweep's file")
-    output: Folder = Field(default=Path("results/sweep"), description="folder of the results (default: results/NAME-OF-THE-FILE)")
+    base: Path | None = Field(default=None, description="configuration of a run, relative to the sweep file")
+    output: Folder = Field(default=Path("results/sweep"), description="folder of results (default: results/NAME-OF-THE-FILE)")
     num_seeds: Count = Field(default=1, description="members of each setting: seed, seed + 1, ...")
-    grid: Columns = Field(default={}, description="key: [values]; every combination")
+    grid: Columns = Field(default={}, description="key: [values]; every combination of them")
     zip: Columns = Field(default={}, description="key: [values]; first with first, second with second, ...")
     list: Points = Field(default=(), description="settings one by one: [{key: value, ...}, ...]")
     random: Random | None = Field(default=None, description="settings drawn at random")
-    search: Search | None = Field(default=None, description="settings proposed by Optuna, instead of the four above")
+    search: Search | None = Field(default=None, description="settings proposed by Optuna, instead of the four blocks above")
     chunk_members: Count | None = Field(default=None, description="members trained between two saves (null: by memory and time)")
-    worker: Worker = Field(default=Worker(), description="one of several processes")
+    worker: Worker = Field(default=Worker(), description="which of several processes this is")
     distributed: Distributed = Field(default=Distributed(), description="jax.distributed")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
-    digest: str | None = Field(default=None, description="written with the results: sha256 of all members' configurations")
+    digest: str | None = Field(default=None, description="written with the results: sha256 of all configurations")

@@ -1,4 +1,4 @@
-"""From the blocks of a sweep file to settings: values by dotted key, each with the place it stands at."""
+"""Expands the blocks of a sweep file into settings: values by dotted key, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from mdnjax.config.section import Section
 
 
 class Setting(NamedTuple):
-    """What a member has of its own: values by dotted key, and where each of them stands."""
+    """The swept values of a member by dotted key, and the place of each in a file or on the command line."""
 
     values: dict[str, Any]
     places: dict[str, str]
 
 
 Places = Mapping[DocumentPath, str]
-LARGEST, SMALLEST = 1e15, 1e-300  # of what is drawn: beyond, a whole number is none in float64, and a logarithm is infinite
+MAX_DRAWN = 1e15  # a larger whole number may not be exact in float64, and the distance of larger bounds may overflow
+MIN_LOG_DRAWN = 1e-300  # a smaller lower bound may round to 0, whose logarithm is infinite
 
 
 def expand(sweep: Sweep, places: Places, schema: type[Section]) -> list[Setting]:
-    """Every combination of the blocks' settings; the last block, and in a grid the last key, changes fastest.
+    """Returns every combination of the blocks' settings; the last block, and in a grid the last key, changes fastest.
 
-    Raises: ConfigError, with the place, where the columns of a zip differ in length or a key stands in two blocks.
+    Raises: ConfigError, with the place, if the columns of a zip differ in length or a key is in two blocks.
     """
     blocks = [_grid(sweep, places), _zip(sweep, places), _list(sweep, places), _random(sweep, places, schema)]
     flat = [[_flat(schema, setting) for setting in block] for block in blocks if block]
@@ -37,7 +38,7 @@ def expand(sweep: Sweep, places: Places, schema: type[Section]) -> list[Setting]
 
 
 def draw(distribution: Distribution, whole: bool, generator: np.random.Generator) -> Any:
-    """One value; of a whole number both bounds are drawn as well."""
+    """Draws one value; for a whole number both bounds are possible values."""
     if distribution.choice is not None:
         return distribution.choice[int(generator.integers(len(distribution.choice)))]
     low, high = bounds_of(distribution, whole)
@@ -48,42 +49,45 @@ def draw(distribution: Distribution, whole: bool, generator: np.random.Generator
 
 
 def bounds_of(distribution: Distribution, whole: bool) -> tuple[float, float]:
-    """Smallest and largest value; of a whole number the whole numbers within."""
+    """Returns the smallest and the largest possible value, rounded inwards for a whole number."""
     low, high = distribution.uniform or distribution.log_uniform or (0.0, 0.0)
     return (math.ceil(low), math.floor(high)) if whole else (low, high)
 
 
 def check_space(block: str, space: Mapping[str, Distribution], places: Places, schema: type[Section]) -> None:
-    """Raises ConfigError where no number, or none that can be drawn, lies within the bounds."""
+    """Checks the bounds of a space.
+
+    Raises: ConfigError if there is no number between two bounds, or if a bound is too large or too small to be drawn.
+    """
     faults, whole = [], whole_keys(schema)
-    for key, one in space.items():
-        low, high = bounds_of(one, key in whole)
-        if low > high or max(abs(low), abs(high)) > LARGEST or (one.log_uniform and low < SMALLEST):
+    for key, distribution in space.items():
+        low, high = bounds_of(distribution, key in whole)
+        if low > high or max(abs(low), abs(high)) > MAX_DRAWN or (distribution.log_uniform and low < MIN_LOG_DRAWN):
             kind = "whole number" if key in whole else "number"
-            wanted = f"bounds with a {kind} between them, of size {SMALLEST:g} to {LARGEST:g}"
-            got = list(one.uniform or one.log_uniform or ())
-            faults.append(_said(places, (block, "space", key), f"{block}.space.{key}: got {got}, expected {wanted}"))
+            wanted = f"bounds with a {kind} between them, of size {MIN_LOG_DRAWN:g} to {MAX_DRAWN:g}"
+            got = list(distribution.uniform or distribution.log_uniform or ())
+            faults.append(_with_place(places, (block, "space", key), f"{block}.space.{key}: got {got}, expected {wanted}"))
     if faults:
         raise ConfigError(faults)
 
 
-def count_of(sweep: Sweep) -> int:
-    """Settings that the blocks expand to."""
+def num_settings_of(sweep: Sweep) -> int:
+    """Returns the number of settings that the blocks expand to, without expanding them."""
     counts = [math.prod(map(len, sweep.grid.values())), max(map(len, sweep.zip.values()), default=1), len(sweep.list) or 1]
     return math.prod(counts) * (sweep.random.num_settings if sweep.random else 1)
 
 
-def ends(space: Mapping[str, Distribution], places: Places, schema: type[Section]) -> Iterator[Setting]:
-    """Every key of a search by itself at its ends, or at each of its choices: what must be valid before anything runs."""
+def settings_at_bounds(space: Mapping[str, Distribution], places: Places, schema: type[Section]) -> Iterator[Setting]:
+    """Yields settings of a single key each, at its bounds or at each of its choices, to be validated before the search."""
     whole = whole_keys(schema)
-    for key, one in space.items():
-        stands = {key: place_of(places, ("search", "space", key))}
-        for value in one.choice or bounds_of(one, key in whole):
-            yield _flat(schema, Setting({key: value}, stands))
+    for key, distribution in space.items():
+        place = place_of(places, ("search", "space", key))
+        for value in distribution.choice or bounds_of(distribution, key in whole):
+            yield _flat(schema, Setting({key: value}, {key: place}))
 
 
 def whole_keys(schema: type[Section]) -> set[str]:
-    """Keys that hold a whole number."""
+    """Returns the keys whose values are whole numbers."""
     return {key.name for key in keys(schema) if key.type.startswith("integer")}
 
 
@@ -97,7 +101,7 @@ def _zip(sweep: Sweep, places: Places) -> list[Setting]:
     lengths = {key: len(values) for key, values in sweep.zip.items()}
     if len(set(lengths.values())) > 1:
         got = ", ".join(f"{length} of {key}" for key, length in lengths.items())
-        raise ConfigError([_said(places, ("zip",), f"zip: got {got}, expected as many values of each")])
+        raise ConfigError([_with_place(places, ("zip",), f"zip: got {got}, expected as many values of each")])
     return [_merged(row) for row in zip(*columns, strict=True)]
 
 
@@ -112,9 +116,11 @@ def _random(sweep: Sweep, places: Places, schema: type[Section]) -> list[Setting
         return []
     check_space("random", sweep.random.space, places, schema)
     generator, whole = np.random.default_rng(sweep.random.seed), whole_keys(schema)
-    stands = {key: place_of(places, ("random", "space", key)) for key in sweep.random.space}
+    place_by_key = {key: place_of(places, ("random", "space", key)) for key in sweep.random.space}
     return [
-        Setting({key: draw(one, key in whole, generator) for key, one in sweep.random.space.items()}, stands)
+        Setting(
+            {key: draw(distribution, key in whole, generator) for key, distribution in sweep.random.space.items()}, place_by_key
+        )
         for _ in range(sweep.random.num_settings)
     ]
 
@@ -146,8 +152,8 @@ def _flat(schema: type[Section], setting: Setting) -> Setting:
 
 
 def _leaves(schema: type[Section], key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A whole section as its keys; options, which are no section, stay in one piece."""
-    if isinstance(value, dict) and value and any(one.name.startswith(f"{key}.") for one in keys(schema)):
+    """Yields the keys of a section with their values; options are not a section and stay one value."""
+    if isinstance(value, dict) and value and any(known.name.startswith(f"{key}.") for known in keys(schema)):
         for name, inner in value.items():
             yield from _leaves(schema, f"{key}.{name}", inner)
     else:
@@ -155,10 +161,10 @@ def _leaves(schema: type[Section], key: str, value: Any) -> Iterator[tuple[str, 
 
 
 def place_of(places: Places, path: DocumentPath) -> str:
-    """The place of the nearest thing that has one."""
+    """Returns the place of a path, or of the nearest section around it that has one."""
     return next((places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places), "")
 
 
-def _said(places: Places, path: DocumentPath, text: str) -> str:
+def _with_place(places: Places, path: DocumentPath, text: str) -> str:
     place = place_of(places, path)
     return f"{place}: {text}" if place else text

@@ -1,4 +1,4 @@
-"""The layers of a sweep file: what speaks of the sweep, what of every member, and the bases it names."""
+"""Splits a sweep file into keys of the sweep and keys of its members, and reads the configurations that it uses as bases."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RUN_KEYS = set(InverseSine.model_fields) - SWEEP_KEYS
 
 
 class Bases:
-    """Reads each base once: relative to the sweep's file or, where there is none, to the current folder."""
+    """Reads each base once; a path is relative to the folder of the sweep file, or else to the current folder."""
 
     def __init__(self, folder: Path, place: str):
         self.folder, self.place = folder, place
         self.layers: dict[str, Layer] = {}
 
     def find(self, base: Any) -> Path:
-        """Where a base is."""
+        """Returns the path of a base."""
         relative = self.folder / str(base)
         return relative if relative.exists() else Path(str(base))
 
@@ -30,7 +30,7 @@ class Bases:
             raise ConfigError([f"{place or self.place}: base: got {base!r}, expected a path"])
         if str(base) not in self.layers:
             layer = read_file(self.find(base))
-            if layer.faults and not layer.places:  # it cannot be read: the fault is where it is named
+            if layer.faults and not layer.places:  # the file cannot be read: the fault gets the place that names it
                 layer = layer._replace(faults=[f"{place or self.place}: base: {fault}" for fault in layer.faults])
             if wrong := (SWEEP_KEYS - {"output", "runtime"}) & layer.tree.keys():
                 layer.faults.append(f"{place or self.place}: base: {base} is a sweep itself (it has {min(wrong)!r})")
@@ -39,8 +39,8 @@ class Bases:
         return self.layers[str(base)]
 
 
-def sweep_and_run(layer: Layer) -> tuple[Layer, Layer]:
-    """What speaks of the sweep (and what nobody knows), and what speaks of every member."""
+def split_layer(layer: Layer) -> tuple[Layer, Layer]:
+    """Returns the keys of the sweep, with unknown keys and all faults, and the keys of a run, which hold for every member."""
     run = {key: value for key, value in layer.tree.items() if key in RUN_KEYS}
     sweep, places = {key: value for key, value in layer.tree.items() if key not in RUN_KEYS}, dict(layer.places)
     for block in ("grid", "zip"):
@@ -50,7 +50,7 @@ def sweep_and_run(layer: Layer) -> tuple[Layer, Layer]:
 
 
 def _dotted(tree: dict[str, Any], path: tuple, above: tuple, places: dict) -> dict[str, Any]:
-    """`grid: {model: {num_components: [..]}}`, as the command line gives it, is `grid: {model.num_components: [..]}`."""
+    """Turns `grid: {model: {num_components: [..]}}`, which the command line gives, into `grid: {model.num_components: [..]}`."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = (above[0], ".".join([*above[1:], key]))

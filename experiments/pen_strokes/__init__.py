@@ -1,1 +1,1 @@
-"""Drawings as sequences of pen strokes."""
+"""Drawings as sequences of pen strokes, generated point by point by a recurrent network."""

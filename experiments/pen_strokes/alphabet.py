@@ -1,11 +1,11 @@
-"""A small alphabet in a shaky hand, so that there is something to learn where there is no file."""
+"""A small generated alphabet with random slants, sizes and tremor; the default data."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SIZE = 60.0  # of a letter, in units of the offsets
-STEP = 6.0  # between two points
+STEP = 6.0  # distance between two points
 
 
 def _arc(start: float, stop: float, centre: tuple[float, float] = (0, 0), radius: float = 1.0) -> np.ndarray:
@@ -13,7 +13,7 @@ def _arc(start: float, stop: float, centre: tuple[float, float] = (0, 0), radius
     return np.array(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-# Strokes of each letter, about in [-1, 1] squared, y downwards as on a screen.
+# Strokes of each letter, approximately within [-1, 1] x [-1, 1]; y points downwards as on a screen.
 LETTERS: dict[str, list[np.ndarray]] = {
     "c": [_arc(-0.3, -1.7)],
     "o": [_arc(-0.5, -2.5)],
@@ -30,7 +30,7 @@ LETTERS: dict[str, list[np.ndarray]] = {
 
 
 def write(seed: list[int], num: int) -> list[np.ndarray]:
-    """So many letters `[points, 3]`: whole offsets and whether the pen is lifted after the point; each letter as likely."""
+    """Returns `num` letters `[points, 3]`: integer offsets, and whether the pen is lifted after the point; uniformly chosen."""
     generator = np.random.default_rng(seed)
     return [_letter(generator, LETTERS[name]) for name in generator.choice(list(LETTERS), num)]
 
@@ -43,11 +43,11 @@ def _letter(generator: np.random.Generator, strokes: list[np.ndarray]) -> np.nda
     path = np.round(np.concatenate(parts))
     lifted = np.concatenate([np.arange(len(part)) == len(part) - 1 for part in parts])
     offsets = np.diff(path, axis=0, prepend=path[:1])
-    return np.concatenate([offsets, lifted[:, None]], axis=1)[1:]  # the first point is where the pen is put down
+    return np.concatenate([offsets, lifted[:, None]], axis=1)[1:]  # the first point has no offset
 
 
 def _points(generator: np.random.Generator, stroke: np.ndarray) -> np.ndarray:
-    """Points along a stroke at about equal steps, off it by a smooth tremor."""
+    """Returns points along a stroke at nearly equal steps, displaced by a smooth tremor."""
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(stroke, axis=0), axis=1))])
     num = max(4, round(length[-1] / STEP))
     at = np.linspace(0, length[-1], num)

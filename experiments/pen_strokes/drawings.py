@@ -1,4 +1,4 @@
-"""Drawings as lists of points (dx, dy, pen lifted): read from a file, or letters of the alphabet."""
+"""Drawings as arrays of points (dx, dy, pen lifted after the point), from a file or from a generated alphabet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("train", "valid", "test")
 
 
 class Parts(NamedTuple):
-    """Drawings `[points, 3]` to train on, to watch, and to score."""
+    """Drawings `[points, 3]` for training, validation and test."""
 
     train: list[np.ndarray]
     validation: list[np.ndarray]
@@ -24,9 +24,9 @@ class Parts(NamedTuple):
 
 
 def make_drawings(config: Drawings, seed: int) -> Parts:
-    """The drawings of a configuration; each ends with a lifted pen.
+    """Returns the drawings of a configuration; each ends with a lifted pen.
 
-    Raises: UserError if the file is not what is expected.
+    Raises: UserError if the file is missing or does not hold the expected arrays.
     """
     if config.path is not None:
         return _read(Path(config.path))
@@ -35,8 +35,8 @@ def make_drawings(config: Drawings, seed: int) -> Parts:
 
 
 def as_arrays(drawings: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Points and lengths of drawings, as they are read."""
-    return {"points": np.concatenate(drawings).astype(np.float32), "lengths": np.array([len(one) for one in drawings], np.int32)}
+    """Returns points and lengths of drawings, in the layout of files that are read."""
+    return {"points": np.concatenate(drawings).astype(np.float32), "lengths": np.array(list(map(len, drawings)), np.int32)}
 
 
 def _read(path: Path) -> Parts:
@@ -68,12 +68,12 @@ def _part(path: Path, arrays: dict[str, np.ndarray], name: str) -> list[np.ndarr
             f"{name}_lengths: got shape {lengths.shape} of {lengths.dtype}", "[drawings] whole numbers from 1, one or more"
         )
     if lengths.sum() != len(points):
-        raise wrong(f"{name}_lengths: they come to {lengths.sum()} points", f"the {len(points)} of {name}_points")
+        raise wrong(f"{name}_lengths: got a sum of {lengths.sum()} points", f"the {len(points)} of {name}_points")
     if not np.isfinite(points).all():
         raise wrong(f"{name}_points: got {points[~np.isfinite(points)][0]}", "finite numbers")
     if not np.isin(points[:, 2], (0, 1)).all():
-        odd = points[~np.isin(points[:, 2], (0, 1)), 2][0]
-        raise wrong(f"{name}_points: got {odd} in the last column", "0 (pen down) or 1 (lifted after the point)")
+        invalid = points[~np.isin(points[:, 2], (0, 1)), 2][0]
+        raise wrong(f"{name}_points: got {invalid} in the last column", "0 (pen down) or 1 (lifted after the point)")
     points = points.astype(np.float32)
     ends = np.cumsum(lengths)
     points[ends - 1, 2] = 1  # at the end of a drawing the pen is lifted

@@ -1,4 +1,4 @@
-"""What a network, or points without memory, pay for each point of drawings."""
+"""Scores in nats per point: of a network, and of a baseline in which points are independent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.pen_strokes import pen
+from experiments.pen_strokes import network
 from experiments.pen_strokes.schema import PenModel
 from mdnjax.components import Diagonal
 from mdnjax.mixture import Mixture, log_prob
@@ -17,11 +17,11 @@ from mdnjax.sequences import Rows
 from mdnjax.training.initialise import fit_marginal
 from mdnjax.types import Params
 
-ROWS = 128  # that are scored together
+ROWS_PER_BLOCK = 128
 
 
 class Score(NamedTuple):
-    """Mean nats per point; `point` is offset and lift together, the end of drawings comes beside it."""
+    """Mean NLL per point in nats; `point` is the sum of offset and lift, without the end of drawings."""
 
     offset: float
     lift: float
@@ -30,44 +30,49 @@ class Score(NamedTuple):
 
 
 def score(model: PenModel, params: Params, rows: Rows) -> Score:
-    """The scores of a network, in blocks of rows."""
+    """Returns the scores of a network, computed in blocks of rows."""
     totals, num = np.zeros(3), rows.mask.shape[1]
-    for start in range(0, num, ROWS):
-        block = jax.tree.map(lambda leaf, at=start: _filled(leaf[..., at : at + ROWS], min(ROWS, num)), rows)
+    size = min(ROWS_PER_BLOCK, num)
+    for start in range(0, num, size):
+        block = jax.tree.map(lambda leaf, at=start: _padded(leaf[..., at : at + size], size), rows)
         totals += np.asarray(_totals(model, params, block), np.float64)
-    offset, lift, end = totals / rows.mask.sum()
-    return Score(*map(float, (offset, lift, offset + lift, end)))
+    return _score_of(totals / rows.mask.sum())
 
 
 def independent_nll(train: Rows, test: Rows, num_components: int) -> Score:
-    """The same for points without memory: a mixture of diagonal Gaussians for either state of the pen, by EM, and two shares.
+    """Returns the test scores of independent points.
 
-    The offsets of training are spread out as those of the test are: by less than EM's floor, which is not looked at.
+    A mixture of diagonal Gaussians is fitted to the training offsets of each state of the pen by EM; lift and end have the
+    frequencies of the training data. The training offsets are not dequantised; instead, no scale is below 0.01.
     """
-    nats, (seen, asked) = np.zeros(3), (_points(train), _points(test))
-    lifted_share = np.mean(seen[:, 2])
-    ends = train.last.sum() / max(seen[:, 2].sum(), 1)
-    for state in (0.0, 1.0):
-        own, new = seen[seen[:, 2] == state, :2], asked[asked[:, 2] == state, :2]
-        if not len(own) or not len(new):
+    totals, train_points, test_points = np.zeros(3), _points(train), _points(test)
+    lift_share = np.mean(train_points[:, 2])
+    end_share = train.last.sum() / max(train_points[:, 2].sum(), 1)
+    for lifted in (0.0, 1.0):
+        fitted, scored = (points[points[:, 2] == lifted, :2] for points in (train_points, test_points))
+        if not len(fitted) or not len(scored):
             continue
-        marginal = jax.jit(fit_marginal, static_argnums=2)(jax.random.key(0), own.T, min(num_components, len(own)), 0.01)
+        marginal = jax.jit(fit_marginal, static_argnums=2)(jax.random.key(0), fitted.T, min(num_components, len(fitted)), 0.01)
         mixture = Mixture(jnp.log(marginal.weights), Diagonal(marginal.loc, marginal.scale))
-        share = lifted_share if state else 1 - lifted_share
-        nats += [-float(np.sum(log_prob(mixture, new))), -len(new) * np.log(share), 0]
-    num_lifted, num_ends = asked[:, 2].sum(), test.last.sum()
-    nats[2] = -num_ends * np.log(ends) - ((num_lifted - num_ends) * np.log1p(-ends) if num_lifted > num_ends else 0)
-    offset, lift, end = nats / len(asked)
+        share = lift_share if lifted else 1 - lift_share
+        totals += [-float(np.sum(log_prob(mixture, scored))), -len(scored) * np.log(share), 0]
+    num_lifted, num_ends = test_points[:, 2].sum(), test.last.sum()
+    totals[2] = -num_ends * np.log(end_share) - ((num_lifted - num_ends) * np.log1p(-end_share) if num_lifted > num_ends else 0)
+    return _score_of(totals / len(test_points))
+
+
+def _score_of(means: np.ndarray) -> Score:
+    offset, lift, end = means
     return Score(*map(float, (offset, lift, offset + lift, end)))
 
 
 @partial(jax.jit, static_argnums=0)
 def _totals(model: PenModel, params: Params, rows: Rows) -> list[jax.Array]:
-    return [jnp.sum(term) for term in pen.nll(model, params, rows)]
+    return [jnp.sum(term) for term in network.nll(model, params, rows)]
 
 
-def _filled(leaf: np.ndarray, num: int) -> np.ndarray:
-    """Rows without a point behind the last, so that one program serves all blocks."""
+def _padded(leaf: np.ndarray, num: int) -> np.ndarray:
+    """Appends rows without points, so that all blocks have one shape and share one compiled program."""
     return np.concatenate([leaf, np.zeros((*leaf.shape[:-1], num - leaf.shape[-1]), leaf.dtype)], axis=-1)
 
 

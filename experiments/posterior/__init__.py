@@ -1,1 +1,1 @@
-"""Posteriors: what parameters a simulation must have had to give what was observed."""
+"""Posteriors p(theta|x): the parameters of a simulation, given what was observed."""

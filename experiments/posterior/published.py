@@ -1,4 +1,4 @@
-"""Two-sample scores of two moons as published: means over the ten observations, by number of simulations."""
+"""Published two-sample scores of two moons: means over the ten observations, by number of simulations."""
 
 # Neural posterior estimation in one round. Source: Lueckmann et al. (2021).
 PUBLISHED: dict[str, dict[int, float]] = {

@@ -1,1 +1,1 @@
-"""Predictions of a saved model for the rows of a file."""
+"""Writes the predictions of a saved model for the rows of a file."""

@@ -1,4 +1,4 @@
-"""Predicts for new rows: mean, sd, quantiles, intervals, modes, densities or samples of a saved model, into CSV or Parquet."""
+"""Predicts for new rows: mean, sd, quantiles, intervals, modes, densities or samples of a saved model, as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from experiments import command
-from experiments.predict.columns import Predict, answered
-from experiments.predict.writing import writing
+from experiments.predict.columns import Predict, columns_of
+from experiments.predict.writing import already_exists, writing
 from experiments.progress import ProgressLine
 from experiments.reading import files
 from mdnjax.checkpoint import CheckpointError
@@ -26,30 +26,30 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def predict(config: Predict, overwrite: bool) -> None:
-    """Reads the rows chunk by chunk, and writes what is predicted for each."""
-    command.settle(config.runtime)
-    predictor = _model(config)
+    """Reads the rows chunk by chunk, and writes the predictions for each."""
+    command.setup_runtime(config.runtime)
+    predictor = _load_model(config)
     if config.output.suffix not in SUFFIXES:
         raise command.UserError(f"output: got {str(config.output)!r}, expected a name that ends in {' or '.join(SUFFIXES)}")
     if config.output.exists() and not overwrite:
-        raise command.UserError(f"output: {config.output} is there already; choose another with output=FILE, or --overwrite")
+        raise already_exists(config.output)
     if config.density_at is not None and len(predictor.columns.targets) > 1:
-        raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single one")
+        raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single target")
     num, notes, progress, start = 0, dict[str, None](), ProgressLine(), time.perf_counter()
     with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):
-            write(_predicted(config, predictor, chunk, num, notes))
+            write(_predict_chunk(config, predictor, chunk, num, notes))
             num += len(next(iter(chunk.values())))
-            progress.tell(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
+            progress.update(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
         if not num:
             raise command.UserError(f"{config.file}: got no rows")
     progress.end()
     for note in notes:
         print(f"note: {note}")
-    print(f"{num:,} rows in {time.perf_counter() - start:.1f} s: {config.output}")
+    print(f"{num:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
 
 
-def _model(config: Predict) -> Predictor:
+def _load_model(config: Predict) -> Predictor:
     try:
         return load(config.model)
     except CheckpointError as error:
@@ -58,19 +58,19 @@ def _model(config: Predict) -> Predictor:
 
 def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndarray]]:
     path, inputs = Path(config.file), predictor.columns.inputs
-    texts = [column.name for column in inputs if column.categories is not None]
+    text_columns = [column.name for column in inputs if column.categories is not None]
     try:
         if config.output.suffix == ".csv":
-            texts += config.keep  # as it is written in the file
+            text_columns += config.keep  # so that they are copied as they are written in the file
         elif config.keep:
-            texts += files.mixed_columns(path, config.delimiter, config.chunk_rows, config.keep)
-        yield from files.read_chunks(path, config.delimiter, config.chunk_rows, texts)
+            text_columns += files.mixed_columns(path, config.delimiter, config.chunk_rows, config.keep)
+        yield from files.read_chunks(path, config.delimiter, config.chunk_rows, text_columns)
     except TableError as error:
         raise command.UserError(f"{path}: {error}") from None
 
 
-def _predicted(
-    config: Predict, predictor: Predictor, chunk: dict[str, np.ndarray], first: int, notes: dict[str, None]
+def _predict_chunk(
+    config: Predict, predictor: Predictor, chunk: dict[str, np.ndarray], first_row: int, notes: dict[str, None]
 ) -> dict[str, np.ndarray]:
     try:
         x = predictor.inputs(chunk)
@@ -81,18 +81,18 @@ def _predicted(
             check_name(list(chunk), name)
         at = [_relative(predictor, values_of(chunk, name, numeric=True)) for name in density_at]
     except TableError as error:
-        raise command.UserError(f"{config.file}: {error.below(first)}") from None
-    key, names = jax.random.fold_in(jax.random.key(config.seed), first), list[str]()
+        raise command.UserError(f"{config.file}: {error.below(first_row)}") from None
+    key, names = jax.random.fold_in(jax.random.key(config.seed), first_row), list[str]()
 
-    def question(mixture: Mixture, *at: np.ndarray) -> list[np.ndarray]:
-        found = answered(config, predictor, mixture, at, key)
-        names[:] = found
-        return list(found.values())
+    def compute(mixture: Mixture, *at: np.ndarray) -> list[np.ndarray]:
+        columns = columns_of(config, predictor, mixture, at, key)
+        names[:] = columns
+        return list(columns.values())
 
-    values = predictor.map_rows(question, x, *at, transform=relative_transform(predictor.scaler), most=config.chunk_rows)
+    values = predictor.map_rows(compute, x, *at, transform=relative_transform(predictor.scaler), max_rows=config.chunk_rows)
     copied = {name: chunk[name] for name in config.keep}
-    if both := next((name for name in copied if name in names), None):
-        raise command.UserError(f"keep: got {both!r}, which is the name of a column of the predictions; rename it in the file")
+    if clash := next((name for name in copied if name in names), None):
+        raise command.UserError(f"keep: got {clash!r}, which is the name of a column of the predictions; rename it in the file")
     return {**copied, **dict(zip(names, values, strict=True))}
 
 

@@ -1,4 +1,4 @@
-"""Tables written piece by piece: the file appears when it is whole."""
+"""Writes tables in pieces; the file appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -11,47 +11,52 @@ from typing import Any
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import need
+from experiments.reading.files import import_extra
 
 Write = Callable[[Mapping[str, np.ndarray]], None]
 
 
 @contextlib.contextmanager
 def writing(path: Path, overwrite: bool) -> Iterator[Write]:
-    """Gives a function that appends rows; what was written takes the file's name at the end, and is gone if there is none.
+    """Gives a function that appends rows to a temporary file, which is renamed to `path` at the end, or deleted after an error.
 
-    Raises: UserError if the file cannot be written, or is there already and must not be replaced.
+    Raises: UserError if the file cannot be written, or exists and must not be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (_parquet if path.suffix == ".parquet" else _csv)(temporary) as write:
             yield write
-        _name(temporary, path, overwrite)
+        _rename(temporary, path, overwrite)
     except FileExistsError:
-        raise UserError(f"output: {path} is there already; choose another with output=FILE, or --overwrite") from None
+        raise already_exists(path) from None
     except OSError as error:
         raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _name(temporary: Path, path: Path, overwrite: bool) -> None:
-    """Raises: FileExistsError if another command has written the file meanwhile."""
+def already_exists(path: Path) -> UserError:
+    """Returns the error that an output file exists and must not be replaced."""
+    return UserError(f"output: {path} already exists; choose another file with output=FILE, or replace it with --overwrite")
+
+
+def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Raises: FileExistsError if another command has written the file in the meantime."""
     if not overwrite:
         try:
             os.link(temporary, path)
             return
         except FileExistsError:
             raise
-        except OSError:  # the file system has no links
+        except OSError:  # the file system has no hard links
             pass
     os.replace(temporary, path)
 
 
 @contextlib.contextmanager
 def _csv(path: Path) -> Iterator[Write]:
-    pandas = need("pandas")
+    pandas = import_extra("pandas")
     with open(path, "w", encoding="utf-8", newline="") as file:
 
         def write(columns: Mapping[str, np.ndarray]) -> None:
@@ -64,14 +69,15 @@ def _csv(path: Path) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
-    arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
+    arrow, parquet = import_extra("pyarrow"), import_extra("pyarrow.parquet")
     writer: Any = None
 
     def write(columns: Mapping[str, np.ndarray]) -> None:
         nonlocal writer
         table = arrow.table({name: arrow.array(values, from_pandas=True) for name, values in columns.items()})
-        empty = [field.with_type(arrow.string()) if arrow.types.is_null(field.type) else field for field in table.schema]
-        table = table.cast(arrow.schema(empty))  # a column that is missing all over so far
+        # a column without any value so far has no type; it is written as text
+        fields = [field.with_type(arrow.string()) if arrow.types.is_null(field.type) else field for field in table.schema]
+        table = table.cast(arrow.schema(fields))
         writer = writer or parquet.ParquetWriter(path, table.schema)
         writer.write_table(table.cast(writer.schema))
 

@@ -1,1 +1,1 @@
-"""At which angles to launch something that must hit: control through an ODE."""
+"""Launch angles that make a ball land at a given distance: control learnt through an ODE solver."""

@@ -1,4 +1,4 @@
-"""Launch angles that hit, with drag and wind: a mixture over the angle, trained through the solver of the flight."""
+"""Launch angles that hit a distance despite drag and wind: a mixture over the angle, trained through the solver of the flight."""
 
 from __future__ import annotations
 
@@ -9,113 +9,108 @@ import jax
 import numpy as np
 
 from experiments import command, report
-from experiments.progress import Clock, training
-from experiments.projectile import aim, figures
-from experiments.projectile.answers import Answers, answer_all, in_words, score
+from experiments.progress import Clock, training_progress
+from experiments.projectile import figures, objective
+from experiments.projectile.evaluation import Launches, describe, evaluate_all, score
 from experiments.projectile.flight import farthest
-from experiments.projectile.schema import Projectile, Questions
-from experiments.reading.files import need
+from experiments.projectile.schema import InputRanges, Projectile
+from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.population import Fit
+from mdnjax.training.selection import selected_params
 from mdnjax.training.train import train_one
 
 FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "figures/*.png")
-NUM_ALONG = 150  # distances of a panel
-WINDS = (0.1, 0.5, 0.9)  # of the range, a panel each
+NUM_DISTANCES = 150  # plotted in a panel
+WIND_SHARES = (0.1, 0.5, 0.9)  # positions within the range of winds, one panel each
 
 
 def study(config: Projectile, overwrite: bool) -> None:
-    """Trains, asks, launches the answers, and writes the run folder."""
-    need("diffrax", "ode")
-    command.settle(config.runtime)
+    """Trains, evaluates the predicted launch angles, and writes the run folder."""
+    import_extra("diffrax", "ode")
+    command.setup_runtime(config.runtime)
     check_optimizers(train=config.train)
     if config.model.num_components == "auto" or config.model.line or config.model.family not in ("diagonal", "isotropic"):
         got = f"{config.model.num_components} {config.model.family} components, line {config.model.line}"
-        raise command.UserError(f"model: got {got}, expected a number of Gaussians (diagonal) without a line")
+        raise command.UserError(f"model: got {got}, expected a number of Gaussians (diagonal or isotropic) and line false")
     folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
     with clock.phase("questions"):
-        nums = (config.questions.num_train, config.questions.num_validation, config.questions.num_test)
-        parts = [
-            aim.draw_questions(np.random.default_rng([config.seed, part]), config.questions, num) for part, num in enumerate(nums)
-        ]
+        ranges = config.questions
+        train_x, validation_x, test_x = (
+            objective.draw_inputs(np.random.default_rng([config.seed, part]), ranges, num)
+            for part, num in enumerate((ranges.num_train, ranges.num_validation, ranges.num_test))
+        )
     with clock.phase("training"):
-        fitted, predictor = train(config, *parts[:2])
+        fitted, predictor = train(config, train_x, validation_x)
         save(folder / "model.safetensors", predictor)
     with clock.phase("answers"):
-        asked = np.array(config.asked, np.float32).reshape(-1, 3)
-        tested, asked, *along = answer_all(predictor, [parts[2], asked, *along_distance(config.questions)])
+        example_x = np.array(config.asked, np.float32).reshape(-1, 3)
+        tested, examples, *by_distance = evaluate_all(predictor, [test_x, example_x, *distance_grids(ranges)])
         metrics = score(tested)
     with clock.phase("figures"):
-        report.write_figures(folder / "figures", figures.draw(asked, along, tested))
-    write(config, folder, clock, fitted, metrics)
-    show(config, folder, clock, metrics, asked)
+        report.write_figures(folder / "figures", figures.draw(examples, by_distance, tested))
+    report.write_history(folder / "history.csv", fitted.history, "validation_miss")
+    status = "diverged" if fitted.diverged else "finished"
+    report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
+    show(config, folder, clock, metrics, examples)
     if fitted.diverged:
-        raise command.RunFailed(
-            divergence_message("aim", int(fitted.state.step), config.train.num_steps, folder / "model.safetensors")
-        )
+        step = int(fitted.state.step)
+        raise command.RunFailed(divergence_message("projectile", step, config.train.num_steps, folder / "model.safetensors"))
 
 
-def train(config: Projectile, questions: np.ndarray, watched: np.ndarray) -> tuple[Fit, Predictor]:
-    """Trains through the solver; the observer sees the expected miss as a share of the distance."""
-    scaler = aim.scaler_of(questions)
-    columns = (np.ascontiguousarray(part.T) for part in (questions, watched))
-    inputs = aim.TrainingInputs(jax.random.key(config.seed), *columns, scaler.x_mean, scaler.x_sd)  # pyright: ignore
-    with training("aim", config.train.num_steps, "validation miss") as observe:
-        fitted = train_one(aim.make_training_functions(config), config.train, inputs, observe)
-    params = fitted.state.best.params if config.train.keep == "best" else fitted.state.params
+def train(config: Projectile, train_x: np.ndarray, validation_x: np.ndarray) -> tuple[Fit, Predictor]:
+    """Trains through the solver; the validation score is the expected miss as a share of the distance."""
+    scaler = objective.scaler_of(train_x)
+    columns = (np.ascontiguousarray(x.T) for x in (train_x, validation_x))
+    inputs = objective.TrainingInputs(jax.random.key(config.seed), *columns, scaler.x_mean, scaler.x_sd)  # pyright: ignore
+    with training_progress("projectile", config.train.num_steps, "validation miss") as observe:
+        fitted = train_one(objective.make_training_functions(config), config.train, inputs, observe)
+    params = selected_params(fitted.state, config.train.keep)
     networks = Networks(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params))
     return fitted, make_predictor(config.model, networks, scaler)
 
 
-def along_distance(questions: Questions) -> Iterator[np.ndarray]:
-    """Questions along the distance at the middle speed, for some winds."""
-    winds = np.array([questions.wind[0] + share * (questions.wind[1] - questions.wind[0]) for share in WINDS], np.float32)
-    speeds = np.full_like(winds, np.mean(questions.speed))
-    for speed, wind, most in zip(speeds, winds, farthest(speeds, winds).distance, strict=True):
-        distance = most * np.linspace(*questions.share, NUM_ALONG, dtype=np.float32)
+def distance_grids(ranges: InputRanges) -> Iterator[np.ndarray]:
+    """Yields inputs `[NUM_DISTANCES, 3]` over the range of distances, at the mean speed and one wind each."""
+    low, high = ranges.wind
+    winds = np.array([low + share * (high - low) for share in WIND_SHARES], np.float32)
+    speeds = np.full_like(winds, np.mean(ranges.speed))
+    for speed, wind, limit in zip(speeds, winds, farthest(speeds, winds).distance, strict=True):
+        distance = limit * np.linspace(*ranges.share, NUM_DISTANCES, dtype=np.float32)
         yield np.stack([np.full_like(distance, speed), distance, np.full_like(distance, wind)], axis=1)
 
 
-def write(config: Projectile, folder: Path, clock: Clock, fitted: Fit, metrics: dict[str, float]) -> None:
-    """Writes everything but the model and the figures."""
-    report.write_history(folder / "history.csv", fitted.history, "validation_miss")
-    status = "diverged" if fitted.diverged else "finished"
-    report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
-
-
-def show(config: Projectile, folder: Path, clock: Clock, metrics: dict[str, float], asked: Answers) -> None:
-    """Prints the scores, and the answers in words."""
-    title = f"Projectile, seed {config.seed}: {config.questions.num_test} new questions (speed, distance, wind)"
-    two, beyond = metrics["num_two"], metrics["num_out_of_reach"]
+def show(config: Projectile, folder: Path, clock: Clock, metrics: dict[str, float], examples: Launches) -> None:
+    """Prints the test scores, and the launch angles of the inputs in `asked`."""
+    title = f"Projectile, seed {config.seed}: {config.questions.num_test} test inputs (speed, distance, wind)"
+    two, out_of_reach = metrics["num_two"], metrics["num_out_of_reach"]
     rows = [
         ("", "", "of"),
-        ("both arcs found, where there are two", f"{100 * metrics['both_found']:.1f} %", f"{two:.0f}"),
+        ("both arcs found, where two angles hit", f"{100 * metrics['both_found']:.1f} %", f"{two:.0f}"),
         ("miss at the modes, median", f"{metrics['median_miss']:.3f} %", ""),
         ("miss at the modes, mean", f"{metrics['mean_miss']:.3f} %", ""),
         ("modes that miss by 0.3 % of the distance or less", f"{100 * metrics['share_within_goal']:.1f} %", ""),
-        ("out of reach, and said to be", f"{100 * metrics['said_out_of_reach']:.1f} %", f"{beyond:.0f}"),
-        ("within reach, and said to be", f"{100 * metrics['said_in_reach']:.1f} %", ""),
+        ("out of reach, and predicted to be", f"{100 * metrics['said_out_of_reach']:.1f} %", f"{out_of_reach:.0f}"),
+        ("within reach, and predicted to be", f"{100 * metrics['said_in_reach']:.1f} %", ""),
     ]
     report.print_table(title, rows)
-    for number in range(len(asked.question)):
-        print(in_words(asked, number))
-    report.print_end(unusual(config), clock, folder)
+    for number in range(len(examples.x)):
+        print(describe(examples, number))
+    report.print_end(extrapolation_notes(config), clock, folder)
 
 
-def unusual(config: Projectile) -> Iterator[str]:
-    """A sentence for each question with a speed or wind that training did not see, and how far it is from those."""
-    for question in config.asked:
-        for name, value, (low, high) in (
-            ("speed", question[0], config.questions.speed),
-            ("wind", question[2], config.questions.wind),
-        ):
+def extrapolation_notes(config: Projectile) -> Iterator[str]:
+    """Yields a note for each speed or wind in `asked` outside of the range of training."""
+    ranges = config.questions
+    for speed, _, wind in config.asked:
+        for name, value, (low, high) in (("speed", speed, ranges.speed), ("wind", wind, ranges.wind)):
             if not low <= value <= high:
-                off = max(low - value, value - high)
-                yield f"a {name} of {value:g} m/s is {off:g} outside of what was trained ({low:g} to {high:g})"
+                excess = max(low - value, value - high)
+                yield f"a {name} of {value:g} m/s is {excess:g} m/s outside of the range of training ({low:g} to {high:g} m/s)"
 
 
 if __name__ == "__main__":

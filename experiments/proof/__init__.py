@@ -1,1 +1,1 @@
-"""Every public function of a mixture against an independent answer."""
+"""Compares every public function of a mixture with an independent oracle."""

@@ -1,4 +1,4 @@
-"""Proves every public function of a mixture: each family, support and dtype against an independent answer, and writes a table."""
+"""Compares every public function of a mixture, for each family, support and dtype, with an independent oracle; writes a table."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ from experiments import command
 from experiments.findings import Findings, write
 from experiments.proof.cases import names
 from experiments.proof.checks import CHECKS
-from experiments.proof.prove import HEADER, Finding, prove, rows_of, tell
+from experiments.proof.prove import HEADER, Finding, prove, report_progress, table_rows
 from experiments.run_folder import create_run_folder
+from experiments.schemas import Runtime
 from mdnjax import runtime
-from mdnjax.config.schema import Family, Runtime
+from mdnjax.config.schema import Family
 from mdnjax.config.section import Folder, Section
 
 FILES = ("proof.csv", "proof.md", "environment.json")
+ABOUT_ERRORS = (
+    "Errors are absolute, relative, in standard errors of the estimate, or scaled (absolute up to a truth of 1, then relative). "
+    "In float32 the oracle has the same rounded parameters and points as the library, so errors come from the computation alone."
+)
 
 
 class Proof(Section, frozen=True):
-    """What is proven."""
+    """Which functions and families are compared, and where the table is written."""
 
     output: Folder = Field(default=Path("results/proof"), description="folder of the table")
-    functions: tuple[str, ...] = Field(default=(), description="functions to prove (none named: all)")
-    families: tuple[Family, ...] = Field(default=(), description="families to prove on (none named: all)")
+    functions: tuple[str, ...] = Field(default=(), description="functions to check (empty: all)")
+    families: tuple[Family, ...] = Field(default=(), description="families to check (empty: all)")
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(default=None, description="processes (null: one for each core)")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
@@ -35,35 +40,30 @@ class Proof(Section, frozen=True):
 def measure(settings: Proof, overwrite: bool) -> None:
     """Runs the checks, prints and writes their table, and fails if an error exceeds its tolerance."""
     jax.config.update("jax_enable_x64", True)
-    command.settle(settings.runtime)
+    command.setup_runtime(settings.runtime)
     known = {check.function for check in CHECKS}
-    if strange := sorted(set(settings.functions) - known):
-        raise command.UserError(f"functions: got {strange[0]!r}, expected some of {', '.join(sorted(known))}")
+    if unknown := sorted(set(settings.functions) - known):
+        raise command.UserError(f"functions: got {unknown[0]!r}, expected some of {', '.join(sorted(known))}")
     create_run_folder(settings, settings.output, FILES, overwrite)
     start, findings = time.perf_counter(), _findings(settings)
     minutes = (time.perf_counter() - start) / 60
-    notes = [f"{len(findings)} comparisons in {minutes:.1f} minutes.", MEASURES]
-    write(settings.output, Findings([[HEADER, *rows_of(findings)]], notes), "proof")
-    if wrong := [str(finding) for finding in findings if not finding.passes()]:
-        raise command.RunFailed(f"{len(wrong)} of {len(findings)} comparisons failed: {'; '.join(wrong)}")
-
-
-MEASURES = (
-    "Errors are absolute, relative, in standard errors of what is drawn, or scaled (absolute up to a truth of 1, then relative). "
-    "In float32 the oracle has the very parameters and points of the library, so an error is that of the computation alone."
-)
+    notes = [f"{len(findings)} comparisons in {minutes:.1f} minutes.", ABOUT_ERRORS]
+    write(settings.output, Findings([[HEADER, *table_rows(findings)]], notes), "proof")
+    if failed := [str(finding) for finding in findings if not finding.passes()]:
+        raise command.RunFailed(f"{len(failed)} of {len(findings)} comparisons failed: {'; '.join(failed)}")
 
 
 def _findings(settings: Proof) -> list[Finding]:
     chosen = [name for name in names() if not settings.families or name.family in settings.families]
-    gathered: list[Finding] = []
-    for count, proven in enumerate(prove(chosen, settings.functions, settings.workers or runtime.num_cores()), start=1):
-        gathered += proven.findings
-        tell(f"{count}/{len(chosen)} {proven.name}: {len(proven.findings)} comparisons in {proven.seconds:.0f} s")
-        for finding in proven.findings:
+    findings: list[Finding] = []
+    results = prove(chosen, settings.functions, settings.workers or runtime.num_cores())
+    for count, result in enumerate(results, start=1):
+        findings += result.findings
+        report_progress(f"{count}/{len(chosen)} {result.name}: {len(result.findings)} comparisons in {result.seconds:.0f} s")
+        for finding in result.findings:
             if not finding.passes():
-                tell(f"  {finding}")
-    return gathered
+                report_progress(f"  {finding}")
+    return findings
 
 
 if __name__ == "__main__":

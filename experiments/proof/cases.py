@@ -1,29 +1,30 @@
-"""Mixtures to prove on: each family on each support, ordinary, overlapping, far apart and narrow, and with a weight of zero."""
+"""Mixtures to check: each family on each support, ordinary, overlapping, far apart and narrow, and with a weight of zero."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.proof import oracles
+from experiments.proof.oracles import Example, examples
 from mdnjax import FAMILIES, Mixture, Support, warp
 from mdnjax.components import GAUSSIAN, Sizes
 from mdnjax.mixture import from_batch_last
 
 SUPPORTS = {"line": (-np.inf, np.inf), "positive": (0.0, np.inf), "box": (-1.0, 2.0), "upper": (-np.inf, 3.0)}
 LEVELS = np.array([0.5, 0.9], np.float32)
-SHARES = np.array([1e-6, 0.01, 0.2, 0.5, 0.75, 0.99, 1 - 2**-20], np.float32)
-FLOOR = 0.01
-POINTS = 9
+PROBABILITIES = np.array([1e-6, 0.01, 0.2, 0.5, 0.75, 0.99, 1 - 2**-20], np.float32)
+SCALE_FLOOR = 0.01
+BATCH_SIZE = 6
+NUM_POINTS = 9
 
 
 class Name(NamedTuple):
-    """What tells a case from others."""
+    """Family, support and sizes that identify a case."""
 
     family: str
     support: str = "line"
@@ -34,48 +35,32 @@ class Name(NamedTuple):
         return f"{self.family}, {self.support}, D={self.num_targets}, K={self.num_components}"
 
 
-class Case:
-    """A batch of six mixtures of a shape, in float32 and, with the very same numbers, in float64; and the oracles of each."""
+class Case(NamedTuple):
+    """A batch of mixtures, points at which they are evaluated, and an oracle for each example of the batch.
 
-    def __init__(self, name: Name) -> None:
-        self.name = name
-        self.rng = np.random.default_rng([len(str(name)), *name[2:]])
-        self.float32 = _mixture(name, self.rng)
-        self.float64 = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), self.float32)
-        self.examples = oracles.examples(self.float64)
+    The points are `[Q, *batch, D]`, or `[*batch, D]` for one point of each example.
+    """
+
+    given: Mixture
+    y: np.ndarray
+    examples: list[Example]
 
     def mixture(self, dtype: str) -> Mixture:
-        """The batch in a dtype."""
-        return self.float32 if dtype == "float32" else self.float64
+        """Returns the batch in a dtype."""
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), self.given)
 
-    @cached_property
-    def y(self) -> np.ndarray:
-        """Points `[Q, B, D]` in float32: near the components, in their tails, and one far out."""
-        rng = np.random.default_rng(7)
-        points = np.empty((POINTS, len(self.examples), self.name.num_targets), np.float32)
-        for b, example in enumerate(self.examples):
-            for q in range(POINTS):
-                k = rng.choice(np.flatnonzero(example.weight))
-                spread = 8 if q == POINTS - 1 else 1.5
-                u = example.loc[k] + spread * rng.standard_normal(example.loc.shape[1]) * example.scale[k]
-                points[q, b] = oracles.from_line(u, example.low, example.high)
-        low, high = (np.asarray(bound, np.float32) for bound in (self.examples[0].low, self.examples[0].high))
-        return np.clip(points, np.nextafter(low, np.float32(9)), np.nextafter(high, np.float32(-9)))
-
-    def each(self, function, *arrays: np.ndarray) -> np.ndarray:
-        """function(example, *points[q, b]) for all examples, and all points where there are any: `[Q, B, ...]` or `[B, ...]`."""
-        if not arrays:
-            return np.stack([np.asarray(function(example)) for example in self.examples])
-        return np.stack(
-            [
-                [np.asarray(function(e, *points)) for e, *points in zip(self.examples, *rows, strict=True)]
-                for rows in zip(*arrays, strict=True)
-            ]
-        )
+    def each(self, function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+        """Returns function(example, *values) for each example and its values in arrays that have the leading axes of `y`."""
+        leading = arrays[0].shape[: self.y.ndim - 1 - self.given.ndim] if arrays else ()
+        shape, size = (*leading, *self.given.shape), len(self.examples)
+        values = [
+            function(self.examples[n % size], *(array[index] for array in arrays)) for n, index in enumerate(np.ndindex(*shape))
+        ]
+        return np.reshape(values, (*shape, *np.shape(values)[1:]))
 
 
 def names() -> list[Name]:
-    """All cases of the command."""
+    """Returns all cases of the command."""
     single = [Name(family, support) for family, support in product(FAMILIES, ("line", "positive", "box"))]
     single += [Name("diagonal", "upper"), Name("student_t", "upper")]
     several = [Name(family, support, 2) for family, support in product(FAMILIES, ("line", "positive"))]
@@ -85,33 +70,54 @@ def names() -> list[Name]:
     return single + several + many
 
 
+def make_case(name: Name) -> Case:
+    """Returns a batch of six mixtures in float32, so that their float64 copies have the same numbers, with points for each."""
+    mixture = _mixture(name, np.random.default_rng([len(str(name)), *name[2:]]))
+    oracles = examples(mixture)
+    return Case(mixture, _points(oracles), oracles)
+
+
 def is_gaussian(name: Name) -> bool:
-    """Whether the components are Gaussian on the line."""
+    """Whether the components are Gaussian on the real line."""
     return FAMILIES[name.family] in GAUSSIAN
+
+
+def _points(oracles: list[Example]) -> np.ndarray:
+    """Points in float32: near the components, in their tails, and one far out."""
+    rng = np.random.default_rng(7)
+    points = np.empty((NUM_POINTS, len(oracles), oracles[0].loc.shape[1]), np.float32)
+    for b, example in enumerate(oracles):
+        for q in range(NUM_POINTS):
+            k = rng.choice(np.flatnonzero(example.weight))
+            spread = 8 if q == NUM_POINTS - 1 else 1.5
+            u = example.loc[k] + spread * rng.standard_normal(example.loc.shape[1]) * example.scale[k]
+            points[q, b] = example.from_line(u)
+    low, high = (np.asarray(bound, np.float32) for bound in (oracles[0].low, oracles[0].high))
+    return np.clip(points, np.nextafter(low, np.float32(9)), np.nextafter(high, np.float32(-9)))
 
 
 def _mixture(name: Name, rng: np.random.Generator) -> Mixture:
     num_components, num_targets = name.num_components, name.num_targets
-    shape, batch = (num_components, num_targets), 6
+    shape = (num_components, num_targets, BATCH_SIZE)
     bounded = name.support != "line"
-    loc = (0.7 if bounded else 2.0) * rng.standard_normal((*shape, batch))
-    raw_scale = (
-        rng.uniform(np.log(0.08), np.log(0.35), (*shape, batch)) if bounded else 0.5 * rng.standard_normal((*shape, batch))
-    )
+    loc = (0.7 if bounded else 2.0) * rng.standard_normal(shape)
+    raw_scale = rng.uniform(np.log(0.08), np.log(0.35), shape) if bounded else 0.5 * rng.standard_normal(shape)
     loc[..., 2] *= 0.1  # overlapping
     loc[..., 3] = (2.0 if bounded else 20.0) * (np.arange(num_components) - (num_components - 1) / 2)[:, None]
     raw_scale[..., 3] -= 2.0  # far apart and narrow
-    logits = rng.standard_normal((num_components, batch))
+    logits = rng.standard_normal((num_components, BATCH_SIZE))
     if num_components > 1:
         logits[0, 4] = -np.inf
         loc[0, ..., 4] += 3.0
     logits[:, 5] += 1000.0
     family, sizes = FAMILIES[name.family], Sizes(num_components, num_targets, 1)
-    blocks = [loc.reshape(-1, batch), (raw_scale[:, 0] if name.family == "isotropic" else raw_scale).reshape(-1, batch)]
-    extra = sum(family.raw_sizes(sizes)) - sum(len(block) for block in blocks)
-    blocks.append((0.2 if bounded and name.family == "low_rank" else 0.7) * rng.standard_normal((extra, batch)))
+    raw_scale = raw_scale[:, 0] if name.family == "isotropic" else raw_scale
+    blocks = [block.reshape(-1, BATCH_SIZE) for block in (loc, raw_scale)]
+    num_extra = sum(family.raw_sizes(sizes)) - sum(len(block) for block in blocks)
+    extra_size = 0.2 if bounded and name.family == "low_rank" else 0.7
+    blocks.append(extra_size * rng.standard_normal((num_extra, BATCH_SIZE)))
     raw = jnp.asarray(np.concatenate(blocks), jnp.float32)
-    mixture = from_batch_last(jnp.asarray(logits, jnp.float32), family.from_raw(raw, sizes, FLOOR))
+    mixture = from_batch_last(jnp.asarray(logits, jnp.float32), family.from_raw(raw, sizes, SCALE_FLOOR))
     if not bounded:
         return mixture
     low, high = SUPPORTS[name.support]

@@ -1,4 +1,4 @@
-"""Mixtures once more, in float64 numpy and scipy, one example at a time; of the library only parameters are read."""
+"""Definitions of a mixture in float64 numpy and scipy, one example at a time; only its parameters come from mdnjax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Numbers = np.ndarray
 
 
 class _Laplace(type(stats.laplace)):
-    """scipy's own takes the logarithm of a density that underflows 745 scales out."""
+    """scipy's Laplace distribution, except that its log density does not underflow 745 scales from the location."""
 
     def _logpdf(self, x: Numbers, *args: Any) -> Numbers:
         return -np.abs(x) - np.log(2)
@@ -23,9 +23,9 @@ LAPLACE: Any = _Laplace(name="laplace")
 
 
 class Example(NamedTuple):
-    """p(y) = sum_k w_k p_k(u(y)) |du/dy| of one example: what is on the line, and the bounds that it is carried to.
+    """p(y) = sum_k w_k p_k(u(y)) |du/dy| of one example: a mixture on the real line (u), and the bounds of the targets (y).
 
-    `scale` and `df` are those of each target by itself; `covariance` is None where targets are independent.
+    `scale` and `df` are those of each target's marginal; `covariance` is None where the targets are independent.
     """
 
     kind: Any  # scipy's distribution of one target
@@ -38,92 +38,88 @@ class Example(NamedTuple):
     high: Numbers  # [D]
 
     def shape(self) -> tuple[Any, ...]:
-        """Arguments of scipy's distribution before location and scale."""
+        """Returns the arguments of scipy's distribution before location and scale."""
         return () if self.df is None else (self.df,)
 
     def log_components(self, u: Numbers) -> Numbers:
-        """log p_k(u) of points `[..., D]` of the line, `[..., K]`."""
+        """Returns log p_k(u), `[..., K]`, at points `[..., D]` of the real line."""
         if self.covariance is None:
             return self.kind.logpdf(u[..., None, :], *self.shape(), self.loc, self.scale).sum(-1)
         parts = zip(self.loc, self.covariance, strict=True)
         return np.stack([np.asarray(stats.multivariate_normal(m, c).logpdf(u)) for m, c in parts], axis=-1)
 
     def log_prob(self, y: Numbers) -> Numbers:
-        """log p(y), -inf outside of the bounds."""
+        """Returns log p(y), -inf outside of the bounds."""
         inside = np.all((y > self.low) & (y < self.high), axis=-1)
-        y = np.where(inside[..., None], y, from_line(np.zeros_like(y), self.low, self.high))
-        log_p = special.logsumexp(self.log_components(to_line(y, self.low, self.high)), b=self.weight, axis=-1)
-        return np.where(inside, log_p + np.log(slope(y, self.low, self.high)).sum(-1), -np.inf)
+        y = np.where(inside[..., None], np.asarray(y, float), self.from_line(np.zeros(y.shape)))
+        log_p = special.logsumexp(self.log_components(self.to_line(y)), b=self.weight, axis=-1)
+        return np.where(inside, log_p + np.log(self.slope(y)).sum(-1), -np.inf)
 
     def responsibilities(self, y: Numbers) -> Numbers:
-        """Bayes' rule."""
-        log_p = self.log_components(to_line(y, self.low, self.high))
+        """Returns the posterior probability of each component, by Bayes' rule."""
+        log_p = self.log_components(self.to_line(y))
         joint = self.weight * np.exp(log_p - log_p.max(-1, keepdims=True))
         return joint / joint.sum(-1, keepdims=True)
 
-    def target_slopes(self, y: Numbers, without: int) -> float:
-        """log |du/dy| of all targets but one."""
-        return float(np.delete(np.log(slope(np.asarray(y, float), self.low, self.high)), without).sum())
+    def to_line(self, y: Any) -> Numbers:
+        """Returns u(y), target by target: y, log(y - low), -log(high - y) or log((y - low) / (high - y))."""
+        y, has_low, has_high = np.asarray(y, float), np.isfinite(self.low), np.isfinite(self.high)
+        with np.errstate(invalid="ignore"):
+            above, below = (np.log(np.where(has, part, 1)) for has, part in ((has_low, y - self.low), (has_high, self.high - y)))
+        return np.where(has_low | has_high, above - below, y)
+
+    def from_line(self, u: Numbers) -> Numbers:
+        """Returns y(u), the inverse of `to_line`."""
+        has_low, has_high = np.isfinite(self.low), np.isfinite(self.high)
+        with np.errstate(over="ignore", invalid="ignore"):
+            between = self.low + (self.high - self.low) * special.expit(u)
+            one_sided = np.where(has_low, self.low + np.exp(u), self.high - np.exp(-u))
+        return np.where(has_low & has_high, between, np.where(has_low | has_high, one_sided, u))
+
+    def slope(self, y: Numbers) -> Numbers:
+        """Returns du/dy: 1, 1 / (y - low), 1 / (high - y), or the sum of both."""
+        has_low, has_high = np.isfinite(self.low), np.isfinite(self.high)
+        with np.errstate(divide="ignore", over="ignore"):
+            total = np.where(has_low, 1 / (y - self.low), 0) + np.where(has_high, 1 / (self.high - y), 0)
+        return np.where(has_low | has_high, total, 1.0)
 
     def target(self, d: int) -> Example:
-        """One target by itself."""
+        """Returns the marginal of one target."""
         df = None if self.df is None else self.df[:, d : d + 1]
         cut = slice(d, d + 1)
         return self._replace(
             loc=self.loc[:, cut], scale=self.scale[:, cut], df=df, covariance=None, low=self.low[cut], high=self.high[cut]
         )
 
+    def targets(self) -> list[Example]:
+        """Returns the marginal of each target."""
+        return [self.target(d) for d in range(self.loc.shape[1])]
+
 
 def examples(mixture: Mixture) -> list[Example]:
-    """Every example of a mixture with one batch axis."""
-    return [_example(mixture, i) for i in range(mixture.logits.shape[0])]
+    """Returns every example of a batch, in the order of the flattened batch."""
+    component: Any = mixture.component
+    unbounded = component.component if isinstance(component, Warped) else component
+    leaves = [np.asarray(leaf, np.float64) for leaf in (mixture.logits, *unbounded)]
+    num_targets = leaves[1].shape[-1]
+    support = component.support if isinstance(component, Warped) else ((-np.inf,) * num_targets, (np.inf,) * num_targets)
+    return [_example(type(unbounded), [leaf[index] for leaf in leaves], *support) for index in np.ndindex(*mixture.shape)]
 
 
-def to_line(y: Numbers, low: Any, high: Any) -> Numbers:
-    """u(y), target by target: y, log(y - low), -log(high - y) or log((y - low) / (high - y))."""
-    above = np.where(np.isfinite(low), np.log(np.where(np.isfinite(low), y - np.where(np.isfinite(low), low, 0), 1)), 0)
-    below = np.where(np.isfinite(high), np.log(np.where(np.isfinite(high), np.where(np.isfinite(high), high, 0) - y, 1)), 0)
-    return np.where(np.isfinite(low) | np.isfinite(high), above - below, y)
-
-
-def from_line(u: Numbers, low: Any, high: Any) -> Numbers:
-    """y(u)."""
-    low, high = np.broadcast_to(low, u.shape), np.broadcast_to(high, u.shape)
-    y = np.array(u, float)
-    with np.errstate(over="ignore"):
-        only_low, only_high = np.isfinite(low) & ~np.isfinite(high), ~np.isfinite(low) & np.isfinite(high)
-        both = np.isfinite(low) & np.isfinite(high)
-        y[only_low] = low[only_low] + np.exp(u[only_low])
-        y[only_high] = high[only_high] - np.exp(-u[only_high])
-        y[both] = low[both] + (high[both] - low[both]) * special.expit(u[both])
-    return y
-
-
-def slope(y: Numbers, low: Any, high: Any) -> Numbers:
-    """du/dy: 1, 1 / (y - low), 1 / (high - y), or the sum of both."""
-    with np.errstate(divide="ignore", over="ignore"):
-        total = np.where(np.isfinite(low), 1 / (y - low), 0) + np.where(np.isfinite(high), 1 / (high - y), 0)
-    return np.where(np.isfinite(low) | np.isfinite(high), total, 1.0)
-
-
-def _example(mixture: Mixture, i: int) -> Example:
-    component = mixture.component
-    transform_targets: Any = component.component if isinstance(component, Warped) else component
-    logits, *leaves = (np.asarray(leaf, np.float64)[i] for leaf in (mixture.logits, *transform_targets))
+def _example(family: type, leaves: list[Numbers], low: Any, high: Any) -> Example:
+    logits, loc, *rest = leaves
     weight = np.exp(logits - logits.max())
-    loc = leaves[0]
-    low, high = component.support if isinstance(component, Warped) else ((-np.inf,) * loc.shape[1], (np.inf,) * loc.shape[1])
     kind, df, covariance = stats.norm, None, None
-    if isinstance(transform_targets, Full):
-        covariance = np.linalg.inv(leaves[1] @ np.swapaxes(leaves[1], 1, 2))
-    elif isinstance(transform_targets, LowRank):
-        covariance = leaves[1] @ np.swapaxes(leaves[1], 1, 2) + leaves[2][:, :, None] * np.eye(loc.shape[1]) * leaves[2][:, None]
-    elif isinstance(transform_targets, Laplace):
+    if family is Full:
+        covariance = np.linalg.inv(rest[0] @ np.swapaxes(rest[0], 1, 2))
+    elif family is LowRank:
+        covariance = rest[0] @ np.swapaxes(rest[0], 1, 2) + rest[1][:, :, None] * np.eye(loc.shape[1]) * rest[1][:, None]
+    elif family is Laplace:
         kind = LAPLACE
-    elif isinstance(transform_targets, StudentT):
-        kind, df = stats.t, leaves[2]
+    elif family is StudentT:
+        kind, df = stats.t, rest[1]
     if covariance is not None:
         scale = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     else:
-        scale = np.broadcast_to(leaves[1][:, None], loc.shape) if isinstance(transform_targets, Isotropic) else leaves[1]
+        scale = np.broadcast_to(rest[0][:, None], loc.shape) if family is Isotropic else rest[0]
     return Example(kind, weight / weight.sum(), loc, scale, df, covariance, np.asarray(low), np.asarray(high))

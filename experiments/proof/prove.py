@@ -1,4 +1,4 @@
-"""Runs checks case by case, spread over processes, and gathers the largest error of each."""
+"""Runs checks case by case, spread over processes, and collects the largest error of each."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from typing import NamedTuple
 
 import jax
 
-from experiments.proof.cases import Case, Name
-from experiments.proof.checks import CHECKS, Check, run
+from experiments.proof.cases import Case, Name, make_case
+from experiments.proof.checks import CHECKS, Check, largest_error
+from experiments.proof.checks.check import DTYPES
 
 HEADER = ["function", "formula", "oracle", "error", "largest, float32", "allowed", "largest, float64", "allowed", "cases"]
-DTYPES = ("float32", "float64")
+INHERITED_SETTINGS = (  # of jax, which a worker process takes over
+    "jax_enable_x64",
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
 
 
-class Proven(NamedTuple):
-    """What was found in one case, and how long it took."""
+class CaseResult(NamedTuple):
+    """The findings of one case, and how long they took."""
 
     name: Name
     seconds: float
@@ -28,13 +34,13 @@ class Proven(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """The largest error of a check, by its place in the table, in one case and dtype; what went wrong if nothing came out."""
+    """The largest error of a check (its index in the table) in one case and dtype; `failure` explains an error of nan."""
 
     number: int
     case: str
     dtype: str
     error: float
-    trouble: str = ""
+    failure: str = ""
 
     @property
     def check(self) -> Check:
@@ -46,83 +52,77 @@ class Finding(NamedTuple):
         return self.error <= self.check.tolerance(self.dtype)
 
     def __str__(self) -> str:
-        said = self.trouble or f"error {self.error:.1e} over {self.check.tolerance(self.dtype):.0e}"
-        return f"{self.check.function} ({self.check.formula}; {self.case}; {self.dtype}): {said}"
+        outcome = self.failure or f"error {self.error:.1e} over {self.check.tolerance(self.dtype):.0e}"
+        return f"{self.check.function} ({self.check.formula}; {self.case}; {self.dtype}): {outcome}"
 
 
-def prove_case(name: Name, functions: Sequence[str]) -> Proven:
-    """All checks of the functions (all, if none is named) that apply to a case."""
+def prove_case(name: Name, functions: Sequence[str]) -> CaseResult:
+    """Runs all checks of the functions (of all, if none is named) that apply to a case."""
     chosen = [n for n, check in enumerate(CHECKS) if check.applies(name) and (not functions or check.function in functions)]
     start = time.perf_counter()
-    case = Case(name) if chosen else None
-    findings = [finding for number in chosen for finding in _prove(number, case)] if case else []
-    return Proven(name, time.perf_counter() - start, findings)
+    case = make_case(name) if chosen else None
+    findings = [finding for number in chosen for finding in prove_check(number, name, case)] if case else []
+    return CaseResult(name, time.perf_counter() - start, findings)
 
 
-def prove(names: Sequence[Name], functions: Sequence[str], workers: int) -> Iterator[Proven]:
-    """The findings of each case, as they come; with several workers each is a process of its own."""
+def prove_check(number: int, name: Name, case: Case) -> Iterator[Finding]:
+    """Runs one check in each of its dtypes. An exception becomes a finding, so that the other checks still run."""
+    check, about = CHECKS[number], str(name)
+    try:
+        truth = check.truth(case)
+    except Exception as error:
+        yield Finding(number, about, check.dtypes[0], math.nan, f"the oracle failed: {type(error).__name__}: {error}"[:200])
+        return
+    for dtype in check.dtypes:
+        try:
+            yield Finding(number, about, dtype, largest_error(check, case, dtype, truth))
+        except Exception as error:
+            yield Finding(number, about, dtype, math.nan, f"{type(error).__name__}: {error}"[:200])
+
+
+def prove(names: Sequence[Name], functions: Sequence[str], workers: int) -> Iterator[CaseResult]:
+    """Yields the result of each case as it is done. Several workers run in separate processes."""
     if workers == 1:
         yield from (prove_case(name, functions) for name in names)
         return
-    settings = {key: getattr(jax.config, key) for key in KEPT}
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (settings,)) as pool:
-        waiting = [pool.submit(prove_case, name, functions) for name in sorted(names, key=_cost, reverse=True)]
-        yield from (done.result() for done in as_completed(waiting))
+    settings = {key: getattr(jax.config, key) for key in INHERITED_SETTINGS}
+    with ProcessPoolExecutor(workers, get_context("spawn"), _configure_worker, (settings,)) as pool:
+        futures = [pool.submit(prove_case, name, functions) for name in sorted(names, key=_cost, reverse=True)]
+        yield from (future.result() for future in as_completed(futures))
 
 
-def rows_of(findings: Sequence[Finding]) -> list[list[str]]:
-    """One row a check, in the order of the table."""
+def table_rows(findings: Sequence[Finding]) -> list[list[str]]:
+    """Returns one row for each check with findings, in the order of the table."""
     rows = []
     for number, check in enumerate(CHECKS):
-        mine = [finding for finding in findings if finding.number == number]
-        if mine:
-            cases = len({finding.case for finding in mine})
-            rows.append([check.function, check.formula, check.oracle, check.measure, *_errors(check, mine), str(cases)])
+        of_check = [finding for finding in findings if finding.number == number]
+        if of_check:
+            num_cases = len({finding.case for finding in of_check})
+            rows.append([check.function, check.formula, check.oracle, check.measure, *_errors(check, of_check), str(num_cases)])
     return rows
 
 
-KEPT = (
-    "jax_enable_x64",
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
+def report_progress(line: str) -> None:
+    """Prints a line to stderr at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
-def _start(settings: dict[str, object]) -> None:
+def _configure_worker(settings: dict[str, object]) -> None:
     for key, value in settings.items():
         jax.config.update(key, value)
 
 
 def _cost(name: Name) -> float:
-    """Long ones first, so that no process is left alone with one."""
+    """Ranks cases by their running time: the longest start first, so that none of them is left to run alone at the end."""
     single = 4 * (name.num_targets == 1) * (name.num_components == 3)
     return single + 2 * (name.family == "student_t") + (name.family in ("diagonal", "laplace")) + (name.support == "line")
 
 
-def _prove(number: int, case: Case) -> Iterator[Finding]:
-    check, about = CHECKS[number], str(case.name)
-    try:
-        truth = check.truth(case)
-    except Exception as error:  # an oracle that fails is a finding too, and the others go on
-        yield Finding(number, about, check.dtypes[0], math.nan, f"the oracle failed: {type(error).__name__}: {error}"[:200])
-        return
-    for dtype in check.dtypes:
-        try:
-            yield Finding(number, about, dtype, run(check, case, dtype, truth))
-        except Exception as error:
-            yield Finding(number, about, dtype, math.nan, f"{type(error).__name__}: {error}"[:200])
-
-
 def _errors(check: Check, findings: Sequence[Finding]) -> list[str]:
+    """The largest error and the tolerance in each dtype; empty where the check has no such dtype."""
     cells = []
     for dtype in DTYPES:
         errors = [finding.error for finding in findings if finding.dtype == dtype]
         worst = max(errors, key=lambda error: math.inf if math.isnan(error) else error, default=None)
         cells += ["", ""] if worst is None else [f"{worst:.1e}", f"{check.tolerance(dtype):.0e}"]
     return cells
-
-
-def tell(line: str) -> None:
-    """Progress, on stderr."""
-    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Independent answers for several targets: integrals over what is left out, scipy's normal probabilities, draws by numpy."""
+"""Oracles for several targets: integrals over the other targets, scipy's normal probabilities, draws by numpy."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ import numpy as np
 from scipy import optimize, stats
 
 from experiments.proof import one_target
-from experiments.proof.oracles import LAPLACE, Example, Numbers, from_line, to_line
+from experiments.proof.oracles import LAPLACE, Example, Numbers
 
 HALF_WIDTH, NUM_PANELS = 10.0, 14
 
 
 def component(example: Example, k: int) -> Example:
-    """One component as a mixture of its own."""
+    """Returns the mixture in which one component has all the weight."""
     return example._replace(weight=np.eye(len(example.weight))[k])
 
 
 def mean(example: Example) -> Numbers:
-    """Target by target."""
-    return np.array([one_target.mean(example.target(d)) for d in range(example.loc.shape[1])])
+    """Returns the mean of each target."""
+    return np.array([one_target.mean(target) for target in example.targets()])
+
+
+def variance(example: Example) -> Numbers:
+    """Returns the variance of each target."""
+    return np.array([one_target.central(target, 2) for target in example.targets()])
+
+
+def component_variances(example: Example) -> Numbers:
+    """Returns the variances `[K, D]` of the components."""
+    return np.stack([variance(component(example, k)) for k in range(len(example.weight))])
 
 
 def covariance(example: Example) -> Numbers:
-    """E[Y Y^T] - E[Y] E[Y]^T; between correlated targets on a bounded support by a product of two rules."""
-    size, middle = example.loc.shape[1], mean(example)
-    total = np.diag([one_target.central(example.target(d), 2) for d in range(size)])
-    for i in range(size):
+    """Returns E[Y Y^T] - E[Y] E[Y]^T; between correlated targets on a bounded support by a product of two rules."""
+    middle, total = mean(example), np.diag(variance(example))
+    for i in range(len(middle)):
         for j in range(i):
             products = [
                 _product(example, k, i, j) - middle[i] * middle[j] if w > 0 else 0.0 for k, w in enumerate(example.weight)
@@ -35,8 +44,8 @@ def covariance(example: Example) -> Numbers:
 
 
 def box_prob(example: Example, low: Numbers, high: Numbers) -> float:
-    """P(low < Y <= high): a product of differences, or scipy's multivariate normal."""
-    a, b = (to_line(np.asarray(end, float), example.low, example.high) for end in (low, high))
+    """Returns P(low < Y <= high): by products of differences, or by scipy's multivariate normal."""
+    a, b = (example.to_line(end) for end in (low, high))
     if example.covariance is None:
         sides = [example.kind.cdf(end, *example.shape(), example.loc, example.scale) for end in (a, b)]
         return float(example.weight @ np.prod(sides[1] - sides[0], axis=1))
@@ -48,32 +57,30 @@ def box_prob(example: Example, low: Numbers, high: Numbers) -> float:
 
 
 def marginal_log_prob(example: Example, y: Numbers, d: int) -> float:
-    """log of the density's integral over target d; y has a value there that is not looked at."""
-    edges, scale = [], example.scale[:, d]
+    """Returns the log of the density's integral over target d; the value of y[d] is not used."""
+    at, scale, edges = example.to_line(y), example.scale[:, d], []
     for k in np.flatnonzero(example.weight):
         step = np.concatenate([[0], np.geomspace(0.02, 1e12 if example.df is not None else 300, 120)])
         edges += [example.loc[k, d] + sign * scale[k] * step for sign in (-1, 1)]
-        if example.covariance is not None:  # where the others pull it to
+        if example.covariance is not None:  # finer panels around the mean of target d given the others
             others = [i for i in range(len(y)) if i != d]
             block = example.covariance[k][np.ix_(others, others)]
-            away = to_line(np.asarray(y, float), example.low, example.high)[others] - example.loc[k][others]
-            centre = example.loc[k, d] + example.covariance[k][d, others] @ np.linalg.solve(block, away)
+            deviation = at[others] - example.loc[k][others]
+            centre = example.loc[k, d] + example.covariance[k][d, others] @ np.linalg.solve(block, deviation)
             edges += [centre + sign * scale[k] * step / 4 for sign in (-1, 1)]
-    points = np.unique(np.concatenate(edges))
-    half = np.diff(points)[:, None] / 2
-    nodes, weight = (points[:-1, None] + half + half * one_target.NODES).ravel(), (half * one_target.RULE).ravel()
-    u = np.repeat(to_line(np.asarray(y, float), example.low, example.high)[None], len(nodes), axis=0)
+    nodes, weight = one_target.gauss_legendre(np.unique(np.concatenate(edges)))
+    u = np.repeat(at[None], len(nodes), axis=0)
     u[:, d] = nodes
     log_p = example.log_components(u)
-    rest = example.target_slopes(y, d)
     top = log_p.max()
-    return float(np.log(weight @ (np.exp(log_p - top) @ example.weight)) + top + rest)
+    log_slopes = np.delete(np.log(example.slope(np.asarray(y, float))), d).sum()
+    return float(np.log(weight @ (np.exp(log_p - top) @ example.weight)) + top + log_slopes)
 
 
-def draw(example: Example, rng: np.random.Generator, number: int) -> Numbers:
-    """Draws by numpy: a component, and a point of it."""
-    chosen = rng.choice(len(example.weight), number, p=example.weight)
-    shape = (number, example.loc.shape[1])
+def draw(example: Example, rng: np.random.Generator, num_draws: int) -> Numbers:
+    """Returns draws by numpy: of a component, and of a point from it."""
+    chosen = rng.choice(len(example.weight), num_draws, p=example.weight)
+    shape = (num_draws, example.loc.shape[1])
     if example.covariance is not None:
         factor = np.linalg.cholesky(example.covariance)
         u = example.loc[chosen] + np.einsum("nij,nj->ni", factor[chosen], rng.standard_normal(shape))
@@ -82,15 +89,15 @@ def draw(example: Example, rng: np.random.Generator, number: int) -> Numbers:
     else:
         noise = rng.laplace(size=shape) if example.kind is LAPLACE else rng.standard_normal(shape)
         u = example.loc[chosen] + example.scale[chosen] * noise
-    return from_line(u, example.low, example.high)
+    return example.from_line(u)
 
 
 def highest_log_density(example: Example) -> float:
-    """The largest log density that searches from the locations reach."""
+    """Returns the largest log density that searches from all locations reach."""
     best = -np.inf
     for start in example.loc[example.weight > 0]:
         found = optimize.minimize(
-            lambda u: -float(example.log_prob(from_line(u, example.low, example.high))),
+            lambda u: -float(example.log_prob(example.from_line(u))),
             start,
             method="Nelder-Mead",
             options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000},
@@ -101,18 +108,16 @@ def highest_log_density(example: Example) -> float:
 
 def _product(example: Example, k: int, i: int, j: int) -> float:
     """E_k[Y_i Y_j]."""
-    alone = component(example, k)
+    target_i, target_j = (component(example, k).target(d) for d in (i, j))
     if example.covariance is None:
-        return one_target.mean(alone.target(i)) * one_target.mean(alone.target(j))
+        return one_target.mean(target_i) * one_target.mean(target_j)
     pair = example.covariance[k][np.ix_([i, j], [i, j])]
-    if not np.isfinite([example.low[i], example.high[i]]).any():
+    if not any(one_target.bounds(target_i)):
         return float(pair[0, 1] + example.loc[k, i] * example.loc[k, j])
-    half = HALF_WIDTH / NUM_PANELS
-    middles = np.linspace(-HALF_WIDTH + half, HALF_WIDTH - half, NUM_PANELS)
-    z, weight = (middles[:, None] + half * one_target.NODES).ravel(), np.tile(half * one_target.RULE, NUM_PANELS)
+    z, weight = one_target.gauss_legendre(np.linspace(-HALF_WIDTH, HALF_WIDTH, NUM_PANELS + 1))
     mass = weight * stats.norm.pdf(z)
     factor = np.linalg.cholesky(pair)
     u_i = example.loc[k, i] + factor[0, 0] * z
     u_j = example.loc[k, j] + factor[1, 0] * z[:, None] + factor[1, 1] * z
-    y_i, y_j = from_line(u_i, example.low[i], example.high[i]), from_line(u_j, example.low[j], example.high[j])
+    y_i, y_j = one_target.value(target_i, u_i), one_target.value(target_j, u_j)
     return float(mass @ (y_i * (y_j @ mass)))

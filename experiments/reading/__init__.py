@@ -1,4 +1,4 @@
-"""Tables of rows and columns: read, and cut into the parts that are trained on, watched and tested."""
+"""Reads tables, checks their values, and splits their rows into training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.reading.files import TAB, read_file
 from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
-from mdnjax.data.columns import Columns, check_reach, fit_columns, input_name, to_inputs, to_targets
+from mdnjax.data.columns import Columns, check_scaled_inputs, fit_columns, input_name, to_inputs, to_targets
 from mdnjax.data.dataset import outlier_notes
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
@@ -21,8 +21,8 @@ from mdnjax.data.values import ROW, TableError, check_name
 MIN_ROWS = 10
 
 
-class Read(NamedTuple):
-    """A table that is ready to be trained on: its columns, its parts, and what was noticed."""
+class LoadedTable(NamedTuple):
+    """A table that is ready for training: its columns, its parts, and notes on unusual values."""
 
     path: Path
     columns: Columns
@@ -31,10 +31,10 @@ class Read(NamedTuple):
     notes: list[str]
 
 
-def read(section: Table, seed: int) -> Read:
-    """Reads the file of a configuration.
+def read_table(section: Table, seed: int) -> LoadedTable:
+    """Reads and splits the table of a configuration.
 
-    Raises: UserError if there is no such file or column, or it cannot be trained on.
+    Raises: UserError if a file or column does not exist, or the values cannot be trained on.
     """
     if not section.path:
         raise UserError("data.path: got nothing, expected a file")
@@ -43,7 +43,7 @@ def read(section: Table, seed: int) -> Read:
     path = Path(section.path)
     try:
         table = read_file(path, section.delimiter, section.categorical)
-        targets, features = (_spelt_out(table, names) for names in (section.target, section.features))
+        targets, features = (_expanded(table, names) for names in (section.target, section.features))
         assert targets
         for name in targets:
             check_name(list(table), name)
@@ -53,18 +53,19 @@ def read(section: Table, seed: int) -> Read:
         rows = split_rows(section, table, num, seed)
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
-        columns, notes = fit_columns(table, targets, _without(section, table, targets, features), rows=in_training, **options)
+        inputs = _input_names(section, table, targets, features)
+        columns, notes = fit_columns(table, targets, inputs, rows=in_training, **options)
         x, y = to_inputs(columns, table), to_targets(columns, table)
         notes += check_values(section, columns, Dataset(x, y), rows.train)
     except TableError as error:
-        raise UserError(f"{path}: {error}{_hint(error, section)}") from None
-    return Read(path, columns, rows, Splits(*(Dataset(x[own], y[own]) for own in rows)), notes)
+        raise UserError(f"{path}: {error}{_delimiter_hint(error, section)}") from None
+    return LoadedTable(path, columns, rows, Splits(*(Dataset(x[part], y[part]) for part in rows)), notes)
 
 
 def check_values(section: Table, columns: Columns, whole: Dataset, train: np.ndarray) -> list[str]:
-    """Sentences about values that are far out, of all rows of the file.
+    """Returns notes on outliers among all rows of the file.
 
-    Raises: TableError if a target is outside of its support, or a value too far out for float32, with its row of the file.
+    Raises: TableError, with the row of the file, if a target is outside of its support, or a value is too large for float32.
     """
     names = [input_name(columns, i) for i in range(whole.x.shape[1])] + list(columns.targets)
     try:
@@ -81,39 +82,42 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
         scaler = make_scaler(Dataset(whole.x[train], whole.y[train]), section.standardise, support)
     except ValueError as error:
         raise TableError(str(error)) from None
-    check_reach(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
+    check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
     return list(outlier_notes(whole, names))
 
 
-def _without(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:
-    """All columns but the targets and the one that splits, which must be asked for: what it says of new rows is new."""
+def _input_names(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:
+    """Returns the names of the input columns, or None for all but the targets.
+
+    The column that splits the rows is an input only if `features` names it, since its values in new rows were never trained on.
+    """
     if features is not None or section.split in ("random", "rows") or section.split_by is None:
         return features
     return tuple(name for name in table if name not in (*targets, section.split_by))
 
 
-def _spelt_out(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """An array of several columns, as NPZ files have them, by the names of its columns."""
+def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Replaces the name of an array with several columns, as in NPZ files, by the names of its columns."""
     if names is None:
         return None
     found = []
     for name in names:
-        inside = [one for one in table if one.startswith(f"{name}_") and one.removeprefix(f"{name}_").isdigit()]
-        found += inside if name not in table and inside else [name]
+        parts = [column for column in table if column.startswith(f"{name}_") and column.removeprefix(f"{name}_").isdigit()]
+        found += parts if name not in table and parts else [name]
     return tuple(found)
 
 
-def _hint(error: TableError, section: Table) -> str:
-    """Where a text file has but one column, what may be between its fields."""
+def _delimiter_hint(error: TableError, section: Table) -> str:
+    """Returns, for a text file that was read as a single column, a hint which delimiter it may have."""
     text = str(error)
-    several = ", " in text.partition("expected one of ")[2]
-    if Path(section.path).suffix not in (".csv", ".tsv") or not text.startswith("got column") or several:
+    has_several_columns = ", " in text.partition("expected one of ")[2]
+    if Path(section.path).suffix not in (".csv", ".tsv") or not text.startswith("got column") or has_several_columns:
         return ""
     found = next((mark for mark in (";", "\t", "|", ",") if mark in _first_line(Path(section.path))), None)
     if found is None:
         return ""
-    word = TAB if found == "\t" else found
-    return f" (the header is one name; if its fields are between {word!r}: data.delimiter={word!r})"
+    delimiter = TAB if found == "\t" else found
+    return f" (the header was read as a single column; if {delimiter!r} separates the columns, set data.delimiter={delimiter!r})"
 
 
 def _first_line(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Files of rows and columns as arrays by name: CSV, TSV, Parquet, NPZ, and plain columns of numbers."""
+"""Reads tables into one array per column: CSV, TSV, Parquet, NPZ, and text files with columns of numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,63 +19,64 @@ import numpy as np
 from experiments.command import UserError
 from mdnjax.data.values import TableError
 
-TAB = "tab"  # as a delimiter, which a command line cannot hold
+TAB = "tab"  # stands for the character, which is hard to type on a command line
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": r"\s+", ".parquet": "", ".npz": ""}
 
 
-def read_file(path: Path, delimiter: str | None = None, texts: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """All columns of a file by name, each a writable array of its own only if it is text; `texts` are columns that are text
-    whatever they look like.
+def read_file(path: Path, delimiter: str | None = None, text_columns: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Returns all columns of a file by name; arrays are shared between calls. Columns in `text_columns` are read as text.
 
-    Raises: UserError if it cannot be read, TableError if it is no table.
+    Raises: UserError if the file cannot be read, TableError if it is not a table.
     """
     try:
-        stamp = os.stat(path).st_mtime_ns
+        modified = os.stat(path).st_mtime_ns
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}{_near_file(path)}") from None
-    return _read_file(path, delimiter, frozenset(texts), stamp)
+    return _read_file(path, delimiter, frozenset(text_columns), modified)
 
 
-def read_chunks(path: Path, delimiter: str | None, num_rows: int, texts: Collection[str] = ()) -> Iterator[dict[str, np.ndarray]]:
-    """The same in parts of at most so many rows, none of which is kept."""
+def read_chunks(
+    path: Path, delimiter: str | None, max_rows: int, text_columns: Collection[str] = ()
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows."""
     kind = _kind(path)
     if kind == ".npz":
         table = read_file(path)
         num = len(next(iter(table.values())))
-        yield from ({name: values[i : i + num_rows] for name, values in table.items()} for i in range(0, num, num_rows))
+        yield from ({name: values[i : i + max_rows] for name, values in table.items()} for i in range(0, num, max_rows))
     elif kind == ".parquet":
         parquet = _parquet(path)
-        for batch in parquet.iter_batches(num_rows):
-            yield {name: _plain(column) for name, column in batch.to_pandas(ignore_metadata=True).items()}
+        for batch in parquet.iter_batches(max_rows):
+            yield {name: _to_numpy(column) for name, column in batch.to_pandas(ignore_metadata=True).items()}
     else:
-        for frame in _frames(path, delimiter, num_rows, texts):
-            yield {name: _plain(column) for name, column in frame.items()}
+        for frame in _frames(path, delimiter, max_rows, text_columns):
+            yield {name: _to_numpy(column) for name, column in frame.items()}
 
 
-def mixed_columns(path: Path, delimiter: str | None, num_rows: int, names: Collection[str]) -> list[str]:
-    """Those of the columns that are of one type in some parts of a text file and of another in others, numbers and text."""
+def mixed_columns(path: Path, delimiter: str | None, max_rows: int, names: Collection[str]) -> list[str]:
+    """Returns those of the columns that have one type in some chunks of a text file and another type in others."""
     if _kind(path) in (".npz", ".parquet"):
         return []
     kinds: dict[str, set[str]] = {name: set() for name in names}
-    for chunk in read_chunks(path, delimiter, num_rows):
+    for chunk in read_chunks(path, delimiter, max_rows):
         for name in kinds.keys() & chunk.keys():
             kinds[name].add(chunk[name].dtype.kind)
     return [name for name, found in kinds.items() if len(found) > 1]
 
 
 @functools.lru_cache(maxsize=4)
-def _read_file(path: Path, delimiter: str | None, texts: frozenset[str], stamp: int) -> dict[str, np.ndarray]:
+def _read_file(path: Path, delimiter: str | None, text_columns: frozenset[str], modified: int) -> dict[str, np.ndarray]:
     kind = _kind(path)
     if kind == ".npz":
         table = _npz(path)
     elif kind == ".parquet":
-        table = {name: _plain(column) for name, column in _parquet(path).read().to_pandas(ignore_metadata=True).items()}
+        table = {name: _to_numpy(column) for name, column in _parquet(path).read().to_pandas(ignore_metadata=True).items()}
     else:
-        (frame,) = _frames(path, delimiter, None, texts)
-        spelt = [name for name, column in frame.items() if column.dtype == bool]  # in some way that only the file knows
-        if spelt:
-            (frame,) = _frames(path, delimiter, None, {*texts, *spelt})
-        table = {name: _plain(column) for name, column in frame.items()}
+        (frame,) = _frames(path, delimiter, None, text_columns)
+        bools = [name for name, column in frame.items() if column.dtype == bool]
+        if bools:  # read as text, since pandas does not report how the file spells true and false
+            (frame,) = _frames(path, delimiter, None, {*text_columns, *bools})
+        table = {name: _to_numpy(column) for name, column in frame.items()}
     if not table or not len(next(iter(table.values()))):
         raise TableError("got no rows, expected a header and rows below it" if kind != ".txt" else "got no rows")
     return table
@@ -87,8 +88,8 @@ def _kind(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _frames(path: Path, delimiter: str | None, num_rows: int | None, texts: Collection[str]) -> Iterator[Any]:
-    pandas = need("pandas")
+def _frames(path: Path, delimiter: str | None, max_rows: int | None, text_columns: Collection[str]) -> Iterator[Any]:
+    pandas = import_extra("pandas")
     if delimiter is not None and len(delimiter) != 1 and delimiter != TAB:
         raise UserError(f"delimiter: got {delimiter!r}, expected a single character, or {TAB}")
     separator = ("\t" if delimiter == TAB else delimiter) or SUFFIXES[_kind(path)]
@@ -101,12 +102,12 @@ def _frames(path: Path, delimiter: str | None, num_rows: int | None, texts: Coll
             else:
                 names = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options).iloc[0]
                 names = [name.strip() for name in names]
-                if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+                if twice := _first_duplicate(names):
                     raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
-                options |= {"header": 0, "names": names, "dtype": {name: str for name in texts if name in names}}
-            frames = pandas.read_csv(path, chunksize=num_rows, low_memory=False, **options)
-            with contextlib.nullcontext([frames]) if num_rows is None else frames as several:  # closed on an error too
-                for frame in several:
+                options |= {"header": 0, "names": names, "dtype": {name: str for name in text_columns if name in names}}
+            frames = pandas.read_csv(path, chunksize=max_rows, low_memory=False, **options)
+            with contextlib.nullcontext([frames]) if max_rows is None else frames as chunks:  # closes the file on errors
+                for frame in chunks:
                     frame.columns = [str(name) for name in frame.columns]
                     yield frame
     except pandas.errors.EmptyDataError:
@@ -115,58 +116,61 @@ def _frames(path: Path, delimiter: str | None, num_rows: int | None, texts: Coll
         raise TableError("got rows with more fields than the header has names") from None
     except pandas.errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
-        raise TableError(f"no table: {' '.join(reason.split())[:200]}") from None
+        raise TableError(f"not a table: {' '.join(reason.split())[:200]}") from None
     except UnicodeDecodeError:
-        raise TableError("got bytes that are no UTF-8 text") from None
+        raise TableError("got bytes that are not UTF-8 text") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None
 
 
 def _parquet(path: Path) -> Any:
-    parquet = need("pyarrow.parquet")
+    parquet = import_extra("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these
-        raise TableError(f"no Parquet file: {' '.join(str(error).split())[:120]}") from None
-    names = file.schema_arrow.names
-    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+    except (OSError, ValueError) as error:  # the base classes of pyarrow's errors
+        raise TableError(f"not a Parquet file: {' '.join(str(error).split())[:120]}") from None
+    if twice := _first_duplicate(file.schema_arrow.names):
         raise TableError(f"got column {twice[:40]!r} twice, expected each name once")
     return file
 
 
+def _first_duplicate(names: Sequence[str]) -> str | None:
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)
+
+
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of one axis are columns; those of two are as many columns, name_0, name_1 and so on."""
+    """Returns the arrays with one axis as columns, and those with two axes as columns name_0, name_1 and so on."""
     table: dict[str, np.ndarray] = {}
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
-        raise TableError(f"no NPZ file of plain arrays: {' '.join(str(error).split())[:120]}") from None
+        raise TableError(f"not an NPZ file of plain arrays: {' '.join(str(error).split())[:120]}") from None
     for name, array in arrays.items():
         if array.ndim not in (1, 2):
             raise TableError(f"array {name!r}: got shape {array.shape}, expected rows, or rows and columns")
         columns = {f"{name}_{i}": array[:, i] for i in range(array.shape[1])} if array.ndim == 2 else {name: array}
         if twice := min(columns.keys() & table.keys(), default=None):
-            raise TableError(f"got column {twice!r} twice, as an array of its own and as one of an array's columns")
+            raise TableError(f"got column {twice!r} twice, as an array and as a column of another array")
         table |= columns
     if lengths := {name: len(values) for name, values in table.items()}:
         (first, num), *others = lengths.items()
         if other := next(((name, length) for name, length in others if length != num), None):
-            raise TableError(f"got {num} rows of {first!r} and {other[1]} of {other[0]!r}, expected as many of each")
+            raise TableError(f"got {num} rows of {first!r} and {other[1]} of {other[0]!r}, expected the same number of each")
     return table
 
 
-def _plain(column: Any) -> np.ndarray:
-    """A column of pandas as an array of numpy: numbers, times, or text with None where it is missing."""
+def _to_numpy(column: Any) -> np.ndarray:
+    """Returns a column of pandas as a numpy array of numbers, of times, or of text with None where it is missing."""
     if column.dtype.kind in "biufM" and isinstance(column.dtype, np.dtype):
         return column.to_numpy()
-    if getattr(column.dtype, "kind", "O") in "biuf":  # pandas' own, with missing values
+    if getattr(column.dtype, "kind", "O") in "biuf":  # extension types of pandas, with missing values
         return column.to_numpy(np.float64, na_value=np.nan)
     return column.astype(object).where(column.notna(), None).to_numpy()
 
 
-def need(module: str, extra: str = "tabular") -> Any:
-    """A module of an extra.
+def import_extra(module: str, extra: str = "tabular") -> Any:
+    """Imports a module that only an optional extra of the package installs.
 
     Raises: UserError if it is not installed.
     """
@@ -174,7 +178,7 @@ def need(module: str, extra: str = "tabular") -> Any:
         return importlib.import_module(module)
     except ImportError:
         name = module.partition(".")[0]
-        raise UserError(f"got no {name}, expected it to be installed: pip install -e '.[{extra}]'") from None
+        raise UserError(f"{name} is not installed; install it with pip install -e '.[{extra}]'") from None
 
 
 def _near_file(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which rows are trained on, held out of training, and tested."""
+"""Splits the rows of a table into training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from experiments.command import UserError
 from mdnjax.config.data import Table
 from mdnjax.data.values import TableError, check_name
 
-NESTED = 1  # purpose of a seed
+NESTED = 1  # second part of the seed of a nested split
 
 
 class Rows(NamedTuple):
-    """Numbers of rows, from 0, in the order that they are used in."""
+    """Row numbers, counted from 0, in the order in which they are used."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -24,7 +24,10 @@ class Rows(NamedTuple):
 
 
 def split_rows(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int) -> Rows:
-    """Which rows are trained on, held out of training and tested. Where rows belong together, neighbours stay neighbours."""
+    """Splits the rows as a section states.
+
+    Rows of a group stay adjacent and times stay sorted, since the validation rows are the last ones of those not tested.
+    """
     rows = _split(section, table, num, seed)
     if not section.nested:
         return rows
@@ -58,7 +61,7 @@ def _split(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int)
 def _grouped(
     names: np.ndarray, order: np.ndarray, num_test: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whole groups until there are rows enough to test, and the other groups one after the other."""
+    """Returns the rows of whole groups, enough of them to test, and the remaining rows group by group."""
     _, group = np.unique(names, return_inverse=True)
     shuffled = generator.permutation(group.max() + 1)
     if len(shuffled) < 3:
@@ -73,7 +76,7 @@ def _grouped(
 def _with_validation(rest: np.ndarray, test: np.ndarray, section: Table) -> Rows:
     num = max(1, round(section.validation_share * len(rest)))
     if len(rest) - num < 2 or not len(test):
-        raise TableError(f"data.split: got {len(test)} rows to test and {len(rest)} others, expected at least 1 and 3")
+        raise TableError(f"data.split: got {len(test)} test rows and {len(rest)} others, expected at least 1 and 3")
     return Rows(rest[:-num], rest[-num:], test)
 
 

@@ -1,1 +1,1 @@
-"""Sweeps: settings times seeds, trained as a few compiled programs and gathered in one table."""
+"""Sweeps: every setting with every seed, trained by a few compiled programs, with the results in one table."""

@@ -1,4 +1,4 @@
-"""Trains every setting of a sweep file over its seeds, as a few compiled programs on every core or device, into one table."""
+"""Trains every setting of a sweep file with every seed, on all cores or devices, and writes one table of results."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from experiments.members.plan import Plan
 from experiments.members.resume import train_members
 from experiments.members.schema import Sweep
 from experiments.run_folder import create_run_folder
+from experiments.study import check_optimizers
 from experiments.sweep import search
 from experiments.sweep.dry_run import show_plan
 from experiments.sweep.results import FILES, gather
 from mdnjax import runtime
-from mdnjax.training import functions
 from mdnjax.training.placement import local_placement
 
 FLAGS = {
     "dry-run": "print the plan (members, groups, memory, time) and train nothing",
-    "merge": "train nothing; make the table from the parts that workers have written",
+    "merge": "train nothing; write the table from the parts that workers have written",
 }
 
 
 def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
-    """Runs this process's share of a sweep, and makes the table if it is the last to finish."""
+    """Trains this process's share of a sweep, and writes the table if all members are trained afterwards."""
     section = planned.sweep
     if section.search and not importlib.util.find_spec("optuna"):
         raise command.UserError("search: got no Optuna, expected it to be installed: pip install -e '.[search]'")
-    index, num_workers = _settle(section)
+    index, num_workers = _prepare_machine(section)
     _check_optimizers(planned)
     if dry_run:
         return show_plan(planned, local_placement())
@@ -49,27 +49,25 @@ def sweep(planned: Plan, overwrite: bool, dry_run: bool, merge: bool) -> None:
         train(plan.members_of(planned)[index::num_workers])
     missing = gather(planned, folder)
     if missing and merge:
-        raise command.RunFailed(f"{missing} of {plan.num_members(planned)} members are not trained yet; nothing was merged")
+        raise command.RunFailed(f"{missing} of {plan.num_members(planned)} members are not trained yet; no table was written")
     if missing:
-        print(f"worker {index} of {num_workers} is done; {missing} members of others are not yet: the last one makes the table")
+        print(f"worker {index} of {num_workers} has finished; {missing} members of other workers are not trained yet")
+        print("the worker that finishes last writes the table")
 
 
-def _settle(section: Sweep) -> tuple[int, int]:
-    """Settles the machine; this worker's number, and how many there are."""
+def _prepare_machine(section: Sweep) -> tuple[int, int]:
+    """Configures jax for this machine, and returns the number of this worker and the number of workers."""
     start, *processes = dict(section.distributed).values()
     if not (start or any(value is not None for value in processes)):
-        command.settle(section.runtime, all_cores=True)
+        command.setup_runtime(section.runtime, all_cores=True)
         return section.worker.index, section.worker.num_workers
-    command.settle(section.runtime, all_cores=True, processes=runtime.Processes(*processes))
+    command.setup_runtime(section.runtime, all_cores=True, processes=runtime.Processes(*processes))
     return jax.process_index(), jax.process_count()
 
 
 def _check_optimizers(planned: Plan) -> None:
     for train in {plan.group_of(config).train: config.train for config in planned.configs}.values():
-        try:
-            functions.check(train)
-        except ValueError as error:
-            raise command.UserError(f"train.optimizer: {error}") from None
+        check_optimizers(train=train)
 
 
 def _read(path: Path | None, words: Sequence[str]) -> Plan:
@@ -79,5 +77,5 @@ def _read(path: Path | None, words: Sequence[str]) -> Plan:
 
 
 if __name__ == "__main__":
-    purpose = f"{__doc__} Every key of a run may stand beside these: see python -m experiments.inverse_sine --help."
+    purpose = f"{__doc__} The file may also hold every key of a run: see python -m experiments.inverse_sine --help."
     command.main("experiments.sweep", purpose, Sweep, None, sweep, read=_read, flags=FLAGS)

@@ -1,4 +1,4 @@
-"""The figures of a sweep: the scores against each swept key, with every seed to be seen, and learning curves."""
+"""Figures of a sweep: the scores of all members against each swept key, a map of two keys, and learning curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from experiments.members.parts import Row
+from experiments.members.parts import Row, finished
 from experiments.sweep.summary import Summary, short, text
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 
@@ -24,16 +24,15 @@ Curve = tuple[int, np.ndarray, np.ndarray]  # setting, steps, validation NLL
 
 
 def of_sweep(summaries: Sequence[Summary], rows: Sequence[Row], curves: Sequence[Curve]) -> Iterator[tuple[str, Figure]]:
-    """Every figure, by name."""
-    finished = [row for row in rows if row["status"] == "finished"]
-    if not finished:
+    """Yields every figure with its name."""
+    trained = finished(rows)
+    if not trained:
         return
-    values = {one.setting: one.values for one in summaries}
+    values = {summary.setting: summary.values for summary in summaries}
     keys = list(summaries[0].values)
     for key in keys or ["seed"]:
-        settings = {setting: row.get(key) for setting, row in values.items()}
-        xs = [settings[row["setting"]] if keys else row["seed"] for row in finished]
-        yield f"by_{key}", plot_key(key, xs, finished)
+        xs = [values[row["setting"]].get(key) if keys else row["seed"] for row in trained]
+        yield f"by_{key}", plot_key(key, xs, trained)
     if len(keys) == 2 and _fills_a_map(keys, summaries):
         yield "map", plot_map(keys, summaries)
     if any(np.isfinite(scores).all() for _, _, scores in curves):
@@ -41,7 +40,7 @@ def of_sweep(summaries: Sequence[Summary], rows: Sequence[Row], curves: Sequence
 
 
 def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
-    """Scores of all members against one key: a point a member, a line through the medians."""
+    """Plots the scores of all members against one key: a point for each member, and their medians."""
     positions, labels, is_log = _axis(values)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.2), layout="constrained")
@@ -62,55 +61,60 @@ def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
 
 
 def _panels(rows: Sequence[Row]) -> Sequence[tuple[str, str]]:
-    """What is shown side by side; the test NLL in the place of the excess where no truth is known."""
-    known = any(np.isfinite(row["excess_nll"]) for row in rows)
-    return PANELS if known else (PANELS[0], ("test_nll", "test NLL (nats)"))
+    """Returns the two metrics that are shown, with titles; where the truth is unknown, test NLL instead of excess."""
+    truth_is_known = any(np.isfinite(row["excess_nll"]) for row in rows)
+    return PANELS if truth_is_known else (PANELS[0], ("test_nll", "test NLL (nats)"))
 
 
 def plot_map(keys: Sequence[str], summaries: Sequence[Summary]) -> Figure:
-    """Mean validation NLL over two keys."""
-    columns, lines = (_ordered([one.values[key] for one in summaries]) for key in keys)
-    grid = np.full((len(lines), len(columns)), np.nan)
-    for one in summaries:
-        if one.statistics:
-            place = lines.index(text(one.values[keys[1]], 4)), columns.index(text(one.values[keys[0]], 4))
-            grid[place] = np.fmin(grid[place], one.score)
+    """Plots the mean validation NLL over two keys."""
+    columns, rows = (_ordered([summary.values[key] for summary in summaries]) for key in keys)
+    grid = np.full((len(rows), len(columns)), np.nan)
+    for summary in summaries:
+        if summary.statistics:
+            cell = rows.index(text(summary.values[keys[1]], 4)), columns.index(text(summary.values[keys[0]], 4))
+            grid[cell] = np.fmin(grid[cell], summary.score)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.4 + 0.75 * len(columns), 2.2 + 0.45 * len(lines)), layout="constrained")
+        figure = Figure(figsize=(2.4 + 0.75 * len(columns), 2.2 + 0.45 * len(rows)), layout="constrained")
         axes = figure.subplots()
         low = float(np.nanmin(grid))
         high = float(np.nanquantile(grid, 0.9))
         image = axes.imshow(grid, cmap="viridis_r", vmin=low, vmax=max(high, low + 1e-3), aspect="auto", origin="lower")
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
-                good = value < low + 0.5 * (high - low)
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="black" if good else "white")
+                on_light = value < low + 0.5 * (high - low)  # low values have the light colours of this map
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="black" if on_light else "white")
         axes.set_xticks(range(len(columns)), columns, rotation=30 if len(columns) > 6 else 0)
-        axes.set_yticks(range(len(lines)), lines)
+        axes.set_yticks(range(len(rows)), rows)
         axes.set(xlabel=keys[0], ylabel=keys[1], title="Mean validation NLL (nats)")
         figure.colorbar(image, ax=axes, extend="max")
     return figure
 
 
 def plot_curves(summaries: Sequence[Summary], curves: Sequence[Curve]) -> Figure:
-    """Validation NLL along the training: a faint line a member, a strong one the median of a setting; the best settings only."""
-    whole = {setting for setting, _, scores in curves if np.isfinite(scores).all()}
-    shown = [one for one in summaries if one.setting in whole][:MAX_CURVES]
+    """Plots the validation NLL against the step: a thin line for each member, a thick line for the median of each setting.
+
+    Only the best settings are shown, of those with a member whose scores are all finite.
+    """
+    complete = {setting for setting, _, scores in curves if np.isfinite(scores).all()}
+    shown = [summary for summary in summaries if summary.setting in complete][:MAX_CURVES]
     colours = [mpl.colormaps["tab10"](k) for k in range(len(shown))]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         axes = figure.subplots()
-        last = []
-        for one, colour in reversed(list(zip(shown, colours, strict=True))):
-            own = [(steps, scores) for setting, steps, scores in curves if setting == one.setting and np.isfinite(scores).all()]
-            for steps, scores in own:
-                axes.plot(steps, scores, color=colour, alpha=max(0.08, min(0.5, 3 / len(own))), lw=0.8)
-            steps, median = own[0][0], np.median([scores for _, scores in own], axis=0)
-            axes.plot(steps, median, color=colour, lw=2, label=_label(one, shown))
-            last += [median[len(median) // 3 :], *(scores[-1:] for _, scores in own)]
-        end = np.concatenate(last)
-        margin = 0.06 * max(float(np.ptp(end)), 0.02)
-        axes.set_ylim(float(end.min()) - margin, float(np.quantile(end, 0.99)) + 3 * margin)
+        late_scores = []  # they determine the range of the axis: scores at the start are far larger
+        for summary, colour in reversed(list(zip(shown, colours, strict=True))):
+            of_setting = [
+                (steps, scores) for setting, steps, scores in curves if setting == summary.setting and np.isfinite(scores).all()
+            ]
+            for steps, scores in of_setting:
+                axes.plot(steps, scores, color=colour, alpha=max(0.08, min(0.5, 3 / len(of_setting))), lw=0.8)
+            steps, median = of_setting[0][0], np.median([scores for _, scores in of_setting], axis=0)
+            axes.plot(steps, median, color=colour, lw=2, label=_label(summary, shown))
+            late_scores += [median[len(median) // 3 :], *(scores[-1:] for _, scores in of_setting)]
+        late = np.concatenate(late_scores)
+        margin = 0.06 * max(float(np.ptp(late)), 0.02)
+        axes.set_ylim(float(late.min()) - margin, float(np.quantile(late, 0.99)) + 3 * margin)
         of_best = f" of the best {len(shown)} of {len(summaries)} settings" if len(summaries) > len(shown) else ""
         axes.set(title=f"Learning curves{of_best}", xlabel="step", ylabel="validation NLL (nats)")
         handles, labels = axes.get_legend_handles_labels()
@@ -122,20 +126,20 @@ def plot_curves(summaries: Sequence[Summary], curves: Sequence[Curve]) -> Figure
 def _draw_members(axes: Axes, positions: np.ndarray, scores: np.ndarray, spread: float) -> None:
     jitter = spread * np.random.default_rng(0).uniform(-1, 1, len(scores))
     axes.scatter(positions + jitter, scores, s=14, color=MODEL, alpha=max(0.15, min(0.7, 60 / len(scores))), linewidths=0)
-    places = np.unique(positions)
-    if len(places) < 0.7 * len(positions):
-        medians = [np.median(scores[positions == place]) for place in places]
-        axes.plot(places, medians, color=TRUTH, marker="_", ms=16, mew=2, label="median", ls="" if spread else "-")
+    distinct = np.unique(positions)
+    if len(distinct) < 0.7 * len(positions):
+        medians = [np.median(scores[positions == position]) for position in distinct]
+        axes.plot(distinct, medians, color=TRUTH, marker="_", ms=16, mew=2, label="median", ls="" if spread else "-")
         axes.legend(loc="best")
     axes.grid(axis="y", color=DATA, alpha=0.25)
 
 
 def _axis(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None, bool]:
-    """Positions of values, their labels where there are few or no numbers, and whether the axis is logarithmic."""
+    """Returns positions of the values, labels if the values are few or not numbers, and whether the axis is logarithmic."""
     distinct = _ordered(values)
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if not numeric or (len(distinct) <= MAX_LABELS and 2 * len(distinct) <= len(values)):  # drawn numbers have no neighbours
-        labels = [Path(one).stem if one.endswith(".yaml") else one for one in distinct]
+    if not numeric or (len(distinct) <= MAX_LABELS and 2 * len(distinct) <= len(values)):  # numbers drawn at random all differ
+        labels = [Path(label).stem if label.endswith(".yaml") else label for label in distinct]
         return np.array([distinct.index(text(value, 4)) for value in values], float), labels, False
     positions = np.array(values, float)
     return positions, None, bool(positions.min() > 0 and positions.max() > 8 * positions.min())
@@ -147,7 +151,7 @@ def _ordered(values: Sequence[Any]) -> list[str]:
 
 
 def _cut_outliers(axes: Axes, scores: np.ndarray) -> None:
-    """A run that went badly is said to be there, and not drawn: else nothing else were to be seen."""
+    """Limits the axis to the range of most members, and writes how many are above it: one bad run would flatten the others."""
     low, middle, high = np.quantile(scores, [0, 0.5, 0.9])
     limit = high + 3 * max(high - low, 1e-6)
     if (outside := int((scores > limit).sum())) and middle < limit:
@@ -155,14 +159,14 @@ def _cut_outliers(axes: Axes, scores: np.ndarray) -> None:
         axes.annotate(f"{outside} above", (0.98, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=9)
 
 
-def _label(one: Summary, shown: Sequence[Summary]) -> str:
-    """What tells a setting from the others that are shown."""
-    keys = [key for key in one.values if len({text(other.values[key]) for other in shown}) > 1]
-    label = ", ".join(f"{short(key, keys)} {text(one.values[key], 3)}" for key in keys) or f"{one.num_members} seeds"
+def _label(summary: Summary, shown: Sequence[Summary]) -> str:
+    """Returns the values of a setting in which it differs from the other settings that are shown."""
+    keys = [key for key in summary.values if len({text(other.values[key]) for other in shown}) > 1]
+    label = ", ".join(f"{short(key, keys)} {text(summary.values[key], 3)}" for key in keys) or f"{summary.num_members} seeds"
     return label if len(label) <= 48 else label[:45] + "..."
 
 
 def _fills_a_map(keys: Sequence[str], summaries: Sequence[Summary]) -> bool:
-    """Whether two keys were varied against each other, and not drawn at random."""
-    sizes = [len(_ordered([one.values[key] for one in summaries])) for key in keys]
+    """Returns whether at least half of the combinations of two keys were trained; keys drawn at random leave a map empty."""
+    sizes = [len(_ordered([summary.values[key] for summary in summaries])) for key in keys]
     return len(summaries) > 3 and max(sizes) <= MAX_CELLS and len(summaries) >= 0.5 * sizes[0] * sizes[1]

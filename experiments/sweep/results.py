@@ -1,4 +1,4 @@
-"""From the parts of a sweep to its results: tables, figures, and the best member ready to be used or run again."""
+"""Writes the results of a sweep from its parts: tables, figures, and the configuration and network of the best member."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FILES += ("search.journal", "search.journal.lock")
 
 
 def gather(planned: Plan, folder: Path) -> int:
-    """Writes and prints the results if every member is trained; else gives the number of those that are not.
+    """Writes and prints the results if every member is trained; returns the number of members that are not trained yet.
 
-    Several workers may do this at once: each writes the same, file by file.
-    Raises: RunFailed if no member finished.
+    Several workers may do this at the same time: they write the same files.
+    Raises: RunFailed if all members diverged.
     """
     members = plan.members_of(planned)
     found = parts.read_all(folder)
@@ -41,11 +41,11 @@ def gather(planned: Plan, folder: Path) -> int:
         raise command.RunFailed(f"all {len(rows)} members diverged; see {folder}")
     best = members[summary.best_row(summaries[0], rows)["member"]]
     curves = _curves_and_best_model(folder, found, rows, members, best)
-    write_bytes(folder / "best.yaml", dump(_again(best, folder)).encode())
+    write_bytes(folder / "best.yaml", dump(_rerun_config(best, folder)).encode())
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in figures.of_sweep(summaries, rows, curves):
         report.write_figure(folder / "figures" / f"{name}.png", figure)
-    print(f"best: seed {best.config.seed} of the first row, in best.yaml and best.safetensors")
+    print(f"best member: seed {best.config.seed} of the setting in row 1; written to best.yaml and best.safetensors")
     print(f"results: {folder}")
     return 0
 
@@ -53,25 +53,26 @@ def gather(planned: Plan, folder: Path) -> int:
 def _curves_and_best_model(
     folder: Path, found: Sequence[parts.Part], rows: Sequence[parts.Row], members: Sequence[Member], best: Member
 ) -> list[figures.Curve]:
-    """What needs the parts' arrays: learning curves, and the best member's network, which is written."""
+    """Returns the learning curves and writes the network of the best member, so that each part is read only once."""
     wanted = {(row["member"], row["config"]) for row in rows}
     curves: list[figures.Curve] = []
     for part in found:
-        own = {row["member"]: i for i, row in enumerate(part.rows) if (row["member"], row["config"]) in wanted}
-        if not own:  # of trials that have not been told
+        indices = {row["member"]: i for i, row in enumerate(part.rows) if (row["member"], row["config"]) in wanted}
+        if not indices:  # a part of trials that the search has no result of
             continue
         try:
-            outcome = parts.outcome_of(part, members[min(own)])
+            outcome = parts.outcome_of(part, members[min(indices)])
         except CheckpointError as error:
-            raise command.RunFailed(f"{error}; remove it and run the sweep again to train its members again") from None
-        curves += [(members[number].setting, outcome.report_steps, outcome.validation_scores[i]) for number, i in own.items()]
-        if best.number in own:
-            config = with_num_components(best, part.rows[own[best.number]]["num_components"]).config
-            predictor, columns = outcome.predictor(config.model, own[best.number]), columns_of(best.config)
+            raise command.RunFailed(f"{error}; remove this file and run the sweep again to train its members") from None
+        curves += [(members[number].setting, outcome.report_steps, outcome.validation_scores[i]) for number, i in indices.items()]
+        if best.number in indices:
+            index = indices[best.number]
+            config = with_num_components(best, part.rows[index]["num_components"]).config
+            predictor, columns = outcome.predictor(config.model, index), columns_of(best.config)
             save(folder / "best.safetensors", replace(predictor, columns=columns or predictor.columns))
     return curves
 
 
-def _again(best: Member, folder: Path) -> Run:
-    """The best member's configuration, to be run into a folder of its own."""
+def _rerun_config(best: Member, folder: Path) -> Run:
+    """Returns the configuration of the best member, with another output folder, so that it can be run as it is."""
     return best.config.model_copy(update={"output": folder.with_name(f"{folder.name}_best")})

@@ -1,4 +1,4 @@
-"""One honest table: a row a member, a row a setting, ranked by validation and never by test."""
+"""Tables of a sweep: one row for each member, and one for each setting, ranked by validation NLL and never by test NLL."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.members.parts import Row
+from experiments.members.parts import Row, finished
 from experiments.pipeline import METRICS
 from experiments.report import print_table, write_csv
 
-SHOWN_SETTINGS = 40
-NEAR = 0.05  # nats
+MAX_SHOWN_SETTINGS = 40
+NEAR_BEST = 0.05  # nats
 COLUMNS = (*METRICS, "training_seconds")
 
-SHOWN = (  # heading, metric, statistic
+SHOWN_COLUMNS = (  # heading, metric, statistic
     ("validation", "validation_nll", "mean"),
     ("± se", "validation_nll", "se"),
     ("train", "train_nll", "mean"),
@@ -40,10 +40,10 @@ STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 class Summary(NamedTuple):
-    """A setting over its seeds; the statistics are of the members that finished, metric by metric.
+    """A setting over its seeds; `statistics` are those of the members that finished, by metric and name.
 
-    Near the best are members within 0.05 nats of the smallest excess (NLL, where no truth is known) that any setting reached on
-    the same problem.
+    A member is near the best if its excess (its test NLL, where no truth is known) is within 0.05 nats of the smallest one that
+    any member of the sweep reached on the same problem.
     """
 
     setting: int
@@ -55,38 +55,42 @@ class Summary(NamedTuple):
 
     @property
     def score(self) -> float:
-        """What settings are ranked by; lower is better."""
+        """The mean validation NLL, by which settings are ranked; infinite if all members diverged."""
         return self.statistics["validation_nll"]["mean"] if self.statistics else math.inf
 
 
 def summarise(settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[Summary]:
-    """Every setting over its seeds, problem by problem, the best by mean validation NLL first."""
+    """Summarises every setting over its seeds, problem by problem, with the lowest mean validation NLL first."""
     by_setting: dict[int, list[Row]] = {}
     best: dict[str, float] = {}
     for row in rows:
         by_setting.setdefault(row["setting"], []).append(row)
-        best[row["problem"]] = min(best.get(row["problem"], math.inf), _quality(row))
+        best[row["problem"]] = min(best.get(row["problem"], math.inf), _excess_or_nll(row))
     summaries = [_summary(setting, settings[setting], of_setting, best) for setting, of_setting in by_setting.items()]
     problems = list(best)
-    return sorted(summaries, key=lambda one: (problems.index(by_setting[one.setting][0]["problem"]), one.score, one.setting))
+
+    def rank(summary: Summary) -> tuple[int, float, int]:
+        return problems.index(by_setting[summary.setting][0]["problem"]), summary.score, summary.setting
+
+    return sorted(summaries, key=rank)
 
 
 def best_row(best: Summary, rows: Sequence[Row]) -> Row:
-    """The member of the best setting with the lowest validation NLL."""
-    finished = [row for row in rows if row["setting"] == best.setting and row["status"] == "finished"]
-    return min(finished, key=lambda row: row["validation_nll"])
+    """Returns the row of the best setting's member with the lowest validation NLL."""
+    of_setting = [row for row in finished(rows) if row["setting"] == best.setting]
+    return min(of_setting, key=lambda row: row["validation_nll"])
 
 
 def write_members(path: Path, settings: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
-    """One row a member: its settings, seed, status and numbers."""
-    keys = [key for key in settings[0] if key != "seed"]  # each member tells its own
+    """Writes one row for each member: its settings, seed, status and numbers."""
+    keys = [key for key in settings[0] if key != "seed"]  # every member has a column of its seed already
     first, *names = [name for name in rows[0] if name not in ("setting", "config", "problem")]
-    lines = [[row[first], *(text(settings[row["setting"]][k]) for k in keys), *(row[name] for name in names)] for row in rows]
-    write_csv(path, [first, *keys, *names], lines)
+    cells = [[row[first], *(text(settings[row["setting"]][k]) for k in keys), *(row[name] for name in names)] for row in rows]
+    write_csv(path, [first, *keys, *names], cells)
 
 
 def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
-    """One row a setting, the best first; a statistic that there is not (sd of one member) is empty."""
+    """Writes one row for each setting, the best first; a statistic that is not defined (sd of one member) is empty."""
     keys = list(summaries[0].values)
     columns = [(metric, name) for metric in COLUMNS for name in STATISTICS]
     header = [
@@ -98,62 +102,65 @@ def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
         "num_near_best",
         *(f"{metric}_{name}" for metric, name in columns),
     ]
-    write_csv(path, header, [_summary_line(rank, summary, columns) for rank, summary in enumerate(summaries, start=1)])
+    write_csv(path, header, [_csv_row(rank, summary, columns) for rank, summary in enumerate(summaries, start=1)])
 
 
 def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
     """Prints the table of settings."""
-    num, diverged = (sum(getattr(one, key) for one in summaries) for key in ("num_members", "num_diverged"))
-    print(f"{name}: {num} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)")
+    num_members, diverged = (sum(getattr(summary, key) for summary in summaries) for key in ("num_members", "num_diverged"))
+    print(
+        f"{name}: {num_members} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)"
+    )
     keys = list(summaries[0].values)
     names = [short(key, keys) for key in keys]
-    rows = [["#", *names, "seeds", "diverged", *(heading for heading, *_ in SHOWN), "near best"]]
-    for rank, one in enumerate(summaries[:SHOWN_SETTINGS], start=1):
-        cells = [str(rank), *(text(one.values[key], 4) for key in keys), str(one.num_members), str(one.num_diverged)]
-        rows.append([*cells, *_numbers(one)])
+    rows = [["#", *names, "seeds", "diverged", *(heading for heading, *_ in SHOWN_COLUMNS), "near best"]]
+    for rank, summary in enumerate(summaries[:MAX_SHOWN_SETTINGS], start=1):
+        values = [text(summary.values[key], 4) for key in keys]
+        rows.append([str(rank), *values, str(summary.num_members), str(summary.num_diverged), *_numbers(summary)])
     print_table(None, rows, left=names)
-    if len(summaries) > SHOWN_SETTINGS:
-        print(f"and {len(summaries) - SHOWN_SETTINGS} more in summary.csv")
-    print(f"training and scores: {seconds:.1f} s, {seconds / max(num, 1):.2f} s a member")
+    if len(summaries) > MAX_SHOWN_SETTINGS:
+        print(f"and {len(summaries) - MAX_SHOWN_SETTINGS} more settings in summary.csv")
+    print(f"training and scores: {seconds:.1f} s, {seconds / max(num_members, 1):.2f} s per member")
 
 
 def short(key: str, keys: Sequence[str]) -> str:
-    """The last part of a dotted key, or all of it where two keys end alike."""
+    """Returns the last part of a dotted key, or the whole key if another key ends in the same part."""
     last = key.rpartition(".")[2]
     return key if sum(other.rpartition(".")[2] == last for other in keys) > 1 else last
 
 
 def text(value: Any, digits: int = 17) -> str:
-    """A value as it stands in a table."""
+    """Returns a value as the text of a table cell."""
     if isinstance(value, float):
         return f"{value:.{digits}g}" if digits < 17 else repr(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _quality(row: Row) -> float:
-    """What a member is compared by: its excess over the truth, or its NLL where no truth is known."""
+def _excess_or_nll(row: Row) -> float:
+    """Returns a member's excess over the truth, or its test NLL where no truth is known; infinite if it diverged."""
     if row["status"] != "finished":
         return math.inf
     return row["test_nll"] if math.isnan(row["excess_nll"]) else row["excess_nll"]
 
 
 def _summary(setting: int, values: dict[str, Any], rows: Sequence[Row], best: dict[str, float]) -> Summary:
-    near = sum(_quality(row) <= best[row["problem"]] + NEAR for row in rows)
-    finished = [row for row in rows if row["status"] == "finished"]
-    numbers = {metric: np.array([row[metric] for row in finished]) for metric in COLUMNS} if finished else {}
+    near_best = sum(_excess_or_nll(row) <= best[row["problem"]] + NEAR_BEST for row in rows)
+    trained = finished(rows)
+    numbers = {metric: np.array([row[metric] for row in trained]) for metric in COLUMNS} if trained else {}
     statistics = {metric: {name: float(f(of)) for name, f in STATISTICS.items()} for metric, of in numbers.items()}
-    return Summary(setting, values, len(rows), len(rows) - len(finished), near, statistics)
+    return Summary(setting, values, len(rows), len(rows) - len(trained), near_best, statistics)
 
 
-def _summary_line(rank: int, one: Summary, columns: Sequence[tuple[str, str]]) -> list[Any]:
-    numbers = [one.statistics[metric][name] if one.statistics else math.nan for metric, name in columns]
+def _csv_row(rank: int, summary: Summary, columns: Sequence[tuple[str, str]]) -> list[Any]:
+    numbers = [summary.statistics[metric][name] if summary.statistics else math.nan for metric, name in columns]
     cells = ["" if math.isnan(number) else number for number in numbers]
-    return [rank, one.setting, *map(text, one.values.values()), one.num_members, one.num_diverged, one.num_near_best, *cells]
+    counts = (summary.num_members, summary.num_diverged, summary.num_near_best)
+    return [rank, summary.setting, *map(text, summary.values.values()), *counts, *cells]
 
 
-def _numbers(one: Summary) -> list[str]:
-    if not one.statistics:
-        return [""] * len(SHOWN) + ["0 %"]
-    numbers = [one.statistics[metric][name] for _, metric, name in SHOWN]
+def _numbers(summary: Summary) -> list[str]:
+    if not summary.statistics:
+        return [""] * len(SHOWN_COLUMNS) + ["0 %"]
+    numbers = [summary.statistics[metric][name] for _, metric, name in SHOWN_COLUMNS]
     cells = ["" if math.isnan(number) else f"{number:.3f}" if abs(number) < 1e4 else f"{number:.1e}" for number in numbers]
-    return [*cells, f"{100 * one.num_near_best / one.num_members:.0f} %"]
+    return [*cells, f"{100 * summary.num_near_best / summary.num_members:.0f} %"]

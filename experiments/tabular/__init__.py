@@ -1,1 +1,1 @@
-"""Tables: from a file to a predictive distribution, judged beside what is simple."""
+"""Trains on a table, and compares the predictive distributions with simple ones."""

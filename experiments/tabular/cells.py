@@ -1,4 +1,4 @@
-"""The cells of the table that sets a network beside simple distributions."""
+"""Cells of the table that compares a network with simple distributions."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from mdnjax.evaluation import LEVELS, Evaluation
 
 
-def cells_of(judgements: Mapping[str, Evaluation], targets: Sequence[str]) -> list[list[str]]:
-    """The cells of a table: a row for each way to predict, and for each target where there are several."""
+def cells_of(evaluations: Mapping[str, Evaluation], targets: Sequence[str]) -> list[list[str]]:
+    """Returns the cells of a table: a row for each kind of prediction and each target."""
     rows = []
-    for name, own in judgements.items():
-        for target, called in enumerate(targets):
-            label = name if len(targets) == 1 else f"{name}, {called}"
-            nll = f"{own.nll:.3f}" if target == 0 else ""
-            scores = [f"{values[target]:.4g}" for values in (own.crps, own.rmse)]
-            inside = [f"{100 * share:.1f} %" for share in own.coverage[target]]
-            rows.append(
-                [label, nll, *scores, *inside, *(f"{w:.4g}" for w in own.width[target]), f"{own.calibration[target]:.3f}"]
-            )
+    for name, evaluation in evaluations.items():
+        for target, target_name in enumerate(targets):
+            label = name if len(targets) == 1 else f"{name}, {target_name}"
+            nll = f"{evaluation.nll:.3f}" if target == 0 else ""
+            scores = [f"{values[target]:.4g}" for values in (evaluation.crps, evaluation.rmse)]
+            coverage = [f"{100 * share:.1f} %" for share in evaluation.coverage[target]]
+            widths = [f"{width:.4g}" for width in evaluation.width[target]]
+            rows.append([label, nll, *scores, *coverage, *widths, f"{evaluation.calibration[target]:.3f}"])
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Pictures of predictions for the rows of a table, one figure for each target."""
+"""Figures of predictions for the rows of a table, one for each target."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from mdnjax.mixture import Mixture, prob
 from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import central_interval, median
 
-MAX_ROWS_SHOWN = 400  # with their intervals, in one picture
+MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals
 LEVEL = 0.8
 NUM_GRID = 400
 
 
 def plot_observed(mixture: Mixture, y: np.ndarray, name: str) -> Figure:
-    """Observed values against predicted medians, with the central interval of each row; for a single target."""
-    some = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
-    shown = mixture[some]
-    middle, ends, seen = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[some, 0]
-    inside = (ends[:, 0] <= seen) & (seen <= ends[:, 1])
+    """Plots observed values of a single target against predicted medians, with the central interval of each row."""
+    rows = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
+    shown = mixture[rows]
+    middle, ends, observed = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[rows, 0]
+    inside = (ends[:, 0] <= observed) & (observed <= ends[:, 1])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 5.2), layout="constrained")
         axes = figure.subplots()
-        for chosen, colour, label in ((inside, MODEL, "observed inside"), (~inside, TRUTH, "observed outside")):
-            axes.vlines(middle[chosen], ends[chosen, 0], ends[chosen, 1], color=colour, alpha=0.3, lw=1)
-            axes.scatter(middle[chosen], seen[chosen], s=9, color=colour, linewidths=0, label=f"{label} ({chosen.sum()})")
-        low, high = (float(end(np.concatenate([middle, seen]))) for end in (np.min, np.max))
+        for part, colour, label in ((inside, MODEL, "observed inside"), (~inside, TRUTH, "observed outside")):
+            axes.vlines(middle[part], ends[part, 0], ends[part, 1], color=colour, alpha=0.3, lw=1)
+            axes.scatter(middle[part], observed[part], s=9, color=colour, linewidths=0, label=f"{label} ({part.sum()})")
+        low, high = (float(end(np.concatenate([middle, observed]))) for end in (np.min, np.max))
         axes.plot([low, high], [low, high], color=DATA, lw=1, ls="--", zorder=0)
         low, high = min(low, float(np.quantile(ends[:, 0], 0.01))), max(high, float(np.quantile(ends[:, 1], 0.99)))
         margin = 0.05 * (high - low)
         axes.set(xlabel=f"predicted median of {name}", ylabel=f"observed {name}", ylim=(low - margin, high + 3 * margin))
-        axes.set_title(f"{len(seen)} test rows with their {100 * LEVEL:.0f} % intervals")
+        axes.set_title(f"{len(observed)} test rows with their {100 * LEVEL:.0f} % intervals")
         axes.legend(loc="upper left")
     return figure
 
 
 def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, int]]:
-    """Rows worth looking at: low, middle and high predictions, the surest, the least sure, the most surprising one."""
+    """Returns rows with labels: the lowest, middle and highest prediction, the narrowest and widest interval, the largest NLL."""
     middle, ends = np.asarray(median(mixture))[:, 0], np.asarray(central_interval(mixture, LEVEL))
     order, width = np.argsort(middle), np.argsort(ends[:, 1] - ends[:, 0])
     rows = [("lowest", order[0]), ("middle", order[len(order) // 2]), ("highest", order[-1])]
@@ -49,18 +49,18 @@ def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, in
 
 
 def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Sequence[int], name: str) -> Figure:
-    """The density of a single target at rows worth looking at, with what was observed; `numbers` are the rows' in their file."""
+    """Plots the density of a single target and its observed value at a few rows; `numbers` are their row numbers in the file."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 5.4), layout="constrained")
         panels = figure.subplots(2, 3)
         for axes, (label, row) in zip(panels.flat, typical_and_extreme(mixture, nll), strict=True):
-            one = mixture[row]
-            wide = np.asarray(central_interval(one, 0.998))
+            single = mixture[row]
+            wide = np.asarray(central_interval(single, 0.998))
             low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
             margin = 0.05 * (high - low)
             grid = np.linspace(low - margin, high + margin, NUM_GRID, dtype=np.float32)
-            density = np.asarray(prob(one, grid[:, None]))
-            ends = np.asarray(central_interval(one, LEVEL))
+            density = np.asarray(prob(single, grid[:, None]))
+            ends = np.asarray(central_interval(single, LEVEL))
             axes.plot(grid, density, color=MODEL, lw=1.8)
             axes.fill_between(grid, density, where=((grid >= ends[0]) & (grid <= ends[1])).tolist(), color=MODEL, alpha=0.2, lw=0)
             axes.axvline(y[row, 0], color=TRUTH, lw=1.4)
@@ -71,9 +71,9 @@ def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Se
     return figure
 
 
-def plot_importance(rises: dict[str, np.ndarray], most: int = 20) -> Figure:
-    """How much the NLL rises when a column is shuffled among the test rows: mean and range over the shuffles."""
-    names = sorted(rises, key=lambda name: float(np.mean(rises[name])))[-most:]
+def plot_importance(rises: dict[str, np.ndarray], max_columns: int = 20) -> Figure:
+    """Plots how much the NLL rises when a column is shuffled among the test rows: mean and range over the shuffles."""
+    names = sorted(rises, key=lambda name: float(np.mean(rises[name])))[-max_columns:]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 1.2 + 0.3 * len(names)), layout="constrained")
         axes = figure.subplots()
@@ -84,6 +84,6 @@ def plot_importance(rises: dict[str, np.ndarray], most: int = 20) -> Figure:
         axes.set_yticks(range(len(names)), [name if len(name) <= 30 else f"{name[:29]}…" for name in names])
         axes.axvline(0, color=DATA, lw=1)
         axes.set(xlabel="rise of the test NLL when the column is shuffled (nats)")
-        title = "Importance by permutation" + (f", the {most} highest of {len(rises)}" if len(rises) > most else "")
+        title = "Importance by permutation" + (f", the {max_columns} highest of {len(rises)}" if len(rises) > max_columns else "")
         axes.set_title(title)
     return figure

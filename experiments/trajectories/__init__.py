@@ -1,1 +1,1 @@
-"""Paths of people on foot, and where they may go."""
+"""Paths of pedestrians, and mixtures over where they go next."""

@@ -1,4 +1,4 @@
-"""Paths of people on foot: a mixture over the next 12 steps from the last 8, on the scene that was left out of training."""
+"""Paths of pedestrians: predicts a mixture over the next 12 steps from the last 8, tested on a scene left out of training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, report
-from experiments.progress import Clock, training
+from experiments.progress import Clock, training_progress
 from experiments.run_folder import create_run_folder
 from experiments.study import divergence_message, num_components_is_auto, prepare
 from experiments.trajectories import figures
 from experiments.trajectories.frame import dataset_of
 from experiments.trajectories.published import ROWS, Published
 from experiments.trajectories.schema import Trajectories
-from experiments.trajectories.scores import Foreseen, Score, baseline_nll, foresee, mean_score, score
+from experiments.trajectories.scores import Predictions, Score, baseline_nll, mean_score, predict, score
 from experiments.trajectories.walks import Scene, make_scenes
 from mdnjax.data import Splits
 from mdnjax.fitting import fit_networks
@@ -31,23 +31,25 @@ FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.
 
 
 class Outcome(NamedTuple):
-    """A scene, the networks that never saw it, what they say of it, and nats of each step without inputs."""
+    """A test scene, the networks trained on the others, their predictions, and the NLL of each step without inputs."""
 
     scene: Scene
     predictor: Predictor
     fit: Fit
-    foreseen: Foreseen
+    predictions: Predictions
     baseline: np.ndarray
     score: Score
 
 
 def study(config: Trajectories, overwrite: bool) -> None:
-    """Leaves each scene out in turn: trains, foresees, and writes the run folder."""
+    """Leaves out each scene in turn, trains on the others, scores the predictions, and writes the run folder."""
     prepare(config)
     if num_components_is_auto(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     if config.data.target_support != "real":
-        raise command.UserError(f"data.target_support: got {config.data.target_support!r}, expected 'real' for places")
+        raise command.UserError(
+            f"data.target_support: got {config.data.target_support!r}, expected 'real', since places have no bounds"
+        )
     clock = Clock()
     with clock.phase("data"):
         scenes = make_scenes(config.data, config.data_seed)
@@ -63,41 +65,41 @@ def study(config: Trajectories, overwrite: bool) -> None:
 
 
 def run(config: Trajectories, scene: Scene, clock: Clock, folder: Path) -> Outcome:
-    """Trains on the other scenes, and foresees the paths of this one."""
+    """Trains on the other scenes, and predicts the paths of this one."""
     splits = Splits(dataset_of(scene.train, config.data.mirror), dataset_of(scene.validation), dataset_of(scene.test))
-    with clock.phase("training"), training(scene.name, config.train.num_steps, "validation nll") as observe:
+    with clock.phase("training"), training_progress(scene.name, config.train.num_steps, "validation nll") as observe:
         fitted = fit_networks(config, *splits[:2], observe=observe)
     predictor = fitted.predictor
     save(folder / f"{scene.name}.safetensors", predictor)
     with clock.phase("scores"):
         key = jax.random.fold_in(jax.random.key(config.seed), SAMPLE)
-        foreseen = foresee(predictor, scene.test, key, config.num_samples)
+        predictions = predict(predictor, scene.test, key, config.num_samples)
         baseline = baseline_nll(scene)
-        return Outcome(scene, predictor, fitted.leading, foreseen, baseline, score(scene, foreseen, baseline))
+        return Outcome(scene, predictor, fitted.leading, predictions, baseline, score(scene, predictions, baseline))
 
 
 def draw(outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
-    """Every figure, by name."""
-    for scene, predictor, _, foreseen, *_ in outcomes:
-        chosen = figures.cases(foreseen, scene.test)
-        yield scene.name, figures.of_scene(scene, chosen, foreseen, predictor.at(dataset_of(scene.test[chosen]).x))
-    yield "horizons", figures.horizons({o.scene.name: (o.foreseen, o.baseline, o.scene.test) for o in outcomes})
+    """Yields every figure with its name."""
+    for scene, predictor, _, predictions, *_ in outcomes:
+        chosen = figures.cases(predictions, scene.test)
+        yield scene.name, figures.paths_of_scene(scene, chosen, predictions, predictor.at(dataset_of(scene.test[chosen]).x))
+    yield "horizons", figures.horizons({o.scene.name: (o.predictions, o.baseline, o.scene.test) for o in outcomes})
 
 
 def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outcome]) -> None:
-    """Writes and prints the table."""
+    """Writes the metrics, and writes and prints the table."""
     table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
     report.write_table(folder, table)
     scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
     report.write_run(folder, clock, {"seed": config.seed, "scenes": scores})
-    title = f"Paths, seed {config.seed}: nats per step; average / final metres"
+    title = f"Paths, seed {config.seed}: NLL in nats per step; average / final distance in metres"
     report.print_table(title, table)
     report.print_end((), clock, folder)
 
 
 def table_of(outcomes: list[Outcome], published: tuple[Published, ...]) -> list[list[str]]:
-    """A row for each scene, their mean, and what is known of it."""
-    num = len(outcomes[0].foreseen.drawn)
+    """Returns a row for each scene, their mean, and published means."""
+    num = len(outcomes[0].predictions.drawn)
     header = ["", "windows", "NLL", "final NLL", "joint NLL", "without inputs"]
     header += ["likeliest places", f"best of {num}", "constant velocity"]
     rows = [[o.scene.name, str(len(o.scene.test)), *_cells(o.score)] for o in outcomes]

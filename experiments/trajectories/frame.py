@@ -1,4 +1,7 @@
-"""Each walker's own frame: where they stand is the origin, where they look is ahead; predicted is how they deviate from that."""
+"""Coordinates relative to a pedestrian: the origin is the last observed place, the first axis points ahead.
+
+Targets are deviations from constant velocity.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import numpy as np
 from experiments.trajectories.walks import OBSERVED, PREDICTED
 from mdnjax.data import Dataset
 
-SECONDS = 0.4  # of a step
-STILL = 0.02  # metres a step: below it, where somebody came from says more of where they look than the last step
+SECONDS = 0.4  # duration of a step
+MIN_STEP = 0.02  # metres; a shorter step has no reliable direction, so that of the whole observed path is used
 
 
 class Frame(NamedTuple):
-    """The last place seen, the last step, and axes `[N, 2, 2]` whose rows are ahead and to the left."""
+    """The last observed place and step, and axes `[N, 2, 2]` whose rows point ahead and to the left."""
 
     place: np.ndarray
     step: np.ndarray
@@ -22,38 +25,41 @@ class Frame(NamedTuple):
 
 
 def frame_of(paths: np.ndarray) -> Frame:
-    """The frames of paths `[N, T, 2]`, of which the first 8 places are seen."""
+    """Returns the frames of paths `[N, T, 2]`, of which the first 8 places are observed."""
     place, step = paths[:, OBSERVED - 1], paths[:, OBSERVED - 1] - paths[:, OBSERVED - 2]
-    way = np.where(_length(step) > STILL, step, place - paths[:, 0])
-    ahead = np.where(_length(way) > 0, way / np.maximum(_length(way), 1e-12), [1.0, 0.0])
+    direction = np.where(_length(step) > MIN_STEP, step, place - paths[:, 0])
+    ahead = np.where(_length(direction) > 0, direction / np.maximum(_length(direction), 1e-12), [1.0, 0.0])
     left = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     return Frame(place, step, np.stack([ahead, left], axis=1))
 
 
 def dataset_of(paths: np.ndarray, mirror: bool = False) -> Dataset:
-    """Inputs: the 7 velocities seen, m/s. Targets: the 12 places to come less those at constant velocity, m. In the own frame."""
+    """Returns inputs (7 observed velocities, m/s) and targets (12 future places minus those at constant velocity, m).
+
+    Both are in the pedestrian's frame; with `mirror` the mirror image of every path is added.
+    """
     frame = frame_of(paths)
-    seen = np.einsum("nij,ntj->nti", frame.axes, np.diff(paths[:, :OBSERVED], axis=1)) / SECONDS
-    to_come = np.einsum("nij,ntj->nti", frame.axes, paths[:, OBSERVED:] - straight_on(frame))
+    velocities = np.einsum("nij,ntj->nti", frame.axes, np.diff(paths[:, :OBSERVED], axis=1)) / SECONDS
+    deviations = np.einsum("nij,ntj->nti", frame.axes, paths[:, OBSERVED:] - constant_velocity(frame))
     if mirror:
-        seen, to_come = (np.concatenate([values, values * [1, -1]]) for values in (seen, to_come))
-    return Dataset(*(values.reshape(len(values), -1).astype(np.float32) for values in (seen, to_come)))
+        velocities, deviations = (np.concatenate([values, values * [1, -1]]) for values in (velocities, deviations))
+    return Dataset(*(values.reshape(len(values), -1).astype(np.float32) for values in (velocities, deviations)))
 
 
-def straight_on(frame: Frame) -> np.ndarray:
-    """Places `[N, 12, 2]` of those who keep their last step."""
+def constant_velocity(frame: Frame) -> np.ndarray:
+    """Returns the places `[N, 12, 2]` that are reached by repeating the last observed step."""
     return frame.place[:, None] + frame.step[:, None] * np.arange(1, PREDICTED + 1)[:, None]
 
 
 def to_world(frame: Frame, y: np.ndarray) -> np.ndarray:
-    """Places `[*shape, N, 12, 2]` of targets `[*shape, N, 24]`."""
+    """Returns the places `[*shape, N, 12, 2]` of targets `[*shape, N, 24]`."""
     deviations = y.reshape(*y.shape[:-1], PREDICTED, 2)
-    return straight_on(frame) + np.einsum("nij,...nti->...ntj", frame.axes, deviations)
+    return constant_velocity(frame) + np.einsum("nij,...nti->...ntj", frame.axes, deviations)
 
 
 def to_frame(frame: Frame, index: int, step: int, places: np.ndarray) -> np.ndarray:
-    """Deviations `[*shape, 2]` of one walker at one step, from places of the world; a rotation, so densities stay."""
-    return (places - straight_on(frame)[index, step]) @ frame.axes[index].T
+    """Returns the deviations `[*shape, 2]` of one pedestrian at one step; a rotation and shift, so densities do not change."""
+    return (places - constant_velocity(frame)[index, step]) @ frame.axes[index].T
 
 
 def _length(steps: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is known of the scenes of ETH and UCY: rows of the table that are not computed here."""
+"""Published results on the scenes of ETH and UCY: rows of the table that are not computed here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """A row: nats per step and displacements (average, final), means over the five scenes; None where it has none."""
+    """Means over the five scenes: nats per step, and displacements (average, final) in metres; None where not published."""
 
     name: str
     nll: float | None = None
@@ -14,7 +14,7 @@ class Published(NamedTuple):
     best: tuple[float, float] | None = None
 
 
-# NLL: a Gaussian for each step along the heading, fitted on the other scenes, as the mixture without inputs is.
+# Both rows with an NLL fit each step on the other scenes, relative to the heading, as our mixture without inputs does.
 ROWS = (
     Published("a Gaussian per step, without inputs", nll=1.244),
     Published("five Gaussians per step, without inputs", nll=-0.23),

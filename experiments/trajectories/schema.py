@@ -1,4 +1,4 @@
-"""The configuration of trajectories."""
+"""Configuration schema of the trajectories command."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from experiments.schemas import CommandRun
 from mdnjax.config.data import Examples
-from mdnjax.config.schema import Model, Run
+from mdnjax.config.schema import Model
 from mdnjax.config.section import Count, Folder, Names
 
 
 class Paths(Examples, frozen=True):
-    """Where paths come from."""
+    """Source of the paths."""
 
     name: Literal["paths"] = Field(default="paths", description="source of the data")
     root: str | None = Field(
         default=None,
         description="folder of the ETH and UCY files (frame, pedestrian, x, y in metres) with SPLITS.txt "
-        "(null: crossings that are made up)",
+        "(null: crossings are simulated)",
     )
-    scenes: Names = Field(default=(), description="scenes to leave out and test on, by name (empty: each in turn)")
-    num_groups: Annotated[Count, Field(ge=5)] = Field(default=150, description="groups of walkers of each made-up crossing")
+    scenes: Names = Field(default=(), description="names of the scenes to test on; each is left out of its training (empty: all)")
+    num_groups: Annotated[Count, Field(ge=5)] = Field(default=150, description="groups of pedestrians in each simulated crossing")
     standardise: bool = Field(
-        default=False, description="train on inputs and targets of mean 0 and sd 1, and not on metres: the scale floor is in them"
+        default=False, description="standardise inputs and targets to mean 0 and sd 1; if false, the scale floor is in metres"
     )
     mirror: bool = Field(default=True, description="train on every path and its mirror image")
 
 
-class Trajectories(Run, frozen=True):
-    """Paths: 8 observed steps to a mixture over the next 12, one scene left out."""
+class Trajectories(CommandRun, frozen=True):
+    """Paths: a mixture over the next 12 steps given 8 observed ones, tested on a scene left out of training."""
 
     output: Folder = Field(default=Path("results/trajectories"), description="folder of the results")
     data: Paths = Field(default=Paths(), description="paths")
@@ -39,5 +40,5 @@ class Trajectories(Run, frozen=True):
         description="mixture density network",
     )
     num_samples: Annotated[Count, Field(le=1000)] = Field(
-        default=20, description="paths that are drawn, the best of which counts"
+        default=20, description="sampled paths of each window; the nearest to the true path is scored"
     )

@@ -1,4 +1,4 @@
-"""Windows of 20 steps of people on foot, by scene: read from the files of ETH and UCY, or made up."""
+"""Windows of 20 frames of pedestrian paths, by scene: from the files of ETH and UCY, or simulated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.trajectories.schema import Paths
 
 OBSERVED, PREDICTED = 8, 12
 LENGTH = OBSERVED + PREDICTED
-# The files that each scene is tested on; those of the others, and those that stand nowhere here, are trained on.
+# The test files of each scene. Its training files are those of the other scenes, and all files that are not listed here.
 SCENES: dict[str, tuple[str, ...]] = {
     "eth": ("biwi_eth",),
     "hotel": ("biwi_hotel",),
@@ -24,14 +24,14 @@ SCENES: dict[str, tuple[str, ...]] = {
 
 
 class Recording(NamedTuple):
-    """Rows (frame, pedestrian, x, y) of a file; the first `num_train` are trained on, the rest watched, where it is no test."""
+    """Rows (frame, pedestrian, x, y) of a file; the first `num_train` are for training, the others for validation."""
 
     rows: np.ndarray
     num_train: int
 
 
 class Scene(NamedTuple):
-    """Windows `[N, 20, 2]` in metres to train on, to watch, and of the scene that was left out."""
+    """Windows `[N, 20, 2]` in metres: train and validation parts of the other scenes, and all windows of this scene as test."""
 
     name: str
     train: np.ndarray
@@ -40,9 +40,9 @@ class Scene(NamedTuple):
 
 
 def make_scenes(config: Paths, seed: int) -> list[Scene]:
-    """Each scene that is asked for, with the others to train on.
+    """Returns the configured scenes, each with its training data.
 
-    Raises: UserError if files or scenes are missing, or not what is expected.
+    Raises: UserError if files or scenes are missing, or a file has the wrong content.
     """
     if config.root is None:
         recordings = {name: Recording(*crossings.record(name, seed, config.num_groups)) for name in crossings.CROSSINGS}
@@ -56,33 +56,35 @@ def make_scenes(config: Paths, seed: int) -> list[Scene]:
 
 
 def windows(rows: np.ndarray) -> np.ndarray:
-    """Paths of 20 steps in a row `[N, 20, 2]`, of every stretch of 20 frames that two people or more are there for."""
-    frames, number = np.unique(rows[:, 0], return_inverse=True)
-    people = [_tracks(number[rows[:, 1] == who], rows[rows[:, 1] == who, 2:]) for who in np.unique(rows[:, 1])]
-    found: list[list[np.ndarray]] = [[] for _ in range(len(frames))]
-    for first, path in (track for tracks in people for track in tracks):
-        for start in range(len(path) - LENGTH + 1):
-            found[first + start].append(path[start : start + LENGTH])
-    kept = [path for together in found if len(together) > 1 for path in together]
-    return np.array(kept) if kept else np.zeros((0, LENGTH, 2))
+    """Returns the paths `[N, 20, 2]` in all windows of 20 consecutive frames in which two or more pedestrians are present."""
+    frames, index = np.unique(rows[:, 0], return_inverse=True)
+    by_start: list[list[np.ndarray]] = [[] for _ in range(len(frames))]
+    for pedestrian in np.unique(rows[:, 1]):
+        own_rows = rows[:, 1] == pedestrian
+        for first, track in _tracks(index[own_rows], rows[own_rows, 2:]):
+            for start in range(len(track) - LENGTH + 1):
+                by_start[first + start].append(track[start : start + LENGTH])
+    paths = [path for group in by_start if len(group) > 1 for path in group]
+    return np.array(paths) if paths else np.zeros((0, LENGTH, 2))
 
 
-def _tracks(number: np.ndarray, places: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Where one person is there without a gap: the number of the first frame, and places."""
-    order = np.argsort(number, kind="stable")
-    number, places = number[order], places[order]
-    gaps = np.flatnonzero(np.diff(number) != 1) + 1
-    return [(int(part[0]), place) for part, place in zip(np.split(number, gaps), np.split(places, gaps), strict=True)]
+def _tracks(index: np.ndarray, places: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Splits the frames of one pedestrian at gaps: returns the index of the first frame and the places of each part."""
+    order = np.argsort(index, kind="stable")
+    index, places = index[order], places[order]
+    gaps = np.flatnonzero(np.diff(index) != 1) + 1
+    return [(int(part[0]), track) for part, track in zip(np.split(index, gaps), np.split(places, gaps), strict=True)]
 
 
 def _scene(name: str, recordings: dict[str, Recording], tests: tuple[str, ...]) -> Scene:
     others = [recording for file, recording in recordings.items() if file not in tests]
-    train = np.concatenate([windows(one.rows[: one.num_train]) for one in others])
-    validation = np.concatenate([windows(one.rows[one.num_train :]) for one in others])
+    train = np.concatenate([windows(recording.rows[: recording.num_train]) for recording in others])
+    validation = np.concatenate([windows(recording.rows[recording.num_train :]) for recording in others])
     test = np.concatenate([windows(recordings[file].rows) for file in tests])
-    for part, found in (("train", train), ("validation", validation), ("test", test)):
-        if not len(found):
-            raise UserError(f"data.root: no two people walk {LENGTH} frames together in the {part} part of {name!r}")
+    for part, paths in (("train", train), ("validation", validation), ("test", test)):
+        if not len(paths):
+            expected = f"two or more pedestrians in {LENGTH} consecutive frames"
+            raise UserError(f"data.root: got no window in the {part} part of {name!r}, expected {expected}")
     return Scene(name, train, validation, test)
 
 
@@ -93,12 +95,12 @@ def _read(root: Path) -> dict[str, Recording]:
             f"data.root: there is no file {splits}, expected a line 'file rows n_train_rows n_val_rows' for each file"
         )
     for line in splits.read_text().splitlines()[1:]:
-        words = line.split()
-        if len(words) == 4 and all(word.isdigit() for word in words[1:]):
-            recordings[words[0]] = Recording(_rows(root / f"{words[0]}.txt"), int(words[2]))
+        fields = line.split()
+        if len(fields) == 4 and all(field.isdigit() for field in fields[1:]):
+            recordings[fields[0]] = Recording(_rows(root / f"{fields[0]}.txt"), int(fields[2]))
     for file in (file for files in SCENES.values() for file in files):
         if file not in recordings:
-            raise UserError(f"data.root: {splits} has no line of {file!r}; it has {', '.join(recordings) or 'none'}")
+            raise UserError(f"data.root: {splits} has no line for {file!r}; it has {', '.join(recordings) or 'none'}")
     return recordings
 
 
@@ -112,7 +114,7 @@ def _rows(path: Path) -> np.ndarray:
     if rows.ndim != 2 or rows.shape[1] != 4 or not np.isfinite(rows).all():
         got = f"{rows.shape[1]} columns" if rows.shape[1] != 4 else "a number that is not finite"
         raise UserError(f"data.root: {path}: got {got}, expected finite frame, pedestrian, x and y in each row")
-    _, twice = np.unique(rows[:, :2], axis=0, return_counts=True)
-    if (twice > 1).any():
-        raise UserError(f"data.root: {path}: a pedestrian is twice in one frame")
+    _, counts = np.unique(rows[:, :2], axis=0, return_counts=True)
+    if (counts > 1).any():
+        raise UserError(f"data.root: {path}: got a pedestrian twice in one frame, expected each once")
     return rows

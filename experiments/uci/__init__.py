@@ -1,1 +1,1 @@
-"""One configuration on many tables and their splits, beside what others have published."""
+"""Trains one configuration on the splits of many tables, and compares its scores with published ones."""

@@ -1,4 +1,4 @@
-"""The tables of a benchmark and their splits: a folder in the layout of UCI_Datasets, or what installed packages bring."""
+"""The tables of a benchmark and their splits: from a folder in the layout of UCI_Datasets, or from installed packages."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import need
+from experiments.reading.files import import_extra
+from experiments.uci.schema import Tables
 from mdnjax.checkpoint import write_bytes
-from mdnjax.config.data import Table, Tables
+from mdnjax.config.data import Table
 from mdnjax.config.optax_names import nearest
 
 
 class Problem(NamedTuple):
-    """A table by name, and what gives its first splits."""
+    """The name of a table, and a function that returns its first splits."""
 
     name: str
     first_splits: Callable[[int], list[Table]]
 
 
 def problems_of(section: Tables, folder: Path) -> list[Problem]:
-    """The tables of a benchmark; those that packages bring are written to a folder when their splits are asked for.
+    """Returns the tables of a benchmark; a table of a package is written to `folder` when its splits are requested.
 
-    Raises: UserError if there is no such folder or table.
+    Raises: UserError if a folder or table does not exist.
     """
-    known = _of_packages(folder) if section.root is None else _of_folder(Path(section.root))
+    known = _package_tables(folder) if section.root is None else _folder_tables(Path(section.root))
     if not known:
         raise UserError(f"data.root: got {section.root!r}, expected a folder with NAME/data/data.txt in it")
     if unknown := next((name for name in section.sets if name not in known), None):
@@ -36,8 +37,8 @@ def problems_of(section: Tables, folder: Path) -> list[Problem]:
     return [Problem(name, known[name]) for name in section.sets or known]
 
 
-def _of_folder(root: Path) -> dict[str, Callable[[int], list[Table]]]:
-    """Each folder of the layout by its name: data.txt, index_features.txt, index_target.txt, index_test_0.txt, ..."""
+def _folder_tables(root: Path) -> dict[str, Callable[[int], list[Table]]]:
+    """Finds folders with data.txt, index_features.txt, index_target.txt, index_test_0.txt, ...; their name is the table's."""
     found = sorted(path.parent for path in root.glob("*/data/data.txt"))
     return {folder.parent.name: lambda num, folder=folder: _listed_splits(folder, num) for folder in found}
 
@@ -45,8 +46,8 @@ def _of_folder(root: Path) -> dict[str, Callable[[int], list[Table]]]:
 def _listed_splits(folder: Path, num_splits: int) -> list[Table]:
     features, target = (_numbers(folder / f"index_{name}.txt") for name in ("features", "target"))
     common: dict[str, Any] = {"path": str(folder / "data.txt"), "target": target, "features": features, "split": "rows"}
-    there = [folder / f"index_test_{split}.txt" for split in range(num_splits)]
-    return [Table(**common, split_by=str(path)) for path in there if path.exists()]
+    paths = [folder / f"index_test_{split}.txt" for split in range(num_splits)]
+    return [Table(**common, split_by=str(path)) for path in paths if path.exists()]
 
 
 def _numbers(path: Path) -> tuple[str, ...]:
@@ -56,9 +57,9 @@ def _numbers(path: Path) -> tuple[str, ...]:
         raise UserError(f"data.root: cannot read column numbers from {path}: {error}") from None
 
 
-def _of_packages(folder: Path) -> dict[str, Callable[[int], list[Table]]]:
-    """Tables of more than a hundred rows with a target that is no class or count of a few; no setting was chosen by them."""
-    sklearn, statsmodels = need("sklearn.datasets"), need("statsmodels.datasets")
+def _package_tables(folder: Path) -> dict[str, Callable[[int], list[Table]]]:
+    """Returns tables of over a hundred rows whose target has many values; no default setting was selected on them."""
+    sklearn, statsmodels = import_extra("sklearn.datasets"), import_extra("statsmodels.datasets")
     loads: dict[str, tuple[Callable[[], Any], str]] = {
         "diabetes": (lambda: sklearn.load_diabetes(as_frame=True, scaled=False).frame, "target"),
         "breast_cancer": (lambda: sklearn.load_breast_cancer(as_frame=True).data, "worst perimeter"),
@@ -74,7 +75,8 @@ def _of_packages(folder: Path) -> dict[str, Callable[[int], list[Table]]]:
     }
     loads |= {name: (lambda name=name: getattr(statsmodels, name).load_pandas().data, target) for name, target in targets.items()}
     return {
-        name: lambda num, name=name, own=own: _random_splits(folder / f"{name}.npz", *own, num) for name, own in loads.items()
+        name: lambda num, name=name, load=load, target=target: _random_splits(folder / f"{name}.npz", load, target, num)
+        for name, (load, target) in loads.items()
     }
 
 

@@ -1,9 +1,9 @@
-"""What others have published on these tables: mean test NLL, with its standard error or sd; lower is better."""
+"""Published results on these tables: mean test NLL with its standard error or sd; lower is better."""
 
 from __future__ import annotations
 
-# The names of the folders, and what the tables are called in papers.
-SHORT = {
+# From the name of a folder to the name that papers use.
+SHORT_NAMES = {
     "bostonHousing": "boston",
     "concrete": "concrete",
     "energy": "energy",
@@ -13,7 +13,7 @@ SHORT = {
 }
 ORDER = ("boston", "concrete", "energy", "power", "wine", "yacht")
 
-# Splits, networks and what the spread is differ: only the second row has these very splits.
+# Rows differ in splits, in networks and in what ± means; only MC dropout uses the same splits as this benchmark.
 NLL: dict[str, tuple[tuple[float, float] | None, ...]] = {
     "least squares, one sigma": ((2.973, 0), (3.755, 0), (2.544, 0), (2.949, 0), (0.997, 0), (3.627, 0)),
     "MC dropout (Gal 2018)": ((2.402, 0.042), (2.937, 0.025), (1.212, 0.005), (2.808, 0.009), (0.928, 0.013), (1.250, 0.015)),

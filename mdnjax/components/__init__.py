@@ -1,4 +1,4 @@
-"""The families of mixture components: one file each, one line each in FAMILIES."""
+"""The families of mixture components: each has one file here and one entry in FAMILIES."""
 
 from typing import TypeAlias
 

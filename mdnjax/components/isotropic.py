@@ -14,7 +14,7 @@ from mdnjax.types import AnyArray, Array, Float, PRNGKey
 class Isotropic(NamedTuple):
     """Locations `[*batch, K, D]` and standard deviations `[*batch, K]`.
 
-    The density is its own; everything else is the diagonal family's, with equal scales.
+    Only the density is computed here; everything else is computed by the diagonal family with equal scales.
     """
 
     loc: Float[Array, "..."]
@@ -22,7 +22,7 @@ class Isotropic(NamedTuple):
 
     @staticmethod
     def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
-        """Sizes of the blocks of network outputs that one example needs: locations, raw scales."""
+        """Returns the sizes of the blocks of network outputs: locations, raw scales."""
         return sizes.num_components * sizes.num_targets, sizes.num_components
 
     @classmethod
@@ -35,7 +35,7 @@ class Isotropic(NamedTuple):
     def to_raw(
         loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
     ) -> Float[Array, " P"]:
-        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        """Returns the network outputs of components with these locations and standard deviations, and independent targets."""
         scale = jnp.sqrt(jnp.mean(sd**2, axis=1))
         return jnp.concatenate([loc.ravel(), raw_of_scale(scale, scale_floor)])
 
@@ -46,7 +46,7 @@ class Isotropic(NamedTuple):
         return -0.5 * jnp.sum(z**2, axis=1) - num_targets * (jnp.log(self.scale) + HALF_LOG_2PI)
 
     def marginals(self) -> Diagonal:
-        """The distribution of each target by itself."""
+        """Returns the marginal distribution of each target."""
         return Diagonal(self.loc, jnp.broadcast_to(self.scale[:, None], self.loc.shape))
 
     def covariances(self) -> Float[Array, "K D D *batch"]:
@@ -68,7 +68,7 @@ class Isotropic(NamedTuple):
         return self.select(rest)
 
     def affine(self, offset: Float[AnyArray, " D"], factor: Float[AnyArray, " D"]) -> Diagonal:
-        """In other units targets have scales of their own: a diagonal component; batch-first."""
+        """Returns diagonal components, because in other units the scales of the targets differ; batch-first."""
         scale = jnp.broadcast_to(self.scale[..., None], self.loc.shape)
         return Diagonal(self.loc, scale).affine(offset, factor)
 

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.location_scale import LocationScale, Sizes, blocks, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import LocationAndScale, LocationScale, Sizes, raw_of_scale
 from mdnjax.types import Array, Float, PRNGKey
 
 
-class _Fields(NamedTuple):
-    loc: Float[Array, "..."]
-    scale: Float[Array, "..."]
-
-
-class Laplace(_Fields, LocationScale):
+class Laplace(LocationAndScale, LocationScale):
     """Locations and scales, `[*batch, K, D]`; the standard deviation is sqrt(2) scale."""
 
     __slots__ = ()
 
     @staticmethod
-    def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
-        """Sizes of the blocks of network outputs that one example needs: locations, raw scales."""
-        return (sizes.num_components * sizes.num_targets,) * 2
-
-    @classmethod
-    def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> Laplace:
-        """loc = raw, scale = scale_floor + exp(min(raw, 40))."""
-        loc, raw_scale = blocks(raw, *[sizes[:2]] * 2)
-        return cls(loc, positive_scale(raw_scale, scale_floor))
-
-    @staticmethod
     def to_raw(
         loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
     ) -> Float[Array, " P"]:
-        """The network outputs whose components have these locations and standard deviations, and independent targets."""
+        """Returns the network outputs of components with these locations and standard deviations, and independent targets."""
         return jnp.concatenate([loc.ravel(), raw_of_scale(sd / math.sqrt(2), scale_floor).ravel()])
 
     def log_density(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -52,11 +35,11 @@ class Laplace(_Fields, LocationScale):
         return -0.5 * (1 + jnp.abs(z)) * jnp.exp(-jnp.abs(z))
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """The quantile itself, twice."""
+        """Returns the exact quantile as both bounds."""
         z = jnp.broadcast_to(-jnp.log(2 * tail), jnp.broadcast_shapes(tail.shape, self.loc.shape))
         return z, z
 
-    def spread_numbers(self) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    def standard_statistics(self) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
         one = jnp.ones_like(self.scale)
         return 2 * one, 24 * one, (1 + math.log(2)) * one
 

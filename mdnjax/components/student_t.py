@@ -1,4 +1,4 @@
-"""Student-t components: independent targets with heavy tails, whose weight is learnt."""
+"""Student-t components: independent targets with heavy tails, whose degrees of freedom are learnt."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from mdnjax.components.location_scale import LocationScale, Moments, Sizes, bloc
 from mdnjax.quadrature import integrate
 from mdnjax.types import Array, Float, PRNGKey
 
-# Above 2 there is a variance. A network's df start around 2.1 + e^2, and beyond 3000 nothing tells them from a Gaussian's.
-SMALLEST_DF, START, LARGEST = 2.1, 2.0, 8.0
+MIN_DF = 2.1  # the variance is finite for df > 2
+INITIAL_LOG_DF = 2.0  # the df of a network start near 2.1 + e^2
+MAX_LOG_DF = 8.0  # with df near 3000 the density is practically Gaussian
 
 
 class _Fields(NamedTuple):
@@ -29,21 +30,22 @@ class StudentT(_Fields, LocationScale):
 
     @staticmethod
     def raw_sizes(sizes: Sizes) -> tuple[int, ...]:
-        """Sizes of the blocks of network outputs that one example needs: locations, raw scales, raw degrees of freedom."""
+        """Returns the sizes of the blocks of network outputs: locations, raw scales, raw degrees of freedom."""
         return (sizes.num_components * sizes.num_targets,) * 3
 
     @classmethod
     def from_raw(cls, raw: Float[Array, "P *batch"], sizes: Sizes, scale_floor: float | Float[Array, ""]) -> StudentT:
         """loc = raw, scale = scale_floor + exp(min(raw, 40)), df = 2.1 + exp(min(2 + raw, 8))."""
         loc, raw_scale, raw_df = blocks(raw, *[sizes[:2]] * 3)
-        return cls(loc, positive_scale(raw_scale, scale_floor), SMALLEST_DF + jnp.exp(jnp.minimum(START + raw_df, LARGEST)))
+        df = MIN_DF + jnp.exp(jnp.minimum(INITIAL_LOG_DF + raw_df, MAX_LOG_DF))
+        return cls(loc, positive_scale(raw_scale, scale_floor), df)
 
     @staticmethod
     def to_raw(
         loc: Float[Array, "K D"], sd: Float[Array, "K D"], sizes: Sizes, scale_floor: float | Float[Array, ""]
     ) -> Float[Array, " P"]:
-        """The network outputs whose components have these locations and standard deviations, and independent targets."""
-        df = SMALLEST_DF + math.exp(START)
+        """Returns the network outputs of components with these locations and standard deviations, and independent targets."""
+        df = MIN_DF + math.exp(INITIAL_LOG_DF)
         raw = raw_of_scale(sd * math.sqrt((df - 2) / df), scale_floor)
         return jnp.concatenate([loc.ravel(), raw.ravel(), jnp.zeros(loc.size, loc.dtype)])
 
@@ -58,16 +60,16 @@ class StudentT(_Fields, LocationScale):
         return jnp.where(self.df > 1, -(self.df + z**2) / (self.df - 1) * jnp.exp(self.log_density(z)), jnp.nan)
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """The Gaussian's quantile, and z with x = df / (df + z^2) = min(1/2, (sqrt(2) tail a B(a, 1/2))^(1/a)), a = df / 2.
+        """Returns the Gaussian quantile, and z with x = df / (df + z^2) = min(1/2, (sqrt(2) tail a B(a, 1/2))^(1/a)), a = df / 2.
 
-        The tail is I_x(a, 1/2) / 2, and (1 - t)^(-1/2) <= (1 - x)^(-1/2) <= sqrt(2) in its integral.
+        The tail is I_x(a, 1/2) / 2, with (1 - t)^(-1/2) <= (1 - x)^(-1/2) <= sqrt(2) in its integral.
         """
         a = self.df / 2
         log_x = (jnp.log(math.sqrt(2 * math.pi) * tail * a) - _log_gamma_ratio(a)) / a
         far = jnp.sqrt(self.df * jnp.expm1(jnp.maximum(-log_x, math.log(2))))
         return jnp.broadcast_to(-jax.scipy.special.ndtri(tail), far.shape), far
 
-    def spread_numbers(self) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    def standard_statistics(self) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
         df, a = self.df, self.df / 2
         second = jnp.where(df > 2, df / (df - 2), jnp.inf)
         fourth = jnp.where(df > 4, 3 * df**2 / ((df - 2) * (df - 4)), jnp.inf)
@@ -75,7 +77,7 @@ class StudentT(_Fields, LocationScale):
         return second, fourth, (a + 0.5) * digammas + 0.5 * jnp.log(math.pi * df) - ratio
 
     def moments(self) -> Moments:
-        """Mean and central moments; what does not exist is nan, what is infinite is inf."""
+        """Returns mean and central moments: nan where a moment does not exist, inf where it is infinite."""
         moments, nan = super().moments(), jnp.nan
         mean, third = jnp.where(self.df > 1, self.loc, nan), jnp.where(self.df > 3, moments.third, nan)
         return moments._replace(mean=mean, second=jnp.where(self.df > 1, moments.second, nan), third=third)
@@ -84,14 +86,14 @@ class StudentT(_Fields, LocationScale):
         return jax.random.t(noise_key, self.df, self.loc.shape, self.loc.dtype)
 
     def most_modes(self) -> int:
-        """Heavy tails do not diminish variation: no bound is known; two for each is far more than was ever seen."""
+        """Returns two modes per component: no bound is known for heavy tails, and no mixture with more modes has been found."""
         return 2 * self.loc.shape[0]
 
 
 def _log_gamma_ratio(a: Float[Array, "..."]) -> Float[Array, "..."]:
     """log Gamma(a + 1/2) - log Gamma(a), without the cancellation of large a.
 
-    Eight steps up by the recurrence, then the asymptotic series. Source: DLMF 5.11.13 with a half.
+    Eight steps of the recurrence to a + 8, then the asymptotic series there. Source: DLMF 5.11.13 with a = 1/2 and b = 0.
     """
     steps = math.prod(((a + i) / (a + i + 0.5) for i in range(8)), start=jnp.ones_like(a))
     b = a + 8
@@ -114,12 +116,12 @@ def _cdf(df: Float[Array, "..."], z: Float[Array, "..."]) -> Float[Array, "..."]
 
 @_cdf.defjvp
 def _cdf_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """The derivative in df is the integral of the density's, by quadrature: jax has none for its incomplete beta function."""
+    """Integrates the derivative of the density in df by quadrature, because jax has no derivative of betainc in df."""
     df, z = jnp.broadcast_arrays(*primals)
 
     def slope(u: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        log_f, rise = jax.jvp(lambda df: _log_density(df, u), (jnp.broadcast_to(df, u.shape),), (jnp.ones_like(u),))
-        return jnp.exp(log_f) * rise
+        log_f, log_f_slope = jax.jvp(lambda df: _log_density(df, u), (jnp.broadcast_to(df, u.shape),), (jnp.ones_like(u),))
+        return jnp.exp(log_f) * log_f_slope
 
     below = integrate(slope, -jnp.abs(z)[None], 1 + jnp.abs(z), right=False).value
     in_df = jnp.where(z < 0, below, -below)

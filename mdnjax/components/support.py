@@ -1,4 +1,4 @@
-"""The values that targets can take, and the change of variables that carries them to the whole real line."""
+"""The values that targets can take, and the change of variables from these values to the whole real line."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from mdnjax.types import AnyArray, Array, Float
 
 @jax.tree_util.register_static
 class Support(NamedTuple):
-    """Bounds of each target, -inf or inf where there is none; no arrays, but part of a program's shape.
+    """The bounds of each target, -inf or inf where there is none; compiled programs depend on them, as they are not arrays.
 
-    u = log(y - low), or -log(high - y), or log((y - low) / (high - y)), or y, as the bounds are. `axis` is that of the targets.
+    u = log(y - low), -log(high - y), log((y - low) / (high - y)) or y, depending on which bounds are finite. `axis` is the axis
+    of the targets.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
 
     def select(self, targets: Sequence[int]) -> Support:
-        """The support of some of the targets."""
+        """Returns the support of some of the targets."""
         return Support(tuple(self.low[d] for d in targets), tuple(self.high[d] for d in targets))
 
     def two_sided(self) -> bool:
-        """Whether a target has both bounds."""
+        """Returns whether a target has two finite bounds."""
         return any(map(math.isfinite, np.subtract(self.high, self.low)))
 
     def to_line(self, y: Float[AnyArray, "..."], axis: int = 0) -> Any:
-        """u(y); -inf at and below the lower bound, inf at and above the upper one; of a numpy array by numpy."""
+        """Returns u(y): -inf at and below the lower bound, inf at and above the upper bound; a numpy array for a numpy array."""
         xp: Any = np if isinstance(y, np.ndarray) else jnp
         low, high = self._bounds(xp, y, axis)
         inside = (y > low) & (y < high)
@@ -42,7 +43,7 @@ class Support(NamedTuple):
         return xp.where(inside, u, xp.where(y <= low, -xp.inf, xp.inf))
 
     def from_line(self, u: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
-        """y(u), inside of the bounds to the last digit."""
+        """Returns y(u), always strictly between the bounds."""
         low, high = self._bounds(jnp, u, axis)
         has_low, has_high = jnp.isfinite(low), jnp.isfinite(high)
         start, end = jnp.where(has_low, low, 0), jnp.where(has_high, high, 0)
@@ -52,7 +53,7 @@ class Support(NamedTuple):
         return jnp.clip(y, jnp.nextafter(low, high), jnp.nextafter(high, low))
 
     def log_slope(self, u: Float[AnyArray, "..."], axis: int = 0) -> Any:
-        """log |du/dy| at u: -u, u, softplus(u) + softplus(-u) - log(high - low), or 0."""
+        """Returns log |du/dy| at u: -u, u, softplus(u) + softplus(-u) - log(high - low), or 0."""
         xp: Any = np if isinstance(u, np.ndarray) else jnp
         low, high = self._bounds(xp, u, axis)
         has_low, has_high = xp.isfinite(low), xp.isfinite(high)
@@ -67,7 +68,7 @@ class Support(NamedTuple):
 
     @staticmethod
     def _middle(xp: Any, low: AnyArray, high: AnyArray) -> AnyArray:
-        """Some value inside."""
+        """Returns some value between the bounds."""
         has_low, has_high = xp.isfinite(low), xp.isfinite(high)
         end = xp.where(has_high, high, xp.where(has_low, low, 0) + 1)
         start = xp.where(has_low, low, end - 1)

@@ -1,4 +1,4 @@
-"""The configuration of a run: what may stand in it (schema), and how it is read, checked, described and split."""
+"""The configuration of a run: its keys and their types, and functions that read, check, describe and split it."""
 
 from mdnjax.config.describe import keys
 from mdnjax.config.load import ConfigError, Layer, dump, load, merged, read_file, read_words, resolve, settings_layer

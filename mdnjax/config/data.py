@@ -1,4 +1,4 @@
-"""The sections that say where examples come from: drawn from a known density, or read from a table."""
+"""The sections that define where examples come from: draws from a known density, or rows of a table."""
 
 from __future__ import annotations
 
@@ -10,91 +10,85 @@ from mdnjax.config.section import Count, Names, Rounding, Section, Seed, Share, 
 
 Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal", "two_moons"]
 
-
-ROUNDING = "step that targets are rounded to: no scale is below step / sqrt(12), the sd that rounding takes away; "
-ROUNDING += "auto is their smallest step, where each value stands ten times in the mean"
+ROUNDING = "step to which the targets were rounded: the scale floor is at least step / sqrt(12), the sd of the rounding error; "
+ROUNDING += "auto uses the smallest step between the values if each value occurs ten times on average"
 NESTED = (
-    "leave the test rows out, and test on as many of the others: settings can be chosen by that without a look at the test rows"
+    "leave out the test rows, and use as many of the other rows for testing: settings can then be compared without the test rows"
 )
 
 
 class Examples(Section, frozen=True):
-    """What is asked of all data."""
+    """The keys that all kinds of data have."""
 
     name: str = Field(default="", description="source of the data")
-    seed: Seed | None = Field(default=None, description="seed of the data alone (null: that of the run)")
+    seed: Seed | None = Field(default=None, description="seed of the data (null: the seed of the run)")
     target_support: TargetSupport = Field(
         default="real",
-        description="values that targets can take: real, positive (modelled by their log), [low, high] (by their logit), "
-        "or a pair for each target",
+        description="values that the targets can take: real, positive (the log is modelled), [low, high] (the logit is "
+        "modelled), or a list with one pair per target",
     )
     standardise: Annotated[bool, Traced()] = Field(
-        default=True, description="train on inputs and targets of mean 0 and sd 1 (taken from train)"
+        default=True, description="scale inputs and targets to mean 0 and sd 1 of the training rows"
     )
     rounding: Rounding = Field(default=0.0, description=ROUNDING)
 
 
 class Data(Examples, frozen=True):
-    """Examples that are drawn, as many as one likes."""
+    """Examples that are drawn from a known density."""
 
     name: Source = Field(default="sinusoid", description="source of the data")
-    num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="points to train on")
-    num_validation: Count = Field(default=100, description="held-out points that are watched, and chosen by")
-    num_test: Count = Field(default=20_000, description="fresh points for the final scores")
+    num_train: Annotated[Count, Field(ge=2)] = Field(default=900, description="number of training points")
+    num_validation: Count = Field(
+        default=100, description="number of validation points, used to stop training and to select networks"
+    )
+    num_test: Count = Field(default=20_000, description="number of test points, used for the final scores")
 
 
 class Table(Examples, frozen=True):
-    """Examples that are rows of a file."""
+    """Examples that are the rows of a file."""
 
     name: Literal["table"] = Field(default="table", description="source of the data")
     rounding: Rounding = Field(default="auto", description=ROUNDING)
     path: str = Field(
-        default="", description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers between blanks, no header)"
+        default="", description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers separated by blanks, no header)"
     )
-    delimiter: str | None = Field(default=None, description="between the columns of a text file, or tab (null: by its name)")
-    target: Names = Field(default=(), description="column to be predicted, or a list of them")
-    features: Names | None = Field(default=None, description="columns to predict from (null: all others but the one that splits)")
-    categorical: Names = Field(default=(), description="columns of numbers that are names of categories")
+    delimiter: str | None = Field(
+        default=None, description="character between the columns of a text file, or tab (null: chosen by the file's suffix)"
+    )
+    target: Names = Field(default=(), description="column to predict, or a list of columns")
+    features: Names | None = Field(default=None, description="input columns (null: all but the targets and the split_by column)")
+    categorical: Names = Field(default=(), description="columns whose numbers are names of categories")
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",
-        description="an input that is missing: an error, or the column's median and one more input that says so",
+        description="treatment of missing inputs: refuse is an error; impute uses the column's median and adds an input "
+        "that marks missing values",
     )
     split: Literal["random", "grouped", "time", "named", "rows"] = Field(
         default="random",
-        description="which rows are tested: any; whole groups; the last in time; "
-        "those called 'test' in a column; those whose numbers, from 0, are in a file",
+        description="test rows: random rows; whole groups; the last rows in time; rows with 'test' in a column (named); "
+        "rows whose numbers, counted from 0, are listed in a file",
     )
     split_by: str | None = Field(
-        default=None, description="column of the groups, times (null: rows are in order) or names, or the file of row numbers"
+        default=None,
+        description="column with the groups, times (null: the rows are in order) or names, or the file of row numbers",
     )
-    test_share: Annotated[Share, Field(gt=0)] = Field(default=0.1, description="share of the rows that are tested")
+    test_share: Annotated[Share, Field(gt=0)] = Field(default=0.1, description="share of the rows that are test rows")
     nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
-        default=0.1, description="share of the other rows that are held out of training, and chosen by"
+        default=0.1, description="share of the other rows that are validation rows"
     )
 
     @field_validator("split_by")
     @classmethod
-    def _needed(cls, split_by: str | None, info: Any) -> str | None:
-        needs = {"grouped": "the column of the groups", "named": "the column that says test", "rows": "a file of row numbers"}
+    def _check_split_by(cls, split_by: str | None, info: Any) -> str | None:
+        required = {
+            "grouped": "the column of the groups",
+            "named": "the column that contains 'test'",
+            "rows": "a file of row numbers",
+        }
         split = info.data.get("split")
-        if split_by is None and split in needs:
-            raise ValueError(f"got null with split {split!r}, expected {needs[split]}")
+        if split_by is None and split in required:
+            raise ValueError(f"got null with split {split!r}, expected {required[split]}")
         if split_by is not None and split == "random":
-            raise ValueError(f"got {split_by!r} with split 'random', expected null, or another split")
+            raise ValueError(f"got {split_by!r} with split 'random', expected null, or a split other than random")
         return split_by
-
-
-class Tables(Examples, frozen=True):
-    """Many tables, each with its splits."""
-
-    name: Literal["tables"] = Field(default="tables", description="source of the data")
-    rounding: Rounding = Field(default="auto", description=ROUNDING)
-    root: str | None = Field(
-        default=None,
-        description="folder in the layout of UCI_Datasets (null: the tables that scikit-learn and statsmodels bring)",
-    )
-    sets: Names = Field(default=(), description="tables to run, by name (empty: all that are there)")
-    num_splits: Annotated[Count, Field(le=1000)] = Field(default=20, description="splits of each table")
-    nested: bool = Field(default=False, description=NESTED)
-    single_gaussian: bool = Field(default=False, description="train the same with one component too, to compare")

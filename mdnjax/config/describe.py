@@ -1,4 +1,4 @@
-"""Says in words what a configuration may hold: one entry a key, with its type, range, default and meaning."""
+"""Lists the keys of a configuration as text: each with its type, range, default and meaning."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import annotated_types
 
 from mdnjax.config.section import Section
 
-_NAMES = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path", Any: "any"}
+_TYPE_NAMES = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path", Any: "any"}
 
 
 class Key(NamedTuple):
-    """One key of a configuration, in words."""
+    """One key of a configuration, as text."""
 
     name: str
     type: str
@@ -24,59 +24,60 @@ class Key(NamedTuple):
 
 
 def keys(schema: type[Section], prefix: str = "") -> Iterator[Key]:
-    """Every key of a schema, in its order, with dotted names."""
+    """Yields every key of a schema, in the order of the schema, with dotted names."""
     for name, field in schema.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
             default = field.get_default(call_default_factory=True)
             yield from (
-                key._replace(default=_shown(_at(default, key.name.removeprefix(f"{prefix}{name}."))))
+                key._replace(default=_default_text(_value_at(default, key.name.removeprefix(f"{prefix}{name}."))))
                 for key in keys(inner, f"{prefix}{name}.")
             )
-        elif optional := next((one for one in get_args(inner) if isinstance(one, type) and issubclass(one, Section)), None):
+        elif optional := next((part for part in get_args(inner) if isinstance(part, type) and issubclass(part, Section)), None):
             yield from keys(optional, f"{prefix}{name}.KEY." if get_origin(inner) is dict else f"{prefix}{name}.")
         else:
-            yield Key(prefix + name, _words(field.annotation, field.metadata), _shown(field.default), field.description or "")
+            type_text = _type_text(field.annotation, field.metadata)
+            yield Key(prefix + name, type_text, _default_text(field.default), field.description or "")
 
 
-def _at(section: Section, dotted: str) -> Any:
+def _value_at(section: Section, dotted: str) -> Any:
     value: Any = section
     for part in dotted.split("."):
         value = getattr(value, part)
     return value
 
 
-def _words(annotation: Any, marks: Any = ()) -> str:
+def _type_text(annotation: Any, metadata: Any = ()) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if hasattr(annotation, "__metadata__"):
-        inner = [mark for item in annotation.__metadata__ for mark in getattr(item, "metadata", [item])]
-        return _words(arguments[0], inner)
+        inner = [bound for item in annotation.__metadata__ for bound in getattr(item, "metadata", [item])]
+        return _type_text(arguments[0], inner)
     if origin is Literal:
         return " | ".join(map(str, arguments))
     if origin is tuple:
-        return f"list of {_words(arguments[0])}"
+        return f"list of {_type_text(arguments[0])}"
     if origin is dict:
         return "`key: value` lines"
     if origin in (Union, types.UnionType):
-        return " | ".join(_words(argument) for argument in arguments)
+        return " | ".join(_type_text(argument) for argument in arguments)
     if annotation is type(None):
         return "null"
-    return " ".join([_NAMES[annotation], *filter(None, map(_bound, marks))])
+    return " ".join([_TYPE_NAMES[annotation], *filter(None, map(_bound_text, metadata))])
 
 
-def _bound(mark: Any) -> str:
-    match mark:
+def _bound_text(bound: Any) -> str:
+    match bound:
         case annotated_types.Ge():
-            return f">= {mark.ge}"
+            return f">= {bound.ge}"
         case annotated_types.Gt():
-            return f"> {mark.gt}"
+            return f"> {bound.gt}"
         case annotated_types.Le():
-            return f"<= {mark.le}"
+            return f"<= {bound.le}"
         case _:
             return ""
 
 
-def _shown(value: Any) -> str:
+def _default_text(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

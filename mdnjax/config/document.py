@@ -1,4 +1,4 @@
-"""Reads YAML 1.2 as plain values, remembering the line of every key.
+"""Reads YAML 1.2 as plain values, together with the line of every key.
 
 PyYAML alone reads YAML 1.1, where `no` is false and `1e-3` is text.
 """
@@ -15,14 +15,14 @@ Path = tuple[str | int, ...]
 
 
 class Document(NamedTuple):
-    """Plain values, the line (from 1) of every path in them, and what was wrong with the text itself."""
+    """Plain values, the line (from 1) of every path in them, and the faults of the text with their lines."""
 
     tree: Any
     lines: dict[Path, int]
     faults: list[tuple[int, str]]
 
 
-# The core schema of YAML 1.2, section 10.3.2; a whole number of more than 20 digits fits no field and stays text.
+# The core schema of YAML 1.2, section 10.3.2; an integer of more than 20 digits is too large for any field and stays text.
 _SCALARS = [
     (re.compile(r"^(~|null|Null|NULL|)$"), lambda text: None),
     (re.compile(r"^(true|True|TRUE)$"), lambda text: True),
@@ -35,12 +35,11 @@ _SCALARS = [
     (re.compile(r"^\.(nan|NaN|NAN)$"), lambda text: math.nan),
 ]
 
-
 MAX_DEPTH = 50
 
 
 def parse(text: str) -> Document:
-    """Parses one document; malformed text and duplicate keys come back as faults with their line, never as an exception."""
+    """Parses one document; malformed text and duplicate keys are returned as faults with their line, never raised."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = Document(None, {}, [])
@@ -65,7 +64,7 @@ def _value(node: yaml.Node, path: Path, document: Document) -> Any:
         return _mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*path, index), document) for index, item in enumerate(node.value)]
-    if getattr(node, "style", None) is not None:  # quoted, or a block: text, whatever it looks like
+    if getattr(node, "style", None) is not None:  # quoted or block text stays text, even if it looks like a number
         return node.value
     return next((convert(node.value) for pattern, convert in _SCALARS if pattern.match(node.value)), node.value)
 
@@ -80,7 +79,7 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document) -> dict[str
         key = key_node.value
         if key in tree:
             first = document.lines[(*path, key)]
-            document.faults.append((line, f"key {'.'.join(map(str, (*path, key)))!r} stands twice, first on line {first}"))
+            document.faults.append((line, f"key {'.'.join(map(str, (*path, key)))!r} is given twice, first on line {first}"))
             continue
         document.lines[(*path, key)] = line
         tree[key] = _value(value_node, (*path, key), document)

@@ -1,4 +1,4 @@
-"""Says in one line each what a configuration has wrong: the place, what was got, what was expected."""
+"""Describes each fault of a configuration in one line: its place, what was got, what was expected."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mdnjax.config.optax_names import nearest
 from mdnjax.config.section import Section
 
 
-def fault(schema: type[Section], error: Any, places: Mapping[document.Path, str]) -> str:
-    """One of pydantic's errors as `place: key: got ..., expected ...`, with the nearest right name."""
+def fault_text(schema: type[Section], error: Any, places: Mapping[document.Path, str]) -> str:
+    """Returns one of pydantic's errors as `place: key: got ..., expected ...`, with the nearest right name."""
     path = error["loc"]
     place = next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), "")
     prefix = f"{place}: " if place else ""
@@ -23,10 +23,9 @@ def fault(schema: type[Section], error: Any, places: Mapping[document.Path, str]
         return f"{prefix}unknown key {dotted!r}{_nearest_key(schema, path)}"
     if error["type"] == "value_error":
         return f"{prefix}{dotted}: {error['ctx']['error']}"
-    got = shown(error["input"])
-    wanted = _expected(error)
+    got, expected = value_text(error["input"]), _expected(error)
     close = nearest(str(error["input"]), _choices(error)) if error["type"] == "literal_error" else ""
-    return f"{prefix}{dotted}: got {got}, expected {wanted}{close}"
+    return f"{prefix}{dotted}: got {got}, expected {expected}{close}"
 
 
 def _nearest_key(schema: type[Section], path: document.Path) -> str:
@@ -48,7 +47,7 @@ def _choices(error: Any) -> list[str]:
 
 def _expected(error: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    words = {
+    texts = {
         "greater_than": "a number > {gt}",
         "greater_than_equal": "a number >= {ge}",
         "less_than_equal": "a number <= {le}",
@@ -66,10 +65,10 @@ def _expected(error: Any) -> str:
         "model_attributes_type": "`key: value` lines",
         "path_type": "a path",
     }
-    return words[kind].format(**context) if kind in words else error["msg"]
+    return texts[kind].format(**context) if kind in texts else error["msg"]
 
 
-def shown(value: Any) -> str:
-    """A value as it would stand in YAML, cut to 60 characters."""
+def value_text(value: Any) -> str:
+    """Returns a value as it would be written in YAML, cut to 60 characters."""
     text = json.dumps(value) if not isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,4 +1,7 @@
-"""Splits a configuration into its shape, which a program is compiled for, and the numbers that ride in that program."""
+"""Splits a configuration into a shape, for which a program is compiled, and numbers, which need no recompilation.
+
+The numbers are those of the fields marked `Traced`: compiled programs take them as arrays.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ S = TypeVar("S", bound=Section)
 
 
 def split(section: S) -> tuple[S, dict[str, float | bool]]:
-    """The same section with its riding fields set to None, and those fields by dotted key."""
-    numbers = dict(_riding(section, ""))
+    """Returns the section with its traced fields set to None, and the values of those fields by dotted key."""
+    numbers = dict(_traced_values(section, ""))
     return join(section, dict.fromkeys(numbers)), numbers
 
 
 def join(shape: S, numbers: Mapping[str, Any]) -> S:
-    """Puts numbers back into a shape, unvalidated: under `jax.jit` they are traced arrays."""
+    """Puts numbers back into a shape without validation, because under `jax.jit` they are traced arrays."""
     changes: dict[str, Any] = {}
     for key in {key.partition(".")[0] for key in numbers}:
         if key in numbers:
@@ -32,50 +35,52 @@ def join(shape: S, numbers: Mapping[str, Any]) -> S:
 
 
 def below(numbers: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The numbers of a part, by their names inside it."""
+    """Returns the numbers of the section `name`, by their keys inside that section."""
     return {key.removeprefix(f"{name}."): number for key, number in numbers.items() if key.startswith(f"{name}.")}
 
 
-def changed(section: S, numbers: Mapping[str, Any]) -> S:
-    """A section with other numbers, validated.
+def with_numbers(section: S, numbers: Mapping[str, Any]) -> S:
+    """Returns a section with other numbers, validated.
 
-    Raises: ValidationError if one of them is out of range.
+    Raises: ValidationError if a number is out of range.
     """
     tree = join(section, numbers).model_dump(mode="json")
     return type(section).model_validate_json(json.dumps(tree))
 
 
 def check_settings(sections: Mapping[str, Section], settings: Sequence[Mapping[str, float]]) -> None:
-    """Raises: ValueError if settings, by dotted keys, hold anything but numbers that ride, or need several programs."""
-    known = [key for name, section in sections.items() for key in _all_riding(type(section), f"{name}.")]
+    """Raises a ValueError if a setting has a key that is not a traced number, or if the settings need several programs."""
+    known = [key for name, section in sections.items() for key in _traced_keys(type(section), f"{name}.")]
     shapes = {}
     for setting in settings:
         if unknown := next((key for key in setting if key not in known), None):
             raise ValueError(f"settings: got {unknown!r}, expected one of {', '.join(known)}{nearest(unknown, known)}")
         try:
-            shape = [split(changed(section, below(setting, name)))[0] for name, section in sections.items()]
+            shape = [split(with_numbers(section, below(setting, name)))[0] for name, section in sections.items()]
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"settings: {first['loc'][-1]}: got {first['input']!r}: {first['msg']}") from None
+            fault = error.errors()[0]
+            raise ValueError(f"settings: {fault['loc'][-1]}: got {fault['input']!r}: {fault['msg']}") from None
         shapes.setdefault(repr(shape), setting)
     if len(shapes) > 1:
-        one, other = list(shapes.values())[:2]
-        raise ValueError(f"settings: got {dict(one)} and {dict(other)}, expected the same keys, and no 0 that switches one off")
+        first, second = list(shapes.values())[:2]
+        raise ValueError(
+            f"settings: got {dict(first)} and {dict(second)}, expected the same keys, and no 0 that switches one off"
+        )
 
 
-def _all_riding(schema: type[Section], prefix: str) -> Iterator[str]:
+def _traced_keys(schema: type[Section], prefix: str) -> Iterator[str]:
     for name, field in schema.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from _all_riding(field.annotation, f"{prefix}{name}.")
+            yield from _traced_keys(field.annotation, f"{prefix}{name}.")
         elif any(isinstance(mark, Traced) for mark in field.metadata):
             yield prefix + name
 
 
-def _riding(section: Section, prefix: str) -> Iterator[tuple[str, float | bool]]:
-    shaping = section.shaping()
+def _traced_values(section: Section, prefix: str) -> Iterator[tuple[str, float | bool]]:
+    static = section.static_fields()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            yield from _riding(value, f"{prefix}{name}.")
-        elif name not in shaping and any(isinstance(mark, Traced) and mark.off != value for mark in field.metadata):
+            yield from _traced_values(value, f"{prefix}{name}.")
+        elif name not in static and any(isinstance(mark, Traced) and mark.off != value for mark in field.metadata):
             yield prefix + name, value

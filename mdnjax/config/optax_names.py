@@ -1,4 +1,4 @@
-"""Checks an optimiser or schedule of the configuration against optax itself, so that no list of names grows stale."""
+"""Checks optimisers and schedules of a configuration against optax itself, so that no list of names has to be maintained."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Arguments that the training loop fills in itself, by the names that optax's schedules use.
+# Arguments that the training loop sets, by the names that optax's schedules use.
 RATE_ARGUMENTS = ("peak_value", "init_value", "value")
 LENGTH_ARGUMENTS = ("decay_steps", "transition_steps")
-# Schedules that ask `if peak_value == 0` in Python, which a traced learning rate cannot answer.
-NEEDS_A_NUMBER = ("warmup_cosine_decay_schedule",)
+# Schedules that compute `if peak_value == 0` in Python, which fails for a traced learning rate.
+UNTRACEABLE_SCHEDULES = ("warmup_cosine_decay_schedule",)
 
 
 @functools.cache  # sweeps validate thousands of configurations
 def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of an optax factory by name; empty where it has no readable signature."""
+    """Returns the parameters of an optax factory by name; empty if Python cannot read its signature."""
     try:
         return dict(inspect.signature(factory).parameters)
     except (TypeError, ValueError):
@@ -26,15 +26,15 @@ def signature_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 @functools.cache
 def optimizers() -> list[str]:
-    """Names of optax's optimisers: its public functions that take a learning rate first."""
-    import optax  # here, so that reading a configuration's help needs no jax
+    """Returns the names of optax's optimisers: its public functions that take a learning rate first."""
+    import optax  # imported here, so that --help does not import jax
 
     return [name for name in _public(optax) if next(iter(signature_of(getattr(optax, name))), "") == "learning_rate"]
 
 
 @functools.cache
 def schedules() -> list[str]:
-    """Names of optax's schedules that start from one learning rate."""
+    """Returns the names of optax's schedules that take one learning rate."""
     import optax
 
     found = [name for name in _public(optax) if name.endswith(("_schedule", "_decay"))]
@@ -42,20 +42,20 @@ def schedules() -> list[str]:
 
 
 def check_name(kind: str, name: str, known: list[str]) -> None:
-    """Raises ValueError, with the nearest known name, if optax has no such optimiser or schedule."""
+    """Raises a ValueError, with the nearest known name, if optax has no such optimiser or schedule."""
     if name not in known:
         raise ValueError(f"got {name!r}, expected {kind} of optax: {', '.join(known)}{nearest(name, known)}")
 
 
 def check_optimizer_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError if the optimiser has no such option."""
+    """Raises a ValueError if the optimiser has no such option."""
     import optax
 
     _check_options(name, options, signature_of(getattr(optax, name)), {"learning_rate"})
 
 
 def check_schedule_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError if the schedule has no such option, or one that it needs is missing."""
+    """Raises a ValueError if the schedule has no such option, or if a required option is missing."""
     import optax
 
     parameters = signature_of(getattr(optax, name))
@@ -68,12 +68,12 @@ def check_schedule_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def rate_argument(parameters: Mapping[str, Any]) -> str:
-    """The argument of a schedule that the learning rate goes into."""
+    """Returns the name of the argument through which a schedule takes the learning rate."""
     return next(argument for argument in RATE_ARGUMENTS if argument in parameters)
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A half sentence that names the closest known word, or nothing."""
+    """Returns `; did you mean ...?` with the most similar known name, or nothing if none is similar."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -1,4 +1,4 @@
-"""The section of an optimiser, whose names are optax's own."""
+"""The section of an optimiser; it uses the names of optax."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ class Optimizer(Section, frozen=True):
     learning_rate: Annotated[Positive, Traced()] = Field(default=0.02, description="learning rate (the peak of the schedule)")
     weight_decay: Annotated[Scale, Traced(off=0.0)] = Field(
         default=0.0,
-        description="a step takes learning rate x weight_decay x kernel off each kernel, whatever the optimiser; "
-        "for lbfgs weight_decay / 2 x the kernels' squares are added to the loss",
+        description="each step subtracts learning rate x weight_decay x kernel from each kernel, for every optimiser but lbfgs, "
+        "for which weight_decay / 2 x the sum of the squared kernels is added to the loss",
     )
     clip_norm: Annotated[Scale, Traced(off=0.0)] = Field(
-        default=0.0, description="a gradient longer than this is cut to it (0: none is)"
+        default=0.0, description="largest norm of the gradient; a longer gradient is scaled to this norm (0: no limit)"
     )
     base_width: Annotated[Scale, Traced(off=0.0)] = Field(
         default=0.0,
-        description="a kernel of n inputs, n more than this, learns at learning rate x base_width / n (0: all learn at one rate)",
+        description="a kernel with n > base_width inputs has learning rate x base_width / n (0: all kernels have the same rate)",
     )
-    schedule: str = Field(default="cosine_decay_schedule", description="any schedule of optax; its length is num_steps")
-    options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, by optax's names")
+    schedule: str = Field(
+        default="cosine_decay_schedule", description="any schedule of optax that takes one learning rate; its length is num_steps"
+    )
+    options: dict[str, Any] = Field(default={}, description="further arguments of the optimiser, with optax's names")
     schedule_options: dict[str, Any] = Field(
-        default={}, validate_default=True, description="further arguments of the schedule, by optax's names"
+        default={}, validate_default=True, description="further arguments of the schedule, with optax's names"
     )
 
     @field_validator("name")
@@ -48,7 +50,7 @@ class Optimizer(Section, frozen=True):
     @field_validator("options")
     @classmethod
     def _known_options(cls, options: dict[str, Any], info: Any) -> dict[str, Any]:
-        if "name" in info.data:  # else its own fault has been said
+        if "name" in info.data:  # otherwise the name is invalid and reported already
             optax_names.check_optimizer_options(info.data["name"], options)
         return options
 
@@ -59,6 +61,6 @@ class Optimizer(Section, frozen=True):
             optax_names.check_schedule_options(info.data["schedule"], options)
         return options
 
-    def shaping(self) -> set[str]:
-        """The rate, where the schedule cannot take a traced one."""
-        return {"learning_rate"} if self.schedule in optax_names.NEEDS_A_NUMBER else set()
+    def static_fields(self) -> set[str]:
+        """Returns the learning rate, if the schedule cannot take a traced one."""
+        return {"learning_rate"} if self.schedule in optax_names.UNTRACEABLE_SCHEDULES else set()

@@ -1,19 +1,17 @@
-"""The sections of a configuration: every key with its type, range, default and meaning, and nothing else."""
+"""The sections of a configuration: every key with its type, range, default and meaning."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from mdnjax.config.data import Data, Examples
 from mdnjax.config.ensembles import Ensemble, Selection
-from mdnjax.config.numbers import below, changed, check_settings
+from mdnjax.config.numbers import below, check_settings, with_numbers
 from mdnjax.config.optimizer import Optimizer
 from mdnjax.config.section import (
     Count,
-    Folder,
     Noise,
     NumComponents,
     Positive,
@@ -31,10 +29,10 @@ Family = Literal["isotropic", "diagonal", "full", "low_rank", "laplace", "studen
 
 
 class Network(Section, frozen=True):
-    """The layers between input and output."""
+    """The layers between inputs and outputs."""
 
     hidden_sizes: Annotated[tuple[Units, ...], Field(max_length=16)] = Field(
-        default=(20,), description="units of each hidden layer"
+        default=(20,), description="number of units in each hidden layer"
     )
     activation: Activation = Field(default="tanh", description="nonlinearity of the hidden layers")
 
@@ -42,68 +40,71 @@ class Network(Section, frozen=True):
 class Model(Network, frozen=True):
     """The mixture density network."""
 
-    family: Family = Field(default="diagonal", description="components of the mixture")
-    rank: Units = Field(default=1, description="columns of the factor that the targets share (family low_rank alone)")
+    family: Family = Field(default="diagonal", description="family of the mixture components")
+    rank: Units = Field(default=1, description="columns of the factor of the covariance (only for family low_rank)")
     num_components: NumComponents = Field(
         default=10,
-        description="components per input; auto takes the smallest of selection.num_components that does as well as any",
+        description="number of components; auto selects the smallest of selection.num_components whose validation NLL is within "
+        "one standard error of the best",
     )
     scale_floor: Annotated[Scale, Traced()] = Field(
-        default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of the trained targets"
+        default=0.02, description="smallest scale of a component (scale = floor + exp(raw)), in units of training"
     )
     line: bool = Field(
         default=False,
-        description="what the network gives is added, in all locations, to a line fitted by least squares before training "
-        "(train.init.name data alone)",
+        description="add a linear function of the inputs to all locations, which is fitted by least squares before training and "
+        "then fixed (only for train.init.name data)",
     )
 
     @property
     def fixed_num_components(self) -> int:
-        """The number of components, once it is one.
+        """The number of components.
 
-        Raises: ValueError if it is still auto.
+        Raises: ValueError if it is auto.
         """
         return int(self.num_components)
 
 
 class Init(Section, frozen=True):
-    """Where training starts."""
+    """The initialisation of the network."""
 
     name: Literal["glorot", "data"] = Field(
         default="glorot",
-        description="glorot: random kernels; data: also biases of the head at the targets' own mixture, "
-        "and first hidden units that bend where the inputs are",
+        description="glorot: random kernels; data: also sets the biases of the head to a mixture fitted to the targets, "
+        "and puts the bends of the first hidden units where the inputs are",
     )
     slope: Annotated[Positive, Traced()] = Field(
-        default=1.0, description="of the first hidden units, in units of the trained inputs (data alone)"
+        default=1.0, description="slope of the first hidden units, for inputs in units of training (only for data)"
     )
-    head_scale: Annotated[Scale, Traced()] = Field(default=0.1, description="factor of the head's random kernel (data alone)")
-    line: Annotated[Scale, Traced()] = Field(default=1.0, description="factor of the line of model.line; 0 leaves it out")
+    head_scale: Annotated[Scale, Traced()] = Field(default=0.1, description="factor of the head's random kernel (only for data)")
+    line: Annotated[Scale, Traced()] = Field(
+        default=1.0, description="factor of the fitted slopes of model.line; 0 leaves the linear function out"
+    )
 
 
 class Loop(Section, frozen=True):
-    """A training run, whatever it minimises."""
+    """The training loop, for any loss."""
 
-    num_steps: Count = Field(default=4000, description="steps of the optimiser")
-    report_every: Count = Field(default=100, description="steps between two looks at the validation points")
+    num_steps: Count = Field(default=4000, description="number of steps of the optimiser")
+    report_every: Count = Field(default=100, description="steps between two reports, which compute the validation score")
     keep: Literal["last", "best"] = Field(
         default="last",
-        description="network that is scored and saved: the last, or that with the best validation score of all reports",
+        description="parameters to use: those of the last step, or those with the best validation score of all reports",
     )
     patience: Count | None = Field(
-        default=None, description="reports without a better validation score after which training ends (null: never)"
+        default=None, description="training stops after this number of reports without a better validation score (null: never)"
     )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="optimiser")
 
 
 class NoisyLoop(Loop, frozen=True):
-    """A training run whose loss is another at every step."""
+    """The training loop for a loss that changes from step to step."""
 
     @field_validator("optimizer")
     @classmethod
-    def _of_noisy_losses(cls, optimizer: Optimizer) -> Optimizer:
+    def _refuse_lbfgs(cls, optimizer: Optimizer) -> Optimizer:
         if optimizer.name == "lbfgs":
-            raise ValueError("name: got 'lbfgs', expected an optimiser of noisy losses, as 'adam' is")
+            raise ValueError("name: got 'lbfgs', expected an optimiser of noisy losses, such as 'adam'")
         return optimizer
 
 
@@ -112,82 +113,73 @@ class Train(Loop, frozen=True):
 
     loss: Literal["nll", "nll_closed_form", "natural_em"] = Field(
         default="nll",
-        description="what is minimised; nll_closed_form is nll with Bishop's gradient instead of autodiff, "
-        "natural_em divides it by the components' Fisher information",
+        description="loss to minimise; nll_closed_form is nll with Bishop's gradient instead of autodiff, "
+        "natural_em divides the gradient by the components' Fisher information",
     )
-    init: Init = Field(default=Init(), description="start")
+    init: Init = Field(default=Init(), description="initialisation")
     batch_size: Count | None = Field(
-        default=None, description="points of a step, all of which are passed before one comes again (null: all points)"
+        default=None, description="points per step; each point is used once before any is used again (null: all points)"
     )
     x_noise: Annotated[Noise, Traced(off=0.0)] = Field(
         default=0.07,
-        description="sd of the noise on the inputs, drawn afresh at every step, in units of the trained inputs; "
+        description="sd of the noise on the inputs, drawn anew at every step, in units of training; "
         "rule_of_thumb is 1.06 N^(-1 / (4 + inputs + targets))",
     )
     y_noise: Annotated[Noise, Traced(off=0.0)] = Field(
-        default=0.0, description="sd of the noise on the targets, drawn afresh at every step, in units of the trained targets"
+        default=0.0, description="sd of the noise on the targets, drawn anew at every step, in units of training"
     )
     noise_copies: Units = Field(
         default=1,
-        description="copies of each point in a step, each with its own noise; lbfgs draws the noise of all steps once",
+        description="copies of each point in a step, each with different noise; lbfgs draws the noise once for all steps",
     )
     dropout: Annotated[Share, Traced(off=0.0)] = Field(
-        default=0.0, description="share of hidden units left out, others at each step"
+        default=0.0, description="share of the hidden units that are dropped, different ones at each step"
     )
     entropy_bonus: Annotated[Scale, Traced(off=0.0)] = Field(
-        default=0.0, description="times the entropy of the weights is taken off the loss: components stay in use"
+        default=0.0, description="the loss is reduced by this factor x the entropy of the weights, so that components stay in use"
     )
 
 
-class Regression(Network, Loop, frozen=True):
-    """The warm-up: a plain network trained by mean squared error, in the data's own units."""
-
-
-class Runtime(Section, frozen=True):
-    """How the machine is used; no result depends on it."""
-
-    compile_cache: bool = Field(default=True, description="keep compiled programs in the user's cache folder for the next start")
-
-
-def _check_steady(train: Train) -> None:
-    """A line search compares values and gradients of one loss: raises ValueError where it would be another at every step."""
+def _check_lbfgs(train: Train) -> None:
+    """Raises a ValueError if the loss changes from step to step, since a line search needs values and gradients of one loss."""
     for name, value, expected in (
         ("loss", "nll" if train.loss == "nll_closed_form" else train.loss, "nll"),
         ("batch_size", train.batch_size, None),
         ("dropout", train.dropout, 0.0),
     ):
         if value != expected:
-            word = "null" if expected is None else repr(expected)
-            raise ValueError(f"{name}: got {value!r} with optimizer.name 'lbfgs', expected {word}: its loss must stay the same")
+            text = "null" if expected is None else repr(expected)
+            reason = "the loss must be the same at every step"
+            raise ValueError(f"{name}: got {value!r} with optimizer.name 'lbfgs', expected {text}: {reason}")
 
 
 class Run(Section, frozen=True):
-    """One run: data, model, training, and where the results go."""
+    """One run: its data, model and training. Commands add keys of their own (`experiments.schemas`)."""
 
     seed: Seed = Field(default=0, description="seed of the data, the initialisation and all noise")
-    output: Folder = Field(default=Path("results/run"), description="folder of the results")
     data: Examples = Field(default=Examples(), description="data")
     model: Model = Field(default=Model(), description="mixture density network")
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
-    ensemble: Ensemble = Field(default=Ensemble(), description="several trainings")
-    selection: Selection = Field(default=Selection(), description="choice of the number of components")
-    runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+    ensemble: Ensemble = Field(default=Ensemble(), description="several networks that are pooled")
+    selection: Selection = Field(default=Selection(), description="what is selected with the validation rows")
 
     @field_validator("train")
     @classmethod
-    def _what_goes_together(cls, train: Train, info: Any) -> Train:
-        family = info.data["model"].family if "model" in info.data else "diagonal"  # else its own fault has been said
+    def _check_combinations(cls, train: Train, info: Any) -> Train:
+        family = info.data["model"].family if "model" in info.data else "diagonal"  # otherwise it is invalid and reported already
         if "model" in info.data and info.data["model"].line and train.init.name != "data":
             raise ValueError(f"init.name: got {train.init.name!r} with model.line true, expected 'data', which fits the line")
         if train.loss != "nll" and family != "diagonal":
-            raise ValueError(f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (it is of 'diagonal' alone)")
+            raise ValueError(
+                f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (the loss is defined only for 'diagonal')"
+            )
         if train.optimizer.name == "lbfgs":
-            _check_steady(train)
+            _check_lbfgs(train)
         return train
 
     @field_validator("selection")
     @classmethod
-    def _share_a_program(cls, selection: Selection, info: Any) -> Selection:
+    def _check_settings(cls, selection: Selection, info: Any) -> Selection:
         if {"model", "train"} <= info.data.keys():
             check_settings({name: info.data[name] for name in ("model", "train")}, selection.settings)
         return selection
@@ -199,24 +191,24 @@ class Run(Section, frozen=True):
 
     @property
     def num_runs(self) -> int:
-        """Trainings in all."""
+        """The total number of trainings."""
         return self.selection.num_settings * self.ensemble.num_members * self.ensemble.num_restarts
 
     @property
     def networks_differ(self) -> bool:
-        """Whether networks have parts of the mixture and scale floors of their own."""
+        """Whether the networks may differ in their weights in the ensemble and in their scale floors."""
         return bool(self.selection.settings) or self.data.rounding != 0
 
-    def with_setting(self: R, number: int) -> R:
-        """The same with the numbers of one of the settings to choose from; any number is that of no choice."""
+    def with_setting(self: R, index: int) -> R:
+        """Returns the run with the numbers of one of selection.settings; without settings it is unchanged."""
         if not self.selection.settings:
             return self
-        setting = self.selection.settings[number]
-        sections = {name: changed(getattr(self, name), below(setting, name)) for name in ("model", "train")}
+        setting = self.selection.settings[index]
+        sections = {name: with_numbers(getattr(self, name), below(setting, name)) for name in ("model", "train")}
         return self.model_copy(update=sections)
 
 
 class Config(Run, frozen=True):
-    """A run on data that are drawn."""
+    """A run on data that are drawn from a known density."""
 
     data: Data = Field(default=Data(), description="data")

@@ -1,4 +1,4 @@
-"""Sources of data: one file each, one line each in SOURCES."""
+"""Sources of data: each is one file, and one line in SOURCES."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from mdnjax.data import arma_jump, bishop_curve, econ_density, robot_arm, sinuso
 from mdnjax.data.dataset import Dataset, Splits, Truth
 from mdnjax.data.scaler import Scaler, make_scaler, make_support, to_training_units
 
-# A source gives the parts of a data set from a seed and their sizes, and what is known of its truth, if there is a density.
+# A source makes the parts of a data set from a seed and their sizes, and has the exact truth if there is a density.
 SOURCES: dict[str, tuple[Callable[..., Splits], Truth | None]] = {
     "sinusoid": (sinusoid.make_splits, sinusoid.TRUTH),
     "bishop_curve": (bishop_curve.make_splits, bishop_curve.TRUTH),

@@ -1,7 +1,7 @@
-"""ArmaJump: a first-order autoregression that now and then jumps down; predict the next value from the last.
+"""ArmaJump: a first-order autoregression that occasionally jumps down; predict the next value from the last.
 
-x_t+1 given x_t = x is .95 N(m, .05^2) + .05 N(m - .3, .1^2) with m = .1 (1 - .9) + .9 x. The pairs are those of one chain, from
-x_0 = 0, its first 100 steps dropped; each part has a chain of its own. Source: Rothfuss et al. (2019).
+x_t+1 given x_t = x is .95 N(m, .05^2) + .05 N(m - .3, .1^2) with m = .1 (1 - .9) + .9 x. The pairs come from one chain that
+starts at x_0 = 0, without its first 100 steps; each part has another chain. Source: Rothfuss et al. (2019).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def entropy() -> float:
-    """Of a step, which is the same wherever it starts: -integral of p log p, by quadrature."""
+    """E[-log p(y|x)] in nats: -integral of p log p, the same for every x, by quadrature."""
     step, weight = equal_panels(-2.5, 1.0, 350)
     log_p = _log_density(step)
     return float(-np.sum(weight * np.exp(log_p) * log_p))
 
 
 def floor_mse() -> float:
-    """The variance of a step."""
+    """E[Var(y|x)], the variance of a step."""
     mean = np.sum(WEIGHTS * OFFSETS)
     return float(np.sum(WEIGHTS * (SDS**2 + OFFSETS**2)) - mean**2)
 

@@ -1,4 +1,4 @@
-"""Bishop's curve: x = t + 0.3 sin(2 pi t) + U(-0.1, 0.1), t ~ U(0, 1); predict t from x, of which there are up to three.
+"""Bishop's curve: x = t + 0.3 sin(2 pi t) + U(-0.1, 0.1), t ~ U(0, 1); predict t from x, which has up to three solutions.
 
 Given x, t is uniform on the set where |x - f(t)| <= 0.1, up to three intervals. With G(v) the length of {t: f(t) <= v}, that set
 has the length Z(x) = G(x + 0.1) - G(x - 0.1), so p(t|x) = 1 / Z(x) on it and p(x) = Z(x) / 0.2. Source: Bishop (1994), section 4.
@@ -16,7 +16,7 @@ from mdnjax.data.panels import graded_panels
 
 HALF_WIDTH = 0.1
 HEIGHT = 0.3
-NUM_BISECTIONS = 54  # of intervals shorter than 1: to the last digit of float64
+NUM_BISECTIONS = 54  # reduces an interval shorter than 1 to the last digit of float64
 _FOLD = float(np.arccos(-1 / (2 * np.pi * HEIGHT)) / (2 * np.pi))
 FOLDS = (_FOLD, 1 - _FOLD)  # where f'(t) = 0
 
@@ -64,12 +64,12 @@ make_splits = functools.partial(draw_splits, _draw)
 
 
 def _rounding(x: np.ndarray) -> np.ndarray:
-    """What float32 moves a point by: a draw at the very edge is still inside."""
+    """Returns the rounding error of float32, within which a draw at the edge counts as inside."""
     return 1e-6 * (1 + np.abs(x))
 
 
 def _below(v: np.ndarray) -> np.ndarray:
-    """Length of {t: f(t) <= v} and the integral of t over it, `[2, N]`: f rises to the first fold, falls to the second, rises."""
+    """Returns the length of {t: f(t) <= v} and the integral of t over it, `[2, N]`; f falls only between the folds."""
     first, middle, last = (_inverse(v, *piece) for piece in ((0.0, FOLDS[0]), (FOLDS[1], FOLDS[0]), (FOLDS[1], 1.0)))
     length = first + (FOLDS[1] - middle) + (last - FOLDS[1])
     moment = (first**2 + (FOLDS[1] ** 2 - middle**2) + (last**2 - FOLDS[1] ** 2)) / 2
@@ -77,7 +77,7 @@ def _below(v: np.ndarray) -> np.ndarray:
 
 
 def _inverse(v: np.ndarray, low: float, high: float) -> np.ndarray:
-    """t between two ends with f(low) <= f(high), f(t) = v; the nearer end where there is none."""
+    """Returns t with f(t) = v between two ends with f(low) <= f(high); the nearer end if there is none."""
     below, above = np.full_like(v, low), np.full_like(v, high)
     for _ in range(NUM_BISECTIONS):
         middle = (below + above) / 2
@@ -89,7 +89,7 @@ def _inverse(v: np.ndarray, low: float, high: float) -> np.ndarray:
 
 @functools.cache
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    """Nodes over all x, in pieces between the points where an end of the noise passes an end or a fold of the curve."""
+    """Returns nodes and weights over all x, in pieces between the x where |x - f(t)| = 0.1 at an end or a fold of the curve."""
     values = curve(np.array([0.0, *FOLDS, 1.0]))
     cuts = np.unique(np.concatenate([values - HALF_WIDTH, values + HALF_WIDTH]))
     pieces = [graded_panels(low, high, 40) for low, high in itertools.pairwise(cuts)]

@@ -1,4 +1,4 @@
-"""EconDensity: x = |N(0, 1)|, y = x^2 + (1 + x) N(0, 1): one Gaussian whose scale grows. Source: Rothfuss et al. (2019)."""
+"""EconDensity: x = |N(0, 1)|, y = x^2 + (1 + x) N(0, 1), a Gaussian whose scale grows with x. Source: Rothfuss et al. (2019)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples from what a person has: arrays of numbers, or a table and the names of its targets."""
+"""Converts raw data to examples: arrays of numbers, or a table and the names of its targets."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from mdnjax.data.columns import Columns, as_table, fit_columns, numbered, to_inputs, to_targets
+from mdnjax.data.columns import Columns, as_table, fit_columns, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.values import unmasked
 
 
 def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
-    """Names for targets that have none: y0, y1, ..., or longer ones where columns are called so."""
-    letter = "y"
-    while any(f"{letter}{i}" in taken for i in range(num)):
-        letter += "_"
-    return tuple(f"{letter}{i}" for i in range(num))
+    """Returns names for unnamed targets: y0, y1, ..., with underscores where these names are taken."""
+    prefix = "y"
+    while any(f"{prefix}{i}" in taken for i in range(num)):
+        prefix += "_"
+    return tuple(f"{prefix}{i}" for i in range(num))
 
 
 def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) -> tuple[Dataset, Columns]:
-    """Examples of a table, and its columns: the targets are columns of it by name, or an array.
+    """Returns the examples of a table x and its columns; y is the name of a target column, a list of names, or an array.
 
-    Raises: ValueError if they cannot be used. Warns of columns that are left out.
+    Warns of columns that are left out. Raises: ValueError if the table or the targets cannot be used.
     """
     if isinstance(categorical, str):
         categorical = [categorical]
     table = {str(name): unmasked(x[name]) for name in x.keys()}  # noqa: SIM118 (a data frame is no dict)
     if len(table) < len(list(x.keys())):
-        raise ValueError("x: got two columns of one name, expected each name once")
+        raise ValueError("x: got two columns of the same name, expected each name once")
     features = None
     names = [y] if isinstance(y, str) else list(y) if _all_text(y) else None
     if names is None:
@@ -42,7 +42,7 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
         raise ValueError("x: got no rows, or no columns")
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{length} of {name!r}" for name, length in list(lengths.items())[:6])
-        raise ValueError(f"got columns of different lengths, expected as many rows of each: {shown}")
+        raise ValueError(f"got columns of different lengths, expected the same number of rows: {shown}")
     columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
     for note in notes:
         warnings.warn(note, stacklevel=3)
@@ -50,21 +50,21 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
 
 
 def examples_of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
-    """Examples of arrays of numbers, and their columns. Raises: ValueError if they cannot be used."""
+    """Returns the examples of arrays of numbers, and their columns. Raises: ValueError if the arrays cannot be used."""
     inputs, targets = as_numbers("x", x), as_numbers("y", y)
     if len(inputs) != len(targets):
-        raise ValueError(f"got {len(inputs)} rows of x and {len(targets)} of y, expected as many of each")
+        raise ValueError(f"got {len(inputs)} rows of x and {len(targets)} of y, expected the same number")
     for target, values in enumerate(targets.T):
         if len(values) > 1 and (values == values[0]).all():
             raise ValueError(f"y: target {target} is {values[0]:g} in every row, expected it to vary")
-    columns = numbered(inputs.shape[1], targets.shape[1])
+    columns = numbered_columns(inputs.shape[1], targets.shape[1])
     return Dataset(to_inputs(columns, as_table(columns, inputs)), targets), columns
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
-    """Numbers `[N]` or `[N, C]` as `[N, C]` in float64.
+    """Returns numbers `[N]` or `[N, C]` as `[N, C]` in float64.
 
-    Raises: ValueError if they have another shape, or are no finite numbers (dates, text, what a mask hides).
+    Raises: ValueError if they have another shape, or are not all finite numbers (dates, text, masked or missing values).
     """
     try:
         array = unmasked(values)
@@ -76,16 +76,24 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     except (TypeError, ValueError, OverflowError) as error:
         if str(error).startswith(name):
             raise
-        raise ValueError(f"{name}: got values that are no numbers; give a table with names for columns of text") from None
+        raise ValueError(f"{name}: got values that are not numbers; pass a table with named columns if some are text") from None
     numbers = numbers[:, None] if numbers.ndim == 1 else numbers
     if numbers.ndim == 2 and not numbers.shape[1]:
         raise ValueError(f"{name}: got shape {array.shape}, expected at least one column")
     if numbers.ndim != 2:
-        raise ValueError(f"{name}: got shape {array.shape}, expected rows, or rows and columns")
+        raise ValueError(f"{name}: got shape {array.shape}, expected [N] or [N, C]")
     if not np.isfinite(numbers).all():
         row, column = np.argwhere(~np.isfinite(numbers))[0]
         raise ValueError(f"{name}: got {numbers[row, column]} in row {row + 1}, column {column + 1}, expected a finite number")
     return numbers
+
+
+def as_probabilities(name: str, values: Any) -> np.ndarray:
+    """Returns probabilities as an array. Raises: ValueError if they are not a list of numbers from 0 to 1."""
+    probabilities = np.asarray(values, np.float64)
+    if probabilities.ndim != 1 or not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError(f"{name}: got {values!r}, expected a list of numbers from 0 to 1")
+    return probabilities
 
 
 def _all_text(values: Any) -> bool:

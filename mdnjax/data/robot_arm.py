@@ -1,8 +1,8 @@
 """Bishop's robot arm: two links, joint angles a and b; predict the angles from the position of the hand.
 
 x1 = L1 cos a - L2 cos(a + b), x2 = L1 sin a - L2 sin(a + b), L1 = 0.8, L2 = 0.2, a ~ U(0.3, 1.2), b ~ U(pi/2, 3 pi/2). There is
-no noise: given a position, the angles are one of two points (the elbow up or down), of which the range of a and b may leave one.
-So there is no density, and an answer is judged by where it puts the hand. Source: Bishop (1994), section 5.
+no noise: a position has two solutions (elbow up or down), of which one may be outside of the range of a and b. So there is no
+density, and a prediction is scored by the position of the hand that it results in. Source: Bishop (1994), section 5.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mdnjax.data.dataset import Dataset, draw_splits
 from mdnjax.data.panels import equal_panels
 
 LENGTHS = (0.8, 0.2)
-ROUNDING = 1e-4  # what float32 positions can move an angle by: at b = pi, where two solutions are one, their slope is infinite
+ROUNDING = 1e-4  # error of an angle from float32 positions; largest at b = pi, where the slope of the solutions is infinite
 LOW, HIGH = np.array([0.3, np.pi / 2]), np.array([1.2, 3 * np.pi / 2])
 
 
 def hand(angles: np.ndarray) -> np.ndarray:
-    """Position of the hand `[*batch, 2]` for angles (a, b) `[*batch, 2]`."""
+    """Returns the position of the hand `[*batch, 2]` for angles (a, b) `[*batch, 2]`."""
     a, both = angles[..., 0], angles[..., 0] + angles[..., 1]
     x1 = LENGTHS[0] * np.cos(a) - LENGTHS[1] * np.cos(both)
     x2 = LENGTHS[0] * np.sin(a) - LENGTHS[1] * np.sin(both)
@@ -28,9 +28,9 @@ def hand(angles: np.ndarray) -> np.ndarray:
 
 
 def solutions(position: np.ndarray) -> np.ndarray:
-    """The two pairs of angles that reach a position, `[*batch, 2, 2]`, b <= pi first; NaN where a pair is out of range.
+    """Returns the two pairs of angles that reach a position, `[*batch, 2, 2]`, b <= pi first; nan for a pair out of range.
 
-    |x|^2 = L1^2 + L2^2 - 2 L1 L2 cos b gives b and 2 pi - b, and each of them its a.
+    |x|^2 = L1^2 + L2^2 - 2 L1 L2 cos b has the solutions b and 2 pi - b, and each determines a.
     """
     x = np.asarray(position, np.float64)
     first, second = LENGTHS
@@ -45,22 +45,22 @@ def solutions(position: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def share_of_two() -> float:
-    """P(both solutions are in range).
+    """Returns P(both solutions are in range).
 
     The other solution has b' = 2 pi - b and a' = a + 2 tilt(b), which is in range for a share of 1 - 2 |tilt| / 0.9 of all a.
     """
-    b, weight = _elbows()
+    b, weight = _nodes()
     return float(np.sum(weight * _share_at(b)))
 
 
 @functools.cache
 def rms_of_conditional_mean() -> float:
-    """Root mean square distance of the hand from where it should be, at the mean of the angles given the position.
+    """Returns the root mean square distance of the hand from its position at the mean of the angles given the position.
 
     |det dx/d(a, b)| = L1 L2 |sin b| is the same for both solutions, so each has weight 1/2, and their mean is an arm stretched
-    straight that points in the right direction: it misses by L1 + L2 - |x|. Where there is one solution it is the mean.
+    straight that points in the right direction: it misses by L1 + L2 - |x|. A single solution is its own mean and misses by 0.
     """
-    b, weight = _elbows()
+    b, weight = _nodes()
     miss = sum(LENGTHS) - np.linalg.norm(hand(np.stack([0 * b, b], axis=-1)), axis=-1)
     return float(np.sqrt(np.sum(weight * _share_at(b) * miss**2)))
 
@@ -74,15 +74,16 @@ make_splits = functools.partial(draw_splits, _draw)
 
 
 def _tilt(b: np.ndarray) -> np.ndarray:
-    """Angle of the hand's direction against the first link."""
+    """Returns the angle from the first link to the direction of the hand."""
     return np.arctan2(-LENGTHS[1] * np.sin(b), LENGTHS[0] - LENGTHS[1] * np.cos(b))
 
 
 def _share_at(b: np.ndarray) -> np.ndarray:
+    """Returns P(both solutions are in range | b)."""
     return 1 - 2 * np.abs(_tilt(b)) / (HIGH[0] - LOW[0])
 
 
-def _elbows() -> tuple[np.ndarray, np.ndarray]:
-    """Nodes in b, those of b < pi alone since both halves are alike, with weights that add up to 1."""
+def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Returns nodes in b and weights that add up to 1; b < pi suffices, since both halves are symmetric."""
     b, weight = equal_panels(LOW[1], np.pi, 20)
     return b, weight / (np.pi - LOW[1])

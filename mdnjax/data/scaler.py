@@ -1,8 +1,8 @@
-"""The change of units between what a person hands in, in float64, and what networks are trained on, in float32.
+"""Converts between the units of the data, in float64, and the units of training, in float32.
 
-Inputs become z = (x - x_mean) / x_sd. Targets become v = (y - y_offset) / y_factor, numbers of about 1 in the target's support,
+Inputs become z = (x - x_mean) / x_sd. Targets become v = (y - y_offset) / y_factor, which is of order 1,
 then u on the real line (a logarithm or a logit where the support is bounded), then z = (u - line_mean) / line_sd.
-Everything is computed in float64 and rounded once, at the end: what float32 cannot hold beside a large offset is kept.
+Everything is computed in float64 and rounded to float32 once, at the end, so that a large offset costs no digits.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Float
 
-MAX_OFFSET = 1e4  # scales of a target: a location that lies farther out leaves float32 no digits for the scale
-MAX_FACTOR = 1e15  # and its inverse: the square of a scale that is larger is no float32
-MAX_SCALED = 1e18  # standard deviations of training: beyond it squares are no float32
+MAX_OFFSET = 1e4  # in scales of a target: farther from 0, float32 has too few digits left for the scale
+MAX_FACTOR = 1e15  # also of the inverse: squares of larger scales may overflow in float32
+MAX_SCALED = 1e18  # in standard deviations of the train rows: squares of larger numbers may overflow in float32
 
 
 class Scaler(NamedTuple):
     """Units of inputs `[X]` and of targets `[D]`, float64.
 
-    An input that is constant in training has an infinite sd: whatever it is later, it counts for nothing. `support` holds the
-    bounds of the targets in their own units; None if there are none.
+    An input that is constant in the train rows has an infinite sd, so that its later values have no effect. `support` contains
+    the bounds of the targets in their own units; None if there are none.
     """
 
     x_mean: Float[AnyArray, "*members X"]
@@ -48,7 +48,7 @@ class Scaler(NamedTuple):
 
 
 class TargetTransform(NamedTuple):
-    """How a mixture over z becomes one over targets: an affine change on the line, then the way back into a support."""
+    """Converts a mixture over z to one over targets: u = mean + sd z on the real line, then the inverse map to a support."""
 
     mean: Float[AnyArray, " D"]
     sd: Float[AnyArray, " D"]
@@ -56,33 +56,33 @@ class TargetTransform(NamedTuple):
 
 
 def make_support(target_support: str | tuple[Any, ...], num_targets: int) -> Support | None:
-    """The support of so many targets by its name in a configuration: real (None), positive, (low, high), or a pair for each.
+    """Returns the support that a configuration gives: "real" (None), "positive", (low, high), or a pair for each target.
 
-    Raises: ValueError if there are pairs for another number of targets.
+    Raises: ValueError if the number of pairs is not `num_targets`.
     """
     if target_support == "real":
         return None
     if isinstance(target_support, str):
         target_support = (0.0, np.inf)
-    several = isinstance(target_support[0], tuple)
-    pairs = target_support if several else (target_support,) * num_targets
+    has_pairs = isinstance(target_support[0], tuple)
+    pairs = target_support if has_pairs else (target_support,) * num_targets
     if len(pairs) != num_targets:
         raise ValueError(f"got {len(pairs)} pairs of bounds, expected one for each of {num_targets} targets")
     return Support(tuple(float(low) for low, _ in pairs), tuple(float(high) for _, high in pairs))
 
 
 def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None) -> Scaler:
-    """The scaler that gives a data set mean 0 and sd 1, or the one that changes nothing but for the support.
+    """Returns the scaler that gives a data set mean 0 and sd 1, or without `standardise` only applies the support.
 
-    Raises: ValueError if a target is not inside of its support.
+    Raises: ValueError if a target is outside of its support, or too far from its bounds for float32.
     """
     check_inside(support, dataset.y)
     if not standardise:
-        (no_x, one_x), (no_y, one_y) = ((np.zeros(n), np.ones(n)) for n in (dataset.x.shape[1], dataset.y.shape[1]))
-        return Scaler(no_x, one_x, no_y, one_y, no_y, one_y, support)
+        (x_zeros, x_ones), (y_zeros, y_ones) = ((np.zeros(n), np.ones(n)) for n in (dataset.x.shape[1], dataset.y.shape[1]))
+        return Scaler(x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, support)
     y = np.asarray(dataset.y, np.float64)
     bounds = support or Support((-np.inf,) * y.shape[1], (np.inf,) * y.shape[1])
-    offset, factor = np.array([_units(*own) for own in zip(y.T, *bounds, strict=True)]).T
+    offset, factor = np.array([_offset_and_factor(*target) for target in zip(y.T, *bounds, strict=True)]).T
     scaler = Scaler(*_mean_and_sd(dataset.x, np.inf), offset, factor, np.zeros(len(offset)), np.ones(len(offset)), support)
     line_mean, line_sd = _mean_and_sd(_to_line(scaler, y), 1.0)
     if support is not None:
@@ -91,43 +91,39 @@ def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = N
 
 
 def scaled_inputs(scaler: Scaler, x: Float[AnyArray, "*batch X"]) -> Float[np.ndarray, "*batch X"]:
-    """z of inputs, in float64: to be rounded by the caller, who knows how to name what is too far out."""
+    """Returns z of inputs in float64; the caller checks their range and rounds them."""
     return (np.asarray(x, np.float64) - scaler.x_mean) / scaler.x_sd
 
 
 def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32) -> Dataset:
-    """The data set in the units of training, rounded to a dtype.
+    """Returns the data set in units of training, rounded to a dtype.
 
-    Raises: ValueError if a target is not inside of its support, or a value is too far out for the dtype.
+    Raises: ValueError if a target is outside of its support, or a scaled value is larger than MAX_SCALED.
     """
     check_inside(scaler.support, dataset.y)
     z = (_to_line(scaler, dataset.y) - scaler.line_mean) / scaler.line_sd
     scaled = Dataset(scaled_inputs(scaler, dataset.x), z)
-    for name, own, values in zip(("input", "target"), dataset, scaled, strict=True):
-        if (row := too_far(values)) is not None:
-            column = int(np.argmax(~(np.abs(values[row]) <= MAX_SCALED)))
-            raise ValueError(f"{name} {column} of row {row} (from 0): got {own[row, column]:g}, {_too_far(values[row, column])}")
+    for name, values, scaled_values in zip(("input", "target"), dataset, scaled, strict=True):
+        too_large = ~(np.abs(scaled_values) <= MAX_SCALED)
+        if too_large.any():
+            row, column = np.argwhere(too_large)[0]
+            expected = f"expected at most {MAX_SCALED:.0e} standard deviations of training from its mean"
+            raise ValueError(f"{name} {column} of row {row} (from 0): got {values[row, column]:g}, {expected}")
     return Dataset(*(values.astype(dtype) for values in scaled))
 
 
 def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
-    """The sd of what rounding takes away from the targets, step / sqrt(12), in units of training; the least of several targets.
+    """Returns the sd of the targets' rounding errors, step / sqrt(12), in units of training; the smallest of several targets.
 
-    On a support, where a step is not of one size, none.
+    With a support it is 0, since there a rounding step has no constant size on the real line.
     """
     if scaler.support is not None or rounding == 0:
         return 0.0
     return float(np.min(rounding_step(rounding, y) / np.sqrt(12) / (scaler.y_factor * scaler.line_sd)))
 
 
-def too_far(z: Float[np.ndarray, "N C"]) -> int | None:
-    """The first row with a value that networks cannot be given; None if there is none."""
-    wrong = ~(np.abs(z) <= MAX_SCALED).all(axis=1)
-    return int(wrong.argmax()) if wrong.any() else None
-
-
 def log_slopes(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
-    """log |dy/dz| of every example, by which its NLL grows from the units of training to the data's own; float64."""
+    """Returns log |dy/dz| of every example in float64: its NLL in the data's own units minus that in units of training."""
     slopes = np.full(len(y), np.sum(np.log(scaler.y_factor) + np.log(scaler.line_sd)))
     if support := scaler.relative_support:
         slopes -= np.sum(support.log_slope(_to_line(scaler, y), axis=1), axis=1)
@@ -135,14 +131,14 @@ def log_slopes(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "
 
 
 def relative_transform(scaler: Scaler) -> TargetTransform:
-    """From z to v."""
+    """Returns the transform from z to v."""
     return TargetTransform(scaler.line_mean, scaler.line_sd, scaler.relative_support)
 
 
 def target_transform(scaler: Scaler) -> TargetTransform:
-    """From z to y, in one step.
+    """Returns the transform from z to y, in one step.
 
-    On a support with one bound a factor is an offset of the logarithm, on one with two bounds the logit knows no units.
+    With one bound, `y_factor` becomes an offset of the logarithm; with two bounds, the logit does not depend on units.
     """
     low, high = (np.array(ends) for ends in scaler.support or ([-np.inf], [np.inf]))
     has_low, has_high, log_factor = np.isfinite(low), np.isfinite(high), np.log(scaler.y_factor)
@@ -152,28 +148,29 @@ def target_transform(scaler: Scaler) -> TargetTransform:
 
 
 def relative_units(scaler: Scaler) -> Units:
-    """Those of v."""
+    """Returns the units of v."""
     return Units(np.asarray(scaler.y_offset), np.asarray(scaler.y_factor))
 
 
 def mixture_units(scaler: Scaler) -> tuple[Units, TargetTransform]:
-    """The target's own units, where float32 can hold a mixture in them, or else those of v; and the way there from z."""
-    if unresolved(scaler) is not None:
+    """Returns the targets' own units, or those of v if float32 cannot represent the mixture in y, and the transform from z."""
+    if float32_problem(scaler) is not None:
         return relative_units(scaler), relative_transform(scaler)
     return own_units(len(scaler.y_offset)), target_transform(scaler)
 
 
-def transform_targets(line: TargetTransform, mixture: Mixture) -> Mixture:
-    """A mixture over z as one over targets; the density's Jacobian comes with it."""
+def transform_targets(transform: TargetTransform, mixture: Mixture) -> Mixture:
+    """Converts a mixture over z to one over targets, whose density includes the Jacobian."""
     dtype = mixture.logits.dtype
-    moved = affine(mixture, *(np.asarray(values, dtype) if isinstance(values, np.ndarray) else values for values in line[:2]))
-    return moved if line.support is None else warp(moved, line.support)
+    mean, sd = (np.asarray(values, dtype) if isinstance(values, np.ndarray) else values for values in transform[:2])
+    moved = affine(mixture, mean, sd)
+    return moved if transform.support is None else warp(moved, transform.support)
 
 
-def unresolved(scaler: Scaler) -> str | None:
-    """Why a mixture over y itself would have lost its digits in float32; None if it does not."""
-    line, offset = target_transform(scaler), scaler.y_offset
-    for d, (mean, sd) in enumerate(zip(line.mean.tolist(), line.sd.tolist(), strict=True)):
+def float32_problem(scaler: Scaler) -> str | None:
+    """Returns why float32 cannot represent a mixture over y, or None if it can."""
+    transform, offset = target_transform(scaler), scaler.y_offset
+    for d, (mean, sd) in enumerate(zip(transform.mean.tolist(), transform.sd.tolist(), strict=True)):
         if abs(mean) > MAX_OFFSET * sd:
             return f"target {d} lies {abs(mean) / sd:.2g} of its standard deviations from 0"
         if scaler.support is not None and abs(offset[d]) > MAX_OFFSET * scaler.y_factor[d]:
@@ -185,7 +182,7 @@ def unresolved(scaler: Scaler) -> str | None:
 
 
 def check_inside(support: Support | None, y: Float[AnyArray, "N D"]) -> None:
-    """Raises: ValueError if a target is not inside of its support."""
+    """Raises: ValueError if a target is outside of its support."""
     if support is None:
         return
     outside = ~((y > np.array(support.low)) & (y < np.array(support.high)))
@@ -196,7 +193,7 @@ def check_inside(support: Support | None, y: Float[AnyArray, "N D"]) -> None:
 
 
 def _check_spread(support: Support, v: Float[np.ndarray, "N D"]) -> None:
-    """Raises: ValueError if relative targets are all so far from their bounds that float32 cannot tell them apart."""
+    """Raises: ValueError if relative targets v are so far from their bounds that float32 cannot distinguish their values."""
     for target, (values, *bounds) in enumerate(zip(v.T, *support, strict=True)):
         distance, spread = float(np.max(np.abs(values))), float(np.std(values))
         if np.isfinite(bounds).any() and 0 < spread * MAX_OFFSET < distance:
@@ -206,8 +203,9 @@ def _check_spread(support: Support, v: Float[np.ndarray, "N D"]) -> None:
             )
 
 
-def _units(y: Float[np.ndarray, " N"], low: float, high: float) -> tuple[float, float]:
-    """Offset and factor of one target: mean and sd, a bound and the geometric mean of the distance from it, or both bounds."""
+def _offset_and_factor(y: Float[np.ndarray, " N"], low: float, high: float) -> tuple[float, float]:
+    """Returns offset and factor of one target: its mean and sd without bounds, one bound and the geometric mean of the distance
+    from it, or the lower of two bounds and the distance between them."""
     if math.isfinite(low) and math.isfinite(high):
         return low, high - low
     if math.isfinite(low) or math.isfinite(high):
@@ -218,12 +216,13 @@ def _units(y: Float[np.ndarray, " N"], low: float, high: float) -> tuple[float, 
 
 
 def _to_line(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:
+    """Returns u of targets y."""
     v = (np.asarray(y, np.float64) - scaler.y_offset) / scaler.y_factor
     return v if scaler.support is None else np.asarray(scaler.relative_support.to_line(v, axis=1))  # pyright: ignore
 
 
-def _mean_and_sd(values: Float[AnyArray, "N C"], of_constant: float) -> tuple[np.ndarray, np.ndarray]:
-    """Means and standard deviations of columns, which may be of any size; a constant column's is as given."""
+def _mean_and_sd(values: Float[AnyArray, "N C"], sd_of_constant: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means and standard deviations of columns without overflow; a constant column has `sd_of_constant`."""
     wide = np.asarray(values, np.float64)
     largest = np.max(np.abs(wide), axis=0, initial=0)
     largest = np.where(largest > 0, largest, 1)
@@ -233,8 +232,4 @@ def _mean_and_sd(values: Float[AnyArray, "N C"], of_constant: float) -> tuple[np
     widest = np.max(np.abs(distance), axis=0, initial=0)
     widest = np.where(widest > 0, widest, 1)
     sd = np.sqrt(np.mean((distance / widest) ** 2, axis=0)) * widest
-    return mean, np.where(constant, of_constant, sd)
-
-
-def _too_far(z: float) -> str:
-    return f"expected at most {MAX_SCALED:.0e} standard deviations of training from its mean"
+    return mean, np.where(constant, sd_of_constant, sd)

@@ -1,4 +1,4 @@
-"""The inverted sinusoid: u ~ U(-10.5, 10.5), v = 7 sin(0.75 u) + 0.5 u + N(0, 1); v from u is easy, u from v has many answers.
+"""The inverted sinusoid: u ~ U(-10.5, 10.5), v = 7 sin(0.75 u) + 0.5 u + N(0, 1); u has many solutions for one v.
 
 The forward data set has x = u, y = v; the inverse one has x = v, y = u, and its exact density is known:
 p(u|v) = phi(v - f(u)) / Z(v) on [-10.5, 10.5], with Z(v) the integral of the numerator over u.
@@ -17,9 +17,9 @@ from mdnjax.data.panels import equal_panels
 HALF_WIDTH = 10.5
 NOISE_SD = 1.0
 FORWARD_FLOOR_MSE = NOISE_SD**2
-NUM_NODES = 8000  # of the table of normalisers
-MAX_POINTS_WITHOUT_TABLE = 100  # points for which no table is made
-MAX_ABS_V = 7 + 0.5 * HALF_WIDTH + 10 * NOISE_SD  # |f| <= 7 + 5.25; beyond 10 sd of the noise no mass is left in float64
+NUM_TABLE_NODES = 8000
+MAX_POINTS_WITHOUT_TABLE = 100
+MAX_ABS_V = 7 + 0.5 * HALF_WIDTH + 10 * NOISE_SD  # |f| <= 7 + 5.25; beyond 10 sd of the noise the density is 0 in float64
 
 
 def curve(u: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def curve(u: np.ndarray) -> np.ndarray:
 
 
 def forward(dataset: Dataset) -> Dataset:
-    """The same points in the easy direction: predict v from u."""
+    """Returns the same points for the forward problem: predict v from u."""
     return Dataset(x=dataset.y, y=dataset.x)
 
 
@@ -50,7 +50,7 @@ def entropy() -> float:
 
 @functools.cache
 def floor_mse() -> float:
-    """E[Var(u|v)], the smallest mean squared error of any prediction of u from v."""
+    """E[Var(u|v)], the smallest mean squared error of any prediction of u from v, by quadrature."""
     v, weight = equal_panels(-MAX_ABS_V, MAX_ABS_V, 400)
     u, du = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     joint = du * np.exp(-0.5 * (v[:, None] - curve(u)) ** 2) / np.sqrt(2 * np.pi) / (2 * HALF_WIDTH)
@@ -72,7 +72,7 @@ make_splits = functools.partial(draw_splits, _draw)
 
 
 def _interpolated(v: np.ndarray) -> np.ndarray:
-    """The log-normaliser from a table: a hundred times faster than the quadrature, which takes over outside the table."""
+    """Interpolates the log-normaliser in a table, a hundred times faster than the quadrature, which is used outside the table."""
     nodes, values, slopes = _table()
     step = nodes[1] - nodes[0]
     i = np.clip(((v - nodes[0]) / step).astype(int), 0, len(nodes) - 2)
@@ -87,8 +87,8 @@ def _interpolated(v: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes, log-normalisers and their derivatives, E[f(u)|v] - v."""
-    nodes = np.linspace(-MAX_ABS_V, MAX_ABS_V, NUM_NODES)
+    """Returns nodes, log-normalisers and their derivatives, E[f(u)|v] - v."""
+    nodes = np.linspace(-MAX_ABS_V, MAX_ABS_V, NUM_TABLE_NODES)
     u, weight = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     f = curve(u)
     values = _log_normaliser(nodes)
@@ -97,13 +97,13 @@ def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _blocks(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Equal pieces of 2000 entries at most, so that a table over all nodes of a quadrature fits into the cache."""
-    pieces = max(1, len(arrays[0]) // 2000)
-    yield from zip(*(np.array_split(array, pieces) for array in arrays), strict=True)
+    """Splits arrays into blocks of fewer than 4000 entries, so that a table over all quadrature nodes fits into the cache."""
+    num_blocks = max(1, len(arrays[0]) // 2000)
+    yield from zip(*(np.array_split(array, num_blocks) for array in arrays), strict=True)
 
 
 def _log_normaliser(v: np.ndarray) -> np.ndarray:
-    """log of the integral of exp(-(v - f(u))^2 / 2) over u, by panels of Gauss-Legendre nodes, in blocks of v."""
+    """Returns the log of the integral of exp(-(v - f(u))^2 / 2) over u, by panels of Gauss-Legendre nodes, in blocks of v."""
     u, weight = equal_panels(-HALF_WIDTH, HALF_WIDTH, 64)
     f, log_weight = curve(u), np.log(weight)
     return np.concatenate([_logsumexp(log_weight - 0.5 * (block[:, None] - f) ** 2) for (block,) in _blocks(v)])

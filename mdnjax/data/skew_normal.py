@@ -1,4 +1,4 @@
-"""SkewNormal: x ~ N(0, .5^2), y = .1 x + (.05 + .1 x^2) SN(alpha(x)), alpha(x) = -4 + 3.9 sigmoid(x): one skewed hill.
+"""SkewNormal: x ~ N(0, .5^2), y = .1 x + (.05 + .1 x^2) SN(alpha(x)), alpha(x) = -4 + 3.9 sigmoid(x): one skewed mode.
 
 SN(alpha) has the density 2 phi(z) Phi(alpha z). Source: Rothfuss et al. (2019); the distribution: Azzalini (1985).
 """
@@ -17,7 +17,7 @@ X_SD = 0.5
 
 
 def parameters(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Location, scale and alpha at an input."""
+    """Returns location, scale and alpha at an input."""
     return 0.1 * x, 0.05 + 0.1 * x**2, -4 + 3.9 * special.expit(x)
 
 

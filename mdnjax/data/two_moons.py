@@ -1,4 +1,4 @@
-"""Two moons: two parameters behind an observation, a crescent that they shift; the same for two places in their square.
+"""Two moons: infer two parameters from an observation on a crescent that they shift; the posterior has two crescents.
 
 theta ~ U(-1, 1)^2; a ~ U(-pi/2, pi/2), r ~ N(0.1, sd 0.01), p = (0.25 + r cos a, r sin a);
 x = p + (-|theta_1 + theta_2|, theta_2 - theta_1) / sqrt(2). Predict theta (here y) from x. With u and v the coordinates of theta
@@ -21,17 +21,17 @@ CENTRE, RADIUS, WIDTH = 0.25, 0.1, 0.01
 CORNER = float(np.sqrt(2))  # the square is |u| + |v| <= CORNER
 BOX = (-1.0, 1.0)
 NORMAL = float(np.sqrt(2 * np.pi))  # a standard normal density is exp(-z^2 / 2) / NORMAL
-MAX_OBSERVATIONS_PER_BLOCK = 500  # observations, so that arrays stay in the processor's cache
+MAX_OBSERVATIONS_PER_BLOCK = 500  # so that arrays stay in the processor's cache
 
 
 def simulate(generator: np.random.Generator, theta: np.ndarray) -> np.ndarray:
-    """An observation `[N, 2]` for each pair of parameters `[N, 2]`."""
+    """Draws an observation `[N, 2]` for each pair of parameters `[N, 2]`."""
     u, v = _diagonals(theta)
     return _crescent(generator, len(theta)) + np.stack([-np.abs(u), v], axis=1)
 
 
 def draw_posterior(generator: np.random.Generator, x: np.ndarray, num: int) -> np.ndarray:
-    """Exact draws `[num, 2]` of the parameters given one observation `[2]`: crescents, those outside of the square left out.
+    """Draws `[num, 2]` exact samples of the parameters given one observation `[2]`; those outside of the square are rejected.
 
     Raises: ValueError if no parameters in the square could have given x.
     """
@@ -54,8 +54,8 @@ def log_prob(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     radius = np.hypot(first, second)
     possible = (first >= 0) & np.all(np.abs(y) <= 1, axis=1)
     likelihood = -0.5 * ((radius - RADIUS) / WIDTH) ** 2 - np.log(WIDTH * NORMAL * np.pi * radius)
-    seen = np.where(possible, _seen(x1, x2).share, 1)
-    return np.where(possible, likelihood - np.log(2 * seen), -np.inf)  # p(theta) = 1/4, p(x) = share / 2
+    share = np.where(possible, _reachable(x1, x2).share, 1)
+    return np.where(possible, likelihood - np.log(2 * share), -np.inf)  # p(theta) = 1/4, p(x) = share / 2
 
 
 @functools.cache
@@ -70,7 +70,7 @@ def entropy() -> float:
 
 @functools.cache
 def floor_mse() -> float:
-    """E|theta - E[theta|x]|^2 = E|theta|^2 - E[v|x]^2, since u has either sign; the mean over both parameters."""
+    """E|theta - E[theta|x]|^2 = E[|theta|^2] - E[E[v|x]^2], since E[u|x] = 0; the mean over both parameters."""
     share, mean_v, weight = _observations()
     return float((2 / 3 - np.sum(weight * share / 2 * mean_v**2)) / 2)
 
@@ -78,55 +78,55 @@ def floor_mse() -> float:
 TRUTH = Truth(log_prob, entropy, floor_mse)
 
 
-class _Seen(NamedTuple):
-    """The share of crescents that parameters in the square can shift to an observation, and the mean height of these."""
+class _Reachable(NamedTuple):
+    """Share of crescent points that parameters in the square can shift to an observation, and their mean second coordinate."""
 
     share: np.ndarray
     height: np.ndarray
 
 
-def _seen(x1: np.ndarray, x2: np.ndarray) -> _Seen:
-    """Each direction of the crescent leaves an interval of radii, whose mass is exact; directions by quadrature."""
+def _reachable(x1: np.ndarray, x2: np.ndarray) -> _Reachable:
+    """Integrates over the crescent: exactly over the interval of possible radii, by quadrature over directions."""
     blocks = [np.array_split(values, -(-len(values) // MAX_OBSERVATIONS_PER_BLOCK)) for values in (x1, x2)]
-    return _Seen(*(np.concatenate(part) for part in zip(*map(_seen_block, *blocks), strict=True)))
+    return _Reachable(*(np.concatenate(part) for part in zip(*map(_reachable_block, *blocks), strict=True)))
 
 
-def _seen_block(x1: np.ndarray, x2: np.ndarray) -> _Seen:
+def _reachable_block(x1: np.ndarray, x2: np.ndarray) -> _Reachable:
     a, weight = equal_panels(-np.pi / 2, np.pi / 2, 30)
     low, high = (x1[:, None] - CENTRE) / np.cos(a), np.full((len(x1), len(a)), np.inf)
     for sign in (-1, 1):  # r (cos a + sign sin a) <= CORNER + x1 - CENTRE + sign x2
-        slope, most = np.cos(a) + sign * np.sin(a), (CORNER + x1 - CENTRE + sign * x2)[:, None]
-        high = np.where(slope > 0, np.minimum(high, most / slope), high)
-        low = np.where(slope > 0, low, np.maximum(low, most / slope))
+        slope, bound = np.cos(a) + sign * np.sin(a), (CORNER + x1 - CENTRE + sign * x2)[:, None]
+        high = np.where(slope > 0, np.minimum(high, bound / slope), high)
+        low = np.where(slope > 0, low, np.maximum(low, bound / slope))
     z_low, z_high = (low - RADIUS) / WIDTH, np.maximum((np.maximum(high, low) - RADIUS) / WIDTH, -40)
     mass = ndtr(z_high) - ndtr(z_low)
     radius = RADIUS * mass - WIDTH * (_normal_density(z_high) - _normal_density(z_low))
     share = np.sum(weight * mass, axis=1) / np.pi
     height = np.sum(weight * np.sin(a) * radius, axis=1) / np.pi
-    return _Seen(share, np.where(share > 1e-9, height / np.maximum(share, 1e-9), 0))
+    return _Reachable(share, np.where(share > 1e-9, height / np.maximum(share, 1e-9), 0))
 
 
 @functools.cache
 def _observations() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """On a grid of observations: the share of crescents, E[v|x], and the grid's weight; p(x) = share / 2.
+    """Returns the share of crescent points, E[v|x] and the quadrature weight on a grid of observations; p(x) = share / 2.
 
     The grid follows the shifted edge of the square, along which the share falls from 1 to 0.
     """
-    left, most = CENTRE - CORNER, RADIUS + 7 * WIDTH
-    edges = (np.linspace(left - most, left + 3 * most, 9), np.linspace(left + 3 * most, CENTRE, 3)[1:])
-    first, first_weight = panels(np.concatenate([*edges, np.linspace(CENTRE, CENTRE + most, 7)[1:]]))
+    left, max_radius = CENTRE - CORNER, RADIUS + 7 * WIDTH
+    edges = (np.linspace(left - max_radius, left + 3 * max_radius, 9), np.linspace(left + 3 * max_radius, CENTRE, 3)[1:])
+    first, first_weight = panels(np.concatenate([*edges, np.linspace(CENTRE, CENTRE + max_radius, 7)[1:]]))
     columns = []
     for x1, weight in zip(first, first_weight, strict=True):
-        near = np.maximum(np.linspace(-1.5 * most, most, 15) + x1 - left, 0)
+        near = np.maximum(np.linspace(-1.5 * max_radius, max_radius, 15) + x1 - left, 0)
         x2, second_weight = panels(np.concatenate([np.linspace(0, near[0], 3)[:-1], near]))  # the other half is its mirror image
-        share, height = _seen(np.full_like(x2, x1), x2)
+        share, height = _reachable(np.full_like(x2, x1), x2)
         columns.append((share, x2 - height, 2 * weight * second_weight))
     share, v, weight = (np.concatenate(part) for part in zip(*columns, strict=True))
     return share, v, weight
 
 
 def _normal_density(z: np.ndarray) -> np.ndarray:
-    return np.exp(-0.5 * z**2) / NORMAL  # scipy.stats has it too, and takes half a second to import
+    return np.exp(-0.5 * z**2) / NORMAL  # scipy.stats has this function, but takes half a second to import
 
 
 def _diagonals(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

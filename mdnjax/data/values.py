@@ -1,4 +1,4 @@
-"""The values of one column of a table: numbers, or texts, whichever type they came as."""
+"""Reads the values of one column of a table as numbers or texts, whatever their type."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = 40  # characters of what a user wrote
-ROW = "\0"  # stands for the number of a row until it is known how many rows of a file come before
-TRUTH = {"true": ("true", "1", "1.0"), "false": ("false", "0", "0.0")}  # how a column of these may be written
+MAX_SHOWN = 40  # characters of a user's text in a message
+ROW = "\0"  # placeholder for a row number, which depends on how many rows of the file come before the table
+SPELLINGS = {"true": ("true", "1", "1.0"), "false": ("false", "0", "0.0")}  # of truth values
 
 
 class TableError(ValueError):
-    """What is wrong with a table; its text is one line, in which ROW stands for the number of a row, counted from 1."""
+    """Raised for a table that cannot be used; the message is one line, in which ROW becomes the row's number, counted from 1."""
 
     def __init__(self, text: str, row: int = 0) -> None:
         super().__init__(text.replace(ROW, str(row + 1)))
         self._text, self._row = text, row
 
     def below(self, num_rows: int) -> TableError:
-        """The same in a file that has so many rows before those of the table."""
+        """Returns the error for a table that follows `num_rows` rows of the same file."""
         return TableError(self._text, self._row + num_rows)
 
 
@@ -30,19 +30,19 @@ def check_name(names: Sequence[str], name: str) -> None:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"; did you mean {short(near[0])}?" if near else ""
-        some = ", ".join(short(one) for one in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        raise TableError(f"got column {short(name)}, expected one of {some}{hint}")
+        known = ", ".join(short(column) for column in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        raise TableError(f"got column {short(name)}, expected one of {known}{hint}")
 
 
 def unmasked(values: Any) -> np.ndarray:
-    """An array in which what a mask hides is missing."""
+    """Returns values as an array, in which masked values are None."""
     if isinstance(values, np.ma.MaskedArray):
         return np.where(np.ma.getmaskarray(values), np.array(None, object), np.ma.getdata(values).astype(object))
     return np.asarray(values)
 
 
 def column_of(table: Mapping[str, Any], name: str) -> np.ndarray:
-    """A column as an array of one value a row: numbers, or Python's own values where they are anything else.
+    """Returns a column as an array `[N]` of numbers, or else of Python objects.
 
     Raises: TableError if it has another shape, or values that are neither numbers nor text.
     """
@@ -63,9 +63,10 @@ def column_of(table: Mapping[str, Any], name: str) -> np.ndarray:
 
 
 def values_of(table: Mapping[str, Any], name: str, categorical: bool = False, numeric: bool = False) -> np.ndarray:
-    """A column as float64 numbers (NaN where missing) or as text (None where missing); text that is all numbers is numbers.
+    """Returns a column as float64 numbers (nan if missing) or texts (None if missing); texts that are all numbers are parsed.
 
-    Raises: TableError if it is neither, or has text among numbers, or infinite values.
+    Args: with `categorical`, all values become texts; with `numeric`, all must be numbers.
+    Raises: TableError if a value is infinite, or is not a number where `numeric` or most other values require one.
     """
     values = column_of(table, name)
     if (values.dtype.kind == "b" and not numeric) or (values.dtype.kind in "iu" and categorical):
@@ -75,7 +76,7 @@ def values_of(table: Mapping[str, Any], name: str, categorical: bool = False, nu
         if np.isinf(numbers).any():
             row = int(np.isinf(numbers).argmax())
             raise TableError(f"column {short(name)}, row {ROW}: got {numbers[row]}, expected a finite number", row)
-        return np.array([_text_of(value) for value in _shortest(values)], object) if categorical else numbers
+        return np.array([_text_of(value) for value in _with_shortest_text(values)], object) if categorical else numbers
     texts = np.array([_text_of(int(value) if numeric and _is_bool(value) else value) for value in values], object)
     if categorical:
         return texts
@@ -85,46 +86,47 @@ def values_of(table: Mapping[str, Any], name: str, categorical: bool = False, nu
         return values_of({name: numbers}, name)
     if numeric or wrong.sum() < 0.5 * present:
         row = int(wrong.argmax())
-        also = "" if numeric else f" as in {present - wrong.sum()} other rows (or name it among the categorical columns)"
-        raise TableError(f"column {short(name)}, row {ROW}: got {short(texts[row])}, expected a number{also}", row)
+        others = "" if numeric else f" as in {present - wrong.sum()} other rows (or name it among the categorical columns)"
+        raise TableError(f"column {short(name)}, row {ROW}: got {short(texts[row])}, expected a number{others}", row)
     return texts
 
 
-def places_of(values: np.ndarray, categories: Sequence[str], missing: str) -> np.ndarray:
-    """The place of each value of a column among categories, -1 where it is none of them.
+def category_indices(values: np.ndarray, categories: Sequence[str], missing: str) -> np.ndarray:
+    """Returns the index of the category of each value of a column, -1 for a value of no category.
 
-    The same text is the same category, and so is the same value where the column comes as another type: the number 1.0 and the
-    text "1.0" are the category "1"; True, 1 and "TRUE" are the category "True" where the only others are "False" and what is
-    missing, which is the category of that name.
+    A value has the same category as text and as a number: the number 1.0 and the text "1.0" have the category "1". If the only
+    categories are "True", "False" and `missing`, then True, 1 and "TRUE" have the category "True". A missing value has the
+    category `missing`.
     """
-    places = {text: place for place, text in enumerate(categories)}
-    words = {text.casefold(): place for text, place in places.items() if text != missing}
-    if set(words) <= set(TRUTH):
-        places |= {text: words[word] for word in words for text in TRUTH[word]}
+    indices = {text: index for index, text in enumerate(categories)}
+    words = {text.casefold(): index for text, index in indices.items() if text != missing}
+    if set(words) <= set(SPELLINGS):
+        indices |= {text: words[word] for word in words for text in SPELLINGS[word]}
         return np.array(
-            [places.get(missing if is_missing(value) else str(value).strip().casefold(), -1) for value in values], int
+            [indices.get(missing if is_missing(value) else str(value).strip().casefold(), -1) for value in values], int
         )
 
-    def place(value: Any) -> int:
+    def index_of(value: Any) -> int:
         text = missing if is_missing(value) else str(_text_of(value))
-        if text in places:
-            return places[text]
-        try:  # the same number, as numpy or pandas write it
+        if text in indices:
+            return indices[text]
+        try:  # the same number in another spelling, as numpy or pandas write it
             number = float(text)
         except ValueError:
             return -1
         forms = (f"{number:.15g}", repr(number))
-        return next((places[form] for form in forms if text in forms and form in places), -1)
+        return next((indices[form] for form in forms if text in forms and form in indices), -1)
 
-    return np.array([place(value) for value in _shortest(values)], int)
+    return np.array([index_of(value) for value in _with_shortest_text(values)], int)
 
 
-def _shortest(values: np.ndarray) -> Any:
-    """Values whose text has no more digits than they have: float32 numbers as such."""
+def _with_shortest_text(values: np.ndarray) -> Any:
+    """Returns values whose texts have no spurious digits: float32 as numpy scalars, all others as Python values."""
     return values if values.dtype in (np.float32, np.float16) else values.tolist()
 
 
 def _text_of(value: Any) -> str | None:
+    """Returns the text of a value, without a trailing ".0" of a number; None if it is missing."""
     if is_missing(value):
         return None
     if isinstance(value, float):
@@ -137,7 +139,7 @@ def _is_bool(value: Any) -> bool:
 
 
 def _parsed(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of texts, and where there are none."""
+    """Returns the numbers that texts contain (nan if missing), and a mask of the texts that are not numbers."""
     numbers, wrong = np.full(len(texts), np.nan), np.zeros(len(texts), bool)
     for row, text in enumerate(texts):
         if text is not None:
@@ -149,13 +151,13 @@ def _parsed(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is none: None, NaN, pandas' NA or NaT, or blank text."""
+    """Whether a value is missing: None, NaN, pandas' NA or NaT, or blank text."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return not value.strip() if isinstance(value, str) else isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
 def short(value: Any) -> str:
-    """What a user wrote, in quotes and not too long."""
+    """Returns a user's text in quotes, shortened."""
     text = repr(str(value))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}...'"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...'"

@@ -1,4 +1,4 @@
-"""What a mixture can be asked, one file for each kind of question."""
+"""Statistics of mixtures, one file for each kind; each is also a method of `Mixture`."""
 
 from mdnjax.mixture import as_methods
 from mdnjax.statistics.entropy import entropy, entropy_bounds, entropy_by_samples

@@ -1,4 +1,4 @@
-"""Integrals of products of components, from which the CDE loss and a bound of the entropy are made."""
+"""Integrals of products of two components, which the CDE loss and the lower bound of the entropy need."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from mdnjax.types import Array, Float
 
 
 def log_overlaps(component: Component) -> Float[Array, "K K *batch"]:
-    """log int p_k(y) p_l(y) dy, batch-last.
+    """Returns log int p_k(y) p_l(y) dy for each pair of components, batch-last.
 
-    For Gaussians log N(m_k - m_l; 0, C_k + C_l); for the other families, and on a bounded support, a sum over targets of
+    For Gaussians log N(m_k - m_l; 0, C_k + C_l); for the other families, and on a bounded support, the sum over targets of the
     logarithms of one-dimensional integrals by quadrature.
     Raises: ValueError for correlated targets on a bounded support.
     """
     if isinstance(component, Isotropic | Diagonal):
-        line = component.marginals()
-        apart = line.loc[:, None] - line.loc
-        var = line.scale[:, None] ** 2 + line.scale**2
-        return -jnp.sum(0.5 * apart**2 / var + 0.5 * jnp.log(var) + HALF_LOG_2PI, axis=2)
+        marginals = component.marginals()
+        difference = marginals.loc[:, None] - marginals.loc
+        variance = marginals.scale[:, None] ** 2 + marginals.scale**2
+        return -jnp.sum(0.5 * difference**2 / variance + 0.5 * jnp.log(variance) + HALF_LOG_2PI, axis=2)
     if isinstance(component, Full | LowRank):
-        return _of_matrices(component.loc, component.covariances())
+        return _correlated_gaussian_overlaps(component.loc, component.covariances())
     if isinstance(component, Warped) and isinstance(component.component, Full | LowRank) and len(component.support.low) > 1:
-        raise ValueError("the overlap of correlated targets on a bounded support is not known: ask it of a marginal")
-    return jnp.sum(jnp.log(_by_quadrature(component.marginals())), axis=2)
+        got = f"{len(component.support.low)} correlated targets on a bounded support"
+        expected = "independent targets or a single one: use mdn.marginal(mixture, (d,)) for target d"
+        raise ValueError(f"overlaps of components: got {got}, expected {expected}")
+    return jnp.sum(jnp.log(_overlaps_by_quadrature(component.marginals())), axis=2)
 
 
-def _of_matrices(loc: Array, covariances: Array) -> Array:
+def _correlated_gaussian_overlaps(loc: Array, covariances: Array) -> Array:
     num_components, num_targets = loc.shape[:2]
-    apart = (loc[:, None] - loc).reshape(-1, *loc.shape[1:])
-    total = (covariances[:, None] + covariances).reshape(-1, *covariances.shape[1:])
-    tril = triangular.cholesky(total)
-    z = triangular.solve(tril, apart)
+    difference = (loc[:, None] - loc).reshape(-1, *loc.shape[1:])
+    covariance = (covariances[:, None] + covariances).reshape(-1, *covariances.shape[1:])
+    tril = triangular.cholesky(covariance)
+    z = triangular.solve(tril, difference)
     values = -0.5 * jnp.sum(z**2, axis=1) - triangular.log_determinant(tril) - HALF_LOG_2PI * num_targets
     return values.reshape(num_components, num_components, *loc.shape[2:])
 
 
-def _by_quadrature(marginals: Any) -> Float[Array, "K K D *batch"]:
-    line = marginals.line()
-    pairs = (*line.loc.shape[:1], *line.loc.shape)
-    first, second = (jnp.broadcast_to(loc, pairs) for loc in (line.loc[:, None], line.loc))
+def _overlaps_by_quadrature(marginals: Any) -> Float[Array, "K K D *batch"]:
+    on_line = marginals.line()
+    pairs = (*on_line.loc.shape[:1], *on_line.loc.shape)
+    first, second = (jnp.broadcast_to(loc, pairs) for loc in (on_line.loc[:, None], on_line.loc))
 
     def integrand(u: Array) -> Array:  # [n, K, K, D, *batch]
-        log_one = _log_probs(line, u, 1) + _log_probs(line, u, 0)
-        return jnp.exp(log_one + marginals.log_slope(u, axis=3))
+        log_product = _log_probs(on_line, u, 1) + _log_probs(on_line, u, 0)
+        return jnp.exp(log_product + marginals.log_slope(u, axis=3))
 
     points = jnp.sort(jnp.stack([first, second, jnp.zeros_like(first)]), axis=0)
-    unit = jnp.minimum(line.scale[:, None], line.scale)
+    unit = jnp.minimum(on_line.scale[:, None], on_line.scale)
     return integrate(integrand, points, jnp.broadcast_to(unit, pairs)).value
 
 
-def _log_probs(line: Any, u: Array, position: int) -> Array:
-    """Of the first or second component of each pair."""
-    leaves = [jnp.expand_dims(leaf, position) for leaf in line]
-    return type(line)(*leaves).target_log_probs(u)
+def _log_probs(on_line: Any, u: Array, axis: int) -> Array:
+    """Returns the log density of the first (axis=1) or the second (axis=0) component of each pair."""
+    leaves = [jnp.expand_dims(leaf, axis) for leaf in on_line]
+    return type(on_line)(*leaves).target_log_probs(u)

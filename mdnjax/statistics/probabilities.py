@@ -15,15 +15,16 @@ from mdnjax.components import Component, Full, LowRank, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
 from mdnjax.mixture import Mixture, check_single, check_targets
 from mdnjax.quadrature import Estimate, integrate
+from mdnjax.statistics.line import unwarped
 from mdnjax.types import AnyArray, Array, Float
 
-MAX_SDS = 38.0  # standard deviations; the density there is below what any dtype here holds
-NUM_SHIFTS = 12
+MAX_SDS = 38.0  # a normal density this many standard deviations from its mean is below the smallest normal number of float64
+NUM_SHIFTS = 12  # of a lattice of points in the unit cube
 
 
 @jax.jit
 def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
-    """P(Y <= y|x) = sum_k w_k F_k(y), for a single target.
+    """Returns P(Y <= y|x) = sum_k w_k F_k(y), for a single target.
 
     Raises: ValueError if there is more than one target.
     """
@@ -34,7 +35,7 @@ def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*br
 
 @jax.jit
 def survival(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
-    """P(Y > y|x) = sum_k w_k (1 - F_k(y)), exact where 1 - cdf has no digits left; for a single target.
+    """Returns P(Y > y|x) = sum_k w_k (1 - F_k(y)), for a single target; accurate also where 1 - cdf cancels to 0.
 
     Raises: ValueError if there is more than one target.
     """
@@ -47,7 +48,7 @@ def survival(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
 def interval_prob(
     mixture: Mixture, low: Float[AnyArray, "*batch_low D"], high: Float[AnyArray, "*batch_high D"]
 ) -> Float[Array, "*broadcast"]:
-    """P(low < Y <= high|x) for a single target; bounds may be infinite, and an interval turned round has probability 0.
+    """Returns P(low < Y <= high|x), for a single target; bounds may be infinite, and the result is 0 where low > high.
 
     Raises: ValueError if there is more than one target.
     """
@@ -55,7 +56,7 @@ def interval_prob(
     check_targets(mixture, low, "low")
     check_targets(mixture, high, "high")
     return map_examples(
-        lambda logits, component, low, high: _weighted(logits, _inside(component.marginals(), low, high)[:, 0]),
+        lambda logits, component, low, high: _weighted_sum(logits, _inside(component.marginals(), low, high)[:, 0]),
         mixture,
         low,
         high,
@@ -66,43 +67,43 @@ def interval_prob(
 def box_prob(
     mixture: Mixture, low: Float[AnyArray, "*batch_low D"], high: Float[AnyArray, "*batch_high D"], num_points: int = 1024
 ) -> Estimate:
-    """P(low_d < Y_d <= high_d for all d|x), with its error; bounds may be infinite.
+    """Returns P(low_d < Y_d <= high_d for all d|x), with its error; bounds may be infinite.
 
-    Exact (error 0) where the targets of a component are independent. With covariances: separation of variables along the
-    Cholesky factor; for two targets by quadrature, for more by 12 shifted lattices of `num_points`, the error three standard
-    errors of their mean. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
+    Exact (error 0) where the targets of a component are independent. With covariances, the variables are separated along the
+    Cholesky factor: two targets by quadrature, more by 12 shifted lattices of `num_points` points, where the error is three
+    standard errors of their mean. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
     """
     check_targets(mixture, low, "low")
     check_targets(mixture, high, "high")
     kernel = partial(_box, num_points=num_points)
-    correlated = isinstance(_on_line(mixture.component), Full | LowRank) and low.shape[-1] > 1
+    correlated = isinstance(unwarped(mixture.component), Full | LowRank) and low.shape[-1] > 1
     return map_batch(kernel, mixture, low, high, size=num_points if correlated else 1)
 
 
 def lower_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
-    """cdf of a single target."""
-    line, u = _single(component, y)
-    return _weighted(logits, line.cdfs(u))
+    """Returns the cdf of a single target."""
+    on_line, u = _on_line_without_target_axis(component, y)
+    return _weighted_sum(logits, on_line.cdfs(u))
 
 
 def upper_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
-    """1 - cdf of a single target."""
-    line, u = _single(component, y)
-    return _weighted(logits, line.survivals(u))
+    """Returns 1 - cdf of a single target."""
+    on_line, u = _on_line_without_target_axis(component, y)
+    return _weighted_sum(logits, on_line.survivals(u))
 
 
-def _single(component: Component, y: Array) -> tuple[Any, Array]:
-    """On the line, without the axis of targets: a last axis of length 1 keeps a compiler from vectors."""
+def _on_line_without_target_axis(component: Component, y: Array) -> tuple[Any, Array]:
+    """Returns components and y on the real line, without the axis of targets: with a last axis of 1, XLA does not vectorise."""
     marginals = component.marginals()
     return jax.tree.map(lambda leaf: leaf[:, 0], marginals.line()), marginals.to_line(y)[0]
 
 
-def _weighted(logits: Array, values: Array) -> Array:
+def _weighted_sum(logits: Array, values: Array) -> Array:
     return jnp.sum(jax.nn.softmax(logits, axis=0) * values, axis=0)
 
 
 def _inside(marginals: Component, low: Array, high: Array) -> Float[Array, "K D ..."]:
-    """P_k(low_d < Y_d <= high_d), from the tail in which it has more digits."""
+    """Returns P_k(low_d < Y_d <= high_d), as a difference in the tail where fewer digits cancel."""
     below = marginals.cdfs(high) - marginals.cdfs(low)  # pyright: ignore[reportAttributeAccessIssue]
     above = marginals.survivals(low) - marginals.survivals(high)  # pyright: ignore[reportAttributeAccessIssue]
     lower_half = marginals.cdfs(low) < 0.5  # pyright: ignore[reportAttributeAccessIssue]
@@ -110,14 +111,14 @@ def _inside(marginals: Component, low: Array, high: Array) -> Float[Array, "K D 
 
 
 def _box(logits: Array, component: Component, low: Array, high: Array, num_points: int) -> Estimate:
-    transform_targets = _on_line(component)
-    if low.shape[0] == 1 or not isinstance(transform_targets, Full | LowRank):
-        value = _weighted(logits, jnp.prod(_inside(component.marginals(), low, high), axis=1))
+    on_line = unwarped(component)
+    if low.shape[0] == 1 or not isinstance(on_line, Full | LowRank):
+        value = _weighted_sum(logits, jnp.prod(_inside(component.marginals(), low, high), axis=1))
         return Estimate(value, jnp.zeros_like(value))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
-    tril = triangular.cholesky(transform_targets.covariances())
-    ends = low - transform_targets.loc, high - transform_targets.loc
+    tril = triangular.cholesky(on_line.covariances())
+    ends = low - on_line.loc, high - on_line.loc
     weight = jax.nn.softmax(logits, axis=0)
     if low.shape[0] == 2:
         value, error = _rectangle(tril, *ends)
@@ -128,11 +129,12 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
 
 
 def _rectangle(tril: Array, low: Array, high: Array) -> Estimate:
-    """For two targets: the integral over the first of the probability of the second."""
+    """Returns the probability of a box of two targets: the integral over the first of the probability of the second."""
     first, slope, second = tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1]
     start, end = (jnp.clip(bound[:, 0] / first, -MAX_SDS, MAX_SDS) for bound in (low, high))
-    turns = (jnp.where(slope == 0, 0.0, bound[:, 1] / jnp.where(slope == 0, 1, slope)) for bound in (low, high))
-    points = jnp.sort(jnp.stack([start, end, *(jnp.clip(turn, start, end) for turn in turns)]), axis=0)
+    # The integrand changes fastest where the conditional mean of the second target is at one of its bounds.
+    crossings = (jnp.where(slope == 0, 0.0, bound[:, 1] / jnp.where(slope == 0, 1, slope)) for bound in (low, high))
+    points = jnp.sort(jnp.stack([start, end, *(jnp.clip(crossing, start, end) for crossing in crossings)]), axis=0)
 
     def integrand(z: Array) -> Array:
         a, b = ((bound[:, 1] - slope * z) / second for bound in (low, high))
@@ -143,34 +145,31 @@ def _rectangle(tril: Array, low: Array, high: Array) -> Estimate:
 
 
 def _separated(tril: Array, low: Array, high: Array, points: Float[Array, "Q d"]) -> Float[Array, "K ..."]:
-    """The box's probability as a mean over points of the unit cube of D - 1 dimensions."""
+    """Returns the probability of the box as a mean over points of the unit cube of D - 1 dimensions."""
     ones = (1,) * (low.ndim - 1)
-    tiny, most = jnp.finfo(low.dtype).tiny, 1 - jnp.finfo(low.dtype).epsneg
+    min_prob, max_prob = jnp.finfo(low.dtype).tiny, 1 - jnp.finfo(low.dtype).epsneg
     z: list[Array] = []
     product: Array | float = 1.0
     for d in range(tril.shape[1]):
-        moved = sum((tril[:, d, j] * z[j] for j in range(d)), start=jnp.zeros_like(tril[:, d, d]))
-        a, b = ((end[:, d] - moved) / tril[:, d, d] for end in (low, high))
+        shift = sum((tril[:, d, j] * z[j] for j in range(d)), start=jnp.zeros_like(tril[:, d, d]))
+        a, b = ((end[:, d] - shift) / tril[:, d, d] for end in (low, high))
         product = product * _between(a, b)
         if d < points.shape[1]:
-            start, end = ndtr(jnp.where(a > 0, -b, a)), ndtr(jnp.where(a > 0, -a, b))  # where probabilities have digits
+            # Probabilities in the lower tail do not round to 1.
+            start, end = ndtr(jnp.where(a > 0, -b, a)), ndtr(jnp.where(a > 0, -a, b))
             share = points[:, d].reshape(-1, *ones)
-            z.append(jnp.where(a > 0, -1.0, 1.0) * ndtri(jnp.clip(start + share * (end - start), tiny, most)))
+            z.append(jnp.where(a > 0, -1.0, 1.0) * ndtri(jnp.clip(start + share * (end - start), min_prob, max_prob)))
     return jnp.mean(jnp.asarray(product), axis=0)
 
 
 def _between(a: Array, b: Array) -> Array:
-    """Phi(b) - Phi(a), from the tail in which it has more digits; 0 where b < a."""
+    """Returns Phi(b) - Phi(a), as a difference in the tail where fewer digits cancel; 0 where b < a."""
     return jnp.maximum(jnp.where(a > 0, ndtr(-a) - ndtr(-b), ndtr(b) - ndtr(a)), 0)
 
 
 def _lattices(num_dimensions: int, num_points: int, dtype: jnp.dtype) -> Float[Array, "shifts Q d"]:
-    """Richtmyer's lattices, n sqrt(prime) modulo 1, folded once so that the integrand is periodic."""
+    """Returns Richtmyer's lattices: n sqrt(prime) + shift modulo 1, folded by |2 x - 1| so that the integrand is periodic."""
     primes = [n for n in range(2, 400) if all(n % p for p in range(2, int(n**0.5) + 1))][:num_dimensions]
     shifts = np.random.default_rng(0).random((NUM_SHIFTS, 1, num_dimensions))
     points = (np.arange(1, num_points + 1)[:, None] * np.sqrt(np.asarray(primes, float)) + shifts) % 1
     return jnp.asarray(np.abs(2 * points - 1), dtype)
-
-
-def _on_line(component: Component) -> Component:
-    return component.component if isinstance(component, Warped) else component

@@ -1,1 +1,1 @@
-"""Training: losses, steps and loops, populations of trainings, and what is selected from them."""
+"""Training: losses, steps and loops, populations of trainings, and the selection of trained networks."""

@@ -1,4 +1,4 @@
-"""Losses per example, batch-last: the mean over examples is taken once, by the caller."""
+"""Losses per example, batch-last. The caller takes the mean over examples."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mdnjax.types import Array, Float
 
 
 def nll(logits: Float[Array, "K *batch"], component: Component, y: Float[Array, "D *batch"]) -> Float[Array, "*batch"]:
-    """Negative log-likelihood in nats, -log sum_k w_k p_k(y). Source: Bishop (1994), eq. 29."""
+    """Returns the negative log-likelihood in nats, -log sum_k w_k p_k(y). Source: Bishop (1994), eq. 29."""
     return -mixture_log_prob(logits, component, y)
 
 
 @jax.custom_vjp
 def nll_closed_form(logits: Float[Array, "K *batch"], component: Diagonal, y: Float[Array, "D *batch"]) -> Float[Array, "*batch"]:
-    """`nll` of a diagonal mixture with Bishop's gradient written out instead of autodiff.
+    """Returns `nll` of a diagonal mixture; its gradient is Bishop's closed form instead of autodiff.
 
     With responsibilities r_k and z = (y - loc) / scale:
     dE/dlogit_k = w_k - r_k, dE/dloc_kd = -r_k z_kd / scale_kd, dE/dscale_kd = r_k (1 - z_kd^2) / scale_kd,
     dE/dy = -sum_k dE/dloc_k.
-    It is the same number to rounding and no faster than autodiff of `nll`, and it has no forward mode: it is here because it is
-    part of the subject, and as the tests' oracle. Source: Bishop (1994), eqs 33-39.
+    Up to rounding the gradient equals autodiff of `nll`. It is no faster and has no forward mode; it serves as a worked example
+    and as an oracle in tests. Source: Bishop (1994), eqs 33-39.
     """
     return nll(logits, component, y)
 
@@ -48,29 +48,30 @@ nll_closed_form.defvjp(_forward, _backward)
 
 
 def natural_em(logits: Float[Array, "K *batch"], component: Diagonal, y: Float[Array, "D *batch"]) -> Float[Array, "*batch"]:
-    """`nll` in value; its gradient is that of EM's complete-data loss, divided by the components' Fisher information.
+    """Returns the value of `nll`; its gradient is that of EM's complete-data loss, divided by the components' Fisher information.
 
-    With the responsibilities r held fixed, Q = -sum_k r_k (log w_k + log p_k(y)) has the gradients r_k (loc_k - y) / scale_k^2 by
-    loc and r_k (1 - z^2) by log scale, which are those of nll itself. Divided by what an observation tells of a Gaussian,
-    1 / scale_k^2 and 2, they are r_k (loc_k - y) and r_k (1 - z^2) / 2; by the logits it stays w_k - r_k. So a narrow component
-    pulls no harder than a wide one. Source: arXiv 2602.10602.
+    With fixed responsibilities r, Q = -sum_k r_k (log w_k + log p_k(y)) has the gradients r_k (loc_k - y) / scale_k^2 with
+    respect to loc and r_k (1 - z^2) with respect to log scale, the same as nll. The Fisher information of a Gaussian is
+    1 / scale_k^2 for loc and 2 for log scale; divided by it, they are r_k (loc_k - y) and r_k (1 - z^2) / 2. The gradient with
+    respect to the logits stays w_k - r_k. So a narrow scale does not make the gradient large. Source: arXiv 2602.10602.
     """
     r, z = mixture_responsibilities(logits, component, y)[:, None], (y - component.loc) / component.scale
-    pulls = (jax.nn.softmax(logits, axis=0)[:, None] - r, r * (component.loc - y), r * (1 - z**2) / 2)
-    places = (logits[:, None], component.loc, jnp.log(component.scale))
-    terms = [jnp.sum(jax.lax.stop_gradient(pull) * place, axis=(0, 1)) for pull, place in zip(pulls, places, strict=True)]
+    gradients = (jax.nn.softmax(logits, axis=0)[:, None] - r, r * (component.loc - y), r * (1 - z**2) / 2)
+    arguments = (logits[:, None], component.loc, jnp.log(component.scale))
+    pairs = zip(gradients, arguments, strict=True)
+    terms = [jnp.sum(jax.lax.stop_gradient(gradient) * argument, axis=(0, 1)) for gradient, argument in pairs]
     surrogate = sum(terms[1:], terms[0])
     return jax.lax.stop_gradient(nll(logits, component, y)) + surrogate - jax.lax.stop_gradient(surrogate)
 
 
 def entropy_of_weights(logits: Float[Array, "K *batch"]) -> Float[Array, "*batch"]:
-    """-sum_k w_k log w_k, in nats: log K where all components have equal weights."""
+    """Returns the entropy of the weights, -sum_k w_k log w_k, in nats; it is log K if all weights are equal."""
     log_weights = jax.nn.log_softmax(logits, axis=0)
     return -jnp.sum(jnp.exp(log_weights) * log_weights, axis=0)
 
 
 def mse(prediction: Float[Array, "D *batch"], y: Float[Array, "D *batch"]) -> Float[Array, "*batch"]:
-    """Squared error, summed over the targets."""
+    """Returns the squared error, summed over the targets."""
     return jnp.sum((prediction - y) ** 2, axis=0)
 
 

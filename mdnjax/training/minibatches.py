@@ -1,4 +1,4 @@
-"""Minibatches that pass through all data, by a permutation of which any entries can be had without the rest."""
+"""Minibatches in a shuffled order, from a permutation whose entries can be computed one by one."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ import jax.numpy as jnp
 from mdnjax.types import AnyArray, Array, Int, PRNGKey
 
 B = TypeVar("B")
-NUM_ROUNDS = 24
-EPOCHS = 2**31  # keys of epochs are beyond those of steps
+NUM_SHUFFLE_ROUNDS = 24
+EPOCH_KEYS = 2**31  # folded into the key for epochs; larger than any step, so that no step has the same key
 
 
 def minibatch(size: int | None, key: PRNGKey, step: Int[Array, ""], train: B, num: Int[AnyArray, ""] | None = None) -> B:
-    """The points of a step: each epoch is a permutation of its own, whose end is left out where it does not come out even.
+    """Returns the examples of a step. Each epoch has a new permutation; a remainder that does not fill a minibatch is left out.
 
-    Points are the last axis of every leaf. Of data that were padded the first `num` are passed; where these are fewer than a step
-    takes, it takes some of them again, and the next step goes on behind them.
+    Examples are the last axis of every leaf. With padded data only the first `num` examples are used. If these are fewer than a
+    minibatch, they are repeated in order, and the next minibatch continues after the last example of this one.
     """
-    num_there: int = jax.tree.leaves(train)[0].shape[-1]
-    if num is None and (size is None or size >= num_there):
+    num_stored: int = jax.tree.leaves(train)[0].shape[-1]
+    if num is None and (size is None or size >= num_stored):
         return train
-    size = size or num_there
-    num_points: Any = num_there if num is None else num
-    num_steps = num_points // size if num is None else jnp.maximum(num // size, 1)
-    epoch, place = step // num_steps, step % num_steps
-    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCHS), epoch)
-    indices = shuffled(epoch_key, place * size + jnp.arange(size), num_points)
+    size = size or num_stored
+    num_examples: Any = num_stored if num is None else num
+    num_steps = num_examples // size if num is None else jnp.maximum(num // size, 1)
+    epoch, step_of_epoch = step // num_steps, step % num_steps
+    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCH_KEYS), epoch)
+    indices = permutation_at(epoch_key, step_of_epoch * size + jnp.arange(size), num_examples)
     if num is not None:
         indices = jnp.where(num < size, ((step % num) * (size % num) + jnp.arange(size)) % num, indices)
     return jax.tree.map(lambda leaf: leaf[..., indices], train)
 
 
-def shuffled(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int | Int[AnyArray, ""]) -> Int[Array, " B"]:
-    """Where a random permutation of `num` entries, one for each key, has these positions.
+def permutation_at(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int | Int[AnyArray, ""]) -> Int[Array, " B"]:
+    """Returns the entries at these positions of a random permutation of 0, ..., num - 1, which is a function of the key.
 
-    A round pairs each entry i with K - i mod N, K random, and swaps the pair or not by a random bit of its own: a permutation
-    whatever the bits. It costs rounds times B, whereas sorting costs N log N, and a state that would have to be saved.
+    Each round pairs every entry i with (K - i) mod N, where K is random, and swaps a pair if its random bit is 1; this is a
+    permutation for any bits. B entries take a time proportional to B. Sorting would take a time proportional to N log N, and its
+    permutation would be a part of the training state.
     Source: Hoang, Morris and Rogaway (2012), An enciphering scheme based on a card shuffle.
     """
     num = jnp.asarray(num, jnp.uint32)
-    keys = jax.random.bits(epoch_key, (NUM_ROUNDS, 2), jnp.uint32)
+    keys = jax.random.bits(epoch_key, (NUM_SHUFFLE_ROUNDS, 2), jnp.uint32)
 
     def swap_or_not(position: Array, key: Array) -> tuple[Array, None]:
         partner = (key[0] % num + num - position) % num
@@ -53,7 +54,7 @@ def shuffled(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int | Int[Any
 
 
 def _mix(word: Array) -> Array:
-    """A 32-bit hash. Source: the finaliser of MurmurHash3 (Appleby 2011)."""
+    """Returns a 32-bit hash. Source: the finaliser of MurmurHash3 (Appleby 2011)."""
     word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
     return word ^ (word >> 16)

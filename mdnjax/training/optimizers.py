@@ -1,4 +1,4 @@
-"""Any optimiser and schedule of optax by name."""
+"""Makes optimisers and schedules of optax by name."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import optax
 from mdnjax.config.optax_names import LENGTH_ARGUMENTS, rate_argument, signature_of
 from mdnjax.types import Array, Float
 
-STEADY = ("lbfgs",)  # compare losses between steps: see train.make_steady_step
+STEADY_OPTIMIZERS = ("lbfgs",)  # compare losses between steps: see steps.make_steady_step
 
 
 def make_schedule(
     name: str, learning_rate: float | Float[Array, ""], num_steps: int, options: Mapping[str, Any]
 ) -> optax.Schedule:
-    """An optax schedule: its peak, or first value, is the learning rate, its length num_steps unless an option says it."""
+    """Returns an optax schedule; its peak or first value is the learning rate, its length num_steps unless an option sets it."""
     factory = getattr(optax, name)
     parameters = signature_of(factory)
     arguments: dict[str, Any] = {key: num_steps for key in LENGTH_ARGUMENTS if key in parameters}
     arguments |= {rate_argument(parameters): learning_rate, **options}
     if isinstance(boundaries := arguments.get("boundaries_and_scales"), dict):
-        arguments["boundaries_and_scales"] = {int(k): v for k, v in boundaries.items()}  # YAML's keys are text, optax's steps
+        arguments["boundaries_and_scales"] = {int(k): v for k, v in boundaries.items()}  # keys are text in YAML, steps in optax
     return factory(**arguments)
 
 
@@ -40,19 +40,19 @@ def make_optimizer(
     options: Mapping[str, Any] = {},
     schedule_options: Mapping[str, Any] = {},
 ) -> optax.GradientTransformation:
-    """An optax optimiser by name, with its schedule, gradient clipping, rates by width, and weight decay apart from the gradient.
+    """Returns an optax optimiser by name, with a schedule, gradient clipping, rates by width, and decoupled weight decay.
 
-    A gradient of norm above clip_norm is cut to it. The update of a kernel of n inputs is multiplied by min(1, base_width / n):
-    what a step changes in a unit then does not grow with its inputs, and one rate suits all widths.
-    A step with decay: kernel <- kernel + update - rate(step) weight_decay kernel; biases do not decay.
-    L-BFGS alone is as it is: its line search finds its rate, and its decay belongs into the loss.
+    A gradient whose norm is larger than clip_norm is scaled to that norm. The update of a kernel with n inputs is multiplied by
+    min(1, base_width / n), so that the change of a unit in one step does not grow with n, and one rate suits all widths.
+    A step with decay is kernel <- kernel + update - rate(step) weight_decay kernel; biases do not decay.
+    L-BFGS gets none of these: its line search chooses the rate, and its decay is a part of the loss.
 
     Source: Loshchilov & Hutter (2019), algorithm 2 (decay); Yang et al. (2022), Tensor Programs V, table 3 (rates by width).
     """
-    if name in STEADY:
+    if name in STEADY_OPTIMIZERS:
         return optax.lbfgs(None, **options)
     rate = make_schedule(schedule, learning_rate, num_steps, schedule_options)
-    constant = schedule == "constant_schedule"  # as a number: not every optimiser takes a schedule
+    constant = schedule == "constant_schedule"  # passed as a number, since not every optimiser takes a schedule
     parts = [getattr(optax, name)(learning_rate if constant else rate, **options)]
     if is_on(clip_norm):
         parts = [optax.clip_by_global_norm(cast(float, clip_norm)), *parts]
@@ -64,39 +64,45 @@ def make_optimizer(
 
 
 def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers: Any = None) -> None:
-    """Makes an optimiser from traced numbers and traces two steps, compiling nothing, to find options that optax cannot use.
+    """Checks that optax can use an optimiser's options: traces two steps with traced numbers, without compiling anything.
 
-    Raises: ValueError with optax's own reason.
+    Raises: ValueError with the reason that optax gives.
     """
 
-    def norm(params: dict[str, Array]) -> Array:
+    def squared_norm(params: dict[str, Array]) -> Array:
         return sum((jnp.sum(leaf**2) for leaf in params.values()), jnp.zeros(()))
 
-    def steps(numbers: Any) -> dict[str, Array]:
+    def two_steps(numbers: Any) -> dict[str, Array]:
         params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
         optimizer = optax.with_extra_args_support(make(numbers))
         state = optimizer.init(params)
         for _ in range(2):
-            value, grads = jax.value_and_grad(norm)(params)
-            updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=norm)
+            value, grads = jax.value_and_grad(squared_norm)(params)
+            updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=squared_norm)
             params = cast(dict[str, Array], optax.apply_updates(params, updates))
         return params
 
     try:
-        after = jax.eval_shape(steps, numbers)
-    except Exception as error:  # whatever optax does with a wrong option
+        after = jax.eval_shape(two_steps, numbers)
+    except Exception as error:  # optax raises errors of many types for a wrong option
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"optax cannot take a step with these options: {reason[:200]}") from error
-    if wrong := {leaf.dtype for leaf in after.values() if not jnp.issubdtype(leaf.dtype, jnp.floating)}:
-        raise ValueError(f"optax turns parameters into {wrong} with these options")
+    if wrong := {str(leaf.dtype) for leaf in after.values() if not jnp.issubdtype(leaf.dtype, jnp.floating)}:
+        got = ", ".join(sorted(wrong))
+        raise ValueError(f"optax changes the type of parameters to {got} with these options, expected a floating-point type")
 
 
 def is_on(number: float | Array) -> bool:
-    """Whether it is not a static 0: see Rides.off."""
+    """Returns whether a part of the program is on: it is off for a Python 0.0, on for other numbers and traced arrays.
+
+    See `mdnjax.config.section.Traced.off`.
+    """
     return not (isinstance(number, float) and number == 0)
 
 
 def _rates_by_width(base_width: float | Array) -> optax.GradientTransformation:
+    """Returns a transformation that multiplies the update of a kernel with n inputs by min(1, base_width / n)."""
+
     def scaled(leaf: Array) -> Array:
         return leaf * jnp.minimum(1, base_width / leaf.shape[0]).astype(leaf.dtype) if leaf.ndim > 1 else leaf
 
@@ -104,4 +110,5 @@ def _rates_by_width(base_width: float | Array) -> optax.GradientTransformation:
 
 
 def _kernels(params: Any) -> Any:
+    """Returns a mask that is True for kernels and False for biases."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

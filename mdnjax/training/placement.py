@@ -1,4 +1,4 @@
-"""Where the members of a population are computed: on which devices, how many at a time, in how many threads."""
+"""Where the members of a population are computed: on which devices, how many at a time, and in how many threads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from mdnjax.runtime import num_cores
 
 T = TypeVar("T")
-MEMBERS = PartitionSpec("members")
+MEMBER_AXIS = PartitionSpec("members")
 
 
 class Placement(NamedTuple):
-    """Where members are computed: split over devices, and on each of them `width` at a time side by side (vmap); None is all.
+    """Where members are computed: they are split over devices, and each device computes `width` at a time with vmap (None: all).
 
-    One at a time, a member's bits depend on nothing but its own inputs, and on a CPU nothing is lost by it. With `num_threads`
-    that many threads train a part of the members each: so a process whose one device has many cores makes use of them.
+    With a width of 1, the exact results of a member depend only on its own inputs; on a CPU this is as fast. Each of
+    `num_threads` threads trains a part of the members, so that a process with one device of many cores uses all cores.
     """
 
     devices: tuple[Any, ...]
@@ -29,7 +29,7 @@ class Placement(NamedTuple):
 
 
 def local_placement() -> Placement:
-    """All devices of this process; members side by side where that is faster, which is on anything but a CPU."""
+    """Returns a placement on all devices of this process: one member at a time on CPUs, all together on other devices."""
     devices = tuple(jax.local_devices())
     if devices[0].platform != "cpu":
         return Placement(devices, width=None)
@@ -37,24 +37,23 @@ def local_placement() -> Placement:
 
 
 def place(placement: Placement, members: Sequence[T], capacity: int) -> T:
-    """Stacks equal trees, members first, on the devices of a layout; the last one is repeated up to a multiple of the devices.
+    """Stacks trees of the same structure along a new first axis, repeats the last one up to the capacity, and places the result.
 
-    Args: `capacity`, at least the number of members, is rounded up; one capacity means one compiled program.
+    Args: `capacity`, at least the number of members, is rounded up to a multiple of the devices. Populations of the same capacity
+    share a compiled program.
     """
-    return put(placement, jax.tree.map(_stack, *members), capacity)
+    return place_stacked(placement, jax.tree.map(_stack, *members), capacity)
 
 
-def put(placement: Placement, stacked: T, capacity: int) -> T:
-    """`place` for members that are stacked already."""
+def place_stacked(placement: Placement, stacked: T, capacity: int) -> T:
+    """Does the same as `place` for members that are stacked already."""
     capacity = -(-capacity // len(placement.devices)) * len(placement.devices)
-    stacked = jax.tree.map(lambda leaf: _padded(leaf, capacity), stacked)
-    if len(placement.devices) == 1:
-        return jax.device_put(stacked, placement.devices[0])
-    return jax.device_put(stacked, NamedSharding(_mesh(placement), MEMBERS))
+    stacked = jax.tree.map(lambda leaf: _pad_members(leaf, capacity), stacked)
+    return jax.device_put(stacked, sharding_of(placement))
 
 
-def spread(placement: Placement, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of one member as a function of a population placed by this layout; no device waits for another inside."""
+def map_members(placement: Placement, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns a function of one member into a function of a population with this placement, without communication of devices."""
 
     def on_one_device(*arguments: Any) -> Any:
         if placement.width is None:
@@ -64,28 +63,31 @@ def spread(placement: Placement, function: Callable[..., Any]) -> Callable[..., 
 
     if len(placement.devices) == 1:
         return on_one_device
-    # Not checked: the check knows no rule for every primitive (while loops among them), and members are independent anyway.
-    return jax.shard_map(on_one_device, mesh=_mesh(placement), in_specs=MEMBERS, out_specs=MEMBERS, check_vma=False)
+    # check_vma has no rule for some primitives, such as while loops; members are independent, so that there is nothing to check.
+    return jax.shard_map(on_one_device, mesh=_mesh(placement), in_specs=MEMBER_AXIS, out_specs=MEMBER_AXIS, check_vma=False)
 
 
 def sharding_of(placement: Placement) -> Any:
-    """How a layout's devices share what has the members first."""
-    return SingleDeviceSharding(placement.devices[0]) if len(placement.devices) == 1 else NamedSharding(_mesh(placement), MEMBERS)
+    """Returns the sharding of arrays whose first axis is that of the members."""
+    if len(placement.devices) == 1:
+        return SingleDeviceSharding(placement.devices[0])
+    return NamedSharding(_mesh(placement), MEMBER_AXIS)
 
 
 def _stack(*leaves: Any) -> Any:
-    """One array, on the host: a stack of a thousand device arrays would be a program of a thousand arguments."""
+    """Stacks on the host: on a device, stacking a thousand arrays would compile a program with a thousand arguments."""
     if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(np.stack([np.asarray(jax.random.key_data(key)) for key in leaves])))
     return np.stack(leaves)
 
 
-def _padded(leaf: Any, capacity: int) -> Any:
+def _pad_members(leaf: Any, capacity: int) -> Any:
+    """Repeats the last member up to the capacity."""
     missing = capacity - leaf.shape[0]
     if not missing:
         return leaf
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(_padded(np.asarray(jax.random.key_data(leaf)), capacity)))
+        return jax.random.wrap_key_data(jnp.asarray(_pad_members(np.asarray(jax.random.key_data(leaf)), capacity)))
     return np.concatenate([leaf, np.repeat(leaf[-1:], missing, axis=0)])
 
 

@@ -1,6 +1,7 @@
-"""The training loop, of a population or of one run: members share a compiled program and differ in numbers, keys and data.
+"""The training loop of a population or of one training: members share a compiled program and differ in numbers, keys and data.
 
-A population is a tree of arrays with the members first. Its loop runs compiled chunks of steps and comes up for air between them.
+A population is a tree of arrays whose first axis is that of the members. The loop runs compiled chunks of steps; between chunks
+it reports and checks which members continue.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.deprecated import renamed_argument, warn_of
-from mdnjax.training.placement import Placement, sharding_of, spread
+from mdnjax.training.placement import Placement, map_members, sharding_of
 from mdnjax.training.steps import Score, TrainState, TrainStep, advance, replay
 from mdnjax.types import Array
 
-CALLING = threading.Lock()  # of two threads that call a new program at once, each would compile it
+CALL_LOCK = threading.Lock()  # without it, two threads that call a new program at the same time would both compile it
 
 
 class History(NamedTuple):
-    """What the reader needs: the loss before each step, and the held-out score after some of them (numpy arrays)."""
+    """The loss before each step, and the validation scores after the steps `report_steps`, as numpy arrays."""
 
     loss: np.ndarray
     report_steps: np.ndarray
@@ -37,7 +38,10 @@ class History(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The end of a training run; if it diverged, the last state whose loss was finite. `state.best` is that by held-out score."""
+    """The end of a training; its state is the last one, or the last with a finite loss and finite parameters if it diverged.
+
+    `state.best` has the parameters with the best validation score.
+    """
 
     state: TrainState
     history: History
@@ -45,7 +49,7 @@ class Fit(NamedTuple):
 
 
 class Population(NamedTuple):
-    """The ends of training runs, members first; what lies behind a diverged member's last sound state is NaN."""
+    """The ends of several trainings, members first; entries of a member's history after its last state are NaN."""
 
     state: TrainState
     history: History
@@ -68,14 +72,14 @@ def train_loop(
     patience: int | None = None,
     observe: Observer | None = None,
 ) -> Fit:
-    """Runs `num_steps` steps in compiled chunks of `report_every`, reporting between them.
+    """Trains until step `num_steps` in compiled chunks of `report_every` steps.
 
-    Args: train_step(state, *inputs) and held_out_score(params, *inputs) are pure, and `inputs` are any pytrees.
-    Passing the same functions again compiles nothing again. observe(step, loss, held-out score) is called after each chunk.
-    With `patience`, a run ends when its held-out score has not fallen for so many reports.
-    A run whose loss or parameters are no longer finite stops there, and goes back to its last state with both finite.
-    `num_steps` counts from the first step of all: a state of step 300 goes on to 1000 by num_steps=1000.
-    Raises: ValueError if the state has so many steps behind it already.
+    Args: train_step(state, *inputs) and validation_score(params, *inputs) are pure functions, and `inputs` are any pytrees.
+    A second call with the same functions compiles nothing. observe(step, loss, validation score) is called after each chunk.
+    With `patience`, a training ends when its validation score has not improved for this number of reports.
+    A training whose loss or parameters are no longer finite stops, and returns its last state in which both are finite.
+    `num_steps` includes the steps that the state has taken: with num_steps=1000, a state of step 300 takes 700 more.
+    Raises: ValueError if the state has taken `num_steps` steps or more.
     """
     if 0 < num_steps <= int(state.step):
         raise ValueError(f"num_steps: got {num_steps} for a state that has taken {int(state.step)} steps, expected more")
@@ -111,55 +115,56 @@ def fit_population(
     patience: int | None = None,
     observe: PopulationObserver | None = None,
 ) -> Population:
-    """`train_loop` for the first `num_members` of a population placed by the layout (the others fill it up).
+    """Runs `train_loop` for the first `num_members` of a placed population; the others are padding and take no steps.
 
-    All start at the same step; of states that come from a training, those that ended before the others take no more steps. A
-    member that diverges stops, and harms no other. observe(step, losses, held-out scores, diverged) is called after each chunk,
-    with an entry a member.
+    Members whose state has taken fewer steps than the others have ended before, and take no more steps. A member that diverges
+    stops without an effect on the others. observe(step, losses, validation scores, diverged) is called after each chunk with
+    arrays that have one entry for each member.
     """
-    capacity, first = _capacity(num_steps, report_every), np.asarray(states.step)
-    done = begun = int(first.max())
-    started = (np.arange(len(first)) < num_members) & (first == begun)
-    alive, diverged, before = started, np.zeros(len(first), bool), states
-    losses, scores, steps = [np.zeros((len(first), 0))], [np.zeros((len(first), 0))], []
-    while done < num_steps and alive.any():
-        count = min(capacity, num_steps - done)
-        counts = np.where(alive, count, 0).astype(np.int32)
-        with CALLING:  # it returns at once: only the next line waits for results
+    max_steps, start_steps = _chunk_size(num_steps, report_every), np.asarray(states.step)
+    size, start = len(start_steps), int(start_steps.max())
+    started = (np.arange(size) < num_members) & (start_steps == start)
+    running, diverged, done, previous = started, np.zeros(size, bool), start, states
+    losses, scores, steps = [np.zeros((size, 0))], [np.zeros((size, 0))], []
+    while done < num_steps and running.any():
+        count = min(max_steps, num_steps - done)
+        counts = np.where(running, count, 0).astype(np.int32)
+        with CALL_LOCK:  # the call returns when the program has started; reading its results, below, waits for them
             after, chunk_losses, score, finite = _advance(
-                train_step, capacity, validation_score, placement, states, inputs, counts
+                train_step, max_steps, validation_score, placement, states, inputs, counts
             )
-        if (fallen := alive & ~np.asarray(finite)).any():
-            after = _choose(fallen, before, after)  # one chunk further back: the loss of its last state was not known yet
-            diverged = diverged | fallen
-        before, states, done = states, after, done + count
-        tired = done - np.asarray(states.best.step) >= capacity * patience if patience else ~started
-        alive = alive & ~diverged & ~tired
+        if (newly_diverged := running & ~np.asarray(finite)).any():
+            # Back to the start of the chunk before: the first loss of this chunk may be the one that is not finite.
+            after = _where_members(newly_diverged, previous, after)
+            diverged = diverged | newly_diverged
+        previous, states, done = states, after, done + count
+        out_of_patience = done - np.asarray(states.best.step) >= max_steps * patience if patience else ~started
+        running = running & ~diverged & ~out_of_patience
         steps.append(done)
         losses.append(np.asarray(chunk_losses)[:, :count])
         scores.append(np.asarray(score)[:, None])
         if observe:
             observe(done, losses[-1][:num_members, -1], scores[-1][:num_members, 0], diverged[:num_members])
     for index in np.flatnonzero(diverged):
-        states = _rewind(train_step, placement, states, inputs, int(index), 2 * capacity)
+        states = _rewind(train_step, placement, states, inputs, int(index), 2 * max_steps)
     last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
-    known = np.where(begun + np.arange(loss.shape[1]) <= last, loss, np.nan)
+    loss = np.where(start + np.arange(loss.shape[1]) <= last, loss, np.nan)
     validation_scores = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
-    return Population(states, History(known, report_steps, validation_scores), diverged)
+    return Population(states, History(loss, report_steps, validation_scores), diverged)
 
 
 def compile_chunk(
     train_step: TrainStep, num_steps: int, report_every: int, score: Score | None, placement: Placement, states: Any, inputs: Any
 ) -> None:
-    """Compiles the program that `fit_population` runs, for states of these shapes and dtypes and for inputs that are placed."""
+    """Compiles the program that `fit_population` runs, for states of these shapes and dtypes and for placed inputs."""
     sharding = sharding_of(placement)
     states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
     counts = np.zeros(states.step.shape, np.int32)
-    _advance.lower(train_step, _capacity(num_steps, report_every), score, placement, states, inputs, counts).compile()
+    _advance.lower(train_step, _chunk_size(num_steps, report_every), score, placement, states, inputs, counts).compile()
 
 
 def on_host(population: Population, num_members: int) -> Population:
-    """The first members, without those that only fill up the devices, as numpy arrays."""
+    """Returns the first `num_members` members as numpy arrays, without the padding."""
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_members], population.state)
     loss, report_steps, validation_scores = population.history
     history = History(loss[:num_members], report_steps, validation_scores[:num_members])
@@ -167,24 +172,25 @@ def on_host(population: Population, num_members: int) -> Population:
 
 
 def member(population: Population, index: int) -> Fit:
-    """One of a population, with as much of its history as there is."""
-    state = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[index], population.state))  # which compiles nothing
+    """Returns one member of a population, with its history up to its last state."""
+    # Indexing numpy arrays compiles nothing.
+    state = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[index], population.state))
     loss, report_steps, scores = population.history
-    reports, own_loss = report_steps <= int(state.step), loss[index]
-    history = History(own_loss[np.isfinite(own_loss)], report_steps[reports], scores[index][reports])
+    reported, member_loss = report_steps <= int(state.step), loss[index]
+    history = History(member_loss[np.isfinite(member_loss)], report_steps[reported], scores[index][reported])
     return Fit(state, history, bool(population.diverged[index]))
 
 
-def _capacity(num_steps: int, report_every: int) -> int:
-    """Steps of a chunk at most."""
+def _chunk_size(num_steps: int, report_every: int) -> int:
+    """Returns the largest number of steps in a chunk."""
     return max(1, min(report_every, num_steps))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _advance(
-    train_step: TrainStep, capacity: int, score: Score | None, placement: Placement, states: TrainState, inputs: Any, counts: Any
+    train_step: TrainStep, max_steps: int, score: Score | None, placement: Placement, states: TrainState, inputs: Any, counts: Any
 ) -> Any:
-    return spread(placement, partial(advance, train_step, capacity, score))(states, inputs, counts)
+    return map_members(placement, partial(advance, train_step, max_steps, score))(states, inputs, counts)
 
 
 _replay = jax.jit(replay, static_argnums=0)
@@ -193,19 +199,19 @@ _replay = jax.jit(replay, static_argnums=0)
 def _rewind(
     train_step: TrainStep, placement: Placement, states: TrainState, inputs: tuple[Any, ...], index: int, limit: int
 ) -> TrainState:
-    """Takes one member on to its last sound state, alone."""
+    """Returns the states with one member replaced by its last state in which loss and parameters are finite."""
 
-    def back(leaf: Array, like: Array) -> Array:
+    def to_all_members(leaf: Array, like: Array) -> Array:
         return jax.device_put(jnp.broadcast_to(leaf, like.shape), like.sharding)
 
-    sound = _replay(train_step, *jax.device_put((_row(states, index), _row(inputs, index)), placement.devices[0]), limit)
-    return _choose(np.arange(len(states.step)) == index, jax.tree.map(back, sound, states), states)
+    last_finite = _replay(train_step, *jax.device_put((_row(states, index), _row(inputs, index)), placement.devices[0]), limit)
+    return _where_members(np.arange(len(states.step)) == index, jax.tree.map(to_all_members, last_finite, states), states)
 
 
 @jax.jit
-def _choose(chosen: Array, these: Any, others: Any) -> Any:
-    """Members of `these` where chosen, of `others` elsewhere."""
-    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b), these, others)
+def _where_members(mask: Array, these: Any, others: Any) -> Any:
+    """Returns the members of `these` where the mask is true, and of `others` elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b), these, others)
 
 
 @jax.jit

@@ -1,4 +1,5 @@
-"""Which of many trainings are kept: of restarts the best, of numbers of components the smallest that does as well as the best."""
+"""Selects among trained networks: the best restart, and the smallest number of components whose validation score is within one
+standard error of the best."""
 
 from __future__ import annotations
 
@@ -12,87 +13,89 @@ from mdnjax.training.population import Population
 from mdnjax.training.steps import TrainState
 from mdnjax.types import Float, Params, PRNGKey
 
-NUM_ROUNDS = 1000  # of EM, each a few microseconds
-RESTARTS = 2**16  # beyond the purposes of keys that one training has
+NUM_EM_ITERATIONS = 1000  # each takes a few microseconds
+RESTART_KEYS = 2**16  # folded into a seed's key for restarts; larger than the purposes that are folded into it, such as INIT
 
 
 class SelectedCandidate(NamedTuple):
-    """The number of a candidate, what each lacks of the best in the mean, and the standard error of that difference."""
+    """Position of the selected candidate, mean excess NLL of each over the best one, and the standard error of that excess."""
 
-    chosen: int
+    position: int
     excess: Float[np.ndarray, " C"]
     standard_error: Float[np.ndarray, " C"]
 
 
 class Candidates(NamedTuple):
-    """Numbers of components, the validation NLL of each, and the one that is chosen."""
+    """Numbers of components, the mean validation NLL of each, and which of them is selected."""
 
     numbers: tuple[int, ...]
     validation_nll: Float[np.ndarray, " C"]
-    choice: SelectedCandidate
+    selected: SelectedCandidate
 
     @property
     def chosen(self) -> int:
-        """The number that is chosen."""
-        return self.numbers[self.choice.chosen]
+        """The selected number of components."""
+        return self.numbers[self.selected.position]
 
 
 def select_candidate(nlls: Mapping[int, Float[np.ndarray, " N"]]) -> Candidates:
-    """Chooses among numbers of components, the smallest first, by the NLL of each validation example."""
-    table = np.nan_to_num(np.array(list(nlls.values()), np.float64), nan=1e30, posinf=1e30)  # a mean must be left to compare
-    return Candidates(tuple(nlls), table.mean(axis=1), smallest_within_one_error(table))
+    """Selects among numbers of components, given in increasing order, by the NLL of each validation example."""
+    # Large finite numbers instead of NaN and infinity, so that means and differences can be compared.
+    finite_nlls = np.nan_to_num(np.array(list(nlls.values()), np.float64), nan=1e30, posinf=1e30)
+    return Candidates(tuple(nlls), finite_nlls.mean(axis=1), smallest_within_one_error(finite_nlls))
 
 
 def training_keys(seed: int, num_runs: int) -> list[PRNGKey]:
-    """A key for each training on one data set; the first is that of a training alone."""
+    """Returns a key for each training on one data set; the first key is that of a single training."""
     key = jax.random.key(seed)
-    return [key, *(jax.random.fold_in(key, RESTARTS + run) for run in range(1, num_runs))]
+    return [key, *(jax.random.fold_in(key, RESTART_KEYS + run) for run in range(1, num_runs))]
 
 
 def selected_params(state: TrainState, keep: str) -> Params:
-    """The parameters of a finished training that are used: the last, or the best by held-out score."""
+    """Returns the parameters to use after training: those of the last step, or those with the best validation score."""
     return state.best.params if keep == "best" else state.params
 
 
 def selected_scores(population: Population, keep: str) -> Float[np.ndarray, " M"]:
-    """Held-out scores of the parameters that are used; infinite where a training diverged or was never scored."""
+    """Returns the validation scores of the parameters to use; infinite where a training diverged or has no finite score."""
     if keep == "best":
         scores = np.asarray(population.state.best.score, np.float64)
     else:
-        found = population.history.validation_scores
-        scores = np.full(len(found), np.inf)
-        if found.size:
-            last = np.where(np.isfinite(found), np.arange(1, found.shape[1] + 1), 0).argmax(axis=1)
-            scores = found[np.arange(len(found)), last]
+        reported = population.history.validation_scores
+        scores = np.full(len(reported), np.inf)
+        if reported.size:
+            last = np.where(np.isfinite(reported), np.arange(1, reported.shape[1] + 1), 0).argmax(axis=1)
+            scores = reported[np.arange(len(reported)), last]
     return np.where(population.diverged | ~np.isfinite(scores), np.inf, scores)
 
 
 def best_runs(scores: Float[np.ndarray, " R_of_all"], num_restarts: int) -> np.ndarray:
-    """Of each `num_restarts` runs that follow one another, the index of the one with the lowest score."""
+    """Returns the index of the run with the lowest score in each group of `num_restarts` consecutive runs."""
     groups = scores.reshape(-1, num_restarts)
     return groups.argmin(axis=1) + num_restarts * np.arange(len(groups))
 
 
 def stacking_weights(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
-    """The weights of C densities whose mixture gives N held-out examples the highest likelihood.
+    """Returns the weights of C densities whose mixture gives N validation examples the highest likelihood.
 
-    EM from equal weights, w_c <- mean_n w_c p_c(n) / sum_c w_c p_c(n), which climbs to the one maximum of a concave function. A
-    density of 0 (-inf) at an example is allowed where another's is not. Source: Yao, Vehtari, Simpson & Gelman (2018), section 3.
+    EM starts from equal weights and repeats w_c <- mean_n w_c p_c(n) / sum_c w_c p_c(n). The log-likelihood is concave,
+    so that EM converges to its maximum. Some densities may be 0 (log -inf) at an example, but not all.
+    Source: Yao, Vehtari, Simpson & Gelman (2018), section 3.
     """
     density = np.exp(log_probs - log_probs.max(axis=0))
     weight = np.full(len(log_probs), 1 / len(log_probs))
-    for _ in range(NUM_ROUNDS):
-        part = weight[:, None] * density
-        weight = np.mean(part / part.sum(axis=0), axis=1)
+    for _ in range(NUM_EM_ITERATIONS):
+        weighted = weight[:, None] * density
+        weight = np.mean(weighted / weighted.sum(axis=0), axis=1)
     return weight
 
 
 def smallest_within_one_error(nlls: Float[np.ndarray, "C N"]) -> SelectedCandidate:
-    """The one-standard-error rule: the first candidate whose mean NLL is within one standard error of the lowest.
+    """Selects by the one-standard-error rule the first candidate whose mean NLL is within one standard error of the lowest.
 
-    Candidates come by size, the smallest first, with the NLL of each held-out example. The standard error is that of the mean
-    difference to the best on the same examples, for what is hard about an example is hard for all of them.
-    Source: Breiman, Friedman, Olshen & Stone (1984), section 3.4.3, there for trees and without pairs.
+    Candidates are in order of size, the smallest first. The standard error is that of the mean difference from the best candidate
+    on the same validation examples, since an example that is difficult for one candidate is difficult for all.
+    Source: Breiman, Friedman, Olshen & Stone (1984), section 3.4.3, for trees and without paired differences.
     """
     best = int(np.argmin(nlls.mean(axis=1)))
     difference = nlls - nlls[best]

@@ -1,4 +1,4 @@
-"""Training by a recipe: of one run, of a population, of one that threads share."""
+"""Runs the training functions of a configuration: for one network, for a population, or for a population in several threads."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
-from mdnjax.training.placement import Placement, place, put, spread
+from mdnjax.training.placement import Placement, map_members, place, place_stacked
 from mdnjax.training.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit_population, train_loop
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
 from mdnjax.types import Array, Float, Params
 
-COMPILATION_LOCK = threading.Lock()  # of two threads with one new program, each would compile it
+COMPILATION_LOCK = threading.Lock()  # without it, two threads that need the same new program would both compile it
 
 
 def train_one(functions: TrainingFunctions, loop: schema.Loop, inputs: Any, observe: Observer | None = None) -> Fit:
-    """Trains by a recipe, from its first state, as long as the section says."""
+    """Trains one network from its first state with the settings of `loop`."""
     return train_loop(
         functions.train_step,
         functions.init(inputs),
@@ -45,7 +45,7 @@ def train_population(
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
 ) -> Population:
-    """Trains a population by one recipe, from its first states or from these; inputs and states are placed by the layout."""
+    """Trains a population from its first states or from the given states; inputs and states are placed already."""
     if states is None:
         compile_training(functions, loop, placement, inputs)
     return fit_population(
@@ -72,27 +72,27 @@ def train_in_parts(
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
 ) -> Population:
-    """The same for members that are not placed yet, shared out among the threads of the layout, as `states` are.
+    """Places members, and their `states` if given, and trains them; each of `num_threads` threads trains a part of them.
 
-    Args: `capacity` is the number of members for which a program is compiled, if there may be more of them than these.
+    Args: `capacity` is the number of members for which a program is compiled, if another call has more members than this one.
     """
     capacity = -(-(capacity or len(members)) // placement.num_threads)
 
     def train(part: Sequence[int], observe: PopulationObserver | None) -> Population:
         inputs = place(placement, [members[i] for i in part], capacity)
-        own = (
-            None if states is None else put(placement, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
-        )
-        return train_population(functions, loop, inputs, len(part), placement, observe, own)
+        part_states = None
+        if states is not None:
+            part_states = place_stacked(placement, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
+        return train_population(functions, loop, inputs, len(part), placement, observe, part_states)
 
-    numbers = range(len(members))
+    indices = range(len(members))
     if placement.num_threads == 1 or len(members) == 1:
-        return train(numbers, observe)
-    return train_in_threads(train, numbers, placement.num_threads, observe)
+        return train(indices, observe)
+    return train_in_threads(train, indices, placement.num_threads, observe)
 
 
 def compile_training(functions: TrainingFunctions, loop: schema.Loop, placement: Placement, inputs: TrainingInputs) -> None:
-    """Compiles the two programs of a training beside each other, if they are not compiled yet."""
+    """Compiles the two programs of a training at the same time, if they are not compiled yet."""
     with COMPILATION_LOCK:
         states = _init_population.shapes(functions.init, placement, inputs)
         score = functions.validation_score
@@ -104,20 +104,20 @@ def compile_training(functions: TrainingFunctions, loop: schema.Loop, placement:
 def validation_losses(
     functions: TrainingFunctions, params: Params, inputs: TrainingInputs, placement: Placement
 ) -> Float[np.ndarray, "M N"]:
-    """Losses of the examples that each of a population watches, those that only pad left out."""
+    """Returns the losses of each member's validation examples, without those of padding."""
     assert functions.validation_losses
-    losses = np.asarray(_spread_losses(functions.validation_losses, placement, params, inputs))
+    losses = np.asarray(_population_losses(functions.validation_losses, placement, params, inputs))
     return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
 
 
 def _losses_of_all(
     losses: Callable[[Params, TrainingInputs], Array], placement: Placement, params: Params, inputs: TrainingInputs
 ) -> Array:
-    return spread(placement, losses)(params, inputs)
+    return map_members(placement, losses)(params, inputs)
 
 
 def _init_all(init: Callable[[TrainingInputs], TrainState], placement: Placement, inputs: TrainingInputs) -> TrainState:
-    return spread(placement, init)(inputs)
+    return map_members(placement, init)(inputs)
 
 
-_spread_losses, _init_population = (JitOnce(function, static_argnums=(0, 1)) for function in (_losses_of_all, _init_all))
+_population_losses, _init_population = (JitOnce(function, static_argnums=(0, 1)) for function in (_losses_of_all, _init_all))

@@ -1,4 +1,4 @@
-"""What a check is, and how far a value is from its truth."""
+"""The record of a check, the distance of a value from the truth, and what the tables of checks have in common."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ import numpy as np
 from experiments.proof.cases import Case, Name
 from mdnjax import Mixture
 
+DTYPES = ("float32", "float64")
 Measure = Literal["absolute", "relative", "scaled", "standard errors"]
 
 
 class Check(NamedTuple):
-    """One function against one oracle. `scaled` is absolute up to a truth of 1, and relative beyond."""
+    """A function and its oracle, the cases that they are compared in, and the tolerances.
+
+    `measure` says how errors are measured; `scaled` is absolute up to a truth of 1, and relative beyond.
+    """
 
     function: str
     formula: str
     oracle: str
-    value: Callable[[Mixture, Case], Any]  # arrays with the batch where the truth has it
+    value: Callable[[Mixture, Case], Any]  # an array or a tuple of arrays, of the same shapes as the truth
     truth: Callable[[Case], Any]
     applies: Callable[[Name], bool]
-    float32: float = 1e-5
-    float64: float = 1e-12
+    tolerances: tuple[float, float] = (1e-5, 1e-12)  # in float32 and float64
     measure: Measure = "scaled"
-    dtypes: tuple[str, ...] = ("float32", "float64")
+    dtypes: tuple[str, ...] = DTYPES
 
     def tolerance(self, dtype: str) -> float:
-        """The largest error that is rounding and no mistake."""
-        return self.float32 if dtype == "float32" else self.float64
+        """Returns the largest error that rounding explains."""
+        return self.tolerances[DTYPES.index(dtype)]
 
 
-def run(check: Check, case: Case, dtype: str, truth: Any) -> float:
-    """The largest error, infinite where the value cannot be compared."""
+def largest_error(check: Check, case: Case, dtype: str, truth: Any) -> float:
+    """Returns the largest error of a check, infinite where value and truth cannot be compared."""
     values = check.value(case.mixture(dtype), case)
     values, truth = (parts if isinstance(parts, tuple) else (parts,) for parts in (values, truth))
     return max(distance(np.asarray(v), np.asarray(t), check.measure) for v, t in zip(values, truth, strict=True))
 
 
 def distance(value: np.ndarray, truth: np.ndarray, measure: Measure) -> float:
-    """The largest error; infinities and nan are equal to themselves."""
+    """Returns the largest error; infinities and nan are equal to themselves."""
     value, truth = value.astype(float), truth.astype(float)
     if value.shape != truth.shape:
         raise ValueError(f"got a value of shape {value.shape}, expected that of the truth, {truth.shape}")
@@ -51,37 +54,52 @@ def distance(value: np.ndarray, truth: np.ndarray, measure: Measure) -> float:
     return float(np.max(np.where(np.isfinite(error), error, np.inf), initial=0))
 
 
-def single(name: Name) -> bool:
-    """Cases of one target."""
-    return name.num_targets == 1
-
-
-def several(name: Name) -> bool:
-    """Cases of several targets."""
-    return name.num_targets > 1
-
-
-def distinct(name: Name) -> bool:
-    """Cases of one target whose code is their own: on a bounded support all Gaussians of one target are diagonal ones."""
-    return single(name) and (name.support == "line" or name.family in ("diagonal", "laplace", "student_t"))
-
-
-def kinds(name: Name) -> bool:
-    """One case for each kind of tail on the line."""
-    return name in (Name("diagonal"), Name("laplace"), Name("student_t"))
-
-
-def every(name: Name) -> bool:
-    """All cases."""
-    return True
-
-
-def as_mixture(array: Any, mixture: Mixture) -> np.ndarray:
-    """Numbers in the mixture's dtype."""
+def as_dtype_of(mixture: Mixture, array: Any) -> np.ndarray:
+    """Returns numbers in the mixture's dtype."""
     return np.asarray(array, mixture.logits.dtype)
 
 
-def against_samples(estimate: Any, truth: Any, more: Any = 0.0) -> np.ndarray:
-    """How many standard errors an estimate is away."""
+def points(mixture: Mixture, case: Case) -> np.ndarray:
+    """Returns the case's points in the mixture's dtype."""
+    return as_dtype_of(mixture, case.y)
+
+
+def of_mixture(function: Callable[[Mixture], Any]) -> Callable[[Mixture, Case], Any]:
+    """Returns the value function(mixture)."""
+    return lambda mixture, case: function(mixture)
+
+
+def at_points(function: Callable[[Mixture, Any], Any]) -> Callable[[Mixture, Case], Any]:
+    """Returns the value function(mixture, y) at the case's points."""
+    return lambda mixture, case: function(mixture, points(mixture, case))
+
+
+def each_example(oracle: Callable[[Any], Any]) -> Callable[[Case], np.ndarray]:
+    """Returns the truth oracle(example) of every example."""
+    return lambda case: case.each(oracle)
+
+
+def each_point(oracle: Callable[[Any, Any], Any]) -> Callable[[Case], np.ndarray]:
+    """Returns the truth oracle(example, y) of every example at each of its points."""
+    return lambda case: case.each(oracle, case.y)
+
+
+def zeros(*shape: int) -> Callable[[Case], np.ndarray]:
+    """Returns the truth of values that are errors: zeros `[*shape, B]`."""
+    return lambda case: np.zeros((*shape, len(case.examples)))
+
+
+def zeros_at_points(case: Case) -> np.ndarray:
+    """Zeros for each example at each of its points: the truth of values that are errors."""
+    return np.zeros(case.y.shape[:-1])
+
+
+def for_each_example(numbers: np.ndarray, case: Case) -> np.ndarray:
+    """Returns `[P]` numbers repeated for each example, `[P, B]`."""
+    return np.broadcast_to(numbers[:, None], (len(numbers), len(case.examples)))
+
+
+def standard_errors(estimate: Any, truth: Any, extra_error: Any = 0.0) -> np.ndarray:
+    """Returns (estimate - truth) / standard error; `extra_error` is the standard error of the truth."""
     value, error = (np.asarray(part, float) for part in estimate)
-    return (value - truth) / np.sqrt(error**2 + np.asarray(more) ** 2 + 1e-24)
+    return (value - truth) / np.sqrt(error**2 + np.asarray(extra_error) ** 2 + 1e-24)

@@ -1,4 +1,4 @@
-"""Defects known of other libraries, each a check of its own: mixtures small enough to know the answer."""
+"""Checks for known defects of other libraries, on mixtures so small that the true value is known."""
 
 from __future__ import annotations
 
@@ -7,54 +7,51 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scoringrules
 from scipy import stats
 
 import mdnjax as mdn
-from experiments.proof.cases import Case, Name
-from experiments.proof.checks.check import Check
+from experiments.proof.cases import Case
+from experiments.proof.checks import select
+from experiments.proof.checks.check import Check, of_mixture, points
 from mdnjax import FAMILIES, Mixture
 from mdnjax.components import Sizes
 
 
-def _two_peaks(mixture: Mixture, case: Case) -> Any:
+def _two_peaks(mixture: Mixture) -> Any:
     loc = jnp.array([[-1.0], [1.0]], mixture.logits.dtype)
     peaks = Mixture(jnp.zeros_like(loc[:, 0]), mdn.Diagonal(loc, jnp.full_like(loc, 0.1)))
     return mdn.cdf(peaks, jnp.array([-1.2], loc.dtype))
 
 
-def _standard_crps(mixture: Mixture, case: Case) -> Any:
+def _crps_of_normals(mixture: Mixture) -> Any:
+    """N(0, 1) at 0, N(5, 1) at 5, and N(5, 1) at 0."""
     dtype = mixture.logits.dtype
-    standard = Mixture(jnp.zeros((2, 1), dtype), mdn.Diagonal(jnp.array([[[0.0]], [[5.0]]], dtype), jnp.ones((2, 1, 1), dtype)))
-    return mdn.crps(standard, jnp.array([[0.0], [5.0]], dtype))
+    loc, y = jnp.array([[[0.0]], [[5.0]], [[5.0]]], dtype), jnp.array([[0.0], [5.0], [0.0]], dtype)
+    return mdn.crps(Mixture(jnp.zeros((3, 1), dtype), mdn.Diagonal(loc, jnp.ones_like(loc))), y)
 
 
-def _scales_stay(mixture: Mixture, case: Case) -> Any:
-    """Three components of two targets with scales 1, 2 and 3."""
-    raw = jnp.concatenate([jnp.zeros(6), jnp.log(jnp.array([1.0, 2.0, 3.0]))]).astype(mixture.logits.dtype)
+def _isotropic_scales(mixture: Mixture) -> Any:
+    """Scales 1, 2 and 3 of three components of two targets."""
+    loc, log_scale = jnp.repeat(jnp.array([10.0, 20.0, 30.0]), 2), jnp.log(jnp.array([1.0, 2.0, 3.0]))
+    raw = jnp.concatenate([loc, log_scale]).astype(mixture.logits.dtype)
     isotropic = FAMILIES["isotropic"].from_raw(raw, Sizes(3, 2), 0.0)
-    one_by_one = [
-        mdn.variance(Mixture(jnp.where(jnp.arange(3) == k, 0, -jnp.inf).astype(raw.dtype), isotropic)) for k in range(3)
-    ]
-    return np.sqrt(np.stack(one_by_one))
+    logits = jnp.where(jnp.eye(3, dtype=bool), 0, -jnp.inf).astype(raw.dtype)
+    return np.sqrt(np.stack([mdn.variance(Mixture(logits[k], isotropic)) for k in range(3)]))
 
 
-def _raw_is_log_sd(mixture: Mixture, case: Case) -> Any:
+def _scale_of_raw(mixture: Mixture) -> Any:
     """A raw scale of log 0.1 is a standard deviation of 0.1, not a variance."""
     raw = jnp.array([0.0, np.log(0.1)], mixture.logits.dtype)
     return np.sqrt(mdn.variance(Mixture(jnp.zeros(1, raw.dtype), FAMILIES["diagonal"].from_raw(raw, Sizes(1, 1), 0.0))))
 
 
-def _no_noise(mixture: Mixture, case: Case) -> Any:
-    """A density asked for again after sampling, and in another place of the batch."""
-    y = jnp.asarray(case.y, mixture.logits.dtype)
+def _changes_of_log_prob(mixture: Mixture, case: Case) -> Any:
+    """Changes of the density after sampling, and when the rows of the batch are in reversed order."""
+    y = points(mixture, case)
     before = mdn.log_prob(mixture, y)
     mdn.sample(jax.random.key(0), mixture)
-    turned = mixture[::-1]
-    return np.stack([mdn.log_prob(mixture, y) - before, mdn.log_prob(turned, y[:, ::-1])[:, ::-1] - before])
-
-
-def _here(name: Name) -> bool:
-    return name == Name("diagonal")
+    return np.stack([mdn.log_prob(mixture, y) - before, mdn.log_prob(mixture[::-1], y[:, ::-1])[:, ::-1] - before])
 
 
 CHECKS = [
@@ -62,50 +59,45 @@ CHECKS = [
         "cdf",
         "defect: a scale taken for a variance (.1318 for .011375)",
         "scipy's cdf",
-        _two_peaks,
+        of_mixture(_two_peaks),
         lambda c: 0.5 * stats.norm.cdf(-2) + 0.5 * stats.norm.cdf(-22),
-        _here,
-        1e-6,
-        1e-12,
+        select.simplest,
+        (1e-6, 1e-12),
     ),
     Check(
         "crps",
         "defect: locations ignored (N(0, 1) at 0: .233695)",
-        "(sqrt 2 - 1) / sqrt pi",
-        _standard_crps,
-        lambda c: np.full(2, (np.sqrt(2) - 1) / np.sqrt(np.pi)),
-        _here,
-        1e-6,
-        1e-12,
+        "(sqrt 2 - 1) / sqrt pi; scoringrules",
+        of_mixture(_crps_of_normals),
+        lambda c: np.array([*[(np.sqrt(2) - 1) / np.sqrt(np.pi)] * 2, scoringrules.crps_normal(0.0, 5.0, 1.0)]),
+        select.simplest,
+        (1e-6, 1e-12),
     ),
     Check(
         "from_raw",
         "defect: isotropic scales that mix components",
         "[[1, 1], [2, 2], [3, 3]]",
-        _scales_stay,
+        of_mixture(_isotropic_scales),
         lambda c: np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]),
-        _here,
-        1e-6,
-        1e-12,
+        select.simplest,
+        (1e-6, 1e-12),
     ),
     Check(
         "from_raw",
         "defect: log-variance where log-sd is read (.01 for .1)",
         "0.1",
-        _raw_is_log_sd,
+        of_mixture(_scale_of_raw),
         lambda c: np.array([0.1]),
-        _here,
-        1e-6,
-        1e-12,
+        select.simplest,
+        (1e-6, 1e-12),
     ),
     Check(
         "log_prob",
-        "defect: sampling noise inside, or the row's place",
-        "itself before sampling, and turned round",
-        _no_noise,
+        "defect: changed by sampling, or by the row's position",
+        "itself before sampling, and in reversed order",
+        _changes_of_log_prob,
         lambda c: np.zeros((2, *c.y.shape[:2])),
-        _here,
-        0.0,
-        0.0,
+        select.simplest,
+        (0.0, 0.0),
     ),
 ]

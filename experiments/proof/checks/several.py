@@ -1,7 +1,8 @@
-"""Several targets: marginals, conditionals, modes; and mixtures of mixtures."""
+"""Checks for several targets (marginals, conditionals, modes), and of functions that combine mixtures."""
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import jax
@@ -9,53 +10,47 @@ import numpy as np
 from scipy import optimize
 
 import mdnjax as mdn
-from experiments.proof import one_target, several_targets
+from experiments.proof import several_targets
 from experiments.proof.cases import Case, Name
-from experiments.proof.checks.check import Check
-from experiments.proof.checks.density import y_of
+from experiments.proof.checks import select
+from experiments.proof.checks.check import Check, each_example, of_mixture, points
 from experiments.proof.oracles import Example, Numbers
 from mdnjax import Mixture
 
-NEAR = 4  # points in the body of the mixture
-
-
-def _rest(name_or_case: Any) -> list[int]:
-    number = getattr(name_or_case, "num_targets", None) or name_or_case.name.num_targets
-    return list(range(number - 1))
+NUM_POINTS = 4  # near the components
 
 
 def _marginal(mixture: Mixture, case: Case) -> Any:
-    kept = _rest(case)[::-1]
-    return mdn.log_prob(mdn.marginal(mixture, kept), y_of(mixture, case)[:NEAR, :, kept])
+    targets = np.arange(case.y.shape[-1] - 1)[::-1]
+    return mdn.log_prob(mdn.marginal(mixture, targets.tolist()), points(mixture, case)[:NUM_POINTS, :, targets])
 
 
 def _true_marginal(case: Case) -> Numbers:
-    last = case.name.num_targets - 1
-    return case.each(lambda e, y: several_targets.marginal_log_prob(e, y, last), case.y[:NEAR])
+    last = case.y.shape[-1] - 1
+    return case.each(lambda e, y: several_targets.marginal_log_prob(e, y, last), case.y[:NUM_POINTS])
 
 
 def _condition(mixture: Mixture, case: Case) -> Any:
-    rest, y = _rest(case), y_of(mixture, case)[:NEAR]
-    given = case.name.num_targets - 1
-    return mdn.log_prob(mdn.condition(mixture, [given], y[..., [given]]), y[..., rest])
+    y = points(mixture, case)[:NUM_POINTS]
+    return mdn.log_prob(mdn.condition(mixture, [1], y[..., 1:]), y[..., :1])
 
 
 def _true_condition(case: Case) -> Numbers:
-    """Joint over marginal of the last target, the others integrated out one by one (of two targets, the only other)."""
-    return case.each(lambda e, y: float(e.log_prob(y.astype(float))) - several_targets.marginal_log_prob(e, y, 0), case.y[:NEAR])
+    """The joint density over that of the last of two targets, for which the first is integrated out."""
+    return case.each(lambda e, y: float(e.log_prob(y)) - several_targets.marginal_log_prob(e, y, 0), case.y[:NUM_POINTS])
 
 
-def _highest(mixture: Mixture, case: Case) -> Any:
+def _highest_log_density(mixture: Mixture) -> Any:
     return np.nanmax(np.asarray(mdn.modes(mixture).log_density, float), axis=-1)
 
 
-def _halves(mixture: Mixture) -> Mixture:
+def _members(mixture: Mixture) -> Mixture:
     """Examples 0, 1, 2 and 3, 4, 5 as two members of a batch of three."""
     return jax.tree.map(lambda leaf: leaf.reshape(2, 3, *leaf.shape[1:]), mixture)
 
 
 def _pool(mixture: Mixture, case: Case) -> Any:
-    return mdn.prob(mdn.pool(_halves(mixture)), y_of(mixture, case)[:, :3])
+    return mdn.prob(mdn.pool(_members(mixture)), points(mixture, case)[:, :3])
 
 
 def _true_pool(case: Case) -> Numbers:
@@ -64,32 +59,24 @@ def _true_pool(case: Case) -> Numbers:
     return np.stack([np.mean(part, axis=0) for part in parts], axis=-1)
 
 
-def _true_split(case: Case) -> Any:
-    means, variances = (
-        case.each(lambda e, f=f: np.array([f(e.target(d)) for d in range(e.loc.shape[1])])).reshape(2, 3, -1)
-        for f in (one_target.mean, lambda e: one_target.central(e, 2))
-    )
+def _true_split_variance(case: Case) -> Any:
+    means, variances = (case.each(oracle).reshape(2, 3, -1) for oracle in (several_targets.mean, several_targets.variance))
     return variances.mean(0), ((means - means.mean(0)) ** 2).mean(0)
 
 
-def _reduced_moments(mixture: Mixture, case: Case) -> Any:
+def _reduced_moments(mixture: Mixture) -> Any:
     small = mdn.reduce(mixture, 2)
     return mdn.mean(small), mdn.covariance(small)
 
 
-def _runnalls(example: Example) -> Numbers:
+def _true_reduced_weights(example: Example) -> Numbers:
     """Weights after the cheapest merges, sorted."""
-    count = len(example.weight)
     covariances = example.covariance
     if covariances is None:
-        variances = [
-            [one_target.central(several_targets.component(example, k).target(d), 2) for d in range(example.loc.shape[1])]
-            for k in range(count)
-        ]
-        covariances = np.stack([np.diag(v) for v in variances])
-    parts = [(w, m, c) for w, m, c in zip(example.weight, example.loc, covariances, strict=True)]
+        covariances = [np.diag(variances) for variances in several_targets.component_variances(example)]
+    parts = list(zip(example.weight, example.loc, covariances, strict=True))
     while len(parts) > 2:
-        pairs = [(k, j) for k in range(len(parts)) for j in range(k)]
+        pairs = [(k, j) for j, k in combinations(range(len(parts)), 2)]
         merges = [_merge(parts[k], parts[j]) for k, j in pairs]
         costs = [_volume(new) - _volume(parts[k]) - _volume(parts[j]) for new, (k, j) in zip(merges, pairs, strict=True)]
         best = int(np.argmin(costs))
@@ -110,44 +97,27 @@ def _volume(part: Any) -> float:
     return part[0] * np.linalg.slogdet(part[2])[1]
 
 
-def _align(mixture: Mixture, case: Case) -> Any:
-    order = np.roll(np.arange(case.name.num_components), 1)
-    mixed = jax.tree.map(lambda leaf: leaf[:3][:, order], mixture)
-    reference = mixture[3:]
-    return mdn.weights(mdn.align(mixed, reference))
+def _aligned_weights(mixture: Mixture) -> Any:
+    """The first three examples, with their components in another order, aligned to the last three."""
+    order = np.roll(np.arange(mixture.logits.shape[-1]), 1)
+    permuted = jax.tree.map(lambda leaf: leaf[:3][:, order], mixture)
+    return mdn.weights(mdn.align(permuted, mixture[3:]))
 
 
-def _true_align(case: Case) -> Numbers:
-    ours, theirs = case.examples[:3], case.examples[3:]
-    spread = [
-        np.sqrt(
-            [
-                [one_target.central(several_targets.component(_on_line(e), k).target(d), 2) for d in range(e.loc.shape[1])]
-                for k in range(len(e.weight))
-            ]
-        )
-        for e in case.examples
-    ]
-    cost = np.zeros((len(ours[0].weight),) * 2)
-    for i, (e, f) in enumerate(zip(ours, theirs, strict=True)):
-        for k in range(len(cost)):
-            for j in range(len(cost)):
-                away = ((f.loc[k] - e.loc[j]) ** 2).sum() + ((spread[i + 3][k] - spread[i][j]) ** 2).sum()
-                cost[k, j] += np.sqrt(f.weight[k] * e.weight[j]) * away
+def _true_aligned_weights(case: Case) -> Numbers:
+    scales = np.sqrt(case.each(several_targets.component_variances))
+    num_components = scales.shape[1]
+    cost = np.zeros((num_components, num_components))
+    for i, (e, reference) in enumerate(zip(case.examples[:3], case.examples[3:], strict=True)):
+        for k, j in np.ndindex(*cost.shape):
+            distance = ((reference.loc[k] - e.loc[j]) ** 2).sum() + ((scales[i + 3][k] - scales[i][j]) ** 2).sum()
+            cost[k, j] += np.sqrt(reference.weight[k] * e.weight[j]) * distance
     columns = optimize.linear_sum_assignment(cost)[1]
-    return np.stack([e.weight[columns] for e in ours])
+    return np.stack([e.weight[columns] for e in case.examples[:3]])
 
 
-def _on_line(example: Example) -> Example:
-    return example._replace(low=np.full_like(example.low, -np.inf), high=np.full_like(example.high, np.inf))
-
-
-def _to_be_reduced(name: Name) -> bool:
-    return name.support == "line" and (name.num_targets == 2 or name == Name("diagonal"))
-
-
-def _two(name: Name) -> bool:
-    return name.num_targets == 2
+def _combined(name: Name) -> bool:
+    return select.two_on_the_line(name) or name == Name("diagonal")
 
 
 CHECKS = [
@@ -157,62 +127,56 @@ CHECKS = [
         "the density integrated over the last target",
         _marginal,
         _true_marginal,
-        lambda n: n.num_targets > 1 and n.num_components > 1,
-        5e-5,
-        1e-9,
+        lambda n: select.several(n) and n.num_components > 1,
+        (5e-5, 1e-9),
     ),
-    Check("condition", "p(y) / p(y_given)", "joint density over its integral", _condition, _true_condition, _two, 2e-4, 1e-9),
+    Check(
+        "condition", "p(y) / p(y_given)", "joint density over its integral", _condition, _true_condition, select.two, (2e-4, 1e-9)
+    ),
     Check(
         "modes",
         "highest log density of several targets",
         "Nelder-Mead from every location",
-        _highest,
-        lambda c: c.each(several_targets.highest_log_density),
-        lambda n: _two(n) and n.support != "box",
-        1e-4,
-        1e-8,
+        of_mixture(_highest_log_density),
+        each_example(several_targets.highest_log_density),
+        lambda n: select.two(n) and n.support != "box",
+        (1e-4, 1e-8),
     ),
-    Check(
-        "pool",
-        "1/M sum_m p_m(y)",
-        "scipy's densities",
-        _pool,
-        _true_pool,
-        lambda n: n.num_targets == 2 and n.support == "line",
-        1e-4,
-        1e-11,
-    ),
+    Check("pool", "1/M sum_m p_m(y)", "scipy's densities", _pool, _true_pool, select.two_on_the_line, (1e-4, 1e-11)),
     Check(
         "split_variance",
         "mean_m v_m, var_m m_m",
         "Gauss-Legendre panels",
-        lambda m, c: mdn.split_variance(_halves(m)),
-        _true_split,
-        lambda n: _to_be_reduced(n),
-        1e-4,
-        1e-10,
+        of_mixture(lambda m: mdn.split_variance(_members(m))),
+        _true_split_variance,
+        _combined,
+        (1e-4, 1e-10),
     ),
     Check(
         "reduce",
-        "mean and covariance kept",
+        "mean and covariance are preserved",
         "Gauss-Legendre panels",
-        _reduced_moments,
+        of_mixture(_reduced_moments),
         lambda c: (c.each(several_targets.mean), c.each(several_targets.covariance)),
-        _to_be_reduced,
-        1e-4,
-        1e-10,
+        _combined,
+        (1e-4, 1e-10),
     ),
     Check(
         "reduce",
         "cheapest merges: the weights",
         "Runnalls (2007) in numpy",
-        lambda m, c: np.sort(mdn.weights(mdn.reduce(m, 2)), -1),
-        lambda c: c.each(_runnalls),
-        _to_be_reduced,
-        1e-5,
-        1e-12,
+        of_mixture(lambda m: np.sort(mdn.weights(mdn.reduce(m, 2)), -1)),
+        each_example(_true_reduced_weights),
+        _combined,
+        (1e-5, 1e-12),
     ),
     Check(
-        "align", "the assignment of least cost", "scipy's linear_sum_assignment", _align, _true_align, _to_be_reduced, 1e-6, 1e-12
+        "align",
+        "the assignment of least cost",
+        "scipy's linear_sum_assignment",
+        of_mixture(_aligned_weights),
+        _true_aligned_weights,
+        _combined,
+        (1e-6, 1e-12),
     ),
 ]
