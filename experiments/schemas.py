@@ -28,19 +28,19 @@ class Regression(Network, Loop, frozen=True):
     """A plain network, trained with the mean squared error in the units of the data."""
 
 
-class Density(CommandRun, Config, frozen=True):
+class Density(Config, CommandRun, frozen=True):
     """A problem with a known density."""
 
     output: Folder = Field(default=Path("results/density"), description="folder of the results")
 
 
-class RobotArm(CommandRun, Config, frozen=True):
+class RobotArm(Config, CommandRun, frozen=True):
     """The angles of a robot arm, predicted from the position of its hand."""
 
     output: Folder = Field(default=Path("results/robot_arm"), description="folder of the results")
 
 
-class InverseSine(CommandRun, Config, frozen=True):
+class InverseSine(Config, CommandRun, frozen=True):
     """The inverted sinusoid with its regression. Sweeps accept these keys for every problem."""
 
     output: Folder = Field(default=Path("results/inverse_sine"), description="folder of the results")
@@ -54,7 +54,7 @@ class InverseSine(CommandRun, Config, frozen=True):
     )
 
 
-class TabularRun(CommandRun, Tabular, frozen=True):
+class TabularRun(Tabular, CommandRun, frozen=True):
     """A run on the rows of a file."""
 
     output: Folder = Field(default=Path("results/tabular"), description="folder of the results")

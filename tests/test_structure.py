@@ -1,11 +1,14 @@
 """The house: modules import only downward, files stay short, and importing has no side effects."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mdnjax.components import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the cellar to the roof; a module may import from those before it.
@@ -71,3 +74,19 @@ def test_no_command_imports_another_one():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "experiments":
                 imported = {node.module.split(".")[1]} if "." in node.module else {alias.name for alias in node.names}
                 assert not (imported & commands) - {own}, f"{path.relative_to(folder)} imports {imported}"
+
+
+def test_the_page_of_the_library_names_every_module_and_no_other():
+    """The picture of the flow and the tables in mdnjax/README.md."""
+    page, library = (ROOT / "mdnjax" / "README.md").read_text(), ROOT / "mdnjax"
+    picture = re.search(r"```text\n(.*?)```", page, re.DOTALL)
+    assert picture
+    for name in re.findall(r"[a-z_]+(?:\.py|/)", picture[1]):
+        assert (library / name).exists() or (library / "training" / name).exists(), name
+    rows = [row.split("|")[1] for row in page.splitlines() if row.startswith(("| `", "| [`"))]
+    named = {name.strip("/") for row in rows for name in re.findall(r"`([a-z_0-9]+/?)`", row)}
+    modules = {path.stem for path in [*library.glob("*.py"), *(library / "training").glob("*.py")]} - {"__init__"}
+    folders = {path.parent.name for path in library.glob("*/__init__.py")}
+    assert named & (modules | folders) == modules | folders, (modules | folders) - named
+    families = set(FAMILIES)
+    assert named - modules - folders <= families, named - modules - folders - families
