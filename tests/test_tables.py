@@ -112,6 +112,7 @@ BAD = {
     "got no rows": ("t.csv", "x,y\n"),
     "got 1 rows": ("t.csv", "x,y\n1,2\n"),
     "twice in the header": ("t.csv", "x,x\n" + ROWS),
+    "got column '' twice in the header": ("t.csv", ",\n" + ROWS),
     "more fields than the header": ("t.csv", "x,y\n" + ROWS.replace("\n", ",5\n")),
     "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
     "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),

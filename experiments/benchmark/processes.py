@@ -27,5 +27,6 @@ def measure_in_process(module: str, name: str, arguments: Sequence[Any], cache_f
     words = [sys.executable, "-c", code, json.dumps(arguments)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise ContenderFailed(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+        reason = done.stderr.strip().splitlines()[-1:] or [f"the process ended with status {done.returncode}"]
+        raise ContenderFailed(f"{name} failed: {reason[0]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -102,7 +102,7 @@ def _frames(path: Path, delimiter: str | None, max_rows: int | None, text_column
             else:
                 names = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options).iloc[0]
                 names = [name.strip() for name in names]
-                if twice := _first_duplicate(names):
+                if (twice := _first_duplicate(names)) is not None:
                     raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
                 options |= {"header": 0, "names": names, "dtype": {name: str for name in text_columns if name in names}}
             frames = pandas.read_csv(path, chunksize=max_rows, low_memory=False, **options)
@@ -129,7 +129,7 @@ def _parquet(path: Path) -> Any:
         file = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:  # the base classes of pyarrow's errors
         raise TableError(f"not a Parquet file: {' '.join(str(error).split())[:120]}") from None
-    if twice := _first_duplicate(file.schema_arrow.names):
+    if (twice := _first_duplicate(file.schema_arrow.names)) is not None:
         raise TableError(f"got column {twice[:40]!r} twice, expected each name once")
     return file
 
