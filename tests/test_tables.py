@@ -116,6 +116,7 @@ BAD = {
     "more fields than the header": ("t.csv", "x,y\n" + ROWS.replace("\n", ",5\n")),
     "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
     "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),
+    "separated by ';'": ("t.csv", "x;size, m;y\n" + ROWS.replace(",", ";1;")),
     "not UTF-8": ("t.csv", b"x,y\n\xff\xfe,1\n" + ROWS.encode()),
     "not a Parquet file": ("t.parquet", "nonsense"),
     "not an NPZ file": ("t.npz", "nonsense"),

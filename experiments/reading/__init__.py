@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import TAB, read_file
+from experiments.reading.files import SUFFIXES, TAB, read_file
 from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
@@ -108,16 +108,16 @@ def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[
 
 
 def _delimiter_hint(error: TableError, section: Table) -> str:
-    """Returns, for a text file that was read as a single column, a hint which delimiter it may have."""
-    text = str(error)
-    has_several_columns = ", " in text.partition("expected one of ")[2]
-    if Path(section.path).suffix not in (".csv", ".tsv") or not text.startswith("got column") or has_several_columns:
+    """Returns, for a text file without a column that is asked for, a hint which delimiter it seems to have."""
+    suffix = Path(section.path).suffix
+    if suffix not in (".csv", ".tsv") or "expected one of " not in str(error):
         return ""
-    found = next((mark for mark in (";", "\t", "|", ",") if mark in _first_line(Path(section.path))), None)
-    if found is None:
+    header, used = _first_line(Path(section.path)), "\t" if section.delimiter == TAB else section.delimiter or SUFFIXES[suffix]
+    found = max((";", "\t", "|", ","), key=header.count)
+    if header.count(found) <= header.count(used):
         return ""
     delimiter = TAB if found == "\t" else found
-    return f" (the header was read as a single column; if {delimiter!r} separates the columns, set data.delimiter={delimiter!r})"
+    return f" (if the columns of the header are separated by {delimiter!r}, set data.delimiter={delimiter!r})"
 
 
 def _first_line(path: Path) -> str:
