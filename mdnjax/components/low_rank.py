@@ -45,24 +45,32 @@ class LowRank(NamedTuple):
         return jnp.concatenate([loc.ravel(), raw_of_scale(sd, scale_floor).ravel(), factor])
 
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
-        """log N(y; loc_k, F F^T + diag(scale^2)), by the matrix M = I + F^T diag(scale^-2) F of size R x R.
+        """log N(y; loc_k, F F^T + diag(scale^2)), by a QR decomposition of [F / scale; I].
 
-        The squared distance is min_u |(y - loc - F u) / scale|^2 + |u|^2, a sum of squares. The usual difference (Woodbury's
-        identity) loses all digits if the factors are much larger than the scales.
+        The squared distance is min_u |(y - loc - F u) / scale|^2 + |u|^2: the square of what a decomposition of these columns
+        leaves of [(y - loc) / scale; 0]. The usual difference (Woodbury's identity) loses all digits if the factors are much
+        larger than the scales, and the squares in I + F^T diag(scale^-2) F overflow.
         """
-        factor = self.factor / self.scale[:, :, None]
         z = (y - self.loc) / self.scale
-        tril = self._inner_tril(factor)
-        projected = jnp.sum(factor * z[:, :, None], axis=1)
-        u = triangular.solve_transposed(tril, triangular.solve(tril, projected))
-        residual = z - jnp.sum(factor * u[:, None], axis=2)
-        distance = jnp.sum(residual**2, axis=1) + jnp.sum(u**2, axis=1)
-        log_volume = triangular.log_determinant(tril) + jnp.sum(jnp.log(self.scale), axis=1)
-        return -0.5 * distance - log_volume - HALF_LOG_2PI * self.loc.shape[1]
+        log_volume, rest = self._eliminated([z[:, d] for d in range(z.shape[1])])
+        return -sum(0.5 * row[0] * row[0] for row in rest) - log_volume - HALF_LOG_2PI * self.loc.shape[1]
 
     def full(self) -> Full:
-        """Returns the same components as components of the full family."""
-        return Full.from_covariances(self.loc, self.covariances())
+        """Returns the same components as components of the full family.
+
+        With covariance / scale^2 = B^T B, B = [F^T / scale; I], the precision's factor is computed from a QR decomposition of B:
+        the covariance may overflow, and has lost all digits of the scales if the factors are a few thousand times as large.
+        """
+        num_targets, rank = self.factor.shape[1:3]
+        ratio, zero = self.factor / self.scale[:, :, None], jnp.zeros_like(self.scale[:, 0])
+        rows = [[ratio[:, d, r] for d in reversed(range(num_targets))] for r in range(rank)]
+        rows = [[zero + (e == d) for d in range(num_targets)] for e in range(num_targets)] + rows
+        upper: list[Array] = []
+        for d in range(num_targets):
+            row, rows = _eliminate(rows)
+            upper.append(jnp.stack([zero] * d + row, axis=1))
+        flipped = triangular.inverse(jnp.stack(upper, axis=2))
+        return Full(self.loc, jnp.swapaxes(jnp.flip(flipped, (1, 2)), 1, 2) / self.scale[:, :, None])
 
     def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
         return self.full().conditionals(y)
@@ -79,11 +87,13 @@ class LowRank(NamedTuple):
 
     def marginals(self) -> Diagonal:
         """Returns the marginal distribution of each target."""
-        return Diagonal(self.loc, jnp.sqrt(jnp.sum(self.factor**2, axis=2) + self.scale**2))
+        parts = jnp.concatenate([self.factor, self.scale[:, :, None]], axis=2)
+        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(parts), axis=2))  # the squares of the parts may overflow or underflow
+        return Diagonal(self.loc, largest * jnp.sqrt(jnp.sum((parts / largest[:, :, None]) ** 2, axis=2)))
 
     def entropies(self) -> Float[Array, "K *batch"]:
-        log_volume = triangular.log_determinant(self._inner_tril(self.factor / self.scale[:, :, None]))
-        return (0.5 + HALF_LOG_2PI) * self.loc.shape[1] + log_volume + jnp.sum(jnp.log(self.scale), axis=1)
+        log_volume, _ = self._eliminated()
+        return (0.5 + HALF_LOG_2PI) * self.loc.shape[1] + log_volume
 
     def select(self, targets: tuple[int, ...]) -> LowRank:
         """Returns the joint distribution of some of the targets."""
@@ -101,8 +111,39 @@ class LowRank(NamedTuple):
         """Returns components with the same locations and all standard deviations times a factor."""
         return self._replace(factor=self.factor * factor, scale=self.scale * factor)
 
-    @staticmethod
-    def _inner_tril(factor: Float[Array, "K D R *batch"]) -> Float[Array, "K R R *batch"]:
-        """Returns the Cholesky factor of I + F^T F."""
-        identity = diagonal_matrix(jnp.ones_like(factor[:, 0]))
-        return triangular.cholesky(identity + jnp.sum(factor[:, :, :, None] * factor[:, :, None], axis=1))
+    def _eliminated(self, z: list[Array] | None = None) -> tuple[Float[Array, "K *batch"], list[list[Array]]]:
+        """Returns log det(F F^T + diag(scale^2)) / 2, and what a QR decomposition of [F / scale; I] leaves of [z; 0]."""
+        ratio, rank = self.factor / self.scale[:, :, None], self.factor.shape[2]
+        zero = jnp.zeros_like(self.scale[:, 0])
+        rows = [[zero + (r == c) for c in range(rank)] for r in range(rank)]
+        rows += [[ratio[:, d, r] for r in range(rank)] for d in range(ratio.shape[1])]
+        if z is not None:
+            rows = [[*row, last] for row, last in zip(rows, [zero] * rank + z, strict=True)]
+        log_volume = jnp.sum(jnp.log(self.scale), axis=1)
+        for _ in range(rank):
+            (length, *_), rows = _eliminate(rows)
+            log_volume = log_volume + jnp.log(length)
+        return log_volume, rows
+
+
+def _eliminate(rows: list[list[Array]]) -> tuple[list[Array], list[list[Array]]]:
+    """Returns the first row of R in a QR decomposition, and the rows that remain, without the first column.
+
+    A Householder reflection after a step of Gaussian elimination with the row whose first entry is the largest. That row may be
+    larger than others by the ratio of a factor to a scale, and a reflection alone would leave its rounding errors in them.
+    No number is squared that is larger than 1. Source: Cox and Higham (1998), on the order of the rows.
+    """
+    pivot, others = rows[0], []
+    for row in rows[1:]:
+        larger = jnp.abs(row[0]) > jnp.abs(pivot[0])
+        others.append([jnp.where(larger, old, new) for old, new in zip(pivot, row, strict=True)])
+        pivot = [jnp.where(larger, new, old) for old, new in zip(pivot, row, strict=True)]
+    shares = [row[0] / pivot[0] for row in others]
+    length = jnp.sqrt(1 + sum(share * share for share in shares))
+    first, columns = [jnp.abs(pivot[0]) * length], []
+    for column in range(1, len(pivot)):
+        rest = [row[column] - share * pivot[column] for row, share in zip(others, shares, strict=True)]
+        along = sum((share * entry for share, entry in zip(shares, rest, strict=True)), start=jnp.zeros_like(length)) / length
+        first.append(jnp.sign(pivot[0]) * (pivot[column] * length + along))
+        columns.append([entry - share * along / (1 + length) for share, entry in zip(shares, rest, strict=True)])
+    return first, [list(row) for row in zip(*columns, strict=True)]

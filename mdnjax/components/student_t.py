@@ -15,6 +15,14 @@ from mdnjax.types import Array, Float, PRNGKey
 MIN_DF = 2.1  # the variance is finite for df > 2
 INITIAL_LOG_DF = 2.0  # the df of a network start near 2.1 + e^2
 MAX_LOG_DF = 8.0  # with df near 3000 the density is practically Gaussian
+MAX_RATIO = 1e30  # of z^2 / df: here 1 + z^2 / df rounds to z^2 / df, and the square still fits into float32
+# The cdf is summed from the location for w = z^2 / (df + z^2) up to min(0.3, 3 / (df / 2 + 1/2)), and by a continued fraction
+# beyond. There these numbers of terms and levels give all digits, for any df: at most 43 and 35 are needed in float64, 24 and 9
+# in float32.
+MAX_W, MAX_MEAN_W = 0.3, 3.0
+NUM_TERMS = {"float64": 44, "float32": 25}
+NUM_LEVELS = {"float64": 36, "float32": 10}
+NUM_UNROLLED = 4  # in one step of a loop: one loop body with all of them takes three times as long to compile
 
 
 class _Fields(NamedTuple):
@@ -57,7 +65,9 @@ class StudentT(_Fields, LocationScale):
         return _cdf(self.df, z)
 
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.where(self.df > 1, -(self.df + z**2) / (self.df - 1) * jnp.exp(self.log_density(z)), jnp.nan)
+        """Returns -(df + z^2) f(z) / (df - 1), with df + z^2 inside of the exponential, where its square does not overflow."""
+        log_mean = _log_density(self.df, z) + _log_one_plus(self.df, z)
+        return jnp.where(self.df > 1, -self.df / (self.df - 1) * jnp.exp(log_mean), jnp.nan)
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns the Gaussian quantile, and z with x = df / (df + z^2) = min(1/2, (sqrt(2) tail a B(a, 1/2))^(1/a)), a = df / 2.
@@ -102,21 +112,65 @@ def _log_gamma_ratio(a: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.log(steps) + 0.5 * jnp.log(b) + series
 
 
+def _log_one_plus(df: Float[Array, "..."], z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns log(1 + z^2 / df), by one logarithm and also where z^2 overflows: there it is 2 log |z| - log df."""
+    ratio = z * (z / df)
+    far = ratio > MAX_RATIO
+    log = jnp.log1p(jnp.where(far, jnp.abs(z), ratio))
+    return jnp.where(far, 2 * log - jnp.log(df), log)
+
+
 def _log_density(df: Float[Array, "..."], z: Float[Array, "..."]) -> Float[Array, "..."]:
-    return _log_gamma_ratio(df / 2) - 0.5 * jnp.log(math.pi * df) - (df + 1) / 2 * jnp.log1p(z**2 / df)
+    return _log_gamma_ratio(df / 2) - 0.5 * jnp.log(math.pi * df) - (df + 1) / 2 * _log_one_plus(df, z)
 
 
 @jax.custom_jvp
 def _cdf(df: Float[Array, "..."], z: Float[Array, "..."]) -> Float[Array, "..."]:
-    """F(z) = I_x(df / 2, 1 / 2) / 2 below zero, x = df / (df + z^2)."""
+    """F(z) = 1/2 + sign(z) I_w(1/2, a) / 2 near the location, and I_x(a, 1/2) / 2 in the lower tail; a = df / 2, x = 1 - w.
+
+    Both are p = x^a w^(1/2) Gamma(a + 1/2) / (Gamma(a) sqrt(pi)) times a slowly varying function. x^a and the ratio of gamma
+    functions are computed from log(1 + z^2 / df) and `_log_gamma_ratio`: x is near 1 for large df, and there neither 1 - x nor
+    log x has digits, nor has a difference of log-gamma functions.
+    """
     df, z = jnp.broadcast_arrays(df, z)
-    tail = 0.5 * jax.scipy.special.betainc(df / 2, jnp.full_like(df, 0.5), df / (df + z**2))
-    return jnp.where(z < 0, tail, 1 - tail)
+    a, w = df / 2, 1 / (1 + df / z / z)
+    p = jnp.exp(_log_gamma_ratio(a) - a * _log_one_plus(df, z)) * jnp.sqrt(w / math.pi)
+    near = w < jnp.minimum(MAX_W, MAX_MEAN_W / (a + 0.5))
+    centre, tail = jnp.sign(z) * p * _series(a, w), 0.5 * p * _continued_fraction(a, w)
+    return jnp.where(near, 0.5 + centre, jnp.where(z < 0, tail, 1 - tail))
+
+
+def _series(a: Float[Array, "..."], w: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns 2F1(a + 1/2, 1; 3/2; w), a sum of positive terms. Source: DLMF 8.17.8 with its a = 1/2 and b = a."""
+    mean, num_terms = (a + 0.5) * w, NUM_TERMS[str(w.dtype)]
+
+    def step(i: Array, total: Array) -> Array:
+        n = (num_terms - 1 - i).astype(w.dtype)
+        return 1 + total * (mean + n * w) * (1 / (1.5 + n))
+
+    return jax.lax.fori_loop(0, num_terms, step, jnp.ones_like(w), unroll=NUM_UNROLLED)
+
+
+def _continued_fraction(a: Float[Array, "..."], w: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns I_x(a, 1/2) B(a, 1/2) / (x^a w^(1/2)), x = 1 - w. Source: Didonato and Morris (1992), eq. 9, with b = 1/2."""
+    x, excess, num_levels = 1 - w, (a + 0.5) * w + 0.5, NUM_LEVELS[str(w.dtype)]
+
+    def step(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        value, upper = state  # 1 / (a + 2 n + 1)
+        n = (num_levels - i).astype(w.dtype)
+        lower = 1 / (a + (2 * n - 1))
+        share = n * (0.5 - n) * x * lower
+        level = n + share + (a + n) * upper * (excess + n * (1 + w))
+        return (a + (n - 1)) * lower * (a + (n - 0.5)) * x * share / (level + value), lower
+
+    start = jnp.zeros_like(w), 1 / (a + (2 * num_levels + 1))
+    value, upper = jax.lax.fori_loop(0, num_levels, step, start, unroll=NUM_UNROLLED)
+    return 1 / (a * upper * excess + value)
 
 
 @_cdf.defjvp
 def _cdf_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Integrates the derivative of the density in df by quadrature, because jax has no derivative of betainc in df."""
+    """Integrates the derivative of the density in df by quadrature: the sums of the cdf have no simple derivative in df."""
     df, z = jnp.broadcast_arrays(*primals)
 
     def slope(u: Float[Array, "n ..."]) -> Float[Array, "n ..."]:

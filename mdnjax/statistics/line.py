@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import Component, Family, Warped
-from mdnjax.quadrature import NUM_STEPS, Estimate, integrate
+from mdnjax.quadrature import NUM_STEPS, Estimate, integrate_near
 from mdnjax.types import Array, Bool, Float
 
 
@@ -48,13 +48,34 @@ class LineMixture(NamedTuple):
         """Returns y(u)."""
         return self.marginals.from_line(u[:, None], axis=1)[:, 0]
 
-    def integrate(self, integrand: Any, *more: Array, num_steps: int = NUM_STEPS) -> Estimate:
-        """Integrates over the real line, in pieces between the locations, 0 (where a logit bends) and the points `more`."""
+    def near(self, point: Float[Array, "#Q ..."]) -> LineMixture:
+        """Returns the mixture on the real line whose locations, and thus arguments, are relative to a point.
+
+        So u has all digits of its distance from a location, however far both are from zero.
+        """
         on_line = self.marginals.line()
-        cuts = [on_line.loc[:, 0], jnp.zeros_like(on_line.loc[:1, 0]), *(point[None] for point in more)]
+        return LineMixture(self.log_weight, on_line._replace(loc=on_line.loc - point[:, None, None]))
+
+    def integrate(self, integrand: Any, *more: Array, num_steps: int = NUM_STEPS) -> Estimate:
+        """Integrates `integrand(near, distance, point)` over the real line, cut at the locations and the points `more`.
+
+        The nodes are `point + distance`, and `near` is `self.near(point)`. On a bounded support there is a cut at 0 too, where a
+        logit bends.
+        """
+        on_line = self.marginals.line()
+        zero = [jnp.zeros_like(on_line.loc[:1, 0])] if isinstance(self.marginals, Warped) else []
+        used = self.log_weight > -jnp.inf  # a component of weight 0 may be anywhere
+        loc, scale = on_line.loc[:, 0], on_line.scale[:, 0]
+        first = jnp.min(jnp.where(used, loc, jnp.inf), axis=0)
+        finite = (jnp.where(jnp.isfinite(point), point, first)[None] for point in more)
+        cuts = [jnp.where(used, loc, first), *zero, *finite]
         batch = jnp.broadcast_shapes(*(cut.shape[1:] for cut in cuts))
         points = jnp.sort(jnp.concatenate([jnp.broadcast_to(cut, (cut.shape[0], *batch)) for cut in cuts]), axis=0)
-        return integrate(integrand, points, jnp.max(on_line.scale[:, 0], axis=0), num_steps=num_steps)
+
+        def at_node(point: Array, distance: Array) -> Array:
+            return integrand(self.near(point), distance, point)
+
+        return integrate_near(at_node, points, jnp.max(jnp.where(used, scale, 0), axis=0), num_steps=num_steps)
 
 
 def line_mixture(logits: Float[Array, "K *batch"], component: Component) -> LineMixture:

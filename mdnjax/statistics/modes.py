@@ -13,8 +13,9 @@ from mdnjax.batching import map_batch
 from mdnjax.compilation import JitOnce
 from mdnjax.components import Component, Family, Laplace, Warped
 from mdnjax.mixture import Mixture, mixture_log_prob, num_targets
-from mdnjax.statistics.line import line_mixture, unwarped
-from mdnjax.statistics.peaks import Peaks, find_peaks
+from mdnjax.statistics.arguments import check_levels
+from mdnjax.statistics.line import unwarped
+from mdnjax.statistics.peaks import Peaks, centre, centred_line, find_peaks
 from mdnjax.types import Array, Float, Int
 
 NUM_ASCENT_STEPS = 100
@@ -39,27 +40,28 @@ def modes(mixture: Mixture) -> Modes:
     """Returns all modes of a single target; of several targets those that an ascent from each location reaches.
 
     One target: the derivative of log p is evaluated at points half a scale apart around every location, and at its extrema
-    between them; a mode is where its sign changes. A density that grows towards a bound of its support has a mode there too.
+    between them; a mode is where its sign changes. For Laplace components it is evaluated on either side of each location, which
+    finds exactly all modes. A density that grows towards a bound of its support has a mode there too.
     Gaussian and Laplace mixtures on the whole line have no more modes than components.
     Several targets: damped Newton steps from each location (for Laplace components, whose modes are kinks, a search over the
-    coordinates of the locations); modes that no such ascent reaches are not found. Source: Carreira-Perpinan (2000),
-    Mode-finding for mixtures of Gaussian distributions.
+    coordinates of the locations); modes that no such ascent reaches are not found.
+    There are none, and all numbers are nan, if a parameter is nan or the dtype cannot resolve the mixture: loc + scale == loc for
+    a component, or locations too far apart for their scales (see `centre`).
+    Source: Carreira-Perpinan (2000), Mode-finding for mixtures of Gaussian distributions.
     """
     if num_targets(mixture) == 1:
         return _modes_and_peaks(mixture)[0]
     return map_batch(_modes_of_several_targets, mixture, size=8 * num_targets(mixture))
 
 
-@jax.jit
-def highest_mode(mixture: Mixture, least_mass: float = 1e-6) -> Float[Array, "*batch D"]:
-    """Returns the mode with the highest density among those whose mass is at least `least_mass`.
+def highest_mode(mixture: Mixture, least_mass: float | Float[Array, ""] = 1e-6) -> Float[Array, "*batch D"]:
+    """Returns the mode with the highest density among those whose mass is at least `least_mass`; nan if there is none.
 
     With heavy tails the density may grow without limit at a bound of the support; such a mode has next to no mass.
+    Raises: ValueError if the least mass is not one number of [0, 1]; a traced one outside of it gives nan.
     """
-    found = modes(mixture)
-    log_density = jnp.where(found.mass >= least_mass, found.log_density, -jnp.inf)
-    best = jnp.argmax(log_density, axis=-1)
-    return jnp.take_along_axis(found.y, best[..., None, None], axis=-2)[..., 0, :]
+    _check_least_mass("highest_mode", least_mass)
+    return _highest_mode(mixture, least_mass)
 
 
 def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B G"]:
@@ -68,7 +70,8 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
     Modes at neighbouring x are paired so that the sum of their distances is smallest; two modes are paired only if one of them
     lies between the minima on either side of the other. Modes of a mass below `least_mass` are left out. Neither
     differentiable nor usable inside `jax.jit`.
-    Raises: ValueError if the batch does not have exactly one axis, or there is more than one target.
+    Raises: ValueError if the batch does not have exactly one axis, there is more than one target, or the least mass is not one
+    number of [0, 1].
     """
     from scipy.optimize import linear_sum_assignment  # imported here because the import takes half a second
 
@@ -76,6 +79,7 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
         got = f"a batch of {mixture.logits.shape[:-1]} with {num_targets(mixture)} targets"
         raise ValueError(f"branches: got {got}, expected one axis and one target")
 
+    _check_least_mass("branches", least_mass)
     found, peaks = jax.tree.map(np.asarray, _quickly_compiled_modes_and_peaks(mixture))
     selected = peaks.found & (found.mass >= least_mass)
     rows: list[np.ndarray] = []
@@ -96,6 +100,21 @@ def branches(mixture: Mixture, least_mass: float = 0.0) -> Float[np.ndarray, "B 
     return np.array(rows).reshape(len(rows), len(selected))
 
 
+def _check_least_mass(name: str, least_mass: Any) -> None:
+    check_levels(name, "least_mass", least_mass)
+    if shape := np.shape(least_mass):
+        raise ValueError(f"{name}: got a least_mass of shape {shape}, expected one number")
+
+
+@jax.jit
+def _highest_mode(mixture: Mixture, least_mass: Any) -> Float[Array, "*batch D"]:
+    found = modes(mixture)
+    enough = (found.mass >= least_mass) & (least_mass >= 0)
+    best = jnp.argmax(jnp.where(enough, found.log_density, -jnp.inf), axis=-1, keepdims=True)
+    y = jnp.where(enough[..., None], found.y, jnp.nan)
+    return jnp.take_along_axis(y, best[..., None], axis=-2)[..., 0, :]
+
+
 def _modes_and_peaks(mixture: Mixture) -> tuple[Modes, Peaks]:
     return map_batch(_modes_of_one_target, mixture, size=32)
 
@@ -104,24 +123,28 @@ _quickly_compiled_modes_and_peaks = JitOnce(_modes_and_peaks)
 
 
 def _modes_of_one_target(logits: Array, component: Component) -> tuple[Modes, Peaks]:
-    line = line_mixture(logits, component)
+    """Returns modes, and their peaks with the origin added."""
+    line = centred_line(logits, component)
     peaks = find_peaks(line)
     below = line.cdf(jnp.concatenate([peaks.low, peaks.high]))
     mass = jnp.where(peaks.found, below[len(below) // 2 :] - below[: len(below) // 2], jnp.nan)
-    log_density = line.log_density(peaks.mode)
-    y = jnp.where(jnp.isnan(log_density), jnp.nan, line.value(peaks.mode))  # a mixture with NaN parameters has no modes
-    return Modes(y[:, None], log_density, mass, jnp.sum(peaks.found & ~jnp.isnan(log_density), axis=0)), peaks
+    log_density = jnp.where(peaks.found, line.log_density(peaks.mode), jnp.nan)
+    found = Modes(line.value(peaks.mode)[:, None], log_density, mass, jnp.sum(peaks.found, axis=0))
+    mode, low, high = (part + line.marginals.origin for part in peaks[:3])
+    return found, Peaks(mode, low, high, peaks.found)
 
 
 def _modes_of_several_targets(logits: Array, component: Component) -> Modes:
     """Returns where the ascents from all locations end, without duplicates; on a bounded support they run on the real line."""
     on_line = unwarped(component)
-    num_components = on_line.loc.shape[0]
+    log_weight, loc, origin = centre(logits, on_line.loc, on_line.marginals().scale)
+    on_line = on_line._replace(loc=loc)
+    num_components = loc.shape[0]
     batch = logits.shape[1:]
 
-    def log_density(u: Array) -> Array:  # of points u[D, *batch]
-        y = component.from_line(u) if isinstance(component, Warped) else u
-        return mixture_log_prob(logits, component, y)
+    def log_density(u: Array) -> Array:  # of points u[D, *batch] relative to the origin
+        slope = jnp.sum(component.log_slope(u + origin), axis=0) if isinstance(component, Warped) else 0
+        return mixture_log_prob(log_weight, on_line, u) + slope
 
     ascend = _coordinate_ascent if isinstance(on_line, Laplace) else _newton_ascent
     ends = jnp.stack([ascend(log_density, on_line, on_line.loc[k]) for k in range(num_components)])  # [K, D, *batch]
@@ -131,8 +154,10 @@ def _modes_of_several_targets(logits: Array, component: Component) -> Modes:
     leader = jnp.argmax(distance < MAX_SAME_MODE_DISTANCE, axis=1)  # the first component whose ascent ends at the same mode
     is_leader = leader == jnp.arange(num_components).reshape(-1, *(1 for _ in batch))
     one_hot = leader[None] == jnp.arange(num_components).reshape(-1, 1, *(1 for _ in batch))
-    mass = jnp.sum(jnp.where(one_hot, jax.nn.softmax(logits, axis=0), 0), axis=1)
+    mass = jnp.sum(jnp.where(one_hot, jnp.exp(log_weight), 0), axis=1)
     order = jnp.argsort(jnp.where(is_leader, ends[:, 0], jnp.inf), axis=0)
+    valid = ~(jnp.isnan(log_densities[0]) | jnp.isnan(jnp.sum(log_weight, axis=0)))
+    is_leader, ends = is_leader & valid, jnp.where(valid, ends + origin, jnp.nan)
     values = jnp.stack([component.from_line(end) for end in ends]) if isinstance(component, Warped) else ends
 
     def in_order(part: Array) -> Array:

@@ -57,8 +57,11 @@ def split_variance(members: Mixture) -> tuple[Float[Array, "*batch D"], Float[Ar
 
     The members are the first batch axis.
 
-    Var[y] = E_m[Var[y|m]] + Var_m[E[y|m]]. Source: Depeweg et al. (2018), eq. 8.
+    Var[y] = E_m[Var[y|m]] + Var_m[E[y|m]].
+    Raises: ValueError if there is no batch axis. Source: Depeweg et al. (2018), eq. 8.
     """
+    if not members.shape:
+        raise ValueError("split_variance: got a single mixture, expected an ensemble, whose members are the first batch axis")
     return jnp.mean(variance(members), axis=0), jnp.var(mean(members), axis=0)
 
 

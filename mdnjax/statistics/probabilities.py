@@ -13,8 +13,9 @@ from jax.scipy.special import ndtr, ndtri
 from mdnjax.batching import map_batch, map_examples
 from mdnjax.components import Component, Full, LowRank, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
-from mdnjax.mixture import Mixture, check_single, check_targets
+from mdnjax.mixture import Mixture, check_single
 from mdnjax.quadrature import Estimate, integrate
+from mdnjax.statistics.arguments import as_targets, check_count
 from mdnjax.statistics.line import unwarped
 from mdnjax.types import AnyArray, Array, Float
 
@@ -23,38 +24,37 @@ NUM_SHIFTS = 12  # of a lattice of points in the unit cube
 
 
 @jax.jit
-def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
+def cdf(mixture: Mixture, y: Float[AnyArray, "*batch_y D"] | float) -> Float[Array, "*broadcast"]:
     """Returns P(Y <= y|x) = sum_k w_k F_k(y), for a single target.
 
     Raises: ValueError if there is more than one target.
     """
     check_single("cdf", mixture)
-    check_targets(mixture, y)
+    y = as_targets("cdf", mixture, y)
     return map_examples(lower_tail, mixture, y)
 
 
 @jax.jit
-def survival(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
+def survival(mixture: Mixture, y: Float[AnyArray, "*batch_y D"] | float) -> Float[Array, "*broadcast"]:
     """Returns P(Y > y|x) = sum_k w_k (1 - F_k(y)), for a single target; accurate also where 1 - cdf cancels to 0.
 
     Raises: ValueError if there is more than one target.
     """
     check_single("survival", mixture)
-    check_targets(mixture, y)
+    y = as_targets("survival", mixture, y)
     return map_examples(upper_tail, mixture, y)
 
 
 @jax.jit
 def interval_prob(
-    mixture: Mixture, low: Float[AnyArray, "*batch_low D"], high: Float[AnyArray, "*batch_high D"]
+    mixture: Mixture, low: Float[AnyArray, "*batch_low D"] | float, high: Float[AnyArray, "*batch_high D"] | float
 ) -> Float[Array, "*broadcast"]:
     """Returns P(low < Y <= high|x), for a single target; bounds may be infinite, and the result is 0 where low > high.
 
     Raises: ValueError if there is more than one target.
     """
     check_single("interval_prob", mixture)
-    check_targets(mixture, low, "low")
-    check_targets(mixture, high, "high")
+    low, high = as_targets("interval_prob", mixture, low, "low"), as_targets("interval_prob", mixture, high, "high")
     return map_examples(
         lambda logits, component, low, high: _weighted_sum(logits, _inside(component.marginals(), low, high)[:, 0]),
         mixture,
@@ -65,16 +65,20 @@ def interval_prob(
 
 @partial(jax.jit, static_argnames="num_points")
 def box_prob(
-    mixture: Mixture, low: Float[AnyArray, "*batch_low D"], high: Float[AnyArray, "*batch_high D"], num_points: int = 1024
+    mixture: Mixture,
+    low: Float[AnyArray, "*batch_low D"] | float,
+    high: Float[AnyArray, "*batch_high D"] | float,
+    num_points: int = 1024,
 ) -> Estimate:
     """Returns P(low_d < Y_d <= high_d for all d|x), with its error; bounds may be infinite.
 
     Exact (error 0) where the targets of a component are independent. With covariances, the variables are separated along the
     Cholesky factor: two targets by quadrature, more by 12 shifted lattices of `num_points` points, where the error is three
-    standard errors of their mean. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
+    standard errors of their mean.
+    Raises: ValueError if there are no points. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
     """
-    check_targets(mixture, low, "low")
-    check_targets(mixture, high, "high")
+    check_count("box_prob", "num_points", num_points, 1)
+    low, high = as_targets("box_prob", mixture, low, "low"), as_targets("box_prob", mixture, high, "high")
     kernel = partial(_box, num_points=num_points)
     correlated = isinstance(unwarped(mixture.component), Full | LowRank) and low.shape[-1] > 1
     return map_batch(kernel, mixture, low, high, size=num_points if correlated else 1)

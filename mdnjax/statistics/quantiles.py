@@ -12,49 +12,76 @@ from jax.scipy.special import ndtri
 from mdnjax.batching import map_batch
 from mdnjax.components import Component, Warped
 from mdnjax.mixture import Mixture, check_single
-from mdnjax.quadrature import integrate
+from mdnjax.quadrature import integrate_near
+from mdnjax.statistics.arguments import check_batch, check_levels
+from mdnjax.statistics.line import LineMixture, line_mixture
 from mdnjax.statistics.moments import weighted
 from mdnjax.types import AnyArray, Array, Float
 
 MAX_ITERATIONS = 200
 
 
-@jax.jit
 def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[Array, "*broadcast 1"]:
     """Returns the y with P(Y <= y|x) = p, for a single target; the batch axes of mixture and p broadcast.
 
     It lies between the smallest and the largest quantile of the components, and is found there by Chandrupatla's method on the
     scale of normal quantiles, computed in the tail of p. p of 0 and 1 give the ends of the support, p outside of [0, 1] nan.
     Differentiable in p and all parameters by the implicit function rule, dy = (dp - dF) / p(y).
-    Raises: ValueError if there is more than one target. Source: Chandrupatla (1997).
+    Raises: ValueError if there is more than one target, or p is a number outside of [0, 1]. Source: Chandrupatla (1997).
     """
-    check_single("quantile", mixture)
-    return map_batch(_quantile, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,))
+    check_levels("quantile", "p", p)
+    return _quantiles(mixture, p)
 
 
-@jax.jit
 def median(mixture: Mixture) -> Float[Array, "*batch 1"]:
     """Returns the median, the y with P(Y <= y|x) = 1/2, for a single target."""
     return quantile(mixture, 0.5)
 
 
-@jax.jit
 def central_interval(mixture: Mixture, level: Float[AnyArray, "*batch_level"] | float) -> Float[Array, "*broadcast 2"]:
-    """Returns the quantiles of (1 - level) / 2 and (1 + level) / 2, for a single target: equal probability below and above."""
-    low = (1 - jnp.asarray(level, mixture.logits.dtype)) / 2
-    return jnp.concatenate([quantile(mixture, low), quantile(mixture, 1 - low)], axis=-1)
+    """Returns the quantiles of (1 - level) / 2 and (1 + level) / 2, for a single target: equal probability below and above.
+
+    Raises: ValueError if there is more than one target, or the level is a number outside of [0, 1].
+    """
+    check_levels("central_interval", "level", level)
+    return _central_interval(mixture, level)
 
 
-@jax.jit
 def expected_shortfall(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[Array, "*broadcast 1"]:
     """Returns the expected shortfall E[Y | Y <= quantile(p)], the mean of the lowest share p, for a single target.
 
     The mean of the highest share p is (E[Y] - (1 - p) expected_shortfall(1 - p)) / p. In closed form on the whole line, by
-    quadrature on a bounded support. Source: Rockafellar and Uryasev (2000).
+    quadrature on a bounded support.
+    Raises: ValueError if there is more than one target, or p is a number outside of [0, 1].
+    Source: Rockafellar and Uryasev (2000).
     """
-    check_single("expected_shortfall", mixture)
+    check_levels("expected_shortfall", "p", p)
+    return _expected_shortfall(mixture, p)
+
+
+@jax.jit
+def _quantiles(mixture: Mixture, p: Any) -> Float[Array, "*broadcast 1"]:
+    return map_batch(_quantile, mixture, _levels("quantile", "p", mixture, p), events=(0,))
+
+
+@jax.jit
+def _central_interval(mixture: Mixture, level: Any) -> Float[Array, "*broadcast 2"]:
+    low = (1 - _levels("central_interval", "level", mixture, level)) / 2
+    return jnp.concatenate([_quantiles(mixture, low), _quantiles(mixture, 1 - low)], axis=-1)
+
+
+@jax.jit
+def _expected_shortfall(mixture: Mixture, p: Any) -> Float[Array, "*broadcast 1"]:
     size = 512 if isinstance(mixture.component, Warped) else 1
-    return map_batch(_shortfall, mixture, jnp.asarray(p, mixture.logits.dtype), events=(0,), size=size)
+    return map_batch(_shortfall, mixture, _levels("expected_shortfall", "p", mixture, p), events=(0,), size=size)
+
+
+def _levels(name: str, argument: str, mixture: Mixture, p: Any) -> Float[Array, "*batch_p"]:
+    """Returns levels in the dtype of a mixture of a single target."""
+    check_single(name, mixture)
+    p = jnp.asarray(p, mixture.logits.dtype)
+    check_batch(name, argument, mixture, p.shape)
+    return p
 
 
 def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
@@ -147,29 +174,53 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
-    marginals = component.marginals()
-    on_line, weight = marginals.line(), jax.nn.softmax(logits, axis=0)
+    """With c the location nearest to the quantile q, E[Y | Y <= q] = c + (E[Y - c; Y <= q] + (q - c) (p - P(Y <= q))) / p.
+
+    P(Y <= q) is p only up to the last digit of q. Without the last term, and without c, that digit counts with the size of q.
+    """
+    line = line_mixture(logits, component)
     proper = (p > 0) & (p < 1)
     share = jnp.where(proper, p, 0.5)
-    u = quantile_on_line(logits, on_line, share)
-    if isinstance(marginals, Warped):
-        lower_mean = _lower_mean_warped(weight, marginals, u)
-    else:
-        lower_mean = jnp.sum(weight * on_line.lower_means(u[None])[:, 0], axis=0)
-    mean = jnp.sum(weighted(weight, marginals.moments().mean[:, 0]), axis=0)
-    end = marginals.from_line(jnp.full_like(u, -jnp.inf)[None])[0]
-    shortfall = jnp.where(mean == -jnp.inf, mean, lower_mean / share)  # a lower tail without a mean has no finite shortfall
+    c, distance = _relative_quantile(line, logits, share)
+    lower, near = share < 0.5, line.near(c[None])
+    tail = near.tails(distance[None], lower[None])[0]
+    rest = jnp.where(lower, share - tail, tail - (1 - share))
+    lower_mean, gap, centre = _lower_mean(line, near, c, distance)
+    mean = jnp.sum(weighted(jnp.exp(line.log_weight), line.marginals.moments().mean[:, 0]), axis=0)
+    end = line.value(jnp.full_like(c, -jnp.inf)[None])[0]
+    shortfall = centre + (lower_mean + gap * rest) / share
+    shortfall = jnp.where(mean == -jnp.inf, mean, shortfall)  # a lower tail without a mean has no finite shortfall
     return jnp.where(proper, shortfall, jnp.where(p == 1, mean, jnp.where(p == 0, end, jnp.nan)))[None]
 
 
-def _lower_mean_warped(weight: Array, marginals: Warped, u: Array) -> Array:
-    """Returns E[Y; Y <= y(u)]."""
-    on_line = marginals.line()
+def _relative_quantile(line: LineMixture, logits: Array, p: Array) -> tuple[Array, Array]:
+    """Returns the location nearest to the quantile, and the distance of the quantile from it.
 
-    def integrand(v: Array) -> Array:
-        density = jnp.sum(weight * jnp.exp(on_line.target_log_probs(v[:, None, None])[:, :, 0]), axis=1)
-        return density * marginals.from_line(v[:, None], axis=1)[:, 0]
+    On the whole line the quantile is searched relative to the location of the largest weight: relative to zero, its last digit
+    may be larger than a scale.
+    """
+    on_line, weight = line.marginals.line(), line.log_weight
+    loc = jax.lax.stop_gradient(on_line.loc[:, 0])
+    origin = jnp.max(jnp.where(weight == jnp.max(weight, axis=0), loc, -jnp.inf), axis=0)
+    origin = jnp.zeros_like(origin) if isinstance(line.marginals, Warped) else origin
+    u = quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), p)
+    distance = jnp.abs(loc - origin - u)
+    c = jnp.max(jnp.where(distance == jnp.min(distance, axis=0), loc, -jnp.inf), axis=0)
+    return c, u - (c - origin)
+
+
+def _lower_mean(line: LineMixture, near: LineMixture, c: Array, distance: Array) -> tuple[Array, Array, Array]:
+    """Returns E[Y - y(c); Y <= q], q - y(c) and y(c), with q = y(c + distance); on a bounded support by quadrature."""
+    weight = jnp.exp(line.log_weight)
+    if not isinstance(line.marginals, Warped):
+        lower_means = near.marginals.lower_means(distance[None, None, None])[0, :, 0]
+        return jnp.sum(weight * lower_means, axis=0), distance, c
+    on_line, centre, u = line.marginals.line(), line.value(c[None])[0], c + distance
+
+    def integrand(point: Array, distance: Array) -> Array:
+        return jnp.exp(line.near(point).log_prob(distance)) * (line.value(point + distance) - centre)
 
     loc = jnp.broadcast_to(on_line.loc[:, 0], weight.shape[:1] + u.shape)
-    cuts = jnp.minimum(jnp.concatenate([loc, 0 * u[None], u[None]]), u)
-    return integrate(integrand, jnp.sort(cuts, axis=0), jnp.max(on_line.scale[:, 0], axis=0), right=False).value
+    points = jnp.sort(jnp.minimum(jnp.concatenate([loc, 0 * u[None], u[None]]), u), axis=0)
+    integral = integrate_near(integrand, points, jnp.max(on_line.scale[:, 0], axis=0), right=False).value
+    return integral, line.value(u[None])[0] - centre, centre
