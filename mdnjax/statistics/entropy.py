@@ -64,11 +64,15 @@ def entropy_bounds(mixture: Mixture) -> tuple[Float[Array, "*batch"], Float[Arra
 
 def _entropy(logits: Array, component: Component) -> Estimate:
     line = line_mixture(logits, component)
+    used = line.log_weight > -jnp.inf
+    limit = jnp.finfo(logits.dtype).max ** 0.25 * jnp.max(jnp.where(used, line.marginals.line().scale[:, 0], 0), axis=0)
 
     def integrand(near: LineMixture, distance: Array, point: Array) -> Array:
+        far = jnp.abs(distance) > limit  # beyond it the square overflows, so that the gradient of log p would be nan
+        distance = jnp.where(far, 0, distance)
         log_p = near.log_prob(distance)
         log_density = jnp.maximum(log_p + line.log_slope(point + distance), -1e30)
-        return jnp.where(log_p == -jnp.inf, 0, -jnp.exp(log_p) * log_density)
+        return jnp.where(far | (log_p == -jnp.inf), 0, -jnp.exp(log_p) * log_density)
 
     value, error = line.integrate(integrand, num_steps=NUM_STEPS)
     return Estimate(*_resolved(line, value, error))
