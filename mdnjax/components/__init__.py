@@ -10,7 +10,7 @@ from mdnjax.components.location_scale import LocationScale, Sizes
 from mdnjax.components.low_rank import LowRank
 from mdnjax.components.student_t import StudentT
 from mdnjax.components.support import Support
-from mdnjax.components.warped import Warped
+from mdnjax.components.warped import Warped, from_bounds
 
 Family: TypeAlias = Isotropic | Diagonal | Full | LowRank | Laplace | StudentT
 Component: TypeAlias = Family | Warped
@@ -40,4 +40,5 @@ __all__ = [
     "StudentT",
     "Support",
     "Warped",
+    "from_bounds",
 ]

@@ -32,6 +32,12 @@ class Support(NamedTuple):
         """Returns whether a target has two finite bounds."""
         return any(map(math.isfinite, np.subtract(self.high, self.low)))
 
+    def relative(self) -> tuple[list[float], Support]:
+        """Returns the lower bound of each target, or the upper one, or 0, and the support of y minus that number."""
+        bounds = [low if math.isfinite(low) else high if math.isfinite(high) else 0.0 for low, high in zip(*self, strict=True)]
+        low, high = (tuple(end - bound for end, bound in zip(ends, bounds, strict=True)) for ends in self)
+        return bounds, Support(low, high)
+
     def to_line(self, y: Float[AnyArray, "..."], axis: int = 0) -> Any:
         """Returns u(y): -inf at and below the lower bound, inf at and above the upper bound; a numpy array for a numpy array."""
         xp: Any = np if isinstance(y, np.ndarray) else jnp

@@ -166,6 +166,18 @@ class Warped(NamedTuple):
         return jnp.sum(mass * y_i * jnp.sum(mass[:, None] * y_j, axis=0), axis=0)
 
 
+def from_bounds(component: Any) -> tuple[Any, Any]:
+    """Returns the lower bound of each target (or the upper one, or 0) as a column, and the components of y minus that bound.
+
+    Far from zero, the distance of y from a bound has digits that y itself has not.
+    """
+    if not isinstance(component, Warped):
+        return 0.0, component
+    bounds, support = component.support.relative()
+    ones = (1,) * (component.component.loc.ndim - 2)
+    return jnp.asarray(bounds, component.component.loc.dtype).reshape(-1, *ones), Warped(component.component, support)
+
+
 def _expectation(line: Any, function: Any) -> Float[Array, "K D *batch"]:
     """Returns E[function(u)] of each component and target."""
     points = jnp.sort(jnp.stack([line.loc, jnp.zeros_like(line.loc)]), axis=0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.batching import map_examples
-from mdnjax.components import Component
+from mdnjax.components import Component, from_bounds
 from mdnjax.mixture import Mixture
 from mdnjax.types import Array, Float
 
@@ -14,7 +14,7 @@ from mdnjax.types import Array, Float
 @jax.jit
 def mean(mixture: Mixture) -> Float[Array, "*batch D"]:
     """Returns the mean E[y|x] = sum_k w_k m_k. Source: Bishop (1994), eq. 49."""
-    return map_examples(lambda logits, component: _mean(jax.nn.softmax(logits, axis=0), component), mixture)
+    return map_examples(_mean, mixture)
 
 
 @jax.jit
@@ -62,11 +62,9 @@ def split_variance(members: Mixture) -> tuple[Float[Array, "*batch D"], Float[Ar
     """
     if not members.shape:
         raise ValueError("split_variance: got a single mixture, expected an ensemble, whose members are the first batch axis")
-    return jnp.mean(variance(members), axis=0), jnp.var(mean(members), axis=0)
-
-
-def _mean(weight: Array, component: Component) -> Float[Array, "D *batch"]:
-    return jnp.sum(weighted(weight[:, None], component.marginals().moments().mean), axis=0)
+    second, rounded, rest = map_examples(_second, members)
+    # Relative to the mean of one of them, the means have digits that are not those of their size.
+    return jnp.mean(second, axis=0), jnp.var((rounded - rounded[:1]) + rest, axis=0)
 
 
 def weighted(weight: Array, values: Array) -> Array:
@@ -74,17 +72,62 @@ def weighted(weight: Array, values: Array) -> Array:
     return jnp.where(weight == 0, 0, weight * values)
 
 
+def _weight(logits: Array) -> Float[Array, "K 1 *batch"]:
+    return jax.nn.softmax(logits, axis=0)[:, None]
+
+
+def _mean(logits: Array, component: Component) -> Float[Array, "D *batch"]:
+    bound, component = from_bounds(component)
+    return bound + mean_of(_weight(logits), component.marginals().moments().mean)
+
+
+@jax.custom_jvp
+def mean_of(weight: Float[Array, "K ..."], means: Float[Array, "K ..."]) -> Float[Array, "..."]:
+    """Returns the mean of means; its gradient is that of distances from it, which has digits where they are far from zero."""
+    return jnp.sum(weighted(weight, means), axis=0)
+
+
+@mean_of.defjvp
+def _mean_of_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    weight, means = primals
+    value = mean_of(weight, means)
+    distances = jnp.where(weight == 0, 0, means - _finite(value))
+    return value, jnp.sum(tangents[0] * distances + weight * tangents[1], axis=0)
+
+
+def _finite(value: Array) -> Array:
+    return jax.lax.stop_gradient(jnp.where(jnp.isinf(value), 0, value))
+
+
+def _second(logits: Array, component: Component) -> tuple[Array, Array, Array]:
+    """Returns the variance of each target, and the mean relative to the bounds as a rounded number and what it is off."""
+    weight, moments = _weight(logits), from_bounds(component)[1].marginals().moments()
+    rounded = _finite(jnp.sum(weighted(weight, moments.mean), axis=0))
+    d = moments.mean - rounded
+    rest = jnp.sum(weighted(weight, d), axis=0)
+    return jnp.sum(weighted(weight, moments.second + d**2), axis=0) - rest**2, rounded, rest
+
+
 def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:
-    """Returns the second, third and fourth central moment of each target."""
-    weight, moments = jax.nn.softmax(logits, axis=0)[:, None], component.marginals().moments()
-    d = moments.mean - jnp.sum(weighted(weight, moments.mean), axis=0)
-    second = weighted(weight, moments.second + d**2)
-    third = weighted(weight, moments.third + 3 * d * moments.second + d**3)
-    fourth = weighted(weight, moments.fourth + 4 * d * moments.third + 6 * d**2 * moments.second + d**4)
-    return jnp.sum(second, axis=0), jnp.sum(third, axis=0), jnp.sum(fourth, axis=0)
+    """Returns the second, third and fourth central moment of each target.
+
+    The mean is rounded to the last digit of its size, which may be large compared with the scales. So moments are computed around
+    the mean as rounded, where distances have all digits, and are shifted by the mean of the distances, `rest`.
+    """
+    weight, moments = _weight(logits), from_bounds(component)[1].marginals().moments()
+    d = moments.mean - _finite(jnp.sum(weighted(weight, moments.mean), axis=0))
+    rest = jnp.sum(weighted(weight, d), axis=0)
+    second = jnp.sum(weighted(weight, moments.second + d**2), axis=0)
+    third = jnp.sum(weighted(weight, moments.third + 3 * d * moments.second + d**3), axis=0)
+    fourth = jnp.sum(weighted(weight, moments.fourth + 4 * d * moments.third + 6 * d**2 * moments.second + d**4), axis=0)
+    fourth = fourth - 4 * rest * third + 6 * rest**2 * second - 3 * rest**4
+    return second - rest**2, third - 3 * rest * second + 2 * rest**3, fourth
 
 
 def _covariance(logits: Array, component: Component) -> Float[Array, "D D *batch"]:
-    weight, means = jax.nn.softmax(logits, axis=0)[:, None], component.marginals().moments().mean
-    d = means - jnp.sum(weighted(weight, means), axis=0)
-    return jnp.sum(weighted(weight[:, None], component.covariances() + d[:, :, None] * d[:, None]), axis=0)
+    weight, (_, component) = _weight(logits), from_bounds(component)
+    means = component.marginals().moments().mean
+    d = means - _finite(jnp.sum(weighted(weight, means), axis=0))
+    rest = jnp.sum(weighted(weight, d), axis=0)
+    second = weighted(weight[:, None], component.covariances() + d[:, :, None] * d[:, None])
+    return jnp.sum(second, axis=0) - rest[:, None] * rest

@@ -13,6 +13,7 @@ from mdnjax.batching import batch_to_end, batch_to_front, map_examples, with_axe
 from mdnjax.components import Component, Diagonal, Full, Warped
 from mdnjax.mixture import Mixture, log_weights, num_targets, weights
 from mdnjax.statistics.line import unwarped
+from mdnjax.statistics.moments import mean_of
 from mdnjax.types import AnyArray, Array, Float, Int
 
 
@@ -53,15 +54,17 @@ def reduce(mixture: Mixture, num_components: int) -> Mixture:
     if not 1 <= num_components <= mixture.logits.shape[-1]:
         raise ValueError(f"reduce: got num_components={num_components}, expected 1 to {mixture.logits.shape[-1]}")
 
-    def kernel(logits: Array, component: Component) -> tuple[Array, Array, Array]:
-        return jax.nn.softmax(logits, axis=0), component.marginals().moments().mean, component.covariances()
+    def kernel(logits: Array, component: Component) -> tuple[Array, Array, Array, Array]:
+        weight, means = jax.nn.softmax(logits, axis=0), component.marginals().moments().mean
+        origin = jax.lax.stop_gradient(mean_of(weight[:, None], means))  # locations relative to it have all digits
+        return origin, weight, means - origin, component.covariances()
 
-    parts = map_examples(kernel, Mixture(mixture.logits, unwarped(mixture.component)))
+    origin, *parts = map_examples(kernel, Mixture(mixture.logits, unwarped(mixture.component)))
     merge = partial(_merged, num_components=num_components)
     for _ in range(mixture.logits.ndim - 1):
         merge = jax.vmap(merge)
     weight, loc, covariance = merge(*parts)
-    logits = jnp.log(weight)
+    logits, loc = jnp.log(weight), loc + origin[..., None, :]
     if num_targets(mixture) == 1:
         component: Component = Diagonal(loc, jnp.sqrt(covariance[..., 0]))
     else:

@@ -1,0 +1,72 @@
+"""Moments far from zero: the digits of a moment do not depend on how large the locations are compared with the scales."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from tests.test_far_from_zero import FAMILIES, SHIFTS, parts
+
+BOUNDED = {"positive": (0.0, np.inf), "box": (0.0, 4.0)}
+
+
+def mixture_at(case, dtype, shift):
+    """The mixture of `parts` and its bounds, shifted."""
+    logits, loc, scale, _ = parts(dtype)
+    if case not in BOUNDED:
+        far = jnp.asarray((loc + dtype(shift))[..., None])
+        return mdn.Mixture(jnp.asarray(logits), FAMILIES[case](far, jnp.asarray(scale[..., None])))
+    narrow = mdn.Diagonal(*(jnp.asarray(part[..., None] / 8) for part in (loc, scale)))
+    return mdn.warp(mdn.Mixture(jnp.asarray(logits), narrow), mdn.Support(*((end + shift,) for end in BOUNDED[case])))
+
+
+@jax.jit
+def central(mixture):
+    return [statistic(mixture) for statistic in (mdn.variance, mdn.covariance, mdn.skewness, mdn.kurtosis)]
+
+
+@jax.jit
+def others(mixture):
+    """The gradients of variance and mean, the parts of the variance, and the weights and scales of a smaller mixture."""
+    slopes = [jax.grad(lambda m, f=f: jnp.sum(f(m)))(mixture) for f in (mdn.variance, mdn.mean)]
+    small = mdn.reduce(mixture, 2)
+    leaves = [leaf for slope in slopes for leaf in (slope.logits, slope.component.loc)]
+    return [*leaves, *mdn.split_variance(mixture), mdn.weights(small), small.component.scale]
+
+
+@pytest.mark.parametrize("case", [*FAMILIES, *BOUNDED])
+def test_moments_far_from_zero_are_those_near_zero(case):
+    """The same mixture at several distances from zero in float32, compared with float64 near zero."""
+
+    def values(dtype, shift):
+        mixture = mixture_at(case, dtype, shift)
+        return [
+            np.asarray(value, float)
+            for value in ([mdn.variance(mixture)] if case in BOUNDED else central(mixture) + others(mixture))
+        ]
+
+    exact = values(np.float64, 0.0)
+    for shift in SHIFTS:
+        for value, truth in zip(values(np.float32, shift), exact, strict=True):
+            np.testing.assert_allclose(value, truth, rtol=3e-5, atol=3e-6, err_msg=str(shift))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_mean_far_from_zero_has_all_its_digits(dtype):
+    weight = np.exp(np.asarray(parts(dtype)[0], np.longdouble))
+    loc = (parts(dtype)[1] + dtype(2**17)).astype(np.longdouble)
+    exact = (weight * loc).sum(-1) / weight.sum(-1)
+    mean = np.asarray(mdn.mean(mixture_at("diagonal", dtype, 2.0**17)))[..., 0]
+    assert (np.abs(mean - exact) <= 4 * np.finfo(dtype).eps * np.abs(exact)).all()
+
+
+def test_an_ensemble_far_from_zero_splits_its_variance():
+    """The means of the members differ by less than the last digit of a mean in float32."""
+    loc = jnp.full((3, 2, 1), 1e6, jnp.float32)
+    logits = jnp.asarray([[0.0, 0.0], [0.1, 0.0], [-0.1, 0.0]], jnp.float32)
+    members = mdn.Mixture(logits, mdn.Diagonal(loc.at[:, 1].add(0.25), jnp.ones_like(loc)))
+    share = np.exp(np.asarray(logits, float)) @ [0, 1] / np.exp(np.asarray(logits, float)).sum(-1)
+    aleatoric, epistemic = mdn.split_variance(members)
+    np.testing.assert_allclose(epistemic, [np.var(share / 4)], rtol=1e-5)
+    np.testing.assert_allclose(aleatoric, [1 + np.mean(share * (1 - share)) / 16], rtol=1e-6)
