@@ -20,6 +20,7 @@ from mdnjax.statistics.line import unwarped
 from mdnjax.types import AnyArray, Array, Float
 
 MAX_SDS = 38.0  # a normal density this many standard deviations from its mean is below the smallest normal number of float64
+NUM_STEPS_BOX = 64  # of the quadrature for two targets, on either side of the centre of each of four pieces
 NUM_SHIFTS = 12  # of a lattice of points in the unit cube
 
 
@@ -72,7 +73,7 @@ def box_prob(
 ) -> Estimate:
     """Returns P(low_d < Y_d <= high_d for all d|x), with its error; bounds may be infinite.
 
-    Exact (error 0) where the targets of a component are independent. With covariances, the variables are separated along the
+    Exact (error 0) where the targets of a component are independent. With covariances, the variables are separated along a
     Cholesky factor: two targets by quadrature, more by 12 shifted lattices of `num_points` points, where the error is three
     standard errors of their mean.
     Raises: ValueError if there are no points. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
@@ -121,30 +122,40 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
         return Estimate(value, jnp.zeros_like(value))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
-    tril = triangular.cholesky(on_line.covariances())
     ends = low - on_line.loc, high - on_line.loc
     weight = jax.nn.softmax(logits, axis=0)
     if low.shape[0] == 2:
-        value, error = _rectangle(tril, *ends)
+        value, error = _rectangle(on_line, *ends)
         return Estimate(jnp.sum(weight * value, axis=0), jnp.sum(weight * error, axis=0))
+    tril = triangular.cholesky(on_line.covariances())
     lattices = _lattices(low.shape[0] - 1, num_points, low.dtype)
     shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, *ends, points), axis=0), lattices)
     return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5)
 
 
-def _rectangle(tril: Array, low: Array, high: Array) -> Estimate:
-    """Returns the probability of a box of two targets: the integral over the first of the probability of the second."""
-    first, slope, second = tril[:, 0, 0], tril[:, 1, 0], tril[:, 1, 1]
+def _rectangle(component: Full | LowRank, low: Array, high: Array) -> Estimate:
+    """Returns the probability of a box of two targets: the integral over the last of the probability of the other one.
+
+    From the precision's factor L, y = L^-T z: z has no digits that the covariance has lost where targets are nearly collinear.
+    """
+    full = component.full() if isinstance(component, LowRank) else component
+    inverse = triangular.inverse(full.precision_tril)
+    first, slope, second = inverse[:, 1, 1], inverse[:, 1, 0], inverse[:, 0, 0]
+    low, high = low[:, ::-1], high[:, ::-1]
     start, end = (jnp.clip(bound[:, 0] / first, -MAX_SDS, MAX_SDS) for bound in (low, high))
-    # The integrand changes fastest where the conditional mean of the second target is at one of its bounds.
+    # The integrand changes fastest where the conditional mean of the second target is at one of its bounds. It is largest near
+    # the mean of the first variable given the value of the second target in the box that is nearest to its mean.
     crossings = (jnp.where(slope == 0, 0.0, bound[:, 1] / jnp.where(slope == 0, 1, slope)) for bound in (low, high))
-    points = jnp.sort(jnp.stack([start, end, *(jnp.clip(crossing, start, end) for crossing in crossings)]), axis=0)
+    nearest = jnp.clip(0.0, low[:, 1], high[:, 1])
+    peak = jnp.where(jnp.isfinite(nearest), slope * nearest / (slope**2 + second**2), 0)
+    inner = (jnp.clip(point, start, end) for point in (*crossings, peak))
+    points = jnp.sort(jnp.stack([start, end, *inner]), axis=0)
 
     def integrand(z: Array) -> Array:
         a, b = ((bound[:, 1] - slope * z) / second for bound in (low, high))
         return jnp.exp(-0.5 * z**2 - HALF_LOG_2PI) * _between(a, b)
 
-    whole = integrate(integrand, points, jnp.ones_like(first), left=False, right=False)
+    whole = integrate(integrand, points, jnp.ones_like(first), left=False, right=False, num_steps=NUM_STEPS_BOX)
     return Estimate(*(jnp.where(end > start, part, 0) for part in whole))
 
 

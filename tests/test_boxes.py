@@ -1,0 +1,79 @@
+"""Probabilities of boxes of correlated targets: bounds of any width, and correlations up to nearly 1."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special, stats
+
+import mdnjax as mdn
+
+INF = np.inf
+NODES, RULE = np.polynomial.legendre.leggauss(40)
+BOXES = [((-INF, -INF), (INF, INF)), ((-INF, -1), (INF, 2)), ((-1, -INF), (2, INF)), ((0, 0), (INF, INF)), ((-50, -60), (70, 80))]
+BOXES += [((3, 4), (INF, INF)), ((-INF, -INF), (1, -2)), ((-3, 10), (INF, INF)), ((10, -INF), (INF, INF)), ((-INF, 5), (INF, 8))]
+BOXES += [((-0.125, -0.125), (0.125, 0.125)), ((1, 2), (-1, 3))]
+CORRELATIONS = [0.0, 0.1, -0.5, 0.9, 0.99, 0.9999]
+
+
+def truth(tril, low, high):
+    """The probability of a box by many panels, with y_2 = u_22 z_2 and y_1 = u_11 z_1 + u_12 z_2."""
+    u_11, u_22 = 1 / tril[0, 0], 1 / tril[1, 1]
+    u_12 = -tril[1, 0] * u_11 * u_22
+    cuts = [np.linspace(-38, 38, 153)]
+    for bound in (low[0], high[0]):
+        if np.isfinite(bound):
+            centres = [u_12 * bound / (u_12**2 + u_11**2), *([bound / u_12] if u_12 else [])]
+            cuts += [centre + sign * u_11 * 2.0 ** np.arange(-8, 10) for centre in centres for sign in (-1, 1)]
+    ends = np.unique(np.clip(np.concatenate(cuts), low[1] / u_22, high[1] / u_22))
+    z, weight = (ends[:-1, None] + np.diff(ends)[:, None] * (NODES + 1) / 2), np.diff(ends)[:, None] * RULE / 2
+    a, b = ((bound - u_12 * z) / u_11 for bound in (low[0], high[0]))
+    between = np.where(a > 0, special.ndtr(-a) - special.ndtr(-b), special.ndtr(b) - special.ndtr(a))
+    return np.sum(weight * stats.norm.pdf(z) * np.maximum(between, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_boxes_of_two_targets_are_exact_and_state_their_error(dtype):
+    rows = [(rho, low, high) for rho in CORRELATIONS for low, high in BOXES]
+    rho, low, high = (np.asarray(part, dtype) for part in zip(*rows, strict=True))
+    covariance = np.stack([np.ones_like(rho, float), rho, rho, np.ones_like(rho)], -1).reshape(-1, 2, 2)
+    tril = np.linalg.cholesky(np.linalg.inv(covariance)).astype(dtype)
+    exact = np.array([truth(*row) for row in zip(tril.astype(float), low, high, strict=True)])
+    mixture = mdn.Mixture(jnp.zeros((len(rows), 1), dtype), mdn.Full(jnp.zeros((len(rows), 1, 2), dtype), tril[:, None]))
+    value, error = (np.asarray(part, float) for part in mdn.box_prob(mixture, low, high))
+    difference = np.abs(value - exact)
+    assert difference.max() < {np.float32: 1e-6, np.float64: 1e-8}[dtype]
+    assert (difference <= error + 1e-16).all()
+    assert (difference[exact > 0] <= 1e-4 * exact[exact > 0]).all()
+
+
+def make(family, num_targets, dtype):
+    """A mixture of two components whose targets are correlated."""
+    generator = np.random.default_rng(0)
+    loc, factor = generator.standard_normal((2, num_targets)), generator.standard_normal((2, num_targets, 1))
+    low_rank = mdn.LowRank(*(jnp.asarray(part, dtype) for part in (loc, factor, np.full_like(loc, 0.5))))
+    full = low_rank.full() if family == "full" else low_rank
+    return mdn.Mixture(jnp.zeros(2, dtype), full)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("num_targets", [2, 3])
+@pytest.mark.parametrize("family", ["full", "low_rank"])
+def test_a_box_without_some_bounds_has_the_probability_of_the_others(family, num_targets, dtype):
+    mixture = make(family, num_targets, dtype)
+    low, high = np.full((2, num_targets), -INF, dtype), np.full((2, num_targets), INF, dtype)
+    low[1, 0], high[1, 0] = -0.5, 1.0  # the first box is the whole space, the second one a slab
+    value, error = mdn.box_prob(mixture, low, high)
+    slab = mdn.interval_prob(mdn.marginal(mixture, (0,)), low[1, :1], high[1, :1])
+    np.testing.assert_allclose(value, [1, slab], atol={np.float32: 2e-6, np.float64: 1e-10}[dtype] + float(error.max()))
+
+
+def test_the_gradient_of_a_box_is_that_of_differences():
+    mixture, high = make("full", 2, np.float64), jnp.array([0.5, jnp.inf])
+
+    def box(shift):
+        component = mixture.component._replace(loc=mixture.component.loc + shift)
+        return mdn.box_prob(mdn.Mixture(mixture.logits, component), jnp.array([-jnp.inf, -0.7]), high).value
+
+    slope, step = jax.jit(jax.grad(box))(jnp.zeros(2)), np.array([1e-5, 2e-5])
+    assert float(slope @ step) == pytest.approx(float(box(step) - box(-step)) / 2, rel=1e-7)
