@@ -199,7 +199,8 @@ def _crps(logits: Array, component: Component, y: Array) -> Estimate:
     y_on_line = line.marginals.to_line(y)[0]
 
     def integrand(near: LineMixture, distance: Array, point: Array) -> Array:
-        tail = near.tails(distance, distance < y_on_line - point)
+        # A piece of length 0, between y and an equal location, is below y; its length has a gradient.
+        tail = near.tails(distance, distance <= y_on_line - point)
         if not isinstance(component, Warped):
             return tail**2
         log_slope = line.log_slope(point + distance)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mdnjax.components import Component, Diagonal, Full, Isotropic, LowRank, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
-from mdnjax.quadrature import integrate
+from mdnjax.quadrature import integrate_near
 from mdnjax.types import Array, Float
 
 
@@ -46,18 +46,23 @@ def _correlated_gaussian_overlaps(loc: Array, covariances: Array) -> Array:
 def _overlaps_by_quadrature(marginals: Any) -> Float[Array, "K K D *batch"]:
     on_line = marginals.line()
     pairs = (*on_line.loc.shape[:1], *on_line.loc.shape)
-    first, second = (jnp.broadcast_to(loc, pairs) for loc in (on_line.loc[:, None], on_line.loc))
+    cuts = [on_line.loc[:, None], on_line.loc]
+    # On a bounded support there is a cut at 0 too, where a logit bends.
+    cuts += [jnp.zeros_like(on_line.loc)] if isinstance(marginals, Warped) else []
+    points = jnp.sort(jnp.stack([jnp.broadcast_to(cut, pairs) for cut in cuts]), axis=0)
 
-    def integrand(u: Array) -> Array:  # [n, K, K, D, *batch]
-        log_product = _log_probs(on_line, u, 1) + _log_probs(on_line, u, 0)
-        return jnp.exp(log_product + marginals.log_slope(u, axis=3))
+    def integrand(point: Array, distance: Array) -> Array:  # [n, K, K, D, *batch]
+        log_product = sum(_log_probs(on_line, point, distance, axis) for axis in (1, 0))
+        return jnp.exp(log_product + marginals.log_slope(point + distance, axis=3))
 
-    points = jnp.sort(jnp.stack([first, second, jnp.zeros_like(first)]), axis=0)
     unit = jnp.minimum(on_line.scale[:, None], on_line.scale)
-    return integrate(integrand, points, jnp.broadcast_to(unit, pairs)).value
+    return integrate_near(integrand, points, jnp.broadcast_to(unit, pairs)).value
 
 
-def _log_probs(on_line: Any, u: Array, axis: int) -> Array:
-    """Returns the log density of the first (axis=1) or the second (axis=0) component of each pair."""
-    leaves = [jnp.expand_dims(leaf, axis) for leaf in on_line]
-    return type(on_line)(*leaves).target_log_probs(u)
+def _log_probs(on_line: Any, point: Array, distance: Array, axis: int) -> Array:
+    """Returns the log density, at point + distance, of the first (axis=1) or the second (axis=0) component of each pair.
+
+    Locations are taken relative to the point, so that the digits of the distance are not lost far from zero.
+    """
+    component = type(on_line)(*(jnp.expand_dims(leaf, axis) for leaf in on_line))
+    return component._replace(loc=component.loc - point).target_log_probs(distance)

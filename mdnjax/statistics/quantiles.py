@@ -85,8 +85,9 @@ def _levels(name: str, argument: str, mixture: Mixture, p: Any) -> Float[Array, 
 
 
 def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
-    marginals = component.marginals()
-    return marginals.from_line(quantile_on_line(logits, marginals.line(), p)[None])
+    line = line_mixture(logits, component)
+    origin, u = _relative_quantile(line, logits, p)
+    return line.marginals.from_line((origin + u)[None])
 
 
 def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "..."]:
@@ -117,9 +118,11 @@ def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "...
     low = jnp.min(jnp.where(has_weight, low, jnp.inf), axis=0)
     high = jnp.max(jnp.where(has_weight, high, -jnp.inf), axis=0)
     start = jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)
+    scale = jax.lax.stop_gradient(jnp.min(jnp.where(has_weight, on_line.scale[:, 0], jnp.inf), axis=0))
+    width = jnp.broadcast_to(epsilon / 4 * scale, shape)  # over which no probability changes by a digit
 
     def solve(_: Callable[[Array], Array], __: Array) -> Array:
-        return bracketed_root(normal_excess, *start)
+        return bracketed_root(normal_excess, *start, width)
 
     def tangent_solve(linear: Callable[[Array], Array], right: Array) -> Array:
         density = linear(jnp.ones_like(right))
@@ -130,8 +133,12 @@ def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "...
     return jnp.where(inside, root, ends)
 
 
-def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array) -> Float[Array, "..."]:
-    """Returns a root of a function that is negative at low and positive at high, to the last digit, for all elements at once.
+def bracketed_root(
+    function: Callable[[Array], Array], low: Array, high: Array, width: Array | float = 0.0
+) -> Float[Array, "..."]:
+    """Returns a root of a function that is negative at low and positive at high, for all elements at once.
+
+    It is exact to the last digit, or to a `width`, which a root near zero reaches in fewer steps.
 
     Inverse quadratic interpolation where three points allow it, else bisection. The function is not evaluated at low and high,
     so that the program contains and compiles it only once. Source: Chandrupatla (1997), A new hybrid quadratic/bisection
@@ -144,7 +151,7 @@ def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array) 
         return (count < MAX_ITERATIONS) & jnp.any((jnp.abs(a - b) > _width(a, b, f_a, f_b)) & (f_a != 0) & (f_b != 0))
 
     def _width(a: Array, b: Array, f_a: Array, f_b: Array) -> Array:
-        return 2 * epsilon * jnp.abs(jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)) + tiny
+        return 2 * epsilon * jnp.abs(jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)) + (tiny + width)
 
     def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
         a, b, c, f_a, f_b, f_c, t, count = state  # a is the newest point, b is on the other side of the root, c was replaced last
@@ -181,7 +188,7 @@ def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1
     line = line_mixture(logits, component)
     proper = (p > 0) & (p < 1)
     share = jnp.where(proper, p, 0.5)
-    c, distance = _relative_quantile(line, logits, share)
+    c, distance = _nearest_location(line, *_relative_quantile(line, logits, share))
     lower, near = share < 0.5, line.near(c[None])
     tail = near.tails(distance[None], lower[None])[0]
     rest = jnp.where(lower, share - tail, tail - (1 - share))
@@ -194,16 +201,20 @@ def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1
 
 
 def _relative_quantile(line: LineMixture, logits: Array, p: Array) -> tuple[Array, Array]:
-    """Returns the location nearest to the quantile, and the distance of the quantile from it.
+    """Returns the location of the largest weight, and the distance of the quantile from it.
 
-    On the whole line the quantile is searched relative to the location of the largest weight: relative to zero, its last digit
-    may be larger than a scale.
+    Relative to zero, the last digit of a quantile may be larger than a scale, and its density and gradient have no digits then.
+    On a bounded support 0 is returned instead of the location.
     """
     on_line, weight = line.marginals.line(), line.log_weight
-    loc = jax.lax.stop_gradient(on_line.loc[:, 0])
-    origin = jnp.max(jnp.where(weight == jnp.max(weight, axis=0), loc, -jnp.inf), axis=0)
-    origin = jnp.zeros_like(origin) if isinstance(line.marginals, Warped) else origin
-    u = quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), p)
+    origin = jnp.max(jnp.where(weight == jnp.max(weight, axis=0), on_line.loc[:, 0], -jnp.inf), axis=0)
+    origin = jax.lax.stop_gradient(jnp.zeros_like(origin) if isinstance(line.marginals, Warped) else origin)
+    return origin, quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), p)
+
+
+def _nearest_location(line: LineMixture, origin: Array, u: Array) -> tuple[Array, Array]:
+    """Returns the location nearest to origin + u, and the distance of that point from it."""
+    loc = jax.lax.stop_gradient(line.marginals.line().loc[:, 0])
     distance = jnp.abs(loc - origin - u)
     c = jnp.max(jnp.where(distance == jnp.min(distance, axis=0), loc, -jnp.inf), axis=0)
     return c, u - (c - origin)

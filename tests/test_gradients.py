@@ -1,0 +1,86 @@
+"""Gradients of statistics far from zero, at ties and at edges, against differences in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mdnjax as mdn
+from tests.test_far_from_zero import FAMILIES, SHIFTS, parts
+
+P = np.array([0.001, 0.05, 0.5, 0.95])
+SMALL = 1e-5
+
+
+@jax.jit
+def quantiles(mixture, p):
+    """The quantiles, on which median and central interval depend too."""
+    return mdn.quantile(mixture, p[:, None]).ravel()
+
+
+@jax.jit
+def slopes_of_quantiles(mixture, p):
+    return jax.grad(lambda mixture: jnp.sum(jnp.sin(jnp.arange(24.0)) * quantiles(mixture, p)))(mixture)
+
+
+@jax.jit
+def overlaps(mixture, y):
+    return mdn.cde_loss(mixture, y), mdn.entropy_bounds(mixture)[0]
+
+
+def mixture_at(family, dtype, shift):
+    logits, loc, scale, y = parts(dtype)
+    far, scale = jnp.asarray((loc + dtype(shift))[..., None]), jnp.asarray(scale[..., None])
+    return mdn.Mixture(jnp.asarray(logits), FAMILIES[family](far, scale)), jnp.asarray(y + dtype(shift))
+
+
+def as_float(tree):
+    return [np.asarray(leaf, float) for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("family", ["diagonal", "laplace", "student_t"])
+def test_quantiles_and_their_gradients_far_from_zero_are_those_near_zero(family):
+    """In float32, a quantile is rounded to the last digit of its size, and its gradient has all digits."""
+    near, y = mixture_at(family, np.float64, 0.0)
+    exact, slopes = quantiles(near, P), as_float(slopes_of_quantiles(near, P))
+    products = as_float(overlaps(near, y)) if family != "diagonal" else []
+    for shift in SHIFTS:
+        far, y = mixture_at(family, np.float32, shift)
+        p = P.astype(np.float32)
+        eps = np.finfo(np.float32).eps
+        np.testing.assert_allclose(np.asarray(quantiles(far, p), float) - shift, exact, rtol=1e-5, atol=2e-6 + eps * shift)
+        for value, truth in zip(as_float(slopes_of_quantiles(far, p)), slopes, strict=True):
+            np.testing.assert_allclose(value, truth, rtol=3e-5, atol=1e-5, err_msg=str(shift))
+        for value, truth in zip(as_float(overlaps(far, y)) if products else [], products, strict=True):
+            np.testing.assert_allclose(value, truth, rtol=1e-5, atol=3e-6, err_msg=str(shift))
+
+
+@pytest.mark.parametrize("family", ["diagonal", "laplace", "student_t"])
+def test_the_gradient_of_a_quantile_is_that_of_differences(family):
+    mixture, _ = mixture_at(family, np.float64, SHIFTS[1])
+    generator = np.random.default_rng(1)
+    step = jax.tree.map(lambda leaf: SMALL * generator.standard_normal(leaf.shape), mixture)
+    ahead, behind = (jax.tree.map(lambda leaf, d, s=sign: leaf + s * d, mixture, step) for sign in (1, -1))
+    weight = np.sin(np.arange(24))
+    difference = float(jnp.sum(weight * (quantiles(ahead, P) - quantiles(behind, P)))) / 2
+    along = sum(np.sum(a * b) for a, b in zip(as_float(slopes_of_quantiles(mixture, P)), as_float(step), strict=True))
+    assert along == pytest.approx(difference, rel=1e-5, abs=1e-11)
+
+
+@pytest.mark.parametrize("statistic", [lambda m, y: mdn.crps_by_quadrature(m, y).value, mdn.crps])
+@pytest.mark.parametrize("family", ["diagonal", "laplace"])
+def test_the_gradient_of_the_crps_at_a_location_is_that_of_differences(family, statistic):
+    """There two points that cut the line are equal, and the piece between them has no length; here there are two such ties."""
+    mixture = mdn.Mixture(jnp.array([0.3, -0.5, 0.1]), FAMILIES[family](jnp.array([[0.5], [2.0], [0.5]]), jnp.full((3, 1), 0.7)))
+
+    @jax.jit
+    def crps(loc, y):
+        return statistic(mdn.Mixture(mixture.logits, mixture.component._replace(loc=loc)), y)
+
+    gradient = jax.jit(jax.grad(crps, (0, 1)))
+    for place in (0.5, 2.0):
+        loc, y = mixture.component.loc, jnp.array([place])
+        step_loc, step_y = SMALL * np.array([[0.3], [-0.4], [0.9]]), SMALL * np.array([0.8])
+        along = sum(np.sum(a * b) for a, b in zip(gradient(loc, y), (step_loc, step_y), strict=True))
+        difference = float(crps(loc + step_loc, y + step_y) - crps(loc - step_loc, y - step_y)) / 2
+        assert along == pytest.approx(difference, abs=3e-4 * SMALL), place  # the second derivative of Laplace is not smooth
