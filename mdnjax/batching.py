@@ -61,10 +61,33 @@ def map_batch(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, event
     return _evaluate_batch(evaluate, mixture, arrays, events, size)
 
 
+def check_mixture(mixture: Any) -> None:
+    """Raises a TypeError if a value is not a mixture, and a ValueError if its locations are not `[*batch, K, D]`.
+
+    Unlike a check in the constructor, it does not refuse a mixture of other leaves, such as one of gradients' norms.
+    """
+    logits, component = (getattr(mixture, name, None) for name in ("logits", "component"))
+    if component is None or not hasattr(logits, "shape"):
+        shape, kind = getattr(mixture, "shape", None), type(mixture if component is None else logits).__name__
+        got = (
+            f"logits of type {kind}"
+            if component is not None
+            else f"type {kind}"
+            if shape is None
+            else f"an array of shape {shape}"
+        )
+        raise TypeError(f"mixture: got {got}, expected a Mixture of arrays; it is the first argument, after a key")
+    loc = np.shape(jax.tree.leaves(component)[0])
+    if not logits.shape or len(loc) != len(logits.shape) + 1 or loc[-2] != logits.shape[-1]:
+        expected = f"[*batch, {logits.shape[-1]}, D]" if logits.shape else "logits [*batch, K] and locations [*batch, K, D]"
+        raise ValueError(f"mixture: got logits of shape {logits.shape} and locations of shape {loc}, expected {expected}")
+
+
 def _evaluate_batch(
     evaluate: Callable[..., Any], mixture: Any, arrays: Sequence[AnyArray], events: Sequence[int], size: int | None
 ) -> Any:
     """Evaluates on leaves whose batch axes are aligned; in blocks, unless `size` is None."""
+    check_mixture(mixture)
     events = tuple(events) or (1,) * len(arrays)
     dtype = mixture.logits.dtype  # arrays of lower precision are converted to the precision of the mixture
     values = [jnp.asarray(array) for array in arrays]

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from mdnjax.batching import batch_to_front, map_examples
-from mdnjax.components import Component, Support, Warped
+from mdnjax.batching import batch_to_front, check_mixture, map_batch, map_examples
+from mdnjax.components import Component, Support, Warped, far_responsibilities
 from mdnjax.types import AnyArray, Array, Float
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Mixture:
         try:
             family = type(getattr(self.component, "component", self.component)).__name__
             return f"Mixture(batch {self.shape}, {self.logits.shape[-1]} {family} components, {num_targets(self)} targets)"
-        except (AttributeError, IndexError):  # the leaves are not arrays
+        except (AttributeError, IndexError, TypeError, ValueError):  # the leaves are not arrays
             return f"Mixture(logits={self.logits!r}, component={self.component!r})"
 
     if TYPE_CHECKING:  # represents the methods that `as_methods` adds
@@ -87,12 +87,14 @@ def as_methods(*functions: Callable[..., Any], key_first: bool = False) -> None:
 @jax.jit
 def log_weights(mixture: Mixture) -> Float[Array, "*batch K"]:
     """Returns the logarithms of the mixing weights, log softmax(logits)."""
+    check_mixture(mixture)
     return jax.nn.log_softmax(mixture.logits, axis=-1)
 
 
 @jax.jit
 def weights(mixture: Mixture) -> Float[Array, "*batch K"]:
     """Returns the mixing weights, softmax(logits)."""
+    check_mixture(mixture)
     return jax.nn.softmax(mixture.logits, axis=-1)
 
 
@@ -100,7 +102,8 @@ def weights(mixture: Mixture) -> Float[Array, "*batch K"]:
 def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
     """Returns log p(y|x) in nats, for a density in the units of y; the batch axes of mixture and y broadcast.
 
-    log p = logsumexp_k(log w_k + log p_k(y)). Source: Bishop (1994), eq. 22 and 29.
+    log p = logsumexp_k(log w_k + log p_k(y)). It is -inf where all densities underflow, as at an infinite y, and the
+    gradient is nan there. Source: Bishop (1994), eq. 22 and 29.
     Raises: ValueError if y and the mixture differ in the number of targets.
     """
     check_targets(mixture, y)
@@ -115,9 +118,19 @@ def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*b
 
 @jax.jit
 def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
-    """Returns the posterior probability of each component given y, r_k = w_k p_k(y) / p(y). Source: Bishop (1994), eq. 33."""
+    """Returns the posterior probability of each component given y, r_k = w_k p_k(y) / p(y).
+
+    Where all densities underflow to 0 it is that of the nearest component in its scales; an infinite y counts as a very large
+    one. It is nan outside of the support.
+    Source: Bishop (1994), eq. 33.
+    """
     check_targets(mixture, y)
-    return map_examples(mixture_responsibilities, mixture, y)
+    found = map_examples(mixture_responsibilities, mixture, y)
+
+    def with_limits() -> Array:
+        return jnp.where(jnp.isnan(found), map_batch(far_responsibilities, mixture, y), found)
+
+    return jax.lax.cond(jnp.any(jnp.isnan(found)), with_limits, lambda: found)
 
 
 @partial(jax.jit, static_argnames="num_scales")
@@ -136,6 +149,7 @@ def affine(mixture: Mixture, offset: Float[AnyArray, " D"], factor: Float[AnyArr
 
     Raises: ValueError for a mixture on a bounded support: units are changed on the real line, before `warp`.
     """
+    check_mixture(mixture)
     return Mixture(mixture.logits, mixture.component.affine(offset, factor))
 
 
@@ -152,7 +166,11 @@ def warp(mixture: Mixture, support: Support) -> Mixture:
 
 
 def num_targets(mixture: Mixture) -> int:
-    """Returns D, the number of targets."""
+    """Returns D, the number of targets.
+
+    Raises: TypeError if it is not a mixture, ValueError if its locations have other axes than `[*batch, K, D]`.
+    """
+    check_mixture(mixture)
     component = mixture.component
     return (component.component if isinstance(component, Warped) else component).loc.shape[-1]
 

@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from mdnjax.components.diagonal import Diagonal
+from mdnjax.components.far import far_responsibilities
 from mdnjax.components.full import Full
 from mdnjax.components.isotropic import Isotropic
 from mdnjax.components.laplace import Laplace
@@ -40,5 +41,6 @@ __all__ = [
     "StudentT",
     "Support",
     "Warped",
+    "far_responsibilities",
     "from_bounds",
 ]

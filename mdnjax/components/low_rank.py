@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.full import Full
+from mdnjax.components.full import Full, split_infinite
 from mdnjax.components.location_scale import Sizes, blocks, diagonal_matrix, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
@@ -51,9 +51,10 @@ class LowRank(NamedTuple):
         leaves of [(y - loc) / scale; 0]. The usual difference (Woodbury's identity) loses all digits if the factors are much
         larger than the scales, and the squares in I + F^T diag(scale^-2) F overflow.
         """
-        z = (y - self.loc) / self.scale
+        finite, infinity = split_infinite(y)
+        z = (finite - self.loc) / self.scale
         log_volume, rest = self._eliminated([z[:, d] for d in range(z.shape[1])])
-        return -sum(0.5 * row[0] * row[0] for row in rest) - log_volume - HALF_LOG_2PI * self.loc.shape[1]
+        return -sum(0.5 * row[0] * row[0] for row in rest) - log_volume - (HALF_LOG_2PI * self.loc.shape[1] + infinity)
 
     def full(self) -> Full:
         """Returns the same components as components of the full family.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mdnjax.batching import batch_to_end, batch_to_front, map_examples, with_axes
+from mdnjax.batching import batch_to_end, batch_to_front, check_mixture, map_examples, with_axes
 from mdnjax.components import Component, Diagonal, Full, Warped
 from mdnjax.mixture import Mixture, log_weights, num_targets, weights
 from mdnjax.statistics.line import unwarped
@@ -24,6 +24,7 @@ def pool(members: Mixture, weight: Float[AnyArray, " M"] | None = None) -> Mixtu
     The weights of the members sum to 1; None gives equal weights.
     Raises: ValueError if there is no batch axis.
     """
+    check_mixture(members)
     if members.logits.ndim < 2:
         raise ValueError("pool: got a single mixture, expected members along the first axis (jax.tree.map(jnp.stack, ...))")
     num_members = members.logits.shape[0]

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mdnjax.batching import batch_to_end, map_batch, with_axes
+from mdnjax.batching import batch_to_end, check_mixture, map_batch, with_axes
 from mdnjax.components import Component
 from mdnjax.mixture import Mixture
 from mdnjax.types import Array, Float, Int, PRNGKey
@@ -22,6 +22,7 @@ def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float
     from the chosen component only. The argmax is found sequentially and without logarithms: see `_choose_component`.
     Source: Gumbel (1954); Maddison et al. (2014), A* sampling, sections 2 and 3.
     """
+    check_mixture(mixture)
     choice_key, noise_key = jax.random.split(key)
     num_batch = mixture.logits.ndim - 1
     logits, component = jax.tree.map(lambda leaf: batch_to_end(leaf, num_batch), (mixture.logits, mixture.component))
@@ -62,6 +63,7 @@ def temper(mixture: Mixture, *, weights: float | Float[Array, ""] = 1.0, scales:
     Scales are multiplied by sqrt(scales), so variances by `scales`. Locations do not change. Source: Ha and Eck (2017), eq. 8.
     Raises: ValueError if a temperature is not positive; the value of a traced temperature cannot be checked.
     """
+    check_mixture(mixture)
     for name, value in (("weights", weights), ("scales", scales)):
         if isinstance(value, float | int) and not value > 0:
             raise ValueError(f"temper: got {name}={value}, expected a positive temperature")

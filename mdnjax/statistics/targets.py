@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.batching import batch_to_end, batch_to_front, with_axes
-from mdnjax.components import Component
+from mdnjax.components import Component, far_responsibilities
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.types import AnyArray, Array, Float
 
@@ -26,7 +26,7 @@ def condition(mixture: Mixture, targets: Sequence[int], y: Float[AnyArray, "*bat
     """Returns the mixture p(y_rest | y_targets, x) of the other targets, in their order, given that `targets` are `y[..., G]`.
 
     The weights become the responsibilities for the given targets; for correlated targets, locations and covariances of the
-    components change too. Batch axes broadcast.
+    components change too. Batch axes broadcast. Where all densities underflow, the weights are as in `responsibilities`.
     Raises: ValueError if `targets` is empty or has all targets, duplicates or an index that is out of range, or if the length of
     `targets` is not the last axis of y.
     """
@@ -50,6 +50,7 @@ def _marginal(mixture: Mixture, targets: tuple[int, ...]) -> Mixture:
 @partial(jax.jit, static_argnums=(1, 2))
 def _condition(mixture: Mixture, rest: tuple[int, ...], given: tuple[int, ...], y: Array) -> Mixture:
     batch = jnp.broadcast_shapes(mixture.logits.shape[:-1], y.shape[:-1])
+    y = y.astype(jnp.promote_types(y.dtype, mixture.logits.dtype))
     y = jnp.broadcast_to(with_axes(y, 0, len(batch) - y.ndim + 1), (*batch, y.shape[-1]))
 
     def with_batch_last(leaf: Array) -> Array:
@@ -59,8 +60,14 @@ def _condition(mixture: Mixture, rest: tuple[int, ...], given: tuple[int, ...], 
     logits, component = jax.tree.map(with_batch_last, (mixture.logits, mixture.component))
     y = batch_to_end(y, len(batch))
     conditional: Component = component.condition(rest, given, y)
-    log_joint = jax.nn.log_softmax(logits, axis=0) + component.select(given).log_probs(y)
-    return batch_to_front(Mixture(jax.nn.log_softmax(log_joint, axis=0), conditional), len(batch))
+    of_given = component.select(given)
+    log_weight = jax.nn.log_softmax(jax.nn.log_softmax(logits, axis=0) + of_given.log_probs(y), axis=0)
+
+    def with_limits() -> Array:
+        return jnp.where(jnp.isnan(log_weight), jnp.log(far_responsibilities(logits, of_given, y)), log_weight)
+
+    log_weight = jax.lax.cond(jnp.any(jnp.isnan(log_weight)), with_limits, lambda: log_weight)
+    return batch_to_front(Mixture(log_weight, conditional), len(batch))
 
 
 def _checked(name: str, mixture: Mixture, targets: Sequence[int]) -> tuple[int, ...]:

@@ -1,0 +1,45 @@
+"""Targets so far from all components that every density underflows: which component is the nearest one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mdnjax.components.full import Full
+from mdnjax.components.low_rank import LowRank
+from mdnjax.components.warped import Warped
+from mdnjax.types import Array, Bool, Float
+
+MARGIN = 4.0  # in eps: distances that differ by less are equal
+
+
+def far_responsibilities(
+    logits: Float[Array, "K *#batch"], component: Any, y: Float[Array, "D *#batch"]
+) -> Float[Array, "K ..."]:
+    """Returns the limits of responsibilities where all densities underflow; numbers beyond the useful range count as its ends."""
+    largest = jnp.finfo(y.dtype).max ** 0.75
+    y = jnp.clip(y, -largest, largest)
+    log_joint = logits - jnp.max(logits, axis=0) + component.log_probs(y)
+    nearest = _nearest(component, y, jnp.broadcast_to(logits > -jnp.inf, log_joint.shape))
+    lost = jnp.all(log_joint == -jnp.inf, axis=0)
+    return jax.nn.softmax(jnp.where(lost, jnp.where(nearest, logits, -jnp.inf), log_joint), axis=0)
+
+
+def _nearest(component: Any, y: Float[Array, "D *#batch"], possible: Bool[Array, "K *batch"]) -> Bool[Array, "K *batch"]:
+    """Returns which of the possible components are nearest to y in their scales; none if y is nan or outside of the support.
+
+    For a Gaussian, log p is minus half of the square of this distance and of no other size, where that square overflows.
+    """
+    marginals = component.marginals()
+    on_line, u = marginals.line(), marginals.to_line(y)
+    unit = jnp.max(jnp.abs((u - on_line.loc) / on_line.scale), axis=(0, 1))
+    inner = component.component if isinstance(component, Warped) else component
+    if isinstance(inner, Full | LowRank):
+        full = inner.full() if isinstance(inner, LowRank) else inner
+        z = jnp.sum(full.precision_tril / unit * (u - full.loc)[:, :, None], axis=1)
+    else:
+        z = (u - on_line.loc) / (on_line.scale * unit)
+    distance = jnp.where(possible, jnp.sum(z**2, axis=1), jnp.inf)
+    return possible & (distance <= jnp.min(distance, axis=0) * (1 + MARGIN * jnp.finfo(y.dtype).eps))
