@@ -11,9 +11,12 @@ import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Component, Family, Sizes
 from mdnjax.components.location_scale import blocks
+from mdnjax.config.optax_names import nearest
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.networks import HEAD, LINE, Network, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
+
+NAMES_OF_GAUSSIANS = ("gaussian", "gauss", "normal")  # in other libraries
 
 
 class Model(NamedTuple):
@@ -46,6 +49,7 @@ def make_mdn(
     raw = MLP(x) in contiguous blocks: logits, locations, scales and further parameters of the family; weights = softmax(logits),
     locations = raw, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. With `line` a linear
     function of x is added to all locations; it starts at 0, initialisation at the data fits it, and training does not change it.
+    Raises: ValueError if the family or the activation is unknown; later, if the model is applied to another number of inputs.
     Source: Bishop (1994), section 2; Bishop's scales have no floor.
     """
     output_blocks = _output_blocks(family, Sizes(num_components, num_targets, rank))
@@ -64,12 +68,12 @@ def make_model(
     scale_floor: float | Float[Array, ""] = 0.0,
 ) -> Model:
     """Returns a mixture density network from a network with outputs logits, then the blocks `FAMILIES[family].raw_sizes(...)`."""
-    sizes = Sizes(num_components, num_targets, rank)
+    sizes, make_components = Sizes(num_components, num_targets, rank), _family(family).from_raw
 
     def head(params: Params, x: Float[Array, "X *batch"], *training_args: Any) -> tuple[Float[Array, "K *batch"], Component]:
         raw = network.apply(params, x, *training_args)
         logits, raw_component = blocks(raw, (num_components,), (raw.shape[0] - num_components,))
-        return logits, FAMILIES[family].from_raw(raw_component, sizes, scale_floor)
+        return logits, make_components(raw_component, sizes, scale_floor)
 
     return _model_from_head(network.init, head)
 
@@ -115,7 +119,14 @@ def make_mdn_on(
 
 def _output_blocks(family: str, sizes: Sizes) -> tuple[int, ...]:
     """Returns the sizes of the blocks of network outputs: logits, then the parameters of the family."""
-    return (sizes.num_components, *FAMILIES[family].raw_sizes(sizes))
+    return (sizes.num_components, *_family(family).raw_sizes(sizes))
+
+
+def _family(name: str) -> type[Family]:
+    if name not in FAMILIES:
+        hint = "; did you mean 'diagonal'?" if name in NAMES_OF_GAUSSIANS else nearest(name, list(FAMILIES))
+        raise ValueError(f"family: got {name!r}, expected one of {', '.join(FAMILIES)}{hint}")
+    return FAMILIES[name]
 
 
 def _with_linear_function(model: Model, num_inputs: int, num_targets: int) -> Model:
@@ -134,6 +145,8 @@ def _with_linear_function(model: Model, num_inputs: int, num_targets: int) -> Mo
 
 def _model_from_head(init: Callable[[PRNGKey], Params], head: Callable[..., tuple[Array, Component]]) -> Model:
     def apply(params: Params, x: Float[AnyArray, "*batch X"]) -> Mixture:
+        if not jnp.ndim(x):
+            raise ValueError("x: got a number, expected [*batch, X]: the last axis are the inputs")
         return from_batch_last(*head(params, jnp.moveaxis(x, -1, 0)))
 
     return Model(init, head, apply)

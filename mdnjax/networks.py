@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mdnjax.config.optax_names import nearest
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 # Names of parameters: the first and the last layer of an MLP, and the linear function of x that is added to all locations.
@@ -75,13 +76,25 @@ class MLP(nn.Module):
 
 
 def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Sequence[int], activation: str) -> Network:
-    """Returns a multilayer perceptron with outputs in contiguous blocks; `activation` is the name of a function of `jax.nn`."""
-    module = MLP(tuple(hidden_sizes), tuple(output_blocks), getattr(jax.nn, activation))
+    """Returns a multilayer perceptron with outputs in contiguous blocks; `activation` is the name of a function of `jax.nn`.
+
+    Raises: ValueError if there is no such function; later, if the network is applied to another number of inputs.
+    """
+    module = MLP(tuple(hidden_sizes), tuple(output_blocks), _activation(activation))
 
     def init(init_key: PRNGKey) -> Params:
         return cast(Params, module.init(init_key, jnp.zeros((num_inputs, 1)))["params"])
 
     def apply(params: Params, x: Float[Array, "X *batch"], dropout: Dropout | None = None) -> Float[Array, "P *batch"]:
+        if x.shape[0] != num_inputs:
+            raise ValueError(f"network: got {x.shape[0]} inputs, expected {num_inputs}: x is [*batch, {num_inputs}]")
         return module.apply({"params": params}, x, dropout)  # type: ignore[return-value]
 
     return Network(init, apply)
+
+
+def _activation(name: str) -> Callable[[Array], Array]:
+    known = [name for name in dir(jax.nn) if not name.startswith("_") and callable(getattr(jax.nn, name))]
+    if name not in known:
+        raise ValueError(f"activation: got {name!r}, expected a function of jax.nn, such as tanh or relu{nearest(name, known)}")
+    return getattr(jax.nn, name)

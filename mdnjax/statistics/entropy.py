@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from mdnjax.batching import map_batch
+from mdnjax.batching import check_mixture, map_batch
 from mdnjax.components import Component, Warped
 from mdnjax.mixture import Mixture, check_single, log_prob, num_targets
 from mdnjax.quadrature import ROUNDING, Estimate
@@ -54,6 +54,7 @@ def entropy_bounds(mixture: Mixture) -> tuple[Float[Array, "*batch"], Float[Arra
     or, on an unbounded support, the entropy of a Gaussian with the mixture's covariance if that is smaller. Source: Huber et al.
     (2008), On entropy approximation for Gaussian mixture random variables, theorems 2 and 3.
     """
+    check_mixture(mixture)
     lower, upper = map_batch(_bounds, mixture, size=mixture.logits.shape[-1])
     if hasattr(mixture.component, "support"):
         return lower, upper

@@ -72,8 +72,8 @@ def _central_interval(mixture: Mixture, level: Any) -> Float[Array, "*broadcast 
 
 @jax.jit
 def _expected_shortfall(mixture: Mixture, p: Any) -> Float[Array, "*broadcast 1"]:
-    size = 512 if isinstance(mixture.component, Warped) else 1
-    return map_batch(_shortfall, mixture, _levels("expected_shortfall", "p", mixture, p), events=(0,), size=size)
+    p = _levels("expected_shortfall", "p", mixture, p)
+    return map_batch(_shortfall, mixture, p, events=(0,), size=512 if isinstance(mixture.component, Warped) else 1)
 
 
 def _levels(name: str, argument: str, mixture: Mixture, p: Any) -> Float[Array, "*batch_p"]:
