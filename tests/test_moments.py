@@ -70,3 +70,27 @@ def test_an_ensemble_far_from_zero_splits_its_variance():
     aleatoric, epistemic = mdn.split_variance(members)
     np.testing.assert_allclose(epistemic, [np.var(share / 4)], rtol=1e-5)
     np.testing.assert_allclose(aleatoric, [1 + np.mean(share * (1 - share)) / 16], rtol=1e-6)
+
+
+def test_moments_of_components_that_the_dtype_does_not_resolve_are_right_or_nan():
+    """The last digit of a location is .06 in float32; the components are equal, so that the moments are those of one Gaussian."""
+    for scale in (1.0, 0.1, 0.01, 0.001, 1e-4):
+        logits = jnp.asarray(np.random.default_rng(0).standard_normal((100, 5)), jnp.float32)
+        component = mdn.Diagonal(*(jnp.full((100, 5, 1), part, jnp.float32) for part in (1e6, scale)))
+        _, _, skewness, kurtosis = central(mdn.Mixture(logits, component))
+        wrong = (np.abs(skewness) > 1e-3) | (np.abs(kurtosis - 3) > 3e-3)
+        assert not wrong.any(), scale
+        if scale >= 0.001:
+            np.testing.assert_allclose(central(mdn.Mixture(logits, component))[0], scale**2, rtol=0.01)
+
+
+@pytest.mark.parametrize("case", ["box"])  # the other one takes as long to compile
+def test_shortfalls_and_lengths_of_regions_far_from_zero_have_the_digits_of_distances_from_the_bound(case):
+    @jax.jit
+    def statistics(mixture):
+        return mdn.expected_shortfall(mixture, 0.3)[..., 0], mdn.hdr(mixture, 0.5).size
+
+    near, far = (statistics(mixture_at(case, np.float32, shift)) for shift in SHIFTS[::2])
+    eps = np.finfo(np.float32).eps
+    np.testing.assert_allclose(far[0] - np.float32(SHIFTS[2]), near[0], atol=eps * SHIFTS[2])
+    np.testing.assert_allclose(far[1], near[1], rtol=1e-5)

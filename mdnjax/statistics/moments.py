@@ -10,6 +10,8 @@ from mdnjax.components import Component, from_bounds
 from mdnjax.mixture import Mixture
 from mdnjax.types import Array, Float
 
+MAX_SHIFT = 2.0  # standard deviations by which the rounding of the mean may be off in third and fourth moments
+
 
 @jax.jit
 def mean(mixture: Mixture) -> Float[Array, "*batch D"]:
@@ -19,7 +21,11 @@ def mean(mixture: Mixture) -> Float[Array, "*batch D"]:
 
 @jax.jit
 def variance(mixture: Mixture) -> Float[Array, "*batch D"]:
-    """Returns the variance Var[y_d|x] = sum_k w_k (v_kd + (m_kd - E[y_d])^2) of each target. Source: Bishop (1994), eq. 51."""
+    """Returns the variance Var[y_d|x] = sum_k w_k (v_kd + (m_kd - E[y_d])^2) of each target.
+
+    Its digits do not depend on the size of the mean, down to scales of a hundredth of the mean's last digit.
+    Source: Bishop (1994), eq. 51.
+    """
     return map_examples(lambda logits, component: _central(logits, component)[0], mixture)
 
 
@@ -31,7 +37,10 @@ def covariance(mixture: Mixture) -> Float[Array, "*batch D D"]:
 
 @jax.jit
 def skewness(mixture: Mixture) -> Float[Array, "*batch D"]:
-    """Returns the skewness E[(y_d - E[y_d])^3|x] / Var[y_d|x]^(3/2) of each target; 0 for a symmetric distribution."""
+    """Returns the skewness E[(y_d - E[y_d])^3|x] / Var[y_d|x]^(3/2) of each target; 0 for a symmetric distribution.
+
+    It is nan if the dtype does not resolve the mixture: if the last digit of the mean is larger than two standard deviations.
+    """
 
     def kernel(logits: Array, component: Component) -> Array:
         second, third, _ = _central(logits, component)
@@ -42,7 +51,10 @@ def skewness(mixture: Mixture) -> Float[Array, "*batch D"]:
 
 @jax.jit
 def kurtosis(mixture: Mixture) -> Float[Array, "*batch D"]:
-    """Returns the kurtosis E[(y_d - E[y_d])^4|x] / Var[y_d|x]^2 of each target; 3 for a Gaussian, so not the excess kurtosis."""
+    """Returns the kurtosis E[(y_d - E[y_d])^4|x] / Var[y_d|x]^2 of each target; 3 for a Gaussian, so not the excess kurtosis.
+
+    It is nan if the dtype does not resolve the mixture: see `skewness`.
+    """
 
     def kernel(logits: Array, component: Component) -> Array:
         second, _, fourth = _central(logits, component)
@@ -121,7 +133,9 @@ def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:
     third = jnp.sum(weighted(weight, moments.third + 3 * d * moments.second + d**3), axis=0)
     fourth = jnp.sum(weighted(weight, moments.fourth + 4 * d * moments.third + 6 * d**2 * moments.second + d**4), axis=0)
     fourth = fourth - 4 * rest * third + 6 * rest**2 * second - 3 * rest**4
-    return second - rest**2, third - 3 * rest * second + 2 * rest**3, fourth
+    variance, third = second - rest**2, third - 3 * rest * second + 2 * rest**3
+    resolved = rest**2 <= MAX_SHIFT**2 * variance
+    return variance, jnp.where(resolved, third, jnp.nan), jnp.where(resolved, fourth, jnp.nan)
 
 
 def _covariance(logits: Array, component: Component) -> Float[Array, "D D *batch"]:

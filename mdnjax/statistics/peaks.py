@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.batching import batch_to_end
-from mdnjax.components import Component, Laplace, StudentT, Warped
+from mdnjax.components import Component, Laplace, StudentT, Warped, from_bounds
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.statistics.line import LineMixture, unwarped
 from mdnjax.statistics.quantiles import bracketed_root
@@ -174,10 +174,11 @@ class Centred(NamedTuple):
         return self.shifted.log_slope(u + self.origin, axis)
 
     def lengths(self, low: Float[Array, "Q *batch"], high: Float[Array, "Q *batch"]) -> Float[Array, "Q *batch"]:
-        """Returns y(high) - y(low); on the whole line without the rounding of the two values."""
+        """Returns y(high) - y(low), without the rounding of the two values to the size of a location or a bound."""
         if not isinstance(self.shifted, Warped):
             return high - low
-        return self.from_line(high[:, None], axis=1)[:, 0] - self.from_line(low[:, None], axis=1)[:, 0]
+        near = self._replace(shifted=from_bounds(self.shifted)[1])
+        return near.from_line(high[:, None], axis=1)[:, 0] - near.from_line(low[:, None], axis=1)[:, 0]
 
 
 def centred_line(logits: Float[Array, "K *batch"], component: Component) -> LineMixture:

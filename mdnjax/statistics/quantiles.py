@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from mdnjax.batching import map_batch
-from mdnjax.components import Component, Warped
+from mdnjax.components import Component, Warped, from_bounds
 from mdnjax.mixture import Mixture, check_single
 from mdnjax.quadrature import integrate_near
 from mdnjax.statistics.arguments import check_batch, check_levels
@@ -185,6 +185,7 @@ def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1
 
     P(Y <= q) is p only up to the last digit of q. Without the last term, and without c, that digit counts with the size of q.
     """
+    bound, component = from_bounds(component)
     line = line_mixture(logits, component)
     proper = (p > 0) & (p < 1)
     share = jnp.where(proper, p, 0.5)
@@ -197,7 +198,7 @@ def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1
     end = line.value(jnp.full_like(c, -jnp.inf)[None])[0]
     shortfall = centre + (lower_mean + gap * rest) / share
     shortfall = jnp.where(mean == -jnp.inf, mean, shortfall)  # a lower tail without a mean has no finite shortfall
-    return jnp.where(proper, shortfall, jnp.where(p == 1, mean, jnp.where(p == 0, end, jnp.nan)))[None]
+    return bound + jnp.where(proper, shortfall, jnp.where(p == 1, mean, jnp.where(p == 0, end, jnp.nan)))[None]
 
 
 def _relative_quantile(line: LineMixture, logits: Array, p: Array) -> tuple[Array, Array]:

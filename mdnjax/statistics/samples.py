@@ -20,6 +20,7 @@ def sample(key: PRNGKey, mixture: Mixture, shape: tuple[int, ...] = ()) -> Float
 
     k = argmax_k(logits_k + g_k) with g_k = -log(-log(u_k)), u uniform, is distributed as softmax(logits); then y ~ p_k is drawn
     from the chosen component only. The argmax is found sequentially and without logarithms: see `_choose_component`.
+    A sample is nan if a logit or a parameter of the chosen component is nan; other components do not count.
     Source: Gumbel (1954); Maddison et al. (2014), A* sampling, sections 2 and 3.
     """
     check_mixture(mixture)
