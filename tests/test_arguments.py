@@ -1,5 +1,7 @@
 """Arguments that are wrong without looking into arrays: one line with what was got, what was expected, and the nearest name."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,6 +9,7 @@ from jaxtyping import config
 
 import mdnjax as mdn
 
+NO_CHECK: Any = mdn  # by a type checker
 KEY, Y = jax.random.key(0), jnp.zeros((3, 1))
 MIXTURE = mdn.Mixture(jnp.zeros((3, 2)), mdn.Diagonal(jnp.zeros((3, 2, 1)), jnp.ones((3, 2, 1))))
 FLAT = mdn.Mixture(jnp.zeros((3, 2)), mdn.Diagonal(jnp.zeros((3, 2)), jnp.ones((3, 2))))
@@ -63,9 +66,9 @@ def test_samples_and_changes_of_units_refuse_what_is_no_mixture():
         with pytest.raises(ValueError, match="and locations of shape"):
             function(FLAT)
     with pytest.raises(TypeError, match="got type float, expected a Mixture"):
-        mdn.marginal(0.5, (0,))
+        NO_CHECK.marginal(0.5, (0,))
     with pytest.raises(TypeError, match="got logits of type list, expected a Mixture of arrays"):
-        mdn.marginal(mdn.Mixture([0.0, 0.0], MIXTURE.component), (0,))
+        NO_CHECK.marginal(NO_CHECK.Mixture([0.0, 0.0], MIXTURE.component), (0,))
 
 
 def test_a_mixture_of_other_leaves_can_still_be_made():
@@ -94,6 +97,6 @@ def test_a_wrong_number_of_inputs_is_refused(shape, line):
 
 
 def test_inputs_without_an_axis_are_refused():
-    model = mdn.make_mdn(1, 1, num_components=3, hidden_sizes=(4,))
+    model: Any = mdn.make_mdn(1, 1, num_components=3, hidden_sizes=(4,))
     with pytest.raises(ValueError, match=r"x: got a number, expected \[\*batch, X\]"):
         model.apply(model.init(KEY), 0.5)

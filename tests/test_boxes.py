@@ -1,5 +1,7 @@
 """Probabilities of boxes of correlated targets: bounds of any width, and correlations up to nearly 1."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +41,9 @@ def test_boxes_of_two_targets_are_exact_and_state_their_error(dtype):
     covariance = np.stack([np.ones_like(rho, float), rho, rho, np.ones_like(rho)], -1).reshape(-1, 2, 2)
     tril = np.linalg.cholesky(np.linalg.inv(covariance)).astype(dtype)
     exact = np.array([truth(*row) for row in zip(tril.astype(float), low, high, strict=True)])
-    mixture = mdn.Mixture(jnp.zeros((len(rows), 1), dtype), mdn.Full(jnp.zeros((len(rows), 1, 2), dtype), tril[:, None]))
+    mixture = mdn.Mixture(
+        jnp.zeros((len(rows), 1), dtype), mdn.Full(jnp.zeros((len(rows), 1, 2), dtype), jnp.asarray(tril[:, None]))
+    )
     value, error = (np.asarray(part, float) for part in mdn.box_prob(mixture, low, high))
     difference = np.abs(value - exact)
     assert difference.max() < {np.float32: 1e-6, np.float64: 1e-8}[dtype]
@@ -69,7 +73,8 @@ def test_a_box_without_some_bounds_has_the_probability_of_the_others(family, num
 
 
 def test_the_gradient_of_a_box_is_that_of_differences():
-    mixture, high = make("full", 2, np.float64), jnp.array([0.5, jnp.inf])
+    mixture: Any = make("full", 2, np.float64)
+    high = jnp.array([0.5, jnp.inf])
 
     def box(shift):
         component = mixture.component._replace(loc=mixture.component.loc + shift)

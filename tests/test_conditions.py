@@ -1,5 +1,7 @@
 """Conditional mixtures far from zero: weights, covariances and their gradients have the digits of differences."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,10 +29,10 @@ def conditional(mixture, y, shift):
     """Weights, covariance factors and locations given the second target, and the gradients of a sum of the first two."""
 
     def total(mixture, y):
-        given = mdn.condition(mixture, (1,), y)
+        given: Any = mdn.condition(mixture, (1,), y)
         return jnp.sum(jnp.cos(jnp.arange(3.0)) * mdn.weights(given)) + jnp.sum(given.component.precision_tril)
 
-    given = mdn.condition(mixture, (1,), y)
+    given: Any = mdn.condition(mixture, (1,), y)
     return mdn.weights(given), given.component.precision_tril, jax.grad(total, (0, 1))(mixture, y), given.component.loc - shift
 
 
@@ -43,7 +45,7 @@ def test_conditions_far_from_zero_are_those_near_zero(family):
         ]
         for value, truth in zip(found[:-1], exact[:-1], strict=True):
             np.testing.assert_allclose(value, truth, rtol=1e-4, atol=1e-5, err_msg=str(shift))
-        np.testing.assert_allclose(found[-1], exact[-1], rtol=1e-5, atol=5e-6 + np.finfo(np.float32).eps * shift)
+        np.testing.assert_allclose(found[-1], exact[-1], rtol=1e-5, atol=5e-6 + float(np.finfo(np.float32).eps) * shift)
 
 
 @pytest.mark.parametrize("family", ["full", "low_rank"])
@@ -52,7 +54,7 @@ def test_the_gradient_of_a_condition_is_that_of_differences(family):
 
     @jax.jit
     def total(mixture, y):
-        given = mdn.condition(mixture, (1,), y)
+        given: Any = mdn.condition(mixture, (1,), y)
         return jnp.sum(jnp.sin(jnp.arange(6.0).reshape(3, 2)) * given.component.loc) + jnp.sum(mdn.weights(given)[..., 0])
 
     generator = np.random.default_rng(1)

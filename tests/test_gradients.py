@@ -1,5 +1,7 @@
 """Gradients of statistics far from zero, at ties and at edges, against differences in float64."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,7 @@ def test_quantiles_and_their_gradients_far_from_zero_are_those_near_zero(family)
     for shift in SHIFTS:
         far, y = mixture_at(family, np.float32, shift)
         p = P.astype(np.float32)
-        eps = np.finfo(np.float32).eps
+        eps = float(np.finfo(np.float32).eps)
         np.testing.assert_allclose(np.asarray(quantiles(far, p), float) - shift, exact, rtol=1e-5, atol=2e-6 + eps * shift)
         for value, truth in zip(as_float(slopes_of_quantiles(far, p)), slopes, strict=True):
             np.testing.assert_allclose(value, truth, rtol=3e-5, atol=1e-5, err_msg=str(shift))
@@ -71,7 +73,9 @@ def test_the_gradient_of_a_quantile_is_that_of_differences(family):
 @pytest.mark.parametrize("family", ["diagonal", "laplace"])
 def test_the_gradient_of_the_crps_at_a_location_is_that_of_differences(family, statistic):
     """There two points that cut the line are equal, and the piece between them has no length; here there are two such ties."""
-    mixture = mdn.Mixture(jnp.array([0.3, -0.5, 0.1]), FAMILIES[family](jnp.array([[0.5], [2.0], [0.5]]), jnp.full((3, 1), 0.7)))
+    mixture: Any = mdn.Mixture(
+        jnp.array([0.3, -0.5, 0.1]), FAMILIES[family](jnp.array([[0.5], [2.0], [0.5]]), jnp.full((3, 1), 0.7))
+    )
 
     @jax.jit
     def crps(loc, y):

@@ -91,6 +91,6 @@ def test_shortfalls_and_lengths_of_regions_far_from_zero_have_the_digits_of_dist
         return mdn.expected_shortfall(mixture, 0.3)[..., 0], mdn.hdr(mixture, 0.5).size
 
     near, far = (statistics(mixture_at(case, np.float32, shift)) for shift in SHIFTS[::2])
-    eps = np.finfo(np.float32).eps
+    eps = float(np.finfo(np.float32).eps)
     np.testing.assert_allclose(far[0] - np.float32(SHIFTS[2]), near[0], atol=eps * SHIFTS[2])
     np.testing.assert_allclose(far[1], near[1], rtol=1e-5)
