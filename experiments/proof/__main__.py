@@ -13,7 +13,8 @@ from experiments import command
 from experiments.findings import Findings, write
 from experiments.proof.cases import names
 from experiments.proof.checks import CHECKS
-from experiments.proof.prove import HEADER, Finding, prove, report_progress, table_rows
+from experiments.proof.prove import Finding, prove, report_progress, rows_of_regimes, tables
+from experiments.proof.regimes import REGIMES
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from mdnjax import runtime
@@ -23,8 +24,13 @@ from mdnjax.config.section import Folder, Section
 FILES = ("proof.csv", "proof.md", "environment.json")
 ABOUT_ERRORS = (
     "Errors are absolute, relative, in standard errors of the estimate, or scaled (absolute up to a truth of 1, then relative). "
-    "In float32 the oracle has the same rounded parameters and points as the library, so errors come from the computation alone."
+    "In float32 the oracle has the same rounded parameters and points as the library, so errors come from the computation alone. "
+    "Far from zero an error of a position counts from two units in its last place on."
 )
+ABOUT_REGIMES = [
+    "The second table has the largest errors, float32/float64, in other regimes; what is allowed is that of the first table.",
+    *[f"- {name}: {regime.about}." for name, regime in REGIMES.items()],
+]
 
 
 class Proof(Section, frozen=True):
@@ -47,8 +53,8 @@ def measure(settings: Proof, overwrite: bool) -> None:
     create_run_folder(settings, settings.output, FILES, overwrite)
     start, findings = time.perf_counter(), _findings(settings)
     minutes = (time.perf_counter() - start) / 60
-    notes = [f"{len(findings)} comparisons in {minutes:.1f} minutes.", ABOUT_ERRORS]
-    write(settings.output, Findings([[HEADER, *table_rows(findings)]], notes), "proof")
+    notes = [f"{len(findings)} comparisons in {minutes:.1f} minutes.", ABOUT_ERRORS, *ABOUT_REGIMES]
+    write(settings.output, Findings(tables(findings), notes, rows_of_regimes(findings)), "proof")
     if failed := [str(finding) for finding in findings if not finding.passes()]:
         raise command.RunFailed(f"{len(failed)} of {len(findings)} comparisons failed: {'; '.join(failed)}")
 

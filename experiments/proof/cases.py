@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.proof.oracles import Example, examples
+from experiments.proof.regimes import ORDINARY, REGIMES, centres, change
 from mdnjax import FAMILIES, Mixture, Support, warp
 from mdnjax.components import GAUSSIAN, Sizes
 from mdnjax.mixture import from_batch_last
@@ -21,33 +23,59 @@ PROBABILITIES = np.array([1e-6, 0.01, 0.2, 0.5, 0.75, 0.99, 1 - 2**-20], np.floa
 SCALE_FLOOR = 0.01
 BATCH_SIZE = 6
 NUM_POINTS = 9
+NUM_ROUNDINGS = 2  # a result may be off by as many units in its last place
 
 
 class Name(NamedTuple):
-    """Family, support and sizes that identify a case."""
+    """Family, support, sizes and regime that identify a case."""
 
     family: str
     support: str = "line"
     num_targets: int = 1
     num_components: int = 3
+    regime: str = ORDINARY
 
     def __str__(self) -> str:
-        return f"{self.family}, {self.support}, D={self.num_targets}, K={self.num_components}"
+        regime = "" if self.regime == ORDINARY else f", {self.regime}"
+        return f"{self.family}, {self.support}, D={self.num_targets}, K={self.num_components}{regime}"
+
+    def ordinary(self) -> Name:
+        """Returns the case that the regime changes."""
+        return self if self.regime == ORDINARY else self._replace(regime=ORDINARY, num_components=3)
 
 
 class Case(NamedTuple):
     """A batch of mixtures, points at which they are evaluated, and an oracle for each example of the batch.
 
-    The points are `[Q, *batch, D]`, or `[*batch, D]` for one point of each example.
+    The points are `[Q, *batch, D]`, or `[*batch, D]` for one point of each example. The examples are relative to `centre`: far
+    from zero, the differences of float32 numbers are exact in float64, but a function of the numbers themselves is not.
     """
 
     given: Mixture
     y: np.ndarray
     examples: list[Example]
+    centre: np.ndarray | float = 0.0  # [*batch, D]
 
     def mixture(self, dtype: str) -> Mixture:
         """Returns the batch in a dtype."""
         return jax.tree.map(lambda leaf: leaf.astype(dtype), self.given)
+
+    def centred(self) -> Mixture:
+        """Returns the batch in float64, relative to the centre."""
+        return _centred(self.mixture("float64"), self.centre)
+
+    def relative(self, y: Any) -> np.ndarray:
+        """Returns values `[..., *batch, D]` in the units of y, relative to the centre."""
+        return np.asarray(y, float) - self.centre
+
+    def rounding(self, dtype: Any) -> np.ndarray:
+        """Returns by how much the rounding of its own digits moves a number near the centre."""
+        return NUM_ROUNDINGS * np.finfo(dtype).eps * np.abs(self.centre)
+
+    @property
+    def points(self) -> np.ndarray:
+        """The points relative to the centre."""
+        return self.relative(self.y)
 
     def each(self, function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
         """Returns function(example, *values) for each example and its values in arrays that have the leading axes of `y`."""
@@ -67,14 +95,29 @@ def names() -> list[Name]:
     several += [Name(family, "box", 2) for family in ("diagonal", "full", "student_t")]
     several += [Name(family, "line", 3) for family in ("full", "low_rank")]
     many = [Name("diagonal", "line", 1, 16), Name("full", "line", 3, 1)]
-    return single + several + many
+    return single + several + many + _in_regimes()
+
+
+def _in_regimes() -> list[Name]:
+    """One target for each kind of tail, on the whole line and in a box; two targets for every family that differs there."""
+    tails = ("diagonal", "laplace", "student_t")
+    names = [Name(family, "line", 1, 3, regime) for family in tails for regime in ("far", "weights", "kinks", "ends")]
+    names += [Name(family, "box", 1, 3, regime) for family in tails for regime in ("weights", "kinks", "ends")]
+    names += [Name(family, "line", 2, 3, regime) for family in FAMILIES for regime in ("far", "kinks", "ends")]
+    names += [Name(family, "line", 2, 3, "weights") for family in ("full", "low_rank")]
+    names += [Name("student_t", support, size, 3, "df") for support, size in (("line", 1), ("box", 1), ("line", 2))]
+    sizes = [(regime, REGIMES[regime].num_components) for regime in ("one", "many")]
+    return names + [Name(family, "line", 1, k, regime) for family in tails for regime, k in sizes]
 
 
 def make_case(name: Name) -> Case:
     """Returns a batch of six mixtures in float32, so that their float64 copies have the same numbers, with points for each."""
-    mixture = _mixture(name, np.random.default_rng([len(str(name)), *name[2:]]))
-    oracles = examples(mixture)
-    return Case(mixture, _points(oracles), oracles)
+    regime = REGIMES[name.regime]
+    mixture = _mixture(name, np.random.default_rng([len(str(name.ordinary())), *name[2:4]]))
+    centre = centres(regime, np.zeros((BATCH_SIZE, name.num_targets)))
+    oracles = examples(_centred(mixture, centre))
+    y = regime.points(oracles) if regime.points else _points(oracles)
+    return Case(mixture, (y + centre).astype(np.float32), oracles, centre)
 
 
 def is_gaussian(name: Name) -> bool:
@@ -118,7 +161,17 @@ def _mixture(name: Name, rng: np.random.Generator) -> Mixture:
     blocks.append(extra_size * rng.standard_normal((num_extra, BATCH_SIZE)))
     raw = jnp.asarray(np.concatenate(blocks), jnp.float32)
     mixture = from_batch_last(jnp.asarray(logits, jnp.float32), family.from_raw(raw, sizes, SCALE_FLOOR))
+    mixture = Mixture(*change(REGIMES[name.regime], mixture.logits, mixture.component))
     if not bounded:
         return mixture
     low, high = SUPPORTS[name.support]
     return warp(mixture, Support((low,) * num_targets, (high,) * num_targets))
+
+
+def _centred(mixture: Mixture, centre: Any) -> Mixture:
+    """Returns the mixture with locations relative to the centre; only mixtures on the whole line are far from zero."""
+    if not np.any(centre):
+        return mixture
+    component: Any = mixture.component
+    loc = np.asarray(component.loc, float) - centre[:, None]
+    return replace(mixture, component=component._replace(loc=jnp.asarray(loc, float)))

@@ -10,6 +10,7 @@ from scipy import special, stats
 from mdnjax import Full, Isotropic, Laplace, LowRank, Mixture, StudentT, Warped
 
 Numbers = np.ndarray
+INFINITY = 1e150  # so large that a limit is reached, and that its square is finite
 
 
 class _Laplace(type(stats.laplace)):
@@ -56,8 +57,8 @@ class Example(NamedTuple):
         return np.where(inside, log_p + np.log(self.slope(y)).sum(-1), -np.inf)
 
     def responsibilities(self, y: Numbers) -> Numbers:
-        """Returns the posterior probability of each component, by Bayes' rule."""
-        log_p = self.log_components(self.to_line(y))
+        """Returns the posterior probability of each component, by Bayes' rule; at infinity its limit."""
+        log_p = self.log_components(np.clip(self.to_line(y), -INFINITY, INFINITY))
         joint = self.weight * np.exp(log_p - log_p.max(-1, keepdims=True))
         return joint / joint.sum(-1, keepdims=True)
 

@@ -37,16 +37,29 @@ def slope(example: Example, u: Any) -> Any:
 
 def turning_points(example: Example) -> TurningPoints:
     """Returns all turning points of the density."""
-    used = example.weight > 0
-    loc, scale = example.loc[used, 0], example.scale[used, 0]
-    last_step = {stats.norm: 38.0, LAPLACE: 650.0}.get(example.kind, 1e12)
-    steps = np.concatenate([np.linspace(0, 12, 3001), np.geomspace(12.1, last_step, 400)])
-    points = np.unique(np.concatenate([loc[:, None] + scale[:, None] * sign * steps for sign in (-1, 1)]))
-    rising = slope(example, points) > 0
+    points, rising = rising_on_grid(example, 3001)
     modes, minima = [], []
     for i in np.flatnonzero(rising[:-1] != rising[1:]):
         (modes if rising[i] else minima).append(root(lambda u: float(slope(example, u)), points[i], points[i + 1]))
     return TurningPoints(modes, minima, (points[0], points[-1]))
+
+
+def cells_of_modes(example: Example) -> Numbers:
+    """Returns the two ends `[M, 2]` of each interval of a fine grid in which the density stops to rise."""
+    points, rising = rising_on_grid(example, 601)
+    ends = np.flatnonzero(rising[:-1] & ~rising[1:])
+    return np.stack([points[ends], points[ends + 1]], axis=-1)
+
+
+def rising_on_grid(example: Example, num_steps: int) -> tuple[Numbers, Numbers]:
+    """Returns points of the real line, in steps from each location to 12 scales and wider ones beyond, and where p rises."""
+    used = example.weight > 0
+    loc, scale = example.loc[used, 0], example.scale[used, 0]
+    last_step = {stats.norm: 38.0, LAPLACE: 650.0}.get(example.kind, 1e12)
+    beside = np.geomspace(1e-9, 1e-3, 7)  # next to a kink the density may rise or fall for less than a step
+    steps = np.concatenate([beside, np.linspace(0, 12, num_steps), np.geomspace(12.1, last_step, 400)])
+    points = np.unique(np.concatenate([loc[:, None] + scale[:, None] * sign * steps for sign in (-1, 1)]))
+    return points, slope(example, points) > 0
 
 
 def modes(example: Example) -> tuple[Numbers, Numbers, Numbers]:

@@ -15,8 +15,10 @@ import jax
 from experiments.proof.cases import Case, Name, make_case
 from experiments.proof.checks import CHECKS, Check, largest_error
 from experiments.proof.checks.check import DTYPES
+from experiments.proof.regimes import ORDINARY, REGIMES
 
 HEADER = ["function", "formula", "oracle", "error", "largest, float32", "allowed", "largest, float64", "allowed", "cases"]
+EXTREME = [regime for regime in REGIMES if regime != ORDINARY]
 INHERITED_SETTINGS = (  # of jax, which a worker process takes over
     "jax_enable_x64",
     "jax_compilation_cache_dir",
@@ -37,7 +39,7 @@ class Finding(NamedTuple):
     """The largest error of a check (its index in the table) in one case and dtype; `failure` explains an error of nan."""
 
     number: int
-    case: str
+    case: Name
     dtype: str
     error: float
     failure: str = ""
@@ -58,7 +60,7 @@ class Finding(NamedTuple):
 
 def prove_case(name: Name, functions: Sequence[str]) -> CaseResult:
     """Runs all checks of the functions (of all, if none is named) that apply to a case."""
-    chosen = [n for n, check in enumerate(CHECKS) if check.applies(name) and (not functions or check.function in functions)]
+    chosen = [n for n, check in enumerate(CHECKS) if check.covers(name) and (not functions or check.function in functions)]
     start = time.perf_counter()
     case = make_case(name) if chosen else None
     findings = [finding for number in chosen for finding in prove_check(number, name, case)] if case else []
@@ -67,17 +69,17 @@ def prove_case(name: Name, functions: Sequence[str]) -> CaseResult:
 
 def prove_check(number: int, name: Name, case: Case) -> Iterator[Finding]:
     """Runs one check in each of its dtypes. An exception becomes a finding, so that the other checks still run."""
-    check, about = CHECKS[number], str(name)
+    check = CHECKS[number]
     try:
         truth = check.truth(case)
     except Exception as error:
-        yield Finding(number, about, check.dtypes[0], math.nan, f"the oracle failed: {type(error).__name__}: {error}"[:200])
+        yield Finding(number, name, check.dtypes[0], math.nan, f"the oracle failed: {type(error).__name__}: {error}"[:200])
         return
     for dtype in check.dtypes:
         try:
-            yield Finding(number, about, dtype, largest_error(check, case, dtype, truth))
+            yield Finding(number, name, dtype, largest_error(check, case, dtype, truth))
         except Exception as error:
-            yield Finding(number, about, dtype, math.nan, f"{type(error).__name__}: {error}"[:200])
+            yield Finding(number, name, dtype, math.nan, f"{type(error).__name__}: {error}"[:200])
 
 
 def prove(names: Sequence[Name], functions: Sequence[str], workers: int) -> Iterator[CaseResult]:
@@ -89,6 +91,26 @@ def prove(names: Sequence[Name], functions: Sequence[str], workers: int) -> Iter
     with ProcessPoolExecutor(workers, get_context("spawn"), _configure_worker, (settings,)) as pool:
         futures = [pool.submit(prove_case, name, functions) for name in sorted(names, key=_cost, reverse=True)]
         yield from (future.result() for future in as_completed(futures))
+
+
+def tables(findings: Sequence[Finding]) -> list[list[list[str]]]:
+    """Returns the table of the ordinary cases, and that of the largest errors in each of the other regimes."""
+    by_regime = {regime: [f for f in findings if f.case.regime == regime] for regime in REGIMES}
+    rows = []
+    for number, check in enumerate(CHECKS):
+        cells = ["/".join(filter(None, _errors(check, [f for f in by_regime[r] if f.number == number])[::2])) for r in EXTREME]
+        if any(cells):
+            rows.append([check.function, check.formula, *cells])
+    ordinary = [HEADER, *table_rows(by_regime[ORDINARY])]
+    return [ordinary, [["function", "formula", *EXTREME], *rows]] if rows else [ordinary]
+
+
+def rows_of_regimes(findings: Sequence[Finding]) -> list[list[str]]:
+    """Returns the rows of all regimes, with the name of the regime as a last column."""
+    rows = [[*HEADER, "regime"]]
+    for regime in REGIMES:
+        rows += [[*row, regime] for row in table_rows([f for f in findings if f.case.regime == regime])]
+    return rows
 
 
 def table_rows(findings: Sequence[Finding]) -> list[list[str]]:
@@ -114,6 +136,8 @@ def _configure_worker(settings: dict[str, object]) -> None:
 
 def _cost(name: Name) -> float:
     """Ranks cases by their running time: the longest start first, so that none of them is left to run alone at the end."""
+    if name.regime != ORDINARY:  # their programs are those of an ordinary case, and compiled by then
+        return int(name.num_components != 3) - 1
     single = 4 * (name.num_targets == 1) * (name.num_components == 3)
     return single + 2 * (name.family == "student_t") + (name.family in ("diagonal", "laplace")) + (name.support == "line")
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from experiments.proof.cases import Case, Name
+from experiments.proof.regimes import ORDINARY
 from mdnjax import Mixture
 
 DTYPES = ("float32", "float64")
 Measure = Literal["absolute", "relative", "scaled", "standard errors"]
+
+
+@dataclass(frozen=True)
+class Position:
+    """A value of the library in the units of y, `[..., *batch, D]`, of which the truth is relative to the centre of the case."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A value of the library with the error that it states."""
+
+    value: Any
+    error: Any
 
 
 class Check(NamedTuple):
@@ -29,6 +46,11 @@ class Check(NamedTuple):
     tolerances: tuple[float, float] = (1e-5, 1e-12)  # in float32 and float64
     measure: Measure = "scaled"
     dtypes: tuple[str, ...] = DTYPES
+    regimes: tuple[str, ...] = ()  # beside the ordinary one
+
+    def covers(self, name: Name) -> bool:
+        """Whether the check applies to a case and is made in its regime."""
+        return (name.regime == ORDINARY or name.regime in self.regimes) and self.applies(name.ordinary())
 
     def tolerance(self, dtype: str) -> float:
         """Returns the largest error that rounding explains."""
@@ -36,21 +58,35 @@ class Check(NamedTuple):
 
 
 def largest_error(check: Check, case: Case, dtype: str, truth: Any) -> float:
-    """Returns the largest error of a check, infinite where value and truth cannot be compared."""
+    """Returns the largest error of a check, infinite where value and truth cannot be compared.
+
+    An error does not count as far as it is below the smallest number of the dtype, as it is stated, or as it is in the last
+    digits of a position far from zero.
+    """
     values = check.value(case.mixture(dtype), case)
     values, truth = (parts if isinstance(parts, tuple) else (parts,) for parts in (values, truth))
-    return max(distance(np.asarray(v), np.asarray(t), check.measure) for v, t in zip(values, truth, strict=True))
+    limits, errors = np.finfo(dtype), []
+    for value, true in zip(values, truth, strict=True):
+        allowed = float(limits.tiny)
+        if isinstance(value, Position):
+            value, allowed = case.relative(value.value), allowed + case.rounding(dtype)
+        elif isinstance(value, Stated):
+            value, allowed = value.value, np.maximum(allowed, np.asarray(value.error, float))
+        true = np.asarray(true, float)
+        true = np.where(np.abs(true) > float(limits.max), np.copysign(np.inf, true), true)
+        errors.append(distance(np.asarray(value), true, check.measure, allowed))
+    return max(errors)
 
 
-def distance(value: np.ndarray, truth: np.ndarray, measure: Measure) -> float:
-    """Returns the largest error; infinities and nan are equal to themselves."""
+def distance(value: np.ndarray, truth: np.ndarray, measure: Measure, allowed: np.ndarray | float = 0.0) -> float:
+    """Returns the largest error above what is allowed; infinities and nan are equal to themselves."""
     value, truth = value.astype(float), truth.astype(float)
     if value.shape != truth.shape:
         raise ValueError(f"got a value of shape {value.shape}, expected that of the truth, {truth.shape}")
     same = (value == truth) | (np.isnan(value) & np.isnan(truth))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         unit = {"relative": np.abs(truth), "scaled": np.maximum(1, np.abs(truth))}.get(measure, 1.0)
-        error = np.where(same, 0, np.abs(value - truth) / unit)
+        error = np.where(same, 0, np.maximum(np.abs(value - truth) - allowed, 0) / unit)
     return float(np.max(np.where(np.isfinite(error), error, np.inf), initial=0))
 
 
@@ -80,8 +116,13 @@ def each_example(oracle: Callable[[Any], Any]) -> Callable[[Case], np.ndarray]:
 
 
 def each_point(oracle: Callable[[Any, Any], Any]) -> Callable[[Case], np.ndarray]:
-    """Returns the truth oracle(example, y) of every example at each of its points."""
-    return lambda case: case.each(oracle, case.y)
+    """Returns the truth oracle(example, y) of every example at each of its points; at nan it is nan."""
+
+    def at_point(example: Any, y: np.ndarray) -> Any:
+        is_nan = np.isnan(y).any()
+        return np.where(is_nan, np.nan, oracle(example, example.from_line(np.zeros(len(y))) if is_nan else y))
+
+    return lambda case: case.each(at_point, case.points)
 
 
 def zeros(*shape: int) -> Callable[[Case], np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 import mdnjax as mdn
 from experiments.proof import one_target, several_targets
@@ -21,6 +22,7 @@ from experiments.proof.checks.check import (
     zeros_at_points,
 )
 from experiments.proof.oracles import Example
+from experiments.proof.regimes import EVERY
 from mdnjax import Mixture
 
 
@@ -30,17 +32,23 @@ def boxes(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(first, second), np.maximum(first, second)
 
 
-def _box_prob(mixture: Mixture, case: Case) -> Any:
+def box_prob(mixture: Mixture, case: Case) -> Any:
+    """Returns the estimate for boxes between the case's points."""
     return mdn.box_prob(mixture, *(as_dtype_of(mixture, corner) for corner in boxes(case)))
 
 
-def _true_box_prob(case: Case) -> np.ndarray:
-    return case.each(several_targets.box_prob, *boxes(case))
+def true_box_prob(case: Case) -> np.ndarray:
+    """Returns the probabilities of these boxes; that of a box with an end of nan is nan."""
+
+    def oracle(example: Example, low: np.ndarray, high: np.ndarray) -> float:
+        return np.nan if np.isnan([low, high]).any() else several_targets.box_prob(example, low, high)
+
+    return case.each(oracle, *map(case.relative, boxes(case)))
 
 
 def _box_prob_error(mixture: Mixture, case: Case) -> Any:
     """In units of the error that comes with the estimate, which is three standard errors of twelve lattices."""
-    return standard_errors(_box_prob(mixture, case), _true_box_prob(case), 1e-6)
+    return standard_errors(box_prob(mixture, case), true_box_prob(case), 1e-6)
 
 
 def _interval_prob(mixture: Mixture, case: Case) -> Any:
@@ -55,6 +63,7 @@ LOG_PROB = Check(
     each_point(Example.log_prob),
     select.every,
     (2e-5, 1e-11),
+    regimes=EVERY,
 )
 RESPONSIBILITIES = Check(
     "responsibilities",
@@ -64,8 +73,11 @@ RESPONSIBILITIES = Check(
     each_point(Example.responsibilities),
     select.every,
     (1e-4, 1e-10),
+    regimes=EVERY,
 )
-CDF = Check("cdf", "sum_k w_k F_k(y)", "scipy's cdf", at_points(mdn.cdf), each_point(one_target.cdf), select.single)
+CDF = Check(
+    "cdf", "sum_k w_k F_k(y)", "scipy's cdf", at_points(mdn.cdf), each_point(one_target.cdf), select.single, regimes=EVERY
+)
 CHECKS = [
     LOG_PROB,
     Check(
@@ -76,6 +88,7 @@ CHECKS = [
         each_point(lambda e, y: np.exp(e.log_prob(y))),
         select.each_tail,
         (1e-4, 1e-11),
+        regimes=EVERY,
     ),
     Check(
         "nll",
@@ -85,6 +98,7 @@ CHECKS = [
         each_point(lambda e, y: -e.log_prob(y)),
         select.distinct,
         (2e-5, 1e-11),
+        regimes=("ends",),
     ),
     Check(
         "weights",
@@ -94,15 +108,17 @@ CHECKS = [
         each_example(lambda e: e.weight),
         select.each_tail,
         (1e-6, 1e-12),
+        regimes=("weights", "many"),
     ),
     Check(
         "log_weights",
         "log softmax(logits)",
         "numpy",
-        of_mixture(lambda m: np.exp(mdn.log_weights(m))),
-        each_example(lambda e: e.weight),
+        of_mixture(mdn.log_weights),
+        lambda c: special.log_softmax(np.asarray(c.given.logits, float), axis=-1),
         select.each_tail,
         (1e-6, 1e-12),
+        regimes=("weights", "many"),
     ),
     RESPONSIBILITIES,
     CDF,
@@ -116,23 +132,26 @@ CHECKS = [
         select.distinct,
         (2e-4, 1e-10),
         "relative",
+        regimes=EVERY,
     ),
     Check(
         "interval_prob",
         "F(b) - F(a)",
         "scipy's cdf",
         _interval_prob,
-        lambda c: c.each(one_target.interval_prob, *boxes(c)),
+        lambda c: c.each(one_target.interval_prob, *map(c.relative, boxes(c))),
         select.distinct,
+        regimes=EVERY,
     ),
     Check(
         "box_prob",
         "P(a < Y <= b)",
         "products of scipy's cdf; its normal probability of two targets",
-        lambda m, c: _box_prob(m, c).value,
-        _true_box_prob,
+        lambda m, c: box_prob(m, c).value,
+        true_box_prob,
         lambda n: select.two(n) or select.each_tail(n),
         (1e-5, 1e-9),
+        regimes=EVERY,
     ),
     Check(
         "box_prob",

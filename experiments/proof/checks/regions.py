@@ -10,11 +10,21 @@ import mdnjax as mdn
 from experiments.proof import peaks
 from experiments.proof.cases import LEVELS, Case, Name
 from experiments.proof.checks import select
-from experiments.proof.checks.check import Check, as_dtype_of, at_points, each_example, each_point, for_each_example, of_mixture
+from experiments.proof.checks.check import (
+    Check,
+    Position,
+    as_dtype_of,
+    at_points,
+    each_example,
+    each_point,
+    for_each_example,
+    of_mixture,
+)
 from experiments.proof.oracles import Example, Numbers
+from experiments.proof.regimes import EVERY, OF_MIXTURES
 from mdnjax import Mixture
 
-PADDED_LENGTH = 20
+PADDED_LENGTH = 200
 
 
 def _padded(numbers: Any) -> Numbers:
@@ -27,7 +37,7 @@ def _padded(numbers: Any) -> Numbers:
 def _modes(mixture: Mixture, case: Case) -> Any:
     found = mdn.modes(mixture)
     y = _padded(found.y[..., 0])
-    return y, _heights(case, y, _padded(found.log_density)), _padded(found.mass), found.num_modes
+    return Position(y), _heights(case, y, _padded(found.log_density)), _padded(found.mass), found.num_modes
 
 
 def _true_modes(case: Case) -> Any:
@@ -51,7 +61,7 @@ def _highest_mode(example: Example) -> Numbers:
 
 def _hdr(mixture: Mixture, case: Case) -> Any:
     found = mdn.hdr(mixture, as_dtype_of(mixture, for_each_example(LEVELS, case)))
-    return _padded(found.low), _padded(found.high), found.log_density, found.num_pieces, found.size
+    return Position(_padded(found.low)), Position(_padded(found.high)), found.log_density, found.num_pieces, found.size
 
 
 def _true_hdr(case: Case) -> Any:
@@ -80,18 +90,27 @@ CHECKS = [
         _true_modes,
         _distinct_marginal,
         (2e-3, 1e-8),
+        regimes=OF_MIXTURES,
     ),
     Check(
         "highest_mode",
         "argmax p",
         "roots of the derivative on a dense grid",
-        of_mixture(mdn.highest_mode),
+        of_mixture(lambda m: Position(mdn.highest_mode(m))),
         each_example(_highest_mode),
         lambda n: n.family in ("diagonal", "laplace") and n.support == "line" and _distinct(n),
         (2e-3, 1e-8),
+        regimes=OF_MIXTURES,
     ),
     Check(
-        "hdr", "{p >= c}, P(p(Y) >= c) = level", "brentq on c over brentq on the ends", _hdr, _true_hdr, _distinct, (5e-3, 1e-8)
+        "hdr",
+        "{p >= c}, P(p(Y) >= c) = level",
+        "brentq on c over brentq on the ends",
+        _hdr,
+        _true_hdr,
+        _distinct,
+        (5e-3, 1e-8),
+        regimes=OF_MIXTURES,
     ),
     Check(
         "hdr_mass",
@@ -101,5 +120,6 @@ CHECKS = [
         each_point(peaks.hdr_mass),
         _distinct_marginal,
         (1e-3, 1e-9),
+        regimes=EVERY,
     ),
 ]

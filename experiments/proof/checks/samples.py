@@ -121,11 +121,12 @@ CHECKS = [
         "sample",
         "sqrt(S) sup abs(F_S - F), each target",
         "Kolmogorov-Smirnov on scipy's cdf",
-        lambda m, c: kolmogorov(c.examples, _draws(0, m)),
+        lambda m, c: kolmogorov(c.examples, c.relative(_draws(0, m))),
         lambda c: np.zeros(len(c.examples) * c.y.shape[-1]),
         _sampled,
         (2.6, 2.6),
         "absolute",
+        regimes=("far", "weights", "df"),
     ),
     _in_standard_errors("sample", "share of draws in a box", "box_prob's oracle", _in_box, select.two_on_the_line),
     Check(

@@ -13,8 +13,9 @@ import mdnjax as mdn
 from experiments.proof import several_targets
 from experiments.proof.cases import Case, Name
 from experiments.proof.checks import select
-from experiments.proof.checks.check import Check, each_example, of_mixture, points
+from experiments.proof.checks.check import Check, Position, each_example, of_mixture, points
 from experiments.proof.oracles import Example, Numbers
+from experiments.proof.regimes import OF_MIXTURES
 from mdnjax import Mixture
 
 NUM_POINTS = 4  # near the components
@@ -27,7 +28,7 @@ def _marginal(mixture: Mixture, case: Case) -> Any:
 
 def _true_marginal(case: Case) -> Numbers:
     last = case.y.shape[-1] - 1
-    return case.each(lambda e, y: several_targets.marginal_log_prob(e, y, last), case.y[:NUM_POINTS])
+    return case.each(lambda e, y: several_targets.marginal_log_prob(e, y, last), case.points[:NUM_POINTS])
 
 
 def _condition(mixture: Mixture, case: Case) -> Any:
@@ -37,7 +38,7 @@ def _condition(mixture: Mixture, case: Case) -> Any:
 
 def _true_condition(case: Case) -> Numbers:
     """The joint density over that of the last of two targets, for which the first is integrated out."""
-    return case.each(lambda e, y: float(e.log_prob(y)) - several_targets.marginal_log_prob(e, y, 0), case.y[:NUM_POINTS])
+    return case.each(lambda e, y: float(e.log_prob(y)) - several_targets.marginal_log_prob(e, y, 0), case.points[:NUM_POINTS])
 
 
 def _highest_log_density(mixture: Mixture) -> Any:
@@ -61,12 +62,13 @@ def _true_pool(case: Case) -> Numbers:
 
 def _true_split_variance(case: Case) -> Any:
     means, variances = (case.each(oracle).reshape(2, 3, -1) for oracle in (several_targets.mean, several_targets.variance))
+    means = means + np.reshape(case.centre, means.shape)
     return variances.mean(0), ((means - means.mean(0)) ** 2).mean(0)
 
 
 def _reduced_moments(mixture: Mixture) -> Any:
     small = mdn.reduce(mixture, 2)
-    return mdn.mean(small), mdn.covariance(small)
+    return Position(mdn.mean(small)), mdn.covariance(small)
 
 
 def _true_reduced_weights(example: Example) -> Numbers:
@@ -129,9 +131,17 @@ CHECKS = [
         _true_marginal,
         lambda n: select.several(n) and n.num_components > 1,
         (5e-5, 1e-9),
+        regimes=(*OF_MIXTURES, "kinks"),
     ),
     Check(
-        "condition", "p(y) / p(y_given)", "joint density over its integral", _condition, _true_condition, select.two, (2e-4, 1e-9)
+        "condition",
+        "p(y) / p(y_given)",
+        "joint density over its integral",
+        _condition,
+        _true_condition,
+        select.two,
+        (2e-4, 1e-9),
+        regimes=(*OF_MIXTURES, "kinks"),
     ),
     Check(
         "modes",
@@ -141,8 +151,18 @@ CHECKS = [
         each_example(several_targets.highest_log_density),
         lambda n: select.two(n) and n.support != "box",
         (1e-4, 1e-8),
+        regimes=OF_MIXTURES,
     ),
-    Check("pool", "1/M sum_m p_m(y)", "scipy's densities", _pool, _true_pool, select.two_on_the_line, (1e-4, 1e-11)),
+    Check(
+        "pool",
+        "1/M sum_m p_m(y)",
+        "scipy's densities",
+        _pool,
+        _true_pool,
+        select.two_on_the_line,
+        (1e-4, 1e-11),
+        regimes=("weights", "df", "kinks"),
+    ),
     Check(
         "split_variance",
         "mean_m v_m, var_m m_m",
@@ -151,6 +171,7 @@ CHECKS = [
         _true_split_variance,
         _combined,
         (1e-4, 1e-10),
+        regimes=("far", "weights", "df"),
     ),
     Check(
         "reduce",
@@ -160,6 +181,7 @@ CHECKS = [
         lambda c: (c.each(several_targets.mean), c.each(several_targets.covariance)),
         _combined,
         (1e-4, 1e-10),
+        regimes=("far", "weights", "df"),
     ),
     Check(
         "reduce",
@@ -169,6 +191,7 @@ CHECKS = [
         each_example(_true_reduced_weights),
         _combined,
         (1e-5, 1e-12),
+        regimes=("far",),
     ),
     Check(
         "align",
