@@ -25,7 +25,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Stated:
-    """A value of the library with the error that it states."""
+    """A value of the library with the error that it states, or that the rounding of its parameters explains."""
 
     value: Any
     error: Any
