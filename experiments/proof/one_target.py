@@ -117,12 +117,13 @@ def mean(example: Example) -> float:
 
 
 def central(example: Example, order: int) -> float:
-    """Returns E[(Y - E[Y])^order], which may be infinite; nan if the mean is infinite."""
+    """Returns E[(Y - E[Y])^order], which may be infinite; nan if the mean is infinite, or the moment is in both directions."""
+    has_low, has_high = bounds(example)
     if moment_is_infinite(example, 1):
         return np.nan
     if moment_is_infinite(example, order):
-        return np.inf
-    middle, (has_low, has_high) = mean(example), bounds(example)
+        return np.inf if order % 2 == 0 or has_low or has_high else np.nan
+    middle = mean(example)
     nodes, weight = panels(example)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         deviation = value(example, nodes) - middle
