@@ -21,6 +21,7 @@ from tests.commands import run as command
 QUICK = ("log_prob", "cdf", "responsibilities", "mean", "crps", "coverage", "from_raw")
 CASES = [Name("diagonal"), Name("laplace", "positive"), Name("full", "line", 2)]
 IN_REGIMES = [Name("laplace", regime="kinks"), Name("diagonal", regime="weights"), Name("full", "line", 2, regime="far")]
+IN_REGIMES += [Name("diagonal", regime="ends")]
 
 
 @pytest.mark.parametrize("name", [*CASES, *IN_REGIMES], ids=str)
