@@ -57,10 +57,11 @@ class Example(NamedTuple):
         return np.where(inside, log_p + np.log(self.slope(y)).sum(-1), -np.inf)
 
     def responsibilities(self, y: Numbers) -> Numbers:
-        """Returns the posterior probability of each component, by Bayes' rule; at infinity its limit."""
+        """Returns the posterior probability of each component, by Bayes' rule: at infinity its limit, nan on and beyond a bound."""
         log_p = self.log_components(np.clip(self.to_line(y), -INFINITY, INFINITY))
         joint = self.weight * np.exp(log_p - log_p.max(-1, keepdims=True))
-        return joint / joint.sum(-1, keepdims=True)
+        outside = (np.isfinite(self.low) & (y <= self.low)) | (np.isfinite(self.high) & (y >= self.high))
+        return np.where(outside.any(-1)[..., None], np.nan, joint / joint.sum(-1, keepdims=True))
 
     def to_line(self, y: Any) -> Numbers:
         """Returns u(y), target by target: y, log(y - low), -log(high - y) or log((y - low) / (high - y))."""

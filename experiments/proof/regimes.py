@@ -38,12 +38,11 @@ def at_locations(examples: Sequence[Example]) -> Numbers:
 def at_ends(examples: Sequence[Example]) -> Numbers:
     """Returns infinities, nan and numbers far out; on a bounded support the bounds, numbers beside them, and beyond."""
     low, high = examples[0].low.astype(np.float32), examples[0].high.astype(np.float32)
-    one = np.float32(1)
-    inside = [np.nextafter(low, high), np.nextafter(high, low)]
-    bounded = [np.inf + low, -np.inf + low, np.nan + low, low, high, *inside, low - one, high + one]
-    far = [np.full_like(low, value) for value in FAR_POINTS]
-    points = np.stack(bounded if np.isfinite([low, high]).all() else far)
-    return np.repeat(points[:, None], len(examples), axis=1)
+    points = [np.full_like(low, value) for value in FAR_POINTS]
+    if np.isfinite([low, high]).all():
+        one = np.float32(1)
+        points[3:] = [low, high, np.nextafter(low, high), np.nextafter(high, low), low - one, high + one]
+    return np.repeat(np.stack(points)[:, None], len(examples), axis=1)
 
 
 ORDINARY = "ordinary"

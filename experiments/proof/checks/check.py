@@ -120,7 +120,8 @@ def each_point(oracle: Callable[[Any, Any], Any]) -> Callable[[Case], np.ndarray
 
     def at_point(example: Any, y: np.ndarray) -> Any:
         is_nan = np.isnan(y).any()
-        return np.where(is_nan, np.nan, oracle(example, example.from_line(np.zeros(len(y))) if is_nan else y))
+        with np.errstate(divide="ignore", invalid="ignore"):  # at a bound and at infinity
+            return np.where(is_nan, np.nan, oracle(example, example.from_line(np.zeros(len(y))) if is_nan else y))
 
     return lambda case: case.each(at_point, case.points)
 
