@@ -177,7 +177,8 @@ def root(function: Callable[[float], Any], low: float, high: float, xtol: float 
 
 def panels(example: Example, end: float = np.inf, cut: tuple[float, ...] = ()) -> tuple[Numbers, Numbers]:
     """Returns nodes and weights up to `end`; panels grow from a fiftieth of a scale until the densities vanish."""
-    reach = 1e5 if example.df is None else 1e140 if (example.df < HEAVY_DF).any() else 1e40
+    heavy = example.df is not None and bool((example.df < HEAVY_DF).any()) and not any(bounds(example))
+    reach = 1e140 if heavy else 1e5 if example.df is None else 1e40
     return _panels(tuple(example.loc[:, 0]), tuple(example.scale[:, 0]), reach, end, (0.0, *cut))
 
 

@@ -57,7 +57,7 @@ class Example(NamedTuple):
         return np.where(inside, log_p + np.log(self.slope(y)).sum(-1), -np.inf)
 
     def responsibilities(self, y: Numbers) -> Numbers:
-        """Returns the posterior probability of each component, by Bayes' rule: at infinity its limit, nan on and beyond a bound."""
+        """Returns the posterior probability of each component, by Bayes' rule: at infinity its limit, nan beyond a bound."""
         log_p = self.log_components(np.clip(self.to_line(y), -INFINITY, INFINITY))
         joint = self.weight * np.exp(log_p - log_p.max(-1, keepdims=True))
         outside = (np.isfinite(self.low) & (y <= self.low)) | (np.isfinite(self.high) & (y >= self.high))
