@@ -105,7 +105,8 @@ def _in_regimes() -> list[Name]:
     names += [Name(family, "box", 1, 3, regime) for family in tails for regime in ("weights", "kinks", "ends")]
     names += [Name(family, "line", 2, 3, regime) for family in FAMILIES for regime in ("far", "kinks", "ends")]
     names += [Name(family, "line", 2, 3, "weights") for family in ("full", "low_rank")]
-    names += [Name("student_t", support, size, 3, "df") for support, size in (("line", 1), ("box", 1), ("line", 2))]
+    # Not in a box: where tails of 1e4 degrees of freedom pile up at a bound is beyond the digits of y.
+    names += [Name("student_t", "line", size, 3, "df") for size in (1, 2)]
     sizes = [(regime, REGIMES[regime].num_components) for regime in ("one", "many")]
     return names + [Name(family, "line", 1, k, regime) for family in tails for regime, k in sizes]
 
