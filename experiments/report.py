@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -50,9 +51,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Writes a figure as PNG or SVG; equal figures give equal bytes."""
-    content, omitted = io.BytesIO(), {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
-    with mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(content, format=path.suffix[1:], metadata=omitted[path.suffix])
+    content = io.BytesIO()
+    if path.suffix == ".png":
+        FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})  # `savefig` would draw it twice
+    else:
+        with mpl.rc_context({"svg.hashsalt": path.stem}):
+            figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     write_bytes(path, content.getvalue())
 
 

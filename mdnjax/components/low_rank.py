@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
 from mdnjax.components.full import Full, split_infinite
 from mdnjax.components.location_scale import Sizes, blocks, diagonal_matrix, positive_scale, raw_of_scale
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
+
+MAX_ROWS_AT_ONCE = 6
 
 
 class LowRank(NamedTuple):
@@ -52,9 +55,8 @@ class LowRank(NamedTuple):
         larger than the scales, and the squares in I + F^T diag(scale^-2) F overflow.
         """
         finite, infinity = split_infinite(y)
-        z = (finite - self.loc) / self.scale
-        log_volume, rest = self._eliminated([z[:, d] for d in range(z.shape[1])])
-        return -sum(0.5 * row[0] * row[0] for row in rest) - log_volume - (HALF_LOG_2PI * self.loc.shape[1] + infinity)
+        log_volume, squares = self._eliminated((finite - self.loc) / self.scale)
+        return -0.5 * squares - log_volume - (HALF_LOG_2PI * self.loc.shape[1] + infinity)
 
     def full(self) -> Full:
         """Returns the same components as components of the full family.
@@ -93,7 +95,7 @@ class LowRank(NamedTuple):
         return Diagonal(self.loc, largest * jnp.sqrt(jnp.sum((parts / largest[:, :, None]) ** 2, axis=2)))
 
     def entropies(self) -> Float[Array, "K *batch"]:
-        log_volume, _ = self._eliminated()
+        log_volume, _ = self._eliminated(jnp.zeros_like(self.scale))
         return (0.5 + HALF_LOG_2PI) * self.loc.shape[1] + log_volume
 
     def select(self, targets: tuple[int, ...]) -> LowRank:
@@ -112,19 +114,47 @@ class LowRank(NamedTuple):
         """Returns components with the same locations and all standard deviations times a factor."""
         return self._replace(factor=self.factor * factor, scale=self.scale * factor)
 
-    def _eliminated(self, z: list[Array] | None = None) -> tuple[Float[Array, "K *batch"], list[list[Array]]]:
-        """Returns log det(F F^T + diag(scale^2)) / 2, and what a QR decomposition of [F / scale; I] leaves of [z; 0]."""
-        ratio, rank = self.factor / self.scale[:, :, None], self.factor.shape[2]
-        zero = jnp.zeros_like(self.scale[:, 0])
-        rows = [[zero + (r == c) for c in range(rank)] for r in range(rank)]
-        rows += [[ratio[:, d, r] for r in range(rank)] for d in range(ratio.shape[1])]
-        if z is not None:
-            rows = [[*row, last] for row, last in zip(rows, [zero] * rank + z, strict=True)]
-        log_volume = jnp.sum(jnp.log(self.scale), axis=1)
-        for _ in range(rank):
-            (length, *_), rows = _eliminate(rows)
-            log_volume = log_volume + jnp.log(length)
-        return log_volume, rows
+    def _eliminated(self, z: Float[Array, "K D ..."]) -> tuple[Float[Array, "K ..."], Float[Array, "K ..."]]:
+        """Returns log det(F F^T + diag(scale^2)) / 2, and the sum of the squares that a QR decomposition of [F / scale; I] leaves
+        of [z; 0].
+
+        The decomposition is of one program for few targets; more are added block by block, since it would compile slowly.
+        """
+        num_targets, rank = self.factor.shape[1:3]
+        ratio, zero = self.factor / self.scale[:, :, None], jnp.zeros_like(self.scale[:, 0])
+        upper = [[zero + (r == c) for c in range(rank)] + [jnp.zeros_like(z[:, 0])] for r in range(rank)]
+        if num_targets <= MAX_ROWS_AT_ONCE:
+            rows = [[*(ratio[:, d, r] for r in range(rank)), z[:, d]] for d in range(num_targets)]
+            upper, squares = _add_rows(upper, rows)
+        else:
+            upper, squares = _add_blocks(upper, ratio, z)
+        return jnp.sum(jnp.log(self.scale), axis=1) + sum(jnp.log(upper[r][r]) for r in range(rank)), squares
+
+
+def _add_blocks(upper: list[list[Array]], ratio: Array, z: Array) -> tuple[list[list[Array]], Array]:
+    """Does the same as `_add_rows` for the rows [ratio, z], a block of them at a time."""
+    shape = jnp.broadcast_shapes(ratio[:, 0, 0].shape, z[:, 0].shape)
+    table = jnp.concatenate([jnp.broadcast_to(part, (*part.shape[:3], *shape[1:])) for part in (ratio, z[:, :, None])], axis=2)
+    rows = jnp.moveaxis(table, 0, 2)
+    missing = -rows.shape[0] % MAX_ROWS_AT_ONCE
+    rows = jnp.concatenate([rows, jnp.zeros((missing, *rows.shape[1:]), rows.dtype)])  # rows of zeros change nothing
+
+    def add(carry: Any, block: Array) -> Any:
+        upper, total = carry
+        upper, squares = _add_rows(upper, [list(row) for row in block])
+        return (upper, total + squares), None
+
+    start = jax.tree.map(lambda entry: jnp.broadcast_to(entry, shape), upper), jnp.zeros(shape, rows.dtype)
+    return jax.lax.scan(add, start, rows.reshape(-1, MAX_ROWS_AT_ONCE, *rows.shape[1:]))[0]
+
+
+def _add_rows(upper: list[list[Array]], rows: list[list[Array]]) -> tuple[list[list[Array]], Array]:
+    """Returns the upper triangle of a QR decomposition after more rows, and the squares of what is left of their last entries."""
+    rows, added = upper + rows, []
+    for r in range(len(upper)):
+        first, rows = _eliminate(rows)
+        added.append([jnp.zeros_like(first[0])] * r + first)
+    return added, sum((row[0] * row[0] for row in rows), start=jnp.zeros_like(rows[0][0]))
 
 
 def _eliminate(rows: list[list[Array]]) -> tuple[list[Array], list[list[Array]]]:
@@ -134,17 +164,28 @@ def _eliminate(rows: list[list[Array]]) -> tuple[list[Array], list[list[Array]]]
     larger than others by the ratio of a factor to a scale, and a reflection alone would leave its rounding errors in them.
     No number is squared that is larger than 1. Source: Cox and Higham (1998), on the order of the rows.
     """
-    pivot, others = rows[0], []
-    for row in rows[1:]:
-        larger = jnp.abs(row[0]) > jnp.abs(pivot[0])
-        others.append([jnp.where(larger, old, new) for old, new in zip(pivot, row, strict=True)])
-        pivot = [jnp.where(larger, new, old) for old, new in zip(pivot, row, strict=True)]
-    shares = [row[0] / pivot[0] for row in others]
+    largest, position = jnp.abs(rows[0][0]), jnp.zeros(rows[0][0].shape, jnp.int32)
+    for number, row in enumerate(rows[1:], start=1):
+        larger = jnp.abs(row[0]) > largest
+        largest, position = jnp.where(larger, jnp.abs(row[0]), largest), jnp.where(larger, number, position)
+    chosen = [position == number for number in range(len(rows))]
+    first_column, *others = zip(*rows, strict=True)
+    pivot, column = _exchange(first_column, chosen)
+    shares = [entry / pivot for entry in column]
     length = jnp.sqrt(1 + sum(share * share for share in shares))
-    first, columns = [jnp.abs(pivot[0]) * length], []
-    for column in range(1, len(pivot)):
-        rest = [row[column] - share * pivot[column] for row, share in zip(others, shares, strict=True)]
+    first, columns = [jnp.abs(pivot) * length], []
+    for other in others:
+        entry_of_pivot, entries = _exchange(other, chosen)
+        rest = [entry - share * entry_of_pivot for entry, share in zip(entries, shares, strict=True)]
         along = sum((share * entry for share, entry in zip(shares, rest, strict=True)), start=jnp.zeros_like(length)) / length
-        first.append(jnp.sign(pivot[0]) * (pivot[column] * length + along))
+        first.append(jnp.sign(pivot) * (entry_of_pivot * length + along))
         columns.append([entry - share * along / (1 + length) for share, entry in zip(shares, rest, strict=True)])
     return first, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _exchange(column: Sequence[Array], chosen: list[Array]) -> tuple[Array, list[Array]]:
+    """Returns the entry of the chosen row, and those of the other rows, with the first row in the place of the chosen one."""
+    pivot = column[0]
+    for flag, entry in zip(chosen[1:], column[1:], strict=True):
+        pivot = jnp.where(flag, entry, pivot)
+    return pivot, [jnp.where(flag, column[0], entry) for flag, entry in zip(chosen[1:], column[1:], strict=True)]
