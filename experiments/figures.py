@@ -9,14 +9,13 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import pipeline
+from experiments import pipeline, plots
 from experiments.pipeline import Result
-from mdnjax import plots
+from experiments.plots import Names
 from mdnjax.compilation import JitOnce
 from mdnjax.config.schema import Run
 from mdnjax.data import Dataset, Splits
 from mdnjax.mixture import Mixture, locations, log_prob, weights
-from mdnjax.plots import Names
 from mdnjax.predictor import Predictor
 from mdnjax.statistics import Region, branches, hdr
 from mdnjax.types import Float

@@ -27,12 +27,12 @@ import numpy as np
 from jax.scipy.stats import norm
 
 import mdnjax as mdn
+from experiments import plots
 from experiments.command import CONFIGS
 from experiments.figures import FORWARD, INVERSE, sort_components
 from experiments.pipeline import make_data
 from experiments.regression import make_regression
 from experiments.schemas import InverseSine
-from mdnjax import plots
 from mdnjax.config import load
 from mdnjax.data import sinusoid
 from mdnjax.fitting import fit_networks

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 
 from experiments import command, report
 from experiments.pipeline import Result, make_data, run
+from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import RobotArm
 from experiments.sorted_modes import sorted_modes
 from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_run
 from mdnjax.data import robot_arm
-from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import mean, modes
 
 FILES = (*RUN_FILES, "figures/arm.png", "figures/errors.png", "figures/angles.png")

@@ -1,5 +1,6 @@
 """Conditional density estimation with mixture density networks, as pure functions in JAX."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from mdnjax.components import (
@@ -119,7 +120,10 @@ from mdnjax.training.steps import (
 )
 
 if TYPE_CHECKING:
+    from mdnjax import plots
     from mdnjax.estimator import MDNRegressor
+
+__version__ = "0.1.0"
 
 __all__ = [
     "FAMILIES",
@@ -196,6 +200,7 @@ __all__ = [
     "num_targets",
     "permutation_importance",
     "pit",
+    "plots",
     "pool",
     "prob",
     "quantile",
@@ -218,11 +223,18 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """Returns the public names and no others."""
+    return sorted([*__all__, "__doc__", "__version__"])
+
+
 def __getattr__(name: str) -> Any:
-    """Imports `MDNRegressor` on first use, since only it needs scikit-learn, and resolves deprecated names with a warning."""
+    """Imports `MDNRegressor` and `plots` on first use, which need more packages, and resolves deprecated names with a warning."""
     if name in PUBLIC_NAMES:
         warn_of(f"mdnjax.{name}", f"mdnjax.{PUBLIC_NAMES[name]}")
         return globals()[PUBLIC_NAMES[name]]
+    if name == "plots":
+        return importlib.import_module("mdnjax.plots")
     if name != "MDNRegressor":
         raise AttributeError(f"module 'mdnjax' has no attribute {name!r}")
     try:

@@ -1,207 +1,99 @@
-"""Figures of data, training runs and mixtures of one input and one target; `plot_*` returns a matplotlib Figure."""
+"""Plots of a mixture over its data for one input and one target; each draws on a matplotlib Axes and returns it.
+
+Every function takes x and y, numbers `[N]` or `[N, 1]`, and the mixture of each row, such as `predictor(x)` or
+`MDNRegressor.predict_distribution(x)`. Rows may have any order. Without `ax` a new figure is made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from mdnjax.mixture import Mixture, locations, weights
-from mdnjax.statistics import Region
-from mdnjax.training.population import History
+from mdnjax.mixture import Mixture, locations, log_prob, num_targets, weights
+from mdnjax.scores import pit
+from mdnjax.statistics import central_interval, median
+from mdnjax.types import AnyArray
 
-STYLE: dict[Any, Any] = {
-    "figure.dpi": 130,
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
 DATA, MODEL, TRUTH = "#9aa0a6", "#1f4e9c", "#c2410c"
-MIN_OPACITY = 0.06  # of a component of weight 0
 MIN_WEIGHT_SHOWN = 0.02
-
-Points: TypeAlias = tuple[np.ndarray, np.ndarray]  # x[N, 1] and y[N, 1]
-
-
-class Names(NamedTuple):
-    """Labels of the axes of the input x and the target y."""
-
-    x: str
-    y: str
+NUM_GRID = 300
+MAX_BINS = 20
+MIN_ROWS_PER_BIN = 10
 
 
-def plot_points(points: Sequence[tuple[str, np.ndarray, np.ndarray]], names: Names, title: str) -> Figure:
-    """Plots one or two sets of points (label, x[N, 1], y[N, 1]), the first in the colour of data, the second in the model's."""
-    figure, axes = _figure(title, names)
-    for (label, x, y), colour in zip(points, (DATA, MODEL), strict=False):
-        axes.scatter(x, y, s=7, color=colour, alpha=0.6, linewidths=0, label=label, rasterized=True)
-    _legend_of_points(axes)
-    return figure
+def ribbon(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None = None) -> Axes:
+    """Draws each component's location with a band of one scale on either side, where its weight is above 0.02, over the data."""
+    x, y, mixture, ax = _sorted(x, y, mixture, ax)
+    _scatter(ax, x, y)
+    draw_components(ax, x, mixture)
+    return _finish(ax, x, y)
 
 
-def plot_regression(points: Points, x: np.ndarray, prediction: np.ndarray, names: Names, title: str) -> Figure:
-    """Plots a prediction y[G, 1] along x[G, 1] over the data."""
-    figure, axes = _figure(title, names)
-    axes.scatter(*points, s=7, color=DATA, alpha=0.6, linewidths=0, label="data")
-    axes.plot(x, prediction, color=MODEL, lw=2.2, label="network")
-    _legend_of_points(axes)
-    return figure
+def curves(x: AnyArray, y: AnyArray, mixture: Mixture, levels: Sequence[float] = (0.5, 0.9), ax: Axes | None = None) -> Axes:
+    """Draws the median and central intervals of these levels over the data. Raises: ValueError for a level outside of (0, 1)."""
+    if wrong := [level for level in levels if not 0 < level < 1]:
+        raise ValueError(f"levels: got {wrong[0]!r}, expected numbers between 0 and 1")
+    x, y, mixture, ax = _sorted(x, y, mixture, ax)
+    _scatter(ax, x, y)
+    for level in sorted(levels, reverse=True):
+        low, high = np.asarray(central_interval(mixture, level)).T
+        ax.fill_between(x, low, high, color=MODEL, alpha=0.22, lw=0, label=f"{100 * level:g} % interval")
+    ax.plot(x, np.asarray(median(mixture))[:, 0], color=MODEL, lw=1.8, label="median")
+    ax.legend(frameon=False)
+    return _finish(ax, x, y)
 
 
-def plot_history(history: History, truth_nll: float | None = None, truth_train_nll: float | None = None) -> Figure:
-    """Plots the training loss and the validation NLL against the step, with the NLL of the true distribution if it is known."""
-    figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
-    steps, finite = np.arange(len(history.loss)), history.loss[np.isfinite(history.loss)]
-    axes.plot(steps, history.loss, color=DATA, lw=1, label="loss as minimised, training points")
-    axes.plot(history.report_steps, history.validation_scores, color=MODEL, lw=1.8, label="NLL, validation points")
-    if truth_train_nll is not None:
-        axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
-    floors = [floor for floor in (truth_train_nll, truth_nll) if floor is not None]
-    low, high = min([*floors, finite.min()]), np.quantile(finite, 0.995)
-    if not floors:  # then the validation NLL has to be visible, as the only reference
-        low, high = min(low, history.validation_scores.min()), max(high, np.quantile(history.validation_scores, 0.9))
-    axes.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
-    with mpl.rc_context(STYLE):
-        axes.legend()
-    return figure
+def density(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None = None) -> Axes:
+    """Draws the square root of the density p(y|x), which makes faint branches visible, and the data on it."""
+    x, y, mixture, ax = _sorted(x, y, mixture, ax)
+    grid = np.linspace(*padded_range(y), NUM_GRID, dtype=y.dtype)
+    p = np.exp(np.asarray(log_prob(mixture[:, None], grid[:, None])))
+    draw_density(ax, x, grid, p, vmax=float(np.max(p)))
+    ax.scatter(x, y, s=4, color=TRUTH, alpha=0.5, linewidths=0)
+    return _finish(ax, x, y)
 
 
-def plot_components(x: np.ndarray, values: np.ndarray, weight: np.ndarray, names: Names, title: str, log: bool = False) -> Figure:
-    """Plots one curve per component, values[G, K] along x[G], with an opacity that increases with the component's weight."""
-    figure, axes = _figure(title, names)
-    for k, colour in enumerate(component_colours(values.shape[1])):
-        _draw_weighted_curve(axes, x, values[:, k], weight[:, k], colour)
-    log = log and bool((values > 0).any())  # a logarithmic axis cannot show values that all round to 0
-    if log:
-        axes.set_yscale("log")
-    shown = values[weight > MIN_WEIGHT_SHOWN]
-    axes.set_xlim(x[0], x[-1])
-    smallest = max(shown.min(), np.finfo(np.float32).tiny)
-    axes.set_ylim(*((smallest / 1.5, shown.max() * 1.5) if log else padded_range(shown)))
-    _component_legend(axes, values.shape[1])
-    return figure
+def calibration(y: AnyArray, mixture: Mixture, ax: Axes | None = None) -> Axes:
+    """Draws a histogram of the PIT, F(y|x), with the band that holds 95 % of the bars of a calibrated model.
+
+    The bars are level if the model is calibrated, a valley if its intervals are too narrow, and a hill if they are too wide.
+    There are at most 20 bars, each of 10 rows or more on average. Source: Gneiting et al. (2007), section 3.1.
+    """
+    y, ax = _column("y", y), _axes(ax)
+    _check_mixture(mixture, len(y))
+    draw_pit(ax, np.asarray(pit(mixture, y[:, None])))
+    return ax
 
 
-def plot_ribbon(points: Points, x: np.ndarray, mixture: Mixture, names: Names, title: str) -> Figure:
-    """Plots the locations, with a ribbon of one scale on either side, over the data."""
-    figure, axes = _figure(title, names)
-    draw_ribbon(axes, points, x, mixture)
-    _component_legend(axes, mixture.logits.shape[-1])
-    return figure
-
-
-def plot_density(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, exact: np.ndarray, names: Names, title: str) -> Figure:
-    """Plots two densities p(y|x)[G_x, G_y] side by side with the same colour scale."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 4), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        figure.suptitle(title, fontsize=12)
-        for axes, density, label in ((left, learnt, "learnt"), (right, exact, "exact")):
-            image = draw_density(axes, x, y, density, vmax=float(exact.max()))
-            axes.set(title=label, xlabel=names.x)
-        left.set_ylabel(names.y)
-        figure.colorbar(image, ax=(left, right), label="square root of the density", pad=0.01)
-    return figure
-
-
-def plot_intervals(
-    points: Points, x: np.ndarray, regions: Sequence[tuple[str, Region]], branches: np.ndarray, names: Names, title: str
-) -> Figure:
-    """Plots highest-density regions (label, Region of batch [G]) along x[G], largest first, branches[B, G] of modes and data."""
-    figure, axes = _figure(title, names)
-    axes.scatter(*points, s=6, color=DATA, alpha=0.6, linewidths=0, label="data", zorder=2)
-    step = (x[1] - x[0]) / 2
-    for number, (label, region) in enumerate(regions):
-        low, high = np.asarray(region.low), np.asarray(region.high)
-        cells = [
-            [(x[i] - step, low[i, j]), (x[i] + step, low[i, j]), (x[i] + step, high[i, j]), (x[i] - step, high[i, j])]
-            for i, j in np.argwhere(~np.isnan(low))
-        ]
-        shade = mpl.colormaps["Blues"](0.2 + 0.25 * number)
-        axes.add_collection(PolyCollection(cells, facecolors=shade, edgecolors="none", antialiased=False, zorder=1, label=label))
-    for number, branch in enumerate(branches):
-        axes.plot(x, branch, color=TRUTH, lw=1.6, zorder=3, label="modes" if number == 0 else None)
-    axes.set_xlim(x[0], x[-1])
-    axes.set_ylim(*padded_range(points[1]))
-    with mpl.rc_context(STYLE):
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
-    return figure
-
-
-def plot_calibration(pit: np.ndarray, num_bins: int = 20) -> Figure:
-    """Plots a histogram of the PIT with the 95 % band of a calibrated model, and the coverage of central intervals next to it."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        figure.suptitle("Calibration on the test points", fontsize=12)
-        half = 1.96 * np.sqrt(num_bins / len(pit) * (1 - 1 / num_bins))
-        left.hist(pit, bins=num_bins, range=(0, 1), density=True, color=MODEL, alpha=0.75, edgecolor="white")
-        left.axhspan(1 - half, 1 + half, color=TRUTH, alpha=0.25, lw=0, label="95 % band of calibrated bars")
-        left.axhline(1, color=TRUTH, lw=1.2)
-        left.set(xlabel="PIT (probability below the observed value)", ylabel="density", xlim=(0, 1))
-        left.set_ylim(0, left.get_ylim()[1] * 1.18)
-        left.legend(loc="upper center")
-        levels = np.linspace(0, 1, 101)
-        covered = np.mean(np.abs(pit - 0.5)[:, None] <= levels / 2, axis=0)
-        right.plot([0, 1], [0, 1], color=TRUTH, lw=1.2, ls="--", label="calibrated")
-        right.plot(levels, covered, color=MODEL, lw=2, label="network")
-        right.set(
-            xlabel="level of the central interval", ylabel="share of points inside", xlim=(0, 1), ylim=(0, 1), aspect="equal"
-        )
-        right.legend(loc="upper left")
-    return figure
-
-
-def plot_overview(
-    points: Points,
-    x: np.ndarray,
-    mixture: Mixture,
-    y: np.ndarray,
-    density: np.ndarray,
-    sampled: Points,
-    names: Names,
-) -> Figure:
-    """Plots the ribbons over the data, the density and samples side by side."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12, 3.9), layout="constrained")
-        first, second, third = figure.subplots(1, 3, sharex=True, sharey=True)
-        draw_ribbon(first, points, x, mixture)
-        first.set_title("data and components")
-        draw_density(second, x, y, density, vmax=float(density.max()))
-        second.set_title("learnt density")
-        third.scatter(*sampled, s=7, color=MODEL, alpha=0.6, linewidths=0)
-        third.set_title("samples from the fit")
-        for axes in (first, second, third):
-            axes.set_xlabel(names.x)
-        first.set_ylabel(names.y)
-    return figure
-
-
-def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> None:
-    """Draws the data, and each component's location with a ribbon of one scale wherever its weight is above 0.02."""
-    axes.scatter(*points, s=6, color=DATA, alpha=0.5, linewidths=0)
+def draw_components(ax: Axes, x: np.ndarray, mixture: Mixture) -> None:
+    """Draws locations and bands of one scale along x `[G]`, wherever a component's weight is above 0.02."""
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     weight = np.asarray(weights(mixture))
     for k, colour in enumerate(component_colours(loc.shape[1])):
         shown = weight[:, k] > MIN_WEIGHT_SHOWN
-        axes.fill_between(x, low[:, k], high[:, k], where=shown.tolist(), color=colour, alpha=0.3, lw=0)
-        axes.plot(x, np.where(shown, loc[:, k], np.nan), color=colour, lw=1.6)
-    axes.set_xlim(x[0], x[-1])
-    axes.set_ylim(*padded_range(points[1]))
+        ax.fill_between(x, low[:, k], high[:, k], where=shown.tolist(), color=colour, alpha=0.3, lw=0)
+        ax.plot(x, np.where(shown, loc[:, k], np.nan), color=colour, lw=1.6)
 
 
-def draw_density(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, vmax: float):
-    """Draws the square root of a density [G_x, G_y], which makes faint branches visible, and returns the image."""
-    return axes.pcolormesh(x, y, np.sqrt(density).T, cmap="Blues", vmin=0, vmax=np.sqrt(vmax), shading="nearest", rasterized=True)
+def draw_density(ax: Axes, x: np.ndarray, y: np.ndarray, p: np.ndarray, vmax: float) -> Any:
+    """Draws the square root of a density `[G_x, G_y]`, and returns the image."""
+    return ax.pcolormesh(x, y, np.sqrt(p).T, cmap="Blues", vmin=0, vmax=np.sqrt(vmax), shading="nearest", rasterized=True)
+
+
+def draw_pit(ax: Axes, values: np.ndarray) -> None:
+    """Draws a histogram of PIT values `[N]` with the 95 % band of calibrated bars."""
+    num_bins = int(np.clip(len(values) // MIN_ROWS_PER_BIN, 2, MAX_BINS))
+    half = 1.96 * np.sqrt(num_bins / len(values) * (1 - 1 / num_bins))
+    ax.hist(values, bins=num_bins, range=(0, 1), density=True, color=MODEL, alpha=0.75, edgecolor="white")
+    ax.axhspan(max(0, 1 - half), 1 + half, color=TRUTH, alpha=0.25, lw=0, label="95 % band of calibrated bars")
+    ax.axhline(1, color=TRUTH, lw=1.2)
+    ax.set(xlabel="PIT (probability below the observed value)", ylabel="density", xlim=(0, 1))
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.18)
+    ax.legend(loc="upper center", frameon=False)
 
 
 def padded_range(values: np.ndarray) -> tuple[float, float]:
@@ -218,35 +110,46 @@ def component_colours(num_components: int) -> list:
     return [mpl.colormaps["turbo"](k / (num_components - 1)) for k in range(num_components)]
 
 
-def _figure(title: str, names: Names) -> tuple[Figure, Axes]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-        axes = figure.subplots()
-        axes.set(title=title, xlabel=names.x, ylabel=names.y)
-    return figure, axes
+def _sorted(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None) -> tuple[np.ndarray, np.ndarray, Mixture, Axes]:
+    """Returns the rows in the order of x, and the axes to draw on."""
+    x, y = _column("x", x), _column("y", y)
+    if len(x) != len(y):
+        raise ValueError(f"y: got {len(y)} numbers for {len(x)} rows of x")
+    _check_mixture(mixture, len(x))
+    order = np.argsort(x, kind="stable")
+    return x[order], y[order], mixture[order], _axes(ax)
 
 
-def _draw_weighted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, weight: np.ndarray, colour: tuple) -> None:
-    """Draws a curve that is fainter where the weight is smaller."""
-    points = np.stack([x, y], axis=1)
-    segments = np.stack([points[:-1], points[1:]], axis=1)
-    colours = np.tile(np.array(colour), (len(segments), 1))
-    colours[:, 3] = np.clip(3 * weight[:-1], MIN_OPACITY, 1)
-    axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=1.8))
+def _column(name: str, values: AnyArray) -> np.ndarray:
+    numbers = np.asarray(values)
+    if numbers.ndim not in (1, 2) or numbers.size != len(numbers) or not len(numbers):
+        raise ValueError(f"{name}: got shape {numbers.shape}, expected [N] or [N, 1]: one number per row")
+    return numbers.reshape(-1)
 
 
-def _legend_of_points(axes: Axes) -> None:
-    with mpl.rc_context(STYLE):
-        legend = axes.legend(loc="upper left", markerscale=2)
-        for handle in legend.legend_handles:
-            if handle is not None:
-                handle.set_alpha(1)
+def _check_mixture(mixture: Mixture, num: int) -> None:
+    if not isinstance(mixture, Mixture):
+        raise TypeError(f"mixture: got {type(mixture).__name__}, expected a Mixture, such as predictor(x)")
+    if num_targets(mixture) != 1:
+        raise ValueError(
+            f"mixture: got {num_targets(mixture)} targets, expected one; select it with mdnjax.marginal(mixture, (0,))"
+        )
+    if mixture.logits.shape[:-1] != (num,):
+        raise ValueError(f"mixture: got batch shape {mixture.logits.shape[:-1]}, expected ({num},): one mixture for each row")
 
 
-def _component_legend(axes: Axes, num_components: int) -> None:
-    if num_components > 20:
-        return
-    with mpl.rc_context(STYLE):
-        handles = [Line2D([], [], color=c, lw=2.5) for c in component_colours(num_components)]
-        labels = [str(k + 1) for k in range(num_components)]
-        axes.legend(handles, labels, title="component", loc="center left", bbox_to_anchor=(1, 0.5))
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # only here: a program that draws on its own Axes may not want a backend with windows
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    ax.scatter(x, y, s=6, color=DATA, alpha=0.5, linewidths=0)
+
+
+def _finish(ax: Axes, x: np.ndarray, y: np.ndarray) -> Axes:
+    ax.set(xlim=(x[0], x[-1]), ylim=padded_range(y), xlabel="x", ylabel="y")
+    return ax

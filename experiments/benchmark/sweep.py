@@ -23,8 +23,8 @@ from experiments.command import CONFIGS
 from experiments.members.chunks import chunks_of, member_data, train_chunk
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
+from experiments.plots import MODEL, STYLE
 from mdnjax.config.schema import Loop
-from mdnjax.plots import MODEL, STYLE
 from mdnjax.training.placement import Placement, local_placement, place
 from mdnjax.training.population import member as fit_of_member
 from mdnjax.training.tasks import training_functions_of, training_inputs

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import command, report
+from experiments import command, plots, report
 from experiments.pen_strokes import drawer, figures, network
 from experiments.pen_strokes.drawer import Drawer
 from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
@@ -20,7 +20,6 @@ from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock, training_progress
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
-from mdnjax import plots
 from mdnjax.sequences import Rows, pack
 from mdnjax.training.functions import SAMPLE
 from mdnjax.training.population import Fit

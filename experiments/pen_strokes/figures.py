@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.mixture import Mixture, log_prob
-from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 
 NUM_GRID = 150
 STEPS_PER_BLOCK = 8  # bounds the memory of densities over the whole grid

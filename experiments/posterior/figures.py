@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
+from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from experiments.posterior.published import PUBLISHED
-from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.ranks import Ranks
 
 MAX_POINTS = 3000  # plotted of the draws for one observation

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from experiments.projectile.evaluation import MAX_HIT_MISS, Launches
 from experiments.projectile.flight import path
-from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 
 MAX_PANELS = 5
 ARCS = (("low arc", MODEL), ("high arc", "#0f9d8a"))  # names and colours

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from experiments.members.parts import Row, finished
+from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from experiments.sweep.summary import Summary, short, text
-from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 
 PANELS = (("validation_nll", "validation NLL (nats)"), ("excess_nll", "excess over the truth (nats)"))
 MAX_CURVES = 8

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments import command, reading, report
 from experiments.pipeline import Result, run
+from experiments.plots import plot_calibration, plot_history
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
@@ -20,7 +21,6 @@ from mdnjax.data import make_support
 from mdnjax.data.dataset import joined
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
 from mdnjax.mixture import Mixture, num_targets
-from mdnjax.plots import plot_calibration, plot_history
 from mdnjax.statistics import marginal
 
 MIN_WEIGHT_SHOWN = 0.01

@@ -8,8 +8,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.mixture import Mixture, prob
-from mdnjax.plots import DATA, MODEL, STYLE, TRUTH
 from mdnjax.statistics import central_interval, median
 
 MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.plots import MODEL, STYLE, TRUTH
 from experiments.trajectories.frame import SECONDS, frame_of, to_frame
 from experiments.trajectories.scores import Predictions, displacement
 from experiments.trajectories.walks import OBSERVED, PREDICTED, Scene
 from mdnjax.mixture import Mixture, log_prob
-from mdnjax.plots import MODEL, STYLE, TRUTH
 from mdnjax.statistics import marginal
 
 NUM_GRID = 100
