@@ -36,10 +36,11 @@ def _nearest(component: Any, y: Float[Array, "D *#batch"], possible: Bool[Array,
     on_line, u = marginals.line(), marginals.to_line(y)
     unit = jnp.max(jnp.abs((u - on_line.loc) / on_line.scale), axis=(0, 1))
     inner = component.component if isinstance(component, Warped) else component
-    if isinstance(inner, Full | LowRank):
-        full = inner.full() if isinstance(inner, LowRank) else inner
-        z = jnp.sum(full.precision_tril / unit * (u - full.loc)[:, :, None], axis=1)
+    if isinstance(inner, LowRank):
+        _, squares = inner.log_volume_and_squares((u - inner.loc) / inner.scale / unit)
+    elif isinstance(inner, Full):
+        squares = jnp.sum(jnp.sum(inner.precision_tril / unit * (u - inner.loc)[:, :, None], axis=1) ** 2, axis=1)
     else:
-        z = (u - on_line.loc) / (on_line.scale * unit)
-    distance = jnp.where(possible, jnp.sum(z**2, axis=1), jnp.inf)
+        squares = jnp.sum(((u - on_line.loc) / (on_line.scale * unit)) ** 2, axis=1)
+    distance = jnp.where(possible, squares, jnp.inf)
     return possible & (distance <= jnp.min(distance, axis=0) * (1 + MARGIN * jnp.finfo(y.dtype).eps))

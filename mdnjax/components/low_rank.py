@@ -55,7 +55,7 @@ class LowRank(NamedTuple):
         larger than the scales, and the squares in I + F^T diag(scale^-2) F overflow.
         """
         finite, infinity = split_infinite(y)
-        log_volume, squares = self._eliminated((finite - self.loc) / self.scale)
+        log_volume, squares = self.log_volume_and_squares((finite - self.loc) / self.scale)
         return -0.5 * squares - log_volume - (HALF_LOG_2PI * self.loc.shape[1] + infinity)
 
     def full(self) -> Full:
@@ -95,7 +95,7 @@ class LowRank(NamedTuple):
         return Diagonal(self.loc, largest * jnp.sqrt(jnp.sum((parts / largest[:, :, None]) ** 2, axis=2)))
 
     def entropies(self) -> Float[Array, "K *batch"]:
-        log_volume, _ = self._eliminated(jnp.zeros_like(self.scale))
+        log_volume, _ = self.log_volume_and_squares(jnp.zeros_like(self.scale))
         return (0.5 + HALF_LOG_2PI) * self.loc.shape[1] + log_volume
 
     def select(self, targets: tuple[int, ...]) -> LowRank:
@@ -114,7 +114,7 @@ class LowRank(NamedTuple):
         """Returns components with the same locations and all standard deviations times a factor."""
         return self._replace(factor=self.factor * factor, scale=self.scale * factor)
 
-    def _eliminated(self, z: Float[Array, "K D ..."]) -> tuple[Float[Array, "K ..."], Float[Array, "K ..."]]:
+    def log_volume_and_squares(self, z: Float[Array, "K D ..."]) -> tuple[Float[Array, "K ..."], Float[Array, "K ..."]]:
         """Returns log det(F F^T + diag(scale^2)) / 2, and the sum of the squares that a QR decomposition of [F / scale; I] leaves
         of [z; 0].
 
