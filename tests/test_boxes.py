@@ -82,3 +82,27 @@ def test_the_gradient_of_a_box_is_that_of_differences():
 
     slope, step = jax.jit(jax.grad(box))(jnp.zeros(2)), np.array([1e-5, 2e-5])
     assert float(slope @ step) == pytest.approx(float(box(step) - box(-step)) / 2, rel=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_bound_that_is_nan_gives_nan(dtype):
+    nan = np.nan
+    low, high = [(nan, 0), (0, nan), (0, 0), (0, 0), (0, 0)], [(1, 1), (1, 1), (nan, 1), (1, nan), (1, 1)]
+    tril = jnp.asarray([[[1, 0], [0.5, 2]]], dtype)
+    full = mdn.Mixture(jnp.zeros(1, dtype), mdn.Full(jnp.zeros((1, 2), dtype), tril))
+    values = np.asarray(mdn.box_prob(full, jnp.asarray(low, dtype), jnp.asarray(high, dtype)).value)
+    np.testing.assert_array_equal(np.isnan(values), [True] * 4 + [False])
+    warped = mdn.warp(mdn.marginal(full, (0,)), mdn.Support((-1.0,), (2.0,)))
+    y = jnp.asarray([[nan]], dtype)
+    assert np.isnan([mdn.cdf(warped, y), mdn.survival(warped, y), mdn.interval_prob(warped, y, y)]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_error_of_independent_targets_is_that_of_rounding(dtype):
+    loc, scale = (np.random.default_rng(0).uniform(0.1, 2, (200, 1, 2)).astype(dtype) for _ in range(2))
+    low, high = (np.random.default_rng(seed).uniform(-1, 4, (200, 2)).astype(dtype) for seed in (1, 2))
+    found = mdn.box_prob(mdn.Mixture(jnp.zeros((200, 1), dtype), mdn.Diagonal(jnp.asarray(loc), jnp.asarray(scale))), low, high)
+    ends = [special.ndtr((end.astype(float) - loc[:, 0]) / scale[:, 0].astype(float)) for end in (low, high)]
+    exact = np.prod(np.maximum(ends[1] - ends[0], 0), axis=1)
+    assert (np.abs(np.asarray(found.value) - exact) <= np.asarray(found.error)).all()
+    assert np.max(found.error) < 10 * np.finfo(dtype).eps

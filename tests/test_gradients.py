@@ -88,3 +88,21 @@ def test_the_gradient_of_the_crps_at_a_location_is_that_of_differences(family, s
         along = sum(np.sum(a * b) for a, b in zip(gradient(loc, y), (step_loc, step_y), strict=True))
         difference = float(crps(loc + step_loc, y + step_y) - crps(loc - step_loc, y - step_y)) / 2
         assert along == pytest.approx(difference, abs=3e-4 * SMALL), place  # the second derivative of Laplace is not smooth
+
+
+@pytest.mark.parametrize("component", [mdn.Diagonal, mdn.Laplace])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_of_the_entropy_are_finite_for_vanishing_weights(component, dtype):
+    """A weight whose square underflows, and a weight of 0, change neither the bounds nor their gradients."""
+    loc, scale = (jnp.asarray(part, dtype)[:, None] for part in ([0.0, 1.0, 2.0], [1.0, 1.0, 0.5]))
+
+    def bounds(logits):
+        low, high = mdn.entropy_bounds(mdn.Mixture(logits, component(loc, scale)))
+        return low + high, (low, high)
+
+    both = jax.jit(jax.value_and_grad(bounds, has_aux=True))
+    for logits, alone in (([0, -87, -104], [0, -np.inf, -np.inf]), ([0, -1, -700], [0, -1, -np.inf])):
+        (_, values), slope = both(jnp.asarray(logits, dtype))
+        (_, expected), slope_of_zero = both(jnp.asarray(alone, dtype))
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
+        np.testing.assert_allclose(slope, slope_of_zero, atol=1e-6)

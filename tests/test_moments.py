@@ -94,3 +94,9 @@ def test_shortfalls_and_lengths_of_regions_far_from_zero_have_the_digits_of_dist
     eps = float(np.finfo(np.float32).eps)
     np.testing.assert_allclose(far[0] - np.float32(SHIFTS[2]), near[0], atol=eps * SHIFTS[2])
     np.testing.assert_allclose(far[1], near[1], rtol=1e-5)
+
+
+def test_the_kurtosis_of_heavy_tails_is_infinite_where_the_third_moment_does_not_exist():
+    df = jnp.array([[2.5, 3.5, 5.0], [5.0, 8.0, 5.0]])[..., None]  # mixtures by columns
+    mixture = mdn.Mixture(jnp.zeros((3, 2)), mdn.StudentT(*(jnp.moveaxis(leaf, 1, 0) for leaf in (df - df + 1, df - df + 1, df))))
+    np.testing.assert_allclose(np.asarray(mdn.kurtosis(mixture)).ravel(), [np.inf, np.inf, 9.0])

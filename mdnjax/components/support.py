@@ -39,14 +39,14 @@ class Support(NamedTuple):
         return bounds, Support(low, high)
 
     def to_line(self, y: Float[AnyArray, "..."], axis: int = 0) -> Any:
-        """Returns u(y): -inf at and below the lower bound, inf at and above the upper bound; a numpy array for a numpy array."""
+        """Returns u(y): -inf at and below the lower bound, inf at and above the upper bound, nan for nan; numpy gives numpy."""
         xp: Any = np if isinstance(y, np.ndarray) else jnp
         low, high = self._bounds(xp, y, axis)
         inside = (y > low) & (y < high)
         safe = xp.where(inside, y, self._middle(xp, low, high))  # so that no gradient is nan outside
         above, below = (xp.log(xp.where(xp.isfinite(bound), xp.abs(safe - bound), 1)) for bound in (low, high))
         u = xp.where(xp.isfinite(low) | xp.isfinite(high), above - below, safe)
-        return xp.where(inside, u, xp.where(y <= low, -xp.inf, xp.inf))
+        return xp.where(inside, u, xp.where(y <= low, -xp.inf, xp.where(y >= high, xp.inf, xp.nan)))
 
     def from_line(self, u: Float[Array, "..."], axis: int = 0) -> Float[Array, "..."]:
         """Returns y(u), always strictly between the bounds."""

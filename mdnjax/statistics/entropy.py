@@ -99,8 +99,10 @@ def _bounds(logits: Array, component: Component) -> tuple[Array, Array]:
     log_weight = jax.nn.log_softmax(logits, axis=0)
     weight = jnp.exp(log_weight)
     mean_entropy = jnp.sum(weight * component.entropies(), axis=0)
-    # The overlap of a component of weight 0 may be infinite.
-    overlaps = jnp.where(weight[:, None] * weight == 0, -jnp.inf, log_overlaps(component))
+    # The overlap of a component of weight 0 may be infinite; the logarithm of a density that is 0 would have a nan gradient.
+    none = weight == 0
+    overlaps = jnp.where(none[:, None], 0, jnp.where(none, -jnp.inf, log_overlaps(component)))
+    log_weight = jnp.where(none, jnp.min(jnp.where(none, jnp.inf, log_weight), axis=0), log_weight)
     log_mean_density = jax.scipy.special.logsumexp(log_weight + overlaps, axis=1)  # log E[p(Y)] for Y from each component
     lower = jnp.maximum(mean_entropy, -jnp.sum(weighted(weight, log_mean_density), axis=0))
     return lower, mean_entropy - jnp.sum(weight * jnp.where(weight == 0, 0, log_weight), axis=0)

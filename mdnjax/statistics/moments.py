@@ -134,6 +134,8 @@ def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:
     third = jnp.sum(weighted(weight, moments.third + 3 * d * moments.second + d**3), axis=0)
     fourth = jnp.sum(weighted(weight, moments.fourth + 4 * d * moments.third + 6 * d**2 * moments.second + d**4), axis=0)
     fourth = fourth - 4 * rest * third + 6 * rest**2 * second - 3 * rest**4
+    infinite = jnp.any(jnp.isinf(moments.fourth) & (weight > 0), axis=0)  # also where third moments, of both signs, do not exist
+    fourth = jnp.where(infinite & ~jnp.isnan(second), jnp.inf, fourth)
     variance, third = second - rest**2, third - 3 * rest * second + 2 * rest**3
     resolved = rest**2 <= MAX_SHIFT**2 * variance
     return variance, jnp.where(resolved, third, jnp.nan), jnp.where(resolved, fourth, jnp.nan)

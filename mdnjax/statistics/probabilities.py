@@ -21,6 +21,7 @@ from mdnjax.types import AnyArray, Array, Float
 
 MAX_SDS = 38.0  # a normal density this many standard deviations from its mean is below the smallest normal number of float64
 NUM_STEPS_BOX = 64  # of the quadrature for two targets, on either side of the centre of each of four pieces
+ROUNDING = 2.0  # eps of rounding in a probability, for each target
 NUM_SHIFTS = 12  # of a lattice of points in the unit cube
 
 
@@ -73,9 +74,9 @@ def box_prob(
 ) -> Estimate:
     """Returns P(low_d < Y_d <= high_d for all d|x), with its error; bounds may be infinite.
 
-    Exact (error 0) where the targets of a component are independent. With covariances, the variables are separated along a
-    Cholesky factor: two targets by quadrature, more by 12 shifted lattices of `num_points` points, where the error is three
-    standard errors of their mean.
+    Where the targets of a component are independent, the error is that of rounding. With covariances, the variables are
+    separated along a Cholesky factor: two targets by quadrature, more by 12 shifted lattices of `num_points` points, where the
+    error is three standard errors of their mean.
     Raises: ValueError if there are no points. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
     """
     check_count("box_prob", "num_points", num_points, 1)
@@ -116,21 +117,21 @@ def _inside(marginals: Component, low: Array, high: Array) -> Float[Array, "K D 
 
 
 def _box(logits: Array, component: Component, low: Array, high: Array, num_points: int) -> Estimate:
-    on_line = unwarped(component)
+    on_line, rounding = unwarped(component), ROUNDING * low.shape[0] * jnp.finfo(low.dtype).eps
     if low.shape[0] == 1 or not isinstance(on_line, Full | LowRank):
         value = _weighted_sum(logits, jnp.prod(_inside(component.marginals(), low, high), axis=1))
-        return Estimate(value, jnp.zeros_like(value))
+        return Estimate(value, jnp.full_like(value, rounding))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
     ends = low - on_line.loc, high - on_line.loc
     weight = jax.nn.softmax(logits, axis=0)
     if low.shape[0] == 2:
         value, error = _rectangle(on_line, *ends)
-        return Estimate(jnp.sum(weight * value, axis=0), jnp.sum(weight * error, axis=0))
+        return Estimate(jnp.sum(weight * value, axis=0), jnp.sum(weight * error, axis=0) + rounding)
     tril = triangular.cholesky(on_line.covariances())
     lattices = _lattices(low.shape[0] - 1, num_points, low.dtype)
     shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, *ends, points), axis=0), lattices)
-    return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5)
+    return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5 + rounding)
 
 
 def _rectangle(component: Full | LowRank, low: Array, high: Array) -> Estimate:
@@ -156,7 +157,7 @@ def _rectangle(component: Full | LowRank, low: Array, high: Array) -> Estimate:
         return jnp.exp(-0.5 * z**2 - HALF_LOG_2PI) * _between(a, b)
 
     whole = integrate(integrand, points, jnp.ones_like(first), left=False, right=False, num_steps=NUM_STEPS_BOX)
-    return Estimate(*(jnp.where(end > start, part, 0) for part in whole))
+    return Estimate(*(jnp.where(end <= start, 0, part) for part in whole))
 
 
 def _separated(tril: Array, low: Array, high: Array, points: Float[Array, "Q d"]) -> Float[Array, "K ..."]:
