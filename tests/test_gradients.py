@@ -106,3 +106,41 @@ def test_bounds_of_the_entropy_are_finite_for_vanishing_weights(component, dtype
         (_, expected), slope_of_zero = both(jnp.asarray(alone, dtype))
         np.testing.assert_allclose(values, expected, rtol=1e-6)
         np.testing.assert_allclose(slope, slope_of_zero, atol=1e-6)
+
+
+ENDS = {
+    "diagonal": (lambda loc, scale: mdn.Diagonal(loc, scale), None),
+    "student_t": (lambda loc, scale: mdn.StudentT(loc, scale, 3 + scale), None),
+    "box": (lambda loc, scale: mdn.Diagonal(loc, scale), mdn.Support((0.0,), (2.0,))),
+    "full": (lambda loc, scale: mdn.Full(jnp.tile(loc, 2), jnp.array([[1.0, 0.0], [0.5, 2.0]]) / scale[..., None]), None),
+    "low_rank": (lambda loc, scale: mdn.LowRank(jnp.tile(loc, 2), jnp.tile(scale, 2)[..., None], jnp.tile(scale, 2)), None),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_probabilities_with_infinite_bounds_have_gradients(case):
+    """Against differences: a bound at infinity, or at the end of the support, moves no probability."""
+    make, support = ENDS[case]
+    start = jnp.array([0.2, 0.7]), jnp.array([[0.0], [1.0]]), jnp.array([[1.0], [0.5]])
+
+    def total(logits, loc, scale):
+        mixture = mdn.Mixture(logits, make(loc, scale))
+        mixture = mixture if support is None else mdn.warp(mixture, support)
+        low, high, inner = (-np.inf, np.inf, 0.7) if support is None else (0.0, 2.0, 0.7)
+        bounds = jnp.array([[low, inner], [inner, high], [low, high]])[..., None] * jnp.ones(mdn.num_targets(mixture))
+        boxes = mdn.box_prob(mixture, bounds[:, 0], bounds[:, 1]).value
+        if mdn.num_targets(mixture) > 1:
+            return boxes @ jnp.array([1.0, 2.0, 3.0])
+        ends = jnp.array([[low], [high]])
+        tails = jnp.concatenate([mdn.cdf(mixture, ends), mdn.survival(mixture, ends)])
+        return (boxes + mdn.interval_prob(mixture, bounds[:, 0], bounds[:, 1])) @ jnp.array([1.0, 2.0, 3.0]) + tails @ jnp.ones(4)
+
+    value = jax.jit(total)
+    slopes = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*start)
+    for number, slope in enumerate(slopes):
+        for k in range(2):
+            moved = [list(start), list(start)]
+            for sign, arguments in zip((1, -1), moved, strict=True):
+                arguments[number] = arguments[number].at[k].add(sign * SMALL)
+            difference = (value(*moved[0]) - value(*moved[1])) / (2 * SMALL)
+            np.testing.assert_allclose(np.ravel(slope)[k], difference, atol=1e-8)

@@ -89,13 +89,21 @@ def box_prob(
 def lower_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
     """Returns the cdf of a single target."""
     on_line, u = _on_line_without_target_axis(component, y)
-    return _weighted_sum(logits, on_line.cdfs(u))
+    infinite, u_finite = _split_infinite(u)
+    return jnp.where(infinite, u > 0, _weighted_sum(logits, on_line.cdfs(u_finite)))
 
 
 def upper_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
     """Returns 1 - cdf of a single target."""
     on_line, u = _on_line_without_target_axis(component, y)
-    return _weighted_sum(logits, on_line.survivals(u))
+    infinite, u_finite = _split_infinite(u)
+    return jnp.where(infinite, u < 0, _weighted_sum(logits, on_line.survivals(u_finite)))
+
+
+def _split_infinite(u: Array) -> tuple[Array, Array]:
+    """Returns where a number is infinite, and 0 in its place: the gradient of a tail by the scales would be 0 times infinity."""
+    infinite = jnp.isinf(u)
+    return infinite, jnp.where(infinite, 0, u)
 
 
 def _on_line_without_target_axis(component: Component, y: Array) -> tuple[Any, Array]:
@@ -110,10 +118,16 @@ def _weighted_sum(logits: Array, values: Array) -> Array:
 
 def _inside(marginals: Component, low: Array, high: Array) -> Float[Array, "K D ..."]:
     """Returns P_k(low_d < Y_d <= high_d), as a difference in the tail where fewer digits cancel."""
-    below = marginals.cdfs(high) - marginals.cdfs(low)  # pyright: ignore[reportAttributeAccessIssue]
-    above = marginals.survivals(low) - marginals.survivals(high)  # pyright: ignore[reportAttributeAccessIssue]
-    lower_half = marginals.cdfs(low) < 0.5  # pyright: ignore[reportAttributeAccessIssue]
-    return jnp.maximum(jnp.where(lower_half, below, above), 0)
+    (below_low, above_low), (below_high, above_high) = _tails(marginals, low), _tails(marginals, high)
+    return jnp.maximum(jnp.where(below_low < 0.5, below_high - below_low, above_low - above_high), 0)
+
+
+def _tails(marginals: Component, y: Array) -> tuple[Array, Array]:
+    """Returns the cdfs and survivals of components whose targets are independent."""
+    on_line: Any = marginals.line()  # pyright: ignore[reportAttributeAccessIssue]
+    u = marginals.to_line(y)  # pyright: ignore[reportAttributeAccessIssue]
+    infinite, u_finite = _split_infinite(u)
+    return jnp.where(infinite, u > 0, on_line.cdfs(u_finite)), jnp.where(infinite, u < 0, on_line.survivals(u_finite))
 
 
 def _box(logits: Array, component: Component, low: Array, high: Array, num_points: int) -> Estimate:
@@ -123,7 +137,10 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
         return Estimate(value, jnp.full_like(value, rounding))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
-    ends = low - on_line.loc, high - on_line.loc
+    # An infinite bound would make gradients nan; from 4 MAX_SDS standard deviations on, no digit of a probability changes.
+    far = 4 * MAX_SDS * jax.lax.stop_gradient(on_line.marginals().scale)
+    split = [(_split_infinite(bound), jnp.sign(bound) * far) for bound in (low, high)]
+    ends = tuple(jnp.where(infinite, end, finite - on_line.loc) for (infinite, finite), end in split)
     weight = jax.nn.softmax(logits, axis=0)
     if low.shape[0] == 2:
         value, error = _rectangle(on_line, *ends)
