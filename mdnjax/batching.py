@@ -67,7 +67,7 @@ def check_mixture(mixture: Any) -> None:
     Unlike a check in the constructor, it does not refuse a mixture of other leaves, such as one of gradients' norms.
     """
     logits, component = (getattr(mixture, name, None) for name in ("logits", "component"))
-    if component is None or not hasattr(logits, "shape"):
+    if component is None or logits is None or not hasattr(logits, "shape"):
         shape, kind = getattr(mixture, "shape", None), type(mixture if component is None else logits).__name__
         got = (
             f"logits of type {kind}"

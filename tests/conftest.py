@@ -45,7 +45,16 @@ LONGEST_FIRST = (
         "test_statistics",
     ),
     *("test_uci", "test_pen_strokes", "test_population", "test_sweep_trouble", "test_initialise", "test_compilation"),
-    *("test_proof", "test_mixture", "test_predictor", "test_trajectories", "test_fitting"),
+    *(
+        "test_gradients",
+        "test_far_from_zero",
+        "test_modes",
+        "test_fitting",
+        "test_trajectories",
+        "test_predictor",
+        "test_mixture",
+    ),
+    *("test_conditions", "test_moments", "test_proof", "test_doors"),
 )
 
 

@@ -144,3 +144,31 @@ def test_probabilities_with_infinite_bounds_have_gradients(case):
                 arguments[number] = arguments[number].at[k].add(sign * SMALL)
             difference = (value(*moved[0]) - value(*moved[1])) / (2 * SMALL)
             np.testing.assert_allclose(np.ravel(slope)[k], difference, atol=1e-8)
+
+
+def test_moments_between_two_bounds_have_gradients():
+    loc, scale = jnp.array([[0.3], [-1.0]]), jnp.array([[0.7], [0.2]])
+
+    def total(loc, scale):
+        mixture = mdn.warp(mdn.Mixture(jnp.array([0.2, 0.7]), mdn.Diagonal(loc, scale)), mdn.Support((0.0,), (2.0,)))
+        return jnp.sum(mdn.mean(mixture) + mdn.variance(mixture) + mdn.skewness(mixture) + mdn.kurtosis(mixture))
+
+    value, slopes = jax.jit(total), jax.jit(jax.grad(total, argnums=(0, 1)))(loc, scale)
+    for slope, step in zip(slopes, ((SMALL, 0.0), (0.0, SMALL)), strict=True):
+        one = jnp.array([[1.0], [0.0]])
+        difference = (
+            value(loc + step[0] * one, scale + step[1] * one) - value(loc - step[0] * one, scale - step[1] * one)
+        ) / 2e-5
+        np.testing.assert_allclose(slope[0, 0], difference, rtol=1e-6)
+
+
+def test_components_without_overlap_have_gradients():
+    loc, scale = jnp.array([[-2e3], [0.0], [2e3]], jnp.float32), jnp.ones((3, 1), jnp.float32)
+
+    def loss(loc, scale):
+        return mdn.cde_loss(mdn.Mixture(jnp.zeros(3, jnp.float32), mdn.Laplace(loc, scale)), jnp.zeros(1, jnp.float32))
+
+    slope_of_loc, slope_of_scale = jax.jit(jax.grad(loss, argnums=(0, 1)))(loc, scale)
+    assert np.isfinite(slope_of_loc).all()
+    # int p^2 = sum w^2 / (4 scale), and -2 p(0) = -w / scale for the component at 0
+    np.testing.assert_allclose(slope_of_scale.ravel(), [-1 / 36, 1 / 3 - 1 / 36, -1 / 36], rtol=1e-4)

@@ -25,20 +25,22 @@ def test_a_ribbon_is_one_scale_on_either_side_of_the_location(shape):
     ax = axes()
     assert plots.ribbon(X.reshape(shape), Y.reshape(shape), MIXTURE, ax=ax) is ax
     (line,), (_, band) = ax.lines, ax.collections
-    np.testing.assert_allclose(line.get_ydata(), np.sort(X), atol=1e-12)
+    np.testing.assert_allclose(np.asarray(line.get_ydata()), np.sort(X), atol=1e-12)
     assert band.get_datalim(ax.transData).bounds == pytest.approx((-1, -1.1, 2, 2.2))
 
 
 def test_curves_are_the_median_and_the_central_intervals():
     ax = plots.curves(X, Y, MIXTURE, levels=(0.9,), ax=axes())
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.sort(X), atol=1e-9)
+    np.testing.assert_allclose(np.asarray(ax.lines[0].get_ydata()), np.sort(X), atol=1e-9)
     assert ax.collections[1].get_datalim(ax.transData).height == pytest.approx(2 + 2 * 0.1 * 1.6448536, rel=1e-6)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["90 % interval", "median"]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["90 % interval", "median"]
 
 
 def test_a_density_is_its_square_root_on_a_grid_of_targets():
     ax = plots.density(X, Y, MIXTURE, ax=axes())
-    shown = ax.collections[0].get_array()
+    shown = np.asarray(ax.collections[0].get_array())
     assert shown.shape == (plots.NUM_GRID, NUM)
     assert shown.max() == pytest.approx(np.sqrt(1 / (0.1 * np.sqrt(2 * np.pi))), rel=1e-2)
 
@@ -56,9 +58,9 @@ def test_bars_of_a_calibration_plot_follow_the_number_of_rows(num, num_bins):
 def test_without_axes_a_figure_is_made():
     import matplotlib.pyplot as plt
 
-    figure = plots.ribbon(X, Y, MIXTURE).figure
-    assert figure is plt.gcf()
-    plt.close(figure)
+    ax = plots.ribbon(X, Y, MIXTURE)
+    assert ax is plt.gca()
+    plt.close()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Example(NamedTuple):
         log_p = self.log_components(np.clip(self.to_line(y), -INFINITY, INFINITY))
         joint = self.weight * np.exp(log_p - log_p.max(-1, keepdims=True))
         outside = (np.isfinite(self.low) & (y <= self.low)) | (np.isfinite(self.high) & (y >= self.high))
-        return np.where(outside.any(-1)[..., None], np.nan, joint / joint.sum(-1, keepdims=True))
+        return np.where(np.any(outside, axis=-1, keepdims=True), np.nan, joint / joint.sum(-1, keepdims=True))
 
     def to_line(self, y: Any) -> Numbers:
         """Returns u(y), target by target: y, log(y - low), -log(high - y) or log((y - low) / (high - y))."""

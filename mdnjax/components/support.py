@@ -53,7 +53,8 @@ class Support(NamedTuple):
         low, high = self._bounds(jnp, u, axis)
         has_low, has_high = jnp.isfinite(low), jnp.isfinite(high)
         start, end = jnp.where(has_low, low, 0), jnp.where(has_high, high, 0)
-        growing, falling = jnp.exp(jnp.where(has_low, u, 0)), jnp.exp(jnp.where(has_high, -u, 0))
+        # Where it is not used, an exponential must not overflow: its gradient would be 0 times infinity.
+        growing, falling = jnp.exp(jnp.where(has_low & ~has_high, u, 0)), jnp.exp(jnp.where(has_high & ~has_low, -u, 0))
         between = jnp.where(u < 0, start + (end - start) * jax.nn.sigmoid(u), end - (end - start) * jax.nn.sigmoid(-u))
         y = jnp.where(has_low, jnp.where(has_high, between, start + growing), jnp.where(has_high, end - falling, u))
         return jnp.clip(y, jnp.nextafter(low, high), jnp.nextafter(high, low))

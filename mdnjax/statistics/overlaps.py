@@ -30,7 +30,9 @@ def log_overlaps(component: Component) -> Float[Array, "K K *batch"]:
         got = f"{len(component.support.low)} correlated targets on a bounded support"
         expected = "independent targets or a single one: use mdn.marginal(mixture, (d,)) for target d"
         raise ValueError(f"overlaps of components: got {got}, expected {expected}")
-    return jnp.sum(jnp.log(_overlaps_by_quadrature(component.marginals())), axis=2)
+    overlaps = _overlaps_by_quadrature(component.marginals())
+    some = overlaps > 0  # the gradient of the logarithm of 0 would be nan
+    return jnp.sum(jnp.where(some, jnp.log(jnp.where(some, overlaps, 1)), -jnp.inf), axis=2)
 
 
 def _correlated_gaussian_overlaps(loc: Array, covariances: Array) -> Array:

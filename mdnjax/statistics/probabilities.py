@@ -140,14 +140,14 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
     # An infinite bound would make gradients nan; from 4 MAX_SDS standard deviations on, no digit of a probability changes.
     far = 4 * MAX_SDS * jax.lax.stop_gradient(on_line.marginals().scale)
     split = [(_split_infinite(bound), jnp.sign(bound) * far) for bound in (low, high)]
-    ends = tuple(jnp.where(infinite, end, finite - on_line.loc) for (infinite, finite), end in split)
+    low, high = (jnp.where(infinite, end, finite - on_line.loc) for (infinite, finite), end in split)
     weight = jax.nn.softmax(logits, axis=0)
-    if low.shape[0] == 2:
-        value, error = _rectangle(on_line, *ends)
+    if low.shape[1] == 2:
+        value, error = _rectangle(on_line, low, high)
         return Estimate(jnp.sum(weight * value, axis=0), jnp.sum(weight * error, axis=0) + rounding)
     tril = triangular.cholesky(on_line.covariances())
-    lattices = _lattices(low.shape[0] - 1, num_points, low.dtype)
-    shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, *ends, points), axis=0), lattices)
+    lattices = _lattices(low.shape[1] - 1, num_points, low.dtype)
+    shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, low, high, points), axis=0), lattices)
     return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5 + rounding)
 
 

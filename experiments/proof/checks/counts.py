@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,10 +41,10 @@ def _wrong(mixture: Mixture, case: Case) -> Numbers:
     """The share of mixtures with another number of modes, or with one that is not where the density stops to rise."""
     family, dtype = type(mixture.component), mixture.logits.dtype
     many = random_mixtures(family)
-    many = Mixture(many.logits.astype(dtype), family(*(leaf.astype(dtype) for leaf in many.component)))
+    many = jax.tree.map(lambda leaf: leaf.astype(dtype), many)
     found = mdn.modes(many)
     counts, y = np.asarray(found.num_modes), np.sort(np.asarray(found.y[..., 0], float), axis=-1)
-    smallest = np.asarray(many.component.scale, float).min(axis=(1, 2))
+    smallest = np.asarray(many.component.marginals().scale, float).min(axis=(1, 2))
     wrong = 0
     for at, count, ends, scale in zip(y, counts, cells(family), smallest, strict=True):
         slack = SLACK[str(dtype)] * scale
