@@ -172,3 +172,20 @@ def test_components_without_overlap_have_gradients():
     assert np.isfinite(slope_of_loc).all()
     # int p^2 = sum w^2 / (4 scale), and -2 p(0) = -w / scale for the component at 0
     np.testing.assert_allclose(slope_of_scale.ravel(), [-1 / 36, 1 / 3 - 1 / 36, -1 / 36], rtol=1e-4)
+
+
+def test_shortfalls_between_two_bounds_have_gradients():
+    """For several mixtures in one program, whose fused arithmetic rounds otherwise than single operations."""
+    loc = jnp.array([[-0.55, 1.2, -0.08], [0.26, 0.66, 0.86]])[..., None]
+    scale = jnp.array([[0.29, 0.23, 0.19], [0.09, 0.2, 0.19]])[..., None]
+
+    def shortfalls(loc):
+        mixture = mdn.warp(mdn.Mixture(jnp.zeros((2, 3)), mdn.Diagonal(loc, scale)), mdn.Support((-1.0,), (2.0,)))
+        return mdn.expected_shortfall(mixture, 0.1)
+
+    slope = jax.jit(jax.grad(lambda loc: jnp.sum(shortfalls(loc))))(loc)
+    value = jax.jit(shortfalls)
+    for k in range(3):
+        moved = [loc.at[:, k].add(sign * SMALL) for sign in (1, -1)]
+        difference = (value(moved[0]) - value(moved[1])) / (2 * SMALL)
+        np.testing.assert_allclose(slope[:, k, 0], np.ravel(difference), rtol=1e-5, atol=1e-9)

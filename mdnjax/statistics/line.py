@@ -23,6 +23,14 @@ class LineMixture(NamedTuple):
         log_probs = self.marginals.line().target_log_probs(u[:, None, None])[:, :, 0]
         return jax.scipy.special.logsumexp(self.log_weight + log_probs, axis=1)
 
+    def prob(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
+        """Returns the density of u; far from all components its gradient is 0, where that of exp(log_prob) may be nan.
+
+        There a log density of 1e30 is rounded by more than the range of exp, and `log_prob` takes differences of such numbers.
+        """
+        log_probs = self.marginals.line().target_log_probs(u[:, None, None])[:, :, 0]
+        return jnp.sum(jnp.exp(self.log_weight + log_probs), axis=1)
+
     def log_slope(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Returns log |du/dy|."""
         return self.marginals.log_slope(u[:, None], axis=1)[:, 0]

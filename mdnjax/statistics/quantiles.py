@@ -230,7 +230,7 @@ def _lower_mean(line: LineMixture, near: LineMixture, c: Array, distance: Array)
     on_line, centre, u = line.marginals.line(), line.value(c[None])[0], c + distance
 
     def integrand(point: Array, distance: Array) -> Array:
-        return jnp.exp(line.near(point).log_prob(distance)) * (line.value(point + distance) - centre)
+        return line.near(point).prob(distance) * (line.value(point + distance) - centre)
 
     loc = jnp.broadcast_to(on_line.loc[:, 0], weight.shape[:1] + u.shape)
     points = jnp.sort(jnp.minimum(jnp.concatenate([loc, 0 * u[None], u[None]]), u), axis=0)
