@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import pipeline, plots
+from experiments import charts, pipeline
+from experiments.charts import Names
 from experiments.pipeline import Result
-from experiments.plots import Names
 from mdnjax.compilation import JitOnce
 from mdnjax.config.schema import Run
 from mdnjax.data import Dataset, Splits
@@ -46,7 +46,7 @@ class Curves(NamedTuple):
 def curves(predictor: Predictor, splits: Splits) -> Curves:
     """Computes the curves of a predictor over the range of the training points."""
     x = np.linspace(splits.train.x.min(), splits.train.x.max(), NUM_GRID, dtype=np.float32)
-    y = np.linspace(*plots.padded_range(splits.train.y), NUM_GRID, dtype=np.float32)
+    y = np.linspace(*charts.padded_range(splits.train.y), NUM_GRID, dtype=np.float32)
     mixture = sort_components(jax.tree.map(np.asarray, predictor.at(x[:, None])))
     low, loc, high = (np.asarray(locations(mixture, step))[..., 0] for step in (-1.0, 0.0, 1.0))
     learnt = np.exp(np.asarray(log_prob(mixture[:, None], y[:, None])))
@@ -62,11 +62,11 @@ def compile_ahead(config: Run, splits: Splits) -> None:
 def run_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     """Draws, by name, the figures of points and histories, which need no curves of the mixture."""
     points, metrics = (result.splits.train.x, result.splits.train.y), result.metrics
-    yield "data", plots.plot_points([("data", *points)], names, f"{len(points[0])} training points")
-    yield "loss", plots.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
+    yield "data", charts.plot_points([("data", *points)], names, f"{len(points[0])} training points")
+    yield "loss", charts.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
     data_and_samples = [("data", *points), ("samples", *_samples(result))]
-    yield "samples", plots.plot_points(data_and_samples, names, "One Gumbel-max sample for every data point")
-    yield "calibration", plots.plot_calibration(result.pit)
+    yield "samples", charts.plot_points(data_and_samples, names, "One Gumbel-max sample for every data point")
+    yield "calibration", charts.plot_calibration(result.pit)
 
 
 def mixture_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
@@ -77,20 +77,20 @@ def mixture_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 
-    yield "weights", plots.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
+    yield "weights", charts.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
     yield (
         "scales",
-        plots.plot_components(
+        charts.plot_components(
             x, (high - low) / 2, weight, Names(names.x, f"scale of {names.y[0]}"), "Scales (faint: no weight)", log=True
         ),
     )
-    yield "locations", plots.plot_components(x, loc, weight, names, "Locations (faint: no weight)")
-    yield "ribbon", plots.plot_ribbon(points, x, mixture, names, "Locations ± one scale, over the data")
+    yield "locations", charts.plot_components(x, loc, weight, names, "Locations (faint: no weight)")
+    yield "ribbon", charts.plot_ribbon(points, x, mixture, names, "Locations ± one scale, over the data")
     title = "Highest-density regions, and modes as branches"
-    yield "intervals", plots.plot_intervals(points, x, regions, modes, names, title)
+    yield "intervals", charts.plot_intervals(points, x, regions, modes, names, title)
     title = f"p({names.y[0]} | {names.x[0]}): test NLL {metrics['test_nll']:.3f}, truth {metrics['truth_nll']:.3f}"
-    yield "density", plots.plot_density(x, y, learnt, exact, names, title)
-    yield "overview", plots.plot_overview(points, x, mixture, y, learnt, _samples(result), names)
+    yield "density", charts.plot_density(x, y, learnt, exact, names, title)
+    yield "overview", charts.plot_overview(points, x, mixture, y, learnt, _samples(result), names)
 
 
 def _samples(result: Result) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ def regression_figure(data: Dataset, grid: np.ndarray, prediction: np.ndarray, n
     """Draws the prediction of the plain network over its data."""
     floor = f", best possible {metrics['floor_mse']:.2f}" if "floor_mse" in metrics else ""
     title = f"Regression of {names.y[0]} on {names.x[0]}: test MSE {metrics['test_mse']:.2f}{floor}"
-    return plots.plot_regression((data.x, data.y), grid, prediction, names, title)
+    return charts.plot_regression((data.x, data.y), grid, prediction, names, title)
 
 
 def sort_components(mixture: Mixture) -> Mixture:

@@ -27,7 +27,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 import mdnjax as mdn
-from experiments import plots
+from experiments import charts
 from experiments.command import CONFIGS
 from experiments.figures import FORWARD, INVERSE, sort_components
 from experiments.pipeline import make_data
@@ -53,7 +53,7 @@ direction they are swapped: y is observed, and x is predicted. The points are th
 # %%
 hard, truth = make_data(config)[0], sinusoid.TRUTH  # train, validation and test parts; and the exact density
 easy = type(hard)(*map(sinusoid.forward, hard))
-plots.plot_points([("data", easy.train.x, easy.train.y)], FORWARD, f"{len(easy.train.x)} training points")
+charts.plot_points([("data", easy.train.x, easy.train.y)], FORWARD, f"{len(easy.train.x)} training points")
 
 # %% [markdown]
 """Each x has a single y, up to the noise. In the other direction, a horizontal line at some y crosses the curve up to five
@@ -82,8 +82,8 @@ def show_regression(params, parts, x, exact, floor, names):
     train_mse, test_mse = (squared_error(params, key, part) for part in (parts.train, parts.test))
     print(f"mean squared error: train {train_mse:.4f}, test {test_mse:.4f}; the best possible {floor:.4f}")
     prediction, title = np.asarray(plain.apply(params, x[None]))[0], f"Regression of {names.y[0]} on {names.x[0]}"
-    figure = plots.plot_regression((parts.train.x, parts.train.y), x, prediction, names, title)
-    figure.axes[0].plot(x, exact, color=plots.TRUTH, ls="--", label=f"exact mean of {names.y[0]}")
+    figure = charts.plot_regression((parts.train.x, parts.train.y), x, prediction, names, title)
+    figure.axes[0].plot(x, exact, color=charts.TRUTH, ls="--", label=f"exact mean of {names.y[0]}")
     figure.axes[0].legend(loc="upper left", markerscale=2, frameon=False)
     return figure
 
@@ -104,7 +104,7 @@ x given y has the smallest mean squared error. It is the dashed line in the figu
 # %%
 observed = np.linspace(hard.train.x.min(), hard.train.x.max(), 300, dtype=np.float32)
 points = (hard.train.x, hard.train.y)
-candidates = np.linspace(*plots.padded_range(hard.train.y), 300, dtype=np.float32)
+candidates = np.linspace(*charts.padded_range(hard.train.y), 300, dtype=np.float32)
 pairs = (values.reshape(-1, 1) for values in np.meshgrid(observed, candidates, indexing="ij"))
 exact = np.exp(truth.log_prob(*pairs)).reshape(300, 300)  # p(x|y), a row for each observed y
 inverse_params = train(squared_error, plain.init, config.regression, hard.train)
@@ -162,7 +162,7 @@ mixture fitted to the targets; and, against overfitting, noise on the inputs tha
 # %%
 fitted = fit_networks(config, hard.train, hard.validation)
 predictor = fitted.predictor
-plots.plot_history(fitted.leading.history, truth_nll=truth_nll[2], truth_train_nll=truth_nll[0])
+charts.plot_history(fitted.leading.history, truth_nll=truth_nll[2], truth_train_nll=truth_nll[0])
 
 # %% [markdown]
 """The loss is measured with noise on the inputs, and therefore ends above the NLL without it. The level of the validation curve
@@ -177,13 +177,13 @@ has a colour. Its curve is faint where its weight is small, since no data determ
 mixture = sort_components(predictor(observed[:, None]))
 weight = np.asarray(mdn.weights(mixture))
 location, above = (np.asarray(mdn.locations(mixture, scales))[..., 0] for scales in (0.0, 1.0))
-plots.plot_components(observed, weight, weight, INVERSE._replace(y="weight"), "Mixing weights")
+charts.plot_components(observed, weight, weight, INVERSE._replace(y="weight"), "Mixing weights")
 
 # %%
-plots.plot_components(observed, location, weight, INVERSE, "Locations (faint: no weight)")
+charts.plot_components(observed, location, weight, INVERSE, "Locations (faint: no weight)")
 
 # %%
-plots.plot_components(observed, above - location, weight, INVERSE._replace(y="scale of x"), "Scales", log=True)
+charts.plot_components(observed, above - location, weight, INVERSE._replace(y="scale of x"), "Scales", log=True)
 
 # %% [markdown]
 """As the input changes, the weight moves from one component to the next. Where the curve is steep, locations are nearly linear
@@ -194,7 +194,7 @@ and scales are small. Scales are larger where the curve turns, since one y corre
 This figure combines all three: locations with a band of one scale on each side, where a component has weight, over the data."""
 
 # %%
-plots.plot_ribbon(points, observed, mixture, INVERSE, "Locations ± one scale, over the data")
+charts.plot_ribbon(points, observed, mixture, INVERSE, "Locations ± one scale, over the data")
 
 # %% [markdown]
 r"""## Sampling
@@ -210,7 +210,7 @@ component = jax.vmap(lambda k: jnp.argmax(at_zero.logits + jax.random.gumbel(k, 
 print("weights at y = 0:", *(f"{weight:.3f}" for weight in mdn.weights(at_zero)))
 print("shares of draws: ", *(f"{count / len(keys):.3f}" for count in jnp.bincount(component, length=at_zero.logits.size)))
 samples = np.asarray(mdn.sample(jax.random.fold_in(key, functions.SAMPLE), predictor(points[0])))
-plots.plot_points([("data", *points), ("samples", points[0], samples)], INVERSE, "One sample for every data point")
+charts.plot_points([("data", *points), ("samples", points[0], samples)], INVERSE, "One sample for every data point")
 
 # %% [markdown]
 """The samples lie where the data lie: on all branches, and rarely between them.
@@ -226,7 +226,7 @@ test_nll, pit = np.mean(np.asarray(mdn.nll(test_mixture, hard.test.y), np.float6
 print(f"NLL: mixture {test_nll:.4f}, truth {truth_nll[2]:.4f}, excess {test_nll - truth_nll[2]:.4f}")
 print(f"exact entropy {truth.entropy():.5f}; CRPS of the mixture {np.mean(mdn.crps(test_mixture, hard.test.y)):.4f}")
 print(f"inside the central intervals of 50 and 90 %: {mdn.coverage(pit, 0.5):.4f}, {mdn.coverage(pit, 0.9):.4f}")
-plots.plot_calibration(np.asarray(pit))
+charts.plot_calibration(np.asarray(pit))
 
 # %% [markdown]
 """The PIT is the predicted probability of values below the observed one. If the predicted densities are right, its histogram is
@@ -243,11 +243,11 @@ and may consist of several intervals. `modes` returns the peaks of the density, 
 print(f"90 % at y = 0: the central interval is {high - low:.2f} long, the region {region.size:.2f} in {region.num_pieces} pieces")
 print("modes at y = 0:", *(f"{mode:.2f} ({mass:.0%})" for mode, mass in zip(modes.y[:, 0], modes.mass, strict=True) if mass > 0))
 regions = [(f"{100 * level:.0f} % region", mdn.hdr(mixture, level)) for level in (0.9, 0.5)]
-plots.plot_intervals(points, observed, regions, mdn.branches(mixture, 0.01), INVERSE, "Highest-density regions, and branches")
+charts.plot_intervals(points, observed, regions, mdn.branches(mixture, 0.01), INVERSE, "Highest-density regions, and branches")
 
 # %%
 learnt = mdn.prob(mixture[:, None], candidates[:, None])
-plots.plot_density(observed, candidates, np.asarray(learnt), exact, INVERSE, "p(x|y), learnt from the training points and exact")
+charts.plot_density(observed, candidates, np.asarray(learnt), exact, INVERSE, "p(x|y), learnt from the training points and exact")
 
 # %% [markdown]
 """The learnt and the exact density agree on all branches. The learnt one is blurred where the curve turns and where the data

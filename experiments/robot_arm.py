@@ -13,8 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from experiments import command, report
+from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from experiments.pipeline import Result, make_data, run
-from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import RobotArm

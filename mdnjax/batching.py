@@ -68,19 +68,16 @@ def check_mixture(mixture: Any) -> None:
     """
     logits, component = (getattr(mixture, name, None) for name in ("logits", "component"))
     if component is None or logits is None or not hasattr(logits, "shape"):
-        shape, kind = getattr(mixture, "shape", None), type(mixture if component is None else logits).__name__
-        got = (
-            f"logits of type {kind}"
-            if component is not None
-            else f"type {kind}"
-            if shape is None
-            else f"an array of shape {shape}"
-        )
+        got = f"logits of type {type(logits).__name__}" if component is not None else _described(mixture)
         raise TypeError(f"mixture: got {got}, expected a Mixture of arrays; it is the first argument, after a key")
     loc = np.shape(jax.tree.leaves(component)[0])
     if not logits.shape or len(loc) != len(logits.shape) + 1 or loc[-2] != logits.shape[-1]:
         expected = f"[*batch, {logits.shape[-1]}, D]" if logits.shape else "logits [*batch, K] and locations [*batch, K, D]"
         raise ValueError(f"mixture: got logits of shape {logits.shape} and locations of shape {loc}, expected {expected}")
+
+
+def _described(value: Any) -> str:
+    return f"an array of shape {value.shape}" if hasattr(value, "shape") else f"type {type(value).__name__}"
 
 
 def _evaluate_batch(

@@ -120,8 +120,8 @@ def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*b
 def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
     """Returns the posterior probability of each component given y, r_k = w_k p_k(y) / p(y).
 
-    Where all densities underflow to 0 it is that of the nearest component in its scales; an infinite y counts as a very large
-    one. It is nan outside of the support.
+    Where all densities underflow to 0, the component that is nearest in units of its scale has all of it. An infinite y counts
+    as a very large one. It is nan outside of the support.
     Source: Bishop (1994), eq. 33.
     """
     check_targets(mixture, y)

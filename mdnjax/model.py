@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Component, Family, Sizes
 from mdnjax.components.location_scale import blocks
-from mdnjax.config.optax_names import nearest
+from mdnjax.config.nearest import nearest
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.networks import HEAD, LINE, Network, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey

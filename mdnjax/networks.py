@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mdnjax.config.optax_names import nearest
+from mdnjax.config.nearest import nearest
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 # Names of parameters: the first and the last layer of an MLP, and the linear function of x that is added to all locations.

@@ -63,6 +63,19 @@ def other_statistics(mixture):
     }
 
 
+@pytest.mark.parametrize("bad", range(3), ids=["logits", "loc", "scale"])
+def test_probabilities_up_to_infinity_are_nan_too(bad):
+    leaves = [np.zeros((1, 2)), np.zeros((1, 2, 2)), np.ones((1, 2, 2))]
+    leaves[bad][0, 0] = np.nan
+    y = np.full((1, 2), np.inf)
+    for component in (Diagonal(*leaves[1:]), Full(leaves[1], 1 / leaves[2][..., None] * np.array([[1.0, 0.0], [0.5, 1.0]]))):
+        mixture = mdn.Mixture(*jax.tree.map(jnp.asarray, (leaves[0], component)))
+        first = mdn.marginal(mixture, (0,))
+        values = [mdn.cdf(first, y[:, :1]), mdn.survival(first, y[:, :1]), mdn.box_prob(mixture, -y, y).value]
+        assert np.isnan(values).all()
+        assert not mdn.log_prob(mixture, y) > -np.inf
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_statistics_of_a_mixture_with_a_nan_are_nan(case):
     """The second row has a NaN among its logits, the third among its locations, the fourth among its scales."""

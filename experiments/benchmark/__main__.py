@@ -19,7 +19,7 @@ from experiments.benchmark.timing import Contender, ContenderFailed, Timing, dis
 from experiments.findings import Findings, write
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
-from mdnjax.config.optax_names import nearest
+from mdnjax.config.nearest import nearest
 from mdnjax.config.section import Count, Folder, Section, Units
 from mdnjax.training.placement import local_placement
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.benchmark.peers import LEVELS, Implementation, Problem, implementations, missing_packages
 from experiments.benchmark.timing import Contender, Timing, disagreements, median_and_range, ratio, time_in_turn
-from experiments.plots import STYLE
+from experiments.charts import STYLE
 
 MAX_SECONDS = 2.5  # of all rounds of one function, N and K: beyond it there are fewer rounds, but at least MIN_ROUNDS
 MIN_ROUNDS = 3

@@ -84,7 +84,7 @@ def plot(results: list[Result]) -> Any:
     import matplotlib as mpl  # here, since the contenders' processes import this file and must not pay for matplotlib
     from matplotlib.figure import Figure
 
-    from experiments.plots import STYLE
+    from experiments.charts import STYLE
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")

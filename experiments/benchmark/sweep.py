@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from experiments.benchmark import torch_steps
 from experiments.benchmark.mdnjax_steps import loop_of, of_mdnjax, work_of_config
 from experiments.benchmark.timing import Contender
+from experiments.charts import MODEL, STYLE
 from experiments.command import CONFIGS
 from experiments.members.chunks import chunks_of, member_data, train_chunk
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
-from experiments.plots import MODEL, STYLE
 from mdnjax.config.schema import Loop
 from mdnjax.training.placement import Placement, local_placement, place
 from mdnjax.training.population import member as fit_of_member

@@ -16,7 +16,7 @@ from experiments.benchmark import c_step, flax_steps, torch_steps
 from experiments.benchmark.mdnjax_steps import of_mdnjax, study_work, work_of_sizes
 from experiments.benchmark.timing import Contender, Timing, median_and_range, ratio, time_in_turn
 from experiments.benchmark.work import STUDY, Sizes, Work
-from experiments.plots import STYLE
+from experiments.charts import STYLE
 
 TURN_SECONDS = 0.2  # approximate time of a contender's turn on a curve
 NUM_TRIAL_STEPS = 20  # steps that estimate the time of a step: enough that start and end of a training hardly count

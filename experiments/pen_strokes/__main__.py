@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import command, plots, report
+from experiments import charts, command, report
 from experiments.pen_strokes import drawer, figures, network
 from experiments.pen_strokes.drawer import Drawer
 from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
@@ -134,7 +134,7 @@ def draw_figures(config: PenStrokes, trained: Drawer, parts: Parts, samples: Sam
     typical = min(parts.test, key=lambda drawing: abs(len(drawing) - median_length))
     mixture = network.mixtures(trained.model, trained.params, pack([typical / trained.units]))
     yield "density", figures.next_points(typical, mixture, trained.unit)
-    yield "loss", plots.plot_history(fit.history)
+    yield "loss", charts.plot_history(fit.history)
 
 
 def write_figures(folder: Path, drawn: Iterator[tuple[str, Figure]]) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from experiments.plots import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from mdnjax.mixture import Mixture, log_prob
 
 NUM_GRID = 150

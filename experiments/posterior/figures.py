@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from experiments.plots import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from experiments.posterior.published import PUBLISHED
 from mdnjax.ranks import Ranks
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import difflib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import numpy as np
 
 from experiments.command import UserError
 from experiments.posterior.schema import Simulations
+from mdnjax.config.nearest import nearest
 from mdnjax.data import Dataset, Splits, Truth, two_moons
 from mdnjax.data.columns import Column, Columns
 
@@ -134,9 +134,8 @@ def _read(path: str, key: str) -> Mapping[str, Array]:
 def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array:
     """Returns an array of a file in float64, with one column if it has one axis; all its numbers are finite."""
     if name not in arrays:
-        near = difflib.get_close_matches(name, arrays, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"{key}: {path}: got arrays {', '.join(arrays) or 'none'}, expected one named {name!r}{hint}")
+        got = f"got arrays {', '.join(arrays) or 'none'}, expected one named {name!r}{nearest(name, arrays)}"
+        raise UserError(f"{key}: {path}: {got}")
     values = arrays[name]
     if values.dtype.kind not in "biuf":
         raise UserError(f"{key}: {path}: {name}: got values of type {values.dtype}, expected numbers")

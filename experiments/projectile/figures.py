@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.plots import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from experiments.projectile.evaluation import MAX_HIT_MISS, Launches
 from experiments.projectile.flight import path
 

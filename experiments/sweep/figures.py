@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from experiments.members.parts import Row, finished
-from experiments.plots import DATA, MODEL, STYLE, TRUTH
 from experiments.sweep.summary import Summary, short, text
 
 PANELS = (("validation_nll", "validation NLL (nats)"), ("excess_nll", "excess over the truth (nats)"))

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, reading, report
+from experiments.charts import plot_calibration, plot_history
 from experiments.pipeline import Result, run
-from experiments.plots import plot_calibration, plot_history
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun

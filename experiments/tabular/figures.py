@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.plots import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from mdnjax.mixture import Mixture, prob
 from mdnjax.statistics import central_interval, median
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.plots import MODEL, STYLE, TRUTH
+from experiments.charts import MODEL, STYLE, TRUTH
 from experiments.trajectories.frame import SECONDS, frame_of, to_frame
 from experiments.trajectories.scores import Predictions, displacement
 from experiments.trajectories.walks import OBSERVED, PREDICTED, Scene

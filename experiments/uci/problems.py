@@ -14,7 +14,7 @@ from experiments.reading.files import import_extra
 from experiments.uci.schema import Tables
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config.data import Table
-from mdnjax.config.optax_names import nearest
+from mdnjax.config.nearest import nearest
 
 
 class Problem(NamedTuple):

@@ -18,7 +18,10 @@ MARGIN = 4.0  # in eps: distances that differ by less are equal
 def far_responsibilities(
     logits: Float[Array, "K *#batch"], component: Any, y: Float[Array, "D *#batch"]
 ) -> Float[Array, "K ..."]:
-    """Returns the limits of responsibilities where all densities underflow; numbers beyond the useful range count as its ends."""
+    """Returns the responsibilities, and their limits where all densities underflow.
+
+    A target larger than the power 3/4 of the largest number of the dtype counts as that number.
+    """
     largest = jnp.finfo(y.dtype).max ** 0.75
     y = jnp.clip(y, -largest, largest)
     log_joint = logits - jnp.max(logits, axis=0) + component.log_probs(y)
@@ -28,9 +31,10 @@ def far_responsibilities(
 
 
 def _nearest(component: Any, y: Float[Array, "D *#batch"], possible: Bool[Array, "K *batch"]) -> Bool[Array, "K *batch"]:
-    """Returns which of the possible components are nearest to y in their scales; none if y is nan or outside of the support.
+    """Returns which of the possible components are nearest to y, in units of their scales.
 
-    For a Gaussian, log p is minus half of the square of this distance and of no other size, where that square overflows.
+    None is nearest if y is nan or outside of the support. Where the square of the distance overflows, the log density of a
+    Gaussian is minus half of this square, and nothing else counts.
     """
     marginals = component.marginals()
     on_line, u = marginals.line(), marginals.to_line(y)

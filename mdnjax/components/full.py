@@ -10,17 +10,8 @@ import numpy as np
 
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.location_scale import Sizes, blocks, positive_scale, raw_of_scale
+from mdnjax.components.location_scale import Sizes, blocks, positive_scale, raw_of_scale, split_infinite
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
-
-
-def split_infinite(y: Float[Array, "D *batch"]) -> tuple[Float[Array, "D *batch"], Float[Array, "*batch"]]:
-    """Returns y with 0 for infinite targets, and inf where there is such a target, else 0.
-
-    Sums over correlated targets would be inf - inf.
-    """
-    infinite = jnp.isinf(y)
-    return jnp.where(infinite, 0, y), jnp.where(jnp.any(infinite, axis=0), jnp.asarray(jnp.inf, y.dtype), 0)
 
 
 class Full(NamedTuple):
@@ -70,9 +61,10 @@ class Full(NamedTuple):
 
     def log_probs(self, y: Float[Array, "D *#batch"]) -> Float[Array, "K ..."]:
         """log N(y; loc_k, (L L^T)^-1) = sum_d log L_dd - |L^T (y - loc)|^2 / 2 - D / 2 log(2 pi); -inf for an infinite y."""
-        finite, infinity = split_infinite(y)
-        z, log_scale = self._whitened(finite)
-        return -jnp.sum(0.5 * z**2 + log_scale, axis=1) - (HALF_LOG_2PI * self.loc.shape[1] + infinity)
+        infinite, y = split_infinite(y)  # sums over correlated targets would be inf - inf
+        z, log_scale = self._whitened(y)
+        log_probs = -jnp.sum(0.5 * z**2 + log_scale, axis=1) - HALF_LOG_2PI * self.loc.shape[1]
+        return log_probs - jnp.where(jnp.any(infinite, axis=0), jnp.inf, 0)
 
     def conditionals(self, y: Float[Array, "D *#batch"]) -> tuple[Float[Array, "K D ..."], Float[Array, "K D ..."]]:
         """Returns the cdf and log density of each target given the targets after it."""

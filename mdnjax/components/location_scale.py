@@ -45,6 +45,12 @@ def blocks(raw: Float[Array, "P *batch"], *shapes: tuple[int, ...]) -> list[Floa
     return [part.reshape(*shape, *raw.shape[1:]) for part, shape in zip(parts, shapes, strict=True)]
 
 
+def split_infinite(y: Float[Array, "*batch"]) -> tuple[Bool[Array, "*batch"], Float[Array, "*batch"]]:
+    """Returns where a number is infinite, and the numbers with 0 there: products of 0 and infinity would be nan."""
+    infinite = jnp.isinf(y)
+    return infinite, jnp.where(infinite, 0, y)
+
+
 def positive_scale(raw_scale: Float[Array, "..."], scale_floor: float | Float[Array, ""]) -> Float[Array, "..."]:
     """Returns scale_floor + exp(min(raw, 40)): finite, with a finite gradient, for raw outputs of any size."""
     return scale_floor + jnp.exp(jnp.minimum(raw_scale, MAX_RAW_SCALE))

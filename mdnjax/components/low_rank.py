@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from mdnjax.components import triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI, Diagonal
-from mdnjax.components.full import Full, split_infinite
-from mdnjax.components.location_scale import Sizes, blocks, diagonal_matrix, positive_scale, raw_of_scale
+from mdnjax.components.full import Full
+from mdnjax.components.location_scale import Sizes, blocks, diagonal_matrix, positive_scale, raw_of_scale, split_infinite
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
-MAX_ROWS_AT_ONCE = 6
+MAX_ROWS_AT_ONCE = 6  # in a program without a loop, whose compiling time grows faster than the square of this number
 
 
 class LowRank(NamedTuple):
@@ -54,9 +54,10 @@ class LowRank(NamedTuple):
         leaves of [(y - loc) / scale; 0]. The usual difference (Woodbury's identity) loses all digits if the factors are much
         larger than the scales, and the squares in I + F^T diag(scale^-2) F overflow.
         """
-        finite, infinity = split_infinite(y)
-        log_volume, squares = self.log_volume_and_squares((finite - self.loc) / self.scale)
-        return -0.5 * squares - log_volume - (HALF_LOG_2PI * self.loc.shape[1] + infinity)
+        infinite, y = split_infinite(y)  # sums over correlated targets would be inf - inf
+        log_volume, squares = self.log_volume_and_squares((y - self.loc) / self.scale)
+        log_probs = -0.5 * squares - log_volume - HALF_LOG_2PI * self.loc.shape[1]
+        return log_probs - jnp.where(jnp.any(infinite, axis=0), jnp.inf, 0)
 
     def full(self) -> Full:
         """Returns the same components as components of the full family.
@@ -115,10 +116,10 @@ class LowRank(NamedTuple):
         return self._replace(factor=self.factor * factor, scale=self.scale * factor)
 
     def log_volume_and_squares(self, z: Float[Array, "K D ..."]) -> tuple[Float[Array, "K ..."], Float[Array, "K ..."]]:
-        """Returns log det(F F^T + diag(scale^2)) / 2, and the sum of the squares that a QR decomposition of [F / scale; I] leaves
-        of [z; 0].
+        """Returns log det(F F^T + diag(scale^2)) / 2 and min_u |z - F u / scale|^2 + |u|^2.
 
-        The decomposition is of one program for few targets; more are added block by block, since it would compile slowly.
+        The minimum is the sum of the squares that a QR decomposition of [F / scale; I] leaves of [z; 0]. A few targets are
+        decomposed at once; more are added block by block in a loop, because without a loop 32 targets take a minute to compile.
         """
         num_targets, rank = self.factor.shape[1:3]
         ratio, zero = self.factor / self.scale[:, :, None], jnp.zeros_like(self.scale[:, 0])

@@ -9,7 +9,7 @@ from typing import Any
 
 from mdnjax.config import document
 from mdnjax.config.describe import keys
-from mdnjax.config.optax_names import nearest
+from mdnjax.config.nearest import nearest
 from mdnjax.config.section import Section
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mdnjax.config.optax_names import nearest
+from mdnjax.config.nearest import nearest
 from mdnjax.config.section import Section, Traced
 
 S = TypeVar("S", bound=Section)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from mdnjax.config.nearest import nearest
 
 # Arguments that the training loop sets, by the names that optax's schedules use.
 RATE_ARGUMENTS = ("peak_value", "init_value", "value")
@@ -70,12 +71,6 @@ def check_schedule_options(name: str, options: Mapping[str, Any]) -> None:
 def rate_argument(parameters: Mapping[str, Any]) -> str:
     """Returns the name of the argument through which a schedule takes the learning rate."""
     return next(argument for argument in RATE_ARGUMENTS if argument in parameters)
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Returns `; did you mean ...?` with the most similar known name, or nothing if none is similar."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _public(module: Any) -> list[str]:

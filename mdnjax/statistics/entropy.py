@@ -102,7 +102,6 @@ def _bounds(logits: Array, component: Component) -> tuple[Array, Array]:
     # The overlap of a component of weight 0 may be infinite; the logarithm of a density that is 0 would have a nan gradient.
     none = weight == 0
     overlaps = jnp.where(none[:, None], 0, jnp.where(none, -jnp.inf, log_overlaps(component)))
-    log_weight = jnp.where(none, jnp.min(jnp.where(none, jnp.inf, log_weight), axis=0), log_weight)
     log_mean_density = jax.scipy.special.logsumexp(log_weight + overlaps, axis=1)  # log E[p(Y)] for Y from each component
     lower = jnp.maximum(mean_entropy, -jnp.sum(weighted(weight, log_mean_density), axis=0))
-    return lower, mean_entropy - jnp.sum(weight * jnp.where(weight == 0, 0, log_weight), axis=0)
+    return lower, mean_entropy - jnp.sum(weight * jnp.where(none, 0, log_weight), axis=0)

@@ -20,16 +20,14 @@ class LineMixture(NamedTuple):
 
     def log_prob(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Returns the log density of u."""
-        log_probs = self.marginals.line().target_log_probs(u[:, None, None])[:, :, 0]
-        return jax.scipy.special.logsumexp(self.log_weight + log_probs, axis=1)
+        return jax.scipy.special.logsumexp(self._log_joint(u), axis=1)
 
     def prob(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Returns the density of u; far from all components its gradient is 0, where that of exp(log_prob) may be nan.
 
-        There a log density of 1e30 is rounded by more than the range of exp, and `log_prob` takes differences of such numbers.
+        There `log_prob` takes differences of numbers such as -1e30, whose rounding errors are larger than exp can represent.
         """
-        log_probs = self.marginals.line().target_log_probs(u[:, None, None])[:, :, 0]
-        return jnp.sum(jnp.exp(self.log_weight + log_probs), axis=1)
+        return jnp.sum(jnp.exp(self._log_joint(u)), axis=1)
 
     def log_slope(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Returns log |du/dy|."""
@@ -55,6 +53,9 @@ class LineMixture(NamedTuple):
     def value(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q ..."]:
         """Returns y(u)."""
         return self.marginals.from_line(u[:, None], axis=1)[:, 0]
+
+    def _log_joint(self, u: Float[Array, "Q ..."]) -> Float[Array, "Q K ..."]:
+        return self.log_weight + self.marginals.line().target_log_probs(u[:, None, None])[:, :, 0]
 
     def near(self, point: Float[Array, "#Q ..."]) -> LineMixture:
         """Returns the mixture on the real line whose locations, and thus arguments, are relative to a point.

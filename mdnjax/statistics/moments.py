@@ -96,7 +96,7 @@ def _mean(logits: Array, component: Component) -> Float[Array, "D *batch"]:
 
 @jax.custom_jvp
 def mean_of(weight: Float[Array, "K ..."], means: Float[Array, "K ..."]) -> Float[Array, "..."]:
-    """Returns the mean of means; its gradient is that of distances from it, which has digits where they are far from zero."""
+    """Returns the mean of the components' means; its gradient is computed from distances, which have digits far from zero."""
     return jnp.sum(weighted(weight, means), axis=0)
 
 
@@ -112,24 +112,27 @@ def _finite(value: Array) -> Array:
     return jax.lax.stop_gradient(jnp.where(jnp.isinf(value), 0, value))
 
 
+def _distances(weight: Array, means: Array) -> tuple[Array, Array, Array]:
+    """Returns the mean of means as rounded, the distances of the means from it, and their mean `rest`, which the rounding lost.
+
+    The mean is rounded to the last digit of its size, which may be larger than a scale; the distances have all digits.
+    """
+    rounded = _finite(jnp.sum(weighted(weight, means), axis=0))
+    distances = means - rounded
+    return rounded, distances, jnp.sum(weighted(weight, distances), axis=0)
+
+
 def _second(logits: Array, component: Component) -> tuple[Array, Array, Array]:
-    """Returns the variance of each target, and the mean relative to the bounds as a rounded number and what it is off."""
+    """Returns the variance of each target, and the two parts of the mean relative to the bounds: see `_distances`."""
     weight, moments = _weight(logits), from_bounds(component)[1].marginals().moments()
-    rounded = _finite(jnp.sum(weighted(weight, moments.mean), axis=0))
-    d = moments.mean - rounded
-    rest = jnp.sum(weighted(weight, d), axis=0)
+    rounded, d, rest = _distances(weight, moments.mean)
     return jnp.sum(weighted(weight, moments.second + d**2), axis=0) - rest**2, rounded, rest
 
 
 def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:
-    """Returns the second, third and fourth central moment of each target.
-
-    The mean is rounded to the last digit of its size, which may be large compared with the scales. So moments are computed around
-    the mean as rounded, where distances have all digits, and are shifted by the mean of the distances, `rest`.
-    """
+    """Returns the second, third and fourth central moment of each target: those around the rounded mean, shifted by `rest`."""
     weight, moments = _weight(logits), from_bounds(component)[1].marginals().moments()
-    d = moments.mean - _finite(jnp.sum(weighted(weight, moments.mean), axis=0))
-    rest = jnp.sum(weighted(weight, d), axis=0)
+    _, d, rest = _distances(weight, moments.mean)
     second = jnp.sum(weighted(weight, moments.second + d**2), axis=0)
     third = jnp.sum(weighted(weight, moments.third + 3 * d * moments.second + d**3), axis=0)
     fourth = jnp.sum(weighted(weight, moments.fourth + 4 * d * moments.third + 6 * d**2 * moments.second + d**4), axis=0)
@@ -144,7 +147,6 @@ def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:
 def _covariance(logits: Array, component: Component) -> Float[Array, "D D *batch"]:
     weight, (_, component) = _weight(logits), from_bounds(component)
     means = component.marginals().moments().mean
-    d = means - _finite(jnp.sum(weighted(weight, means), axis=0))
-    rest = jnp.sum(weighted(weight, d), axis=0)
+    _, d, rest = _distances(weight, means)
     second = weighted(weight[:, None], component.covariances() + d[:, :, None] * d[:, None])
     return jnp.sum(second, axis=0) - rest[:, None] * rest

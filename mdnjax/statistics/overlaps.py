@@ -31,8 +31,8 @@ def log_overlaps(component: Component) -> Float[Array, "K K *batch"]:
         expected = "independent targets or a single one: use mdn.marginal(mixture, (d,)) for target d"
         raise ValueError(f"overlaps of components: got {got}, expected {expected}")
     overlaps = _overlaps_by_quadrature(component.marginals())
-    some = overlaps > 0  # the gradient of the logarithm of 0 would be nan
-    return jnp.sum(jnp.where(some, jnp.log(jnp.where(some, overlaps, 1)), -jnp.inf), axis=2)
+    none = overlaps == 0  # the gradient of the logarithm of 0 would be nan
+    return jnp.sum(jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1, overlaps))), axis=2)
 
 
 def _correlated_gaussian_overlaps(loc: Array, covariances: Array) -> Array:

@@ -13,6 +13,7 @@ from jax.scipy.special import ndtr, ndtri
 from mdnjax.batching import map_batch, map_examples
 from mdnjax.components import Component, Full, LowRank, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
+from mdnjax.components.location_scale import split_infinite
 from mdnjax.mixture import Mixture, check_single
 from mdnjax.quadrature import Estimate, integrate
 from mdnjax.statistics.arguments import as_targets, check_count
@@ -89,21 +90,20 @@ def box_prob(
 def lower_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
     """Returns the cdf of a single target."""
     on_line, u = _on_line_without_target_axis(component, y)
-    infinite, u_finite = _split_infinite(u)
-    return jnp.where(infinite, u > 0, _weighted_sum(logits, on_line.cdfs(u_finite)))
+    infinite, finite = split_infinite(u)
+    return _with_limit(_weighted_sum(logits, on_line.cdfs(finite)), infinite, u > 0)
 
 
 def upper_tail(logits: Float[Array, " K"], component: Component, y: Float[Array, " D"]) -> Float[Array, ""]:
     """Returns 1 - cdf of a single target."""
     on_line, u = _on_line_without_target_axis(component, y)
-    infinite, u_finite = _split_infinite(u)
-    return jnp.where(infinite, u < 0, _weighted_sum(logits, on_line.survivals(u_finite)))
+    infinite, finite = split_infinite(u)
+    return _with_limit(_weighted_sum(logits, on_line.survivals(finite)), infinite, u < 0)
 
 
-def _split_infinite(u: Array) -> tuple[Array, Array]:
-    """Returns where a number is infinite, and 0 in its place: the gradient of a tail by the scales would be 0 times infinity."""
-    infinite = jnp.isinf(u)
-    return infinite, jnp.where(infinite, 0, u)
+def _with_limit(tail: Array, infinite: Array, limit: Array) -> Array:
+    """Returns the limit of a tail at infinity, where its gradient by a scale would be 0 times infinity; nan stays nan."""
+    return jnp.where(infinite & ~jnp.isnan(tail), limit, tail)
 
 
 def _on_line_without_target_axis(component: Component, y: Array) -> tuple[Any, Array]:
@@ -126,8 +126,8 @@ def _tails(marginals: Component, y: Array) -> tuple[Array, Array]:
     """Returns the cdfs and survivals of components whose targets are independent."""
     on_line: Any = marginals.line()  # pyright: ignore[reportAttributeAccessIssue]
     u = marginals.to_line(y)  # pyright: ignore[reportAttributeAccessIssue]
-    infinite, u_finite = _split_infinite(u)
-    return jnp.where(infinite, u > 0, on_line.cdfs(u_finite)), jnp.where(infinite, u < 0, on_line.survivals(u_finite))
+    infinite, finite = split_infinite(u)
+    return _with_limit(on_line.cdfs(finite), infinite, u > 0), _with_limit(on_line.survivals(finite), infinite, u < 0)
 
 
 def _box(logits: Array, component: Component, low: Array, high: Array, num_points: int) -> Estimate:
@@ -137,10 +137,7 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
         return Estimate(value, jnp.full_like(value, rounding))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
-    # An infinite bound would make gradients nan; from 4 MAX_SDS standard deviations on, no digit of a probability changes.
-    far = 4 * MAX_SDS * jax.lax.stop_gradient(on_line.marginals().scale)
-    split = [(_split_infinite(bound), jnp.sign(bound) * far) for bound in (low, high)]
-    low, high = (jnp.where(infinite, end, finite - on_line.loc) for (infinite, finite), end in split)
+    low, high = (_end_from_location(on_line, bound) for bound in (low, high))
     weight = jax.nn.softmax(logits, axis=0)
     if low.shape[1] == 2:
         value, error = _rectangle(on_line, low, high)
@@ -149,6 +146,16 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
     lattices = _lattices(low.shape[1] - 1, num_points, low.dtype)
     shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, low, high, points), axis=0), lattices)
     return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5 + rounding)
+
+
+def _end_from_location(component: Full | LowRank, bound: Array) -> Float[Array, "K D *batch"]:
+    """Returns bound - loc; for an infinite bound a number beyond which no digit of a probability changes.
+
+    With an infinite number, gradients would be nan.
+    """
+    infinite, finite = split_infinite(bound)
+    far = 4 * MAX_SDS * jax.lax.stop_gradient(component.marginals().scale)
+    return jnp.where(infinite, jnp.sign(bound) * far + 0 * component.loc, finite - component.loc)  # a nan location stays nan
 
 
 def _rectangle(component: Full | LowRank, low: Array, high: Array) -> Estimate:
