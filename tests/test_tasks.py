@@ -71,6 +71,13 @@ def test_stacking_gives_weight_zero_to_a_density_that_underflows():
     np.testing.assert_allclose(stacking_weights(log_probs), [1, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("ratio", [0.485, 0.49, 0.492])  # 1000 iterations multiply the weight by this ratio
+def test_stacking_gives_no_subnormal_weight_whose_reciprocal_overflows(ratio):
+    weight = stacking_weights(np.log([[1.0, 1.0], [ratio, ratio]]))
+    assert weight[0] == pytest.approx(1)
+    assert weight[1] == 0 or np.isfinite(1 / weight[1])
+
+
 def test_each_turn_has_other_validation_rows_of_the_same_number():
     splits = [rotated_split(TRAIN, VALIDATION, turn) for turn in range(7)]
     validation_rows = [set(validation.x[:, 0].tolist()) for _, validation in splits]

@@ -87,7 +87,7 @@ def stacking_weights(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, "
     for _ in range(NUM_EM_ITERATIONS):
         weighted = weight[:, None] * density
         weight = np.mean(weighted / weighted.sum(axis=0), axis=1)
-    return weight
+    return np.where(weight < np.finfo(float).tiny, 0, weight)  # the reciprocal of a subnormal weight overflows
 
 
 def smallest_within_one_error(nlls: Float[np.ndarray, "C N"]) -> SelectedCandidate:
