@@ -159,3 +159,28 @@ def batch_to_front(tree: T, num_batch: int) -> T:
 def with_axes(array: AnyArray, position: int, count: int) -> Array:
     """Inserts `count` axes of length 1 at a position."""
     return jnp.expand_dims(array, tuple(range(position, position + count)))
+
+
+def full_index(index: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Returns an index of all batch axes; its ellipsis is written out, since it would include the axes after them."""
+    index = index if isinstance(index, tuple) else (index,)
+    num_indexed = sum(map(_num_axes, index))
+    if num_indexed > len(shape):
+        raise IndexError(f"got {num_indexed} indices, expected at most {len(shape)}: the mixture has a batch of shape {shape}")
+    ellipsis = next((place for place, part in enumerate(index) if part is ...), len(index))
+    full, axis = (*index[:ellipsis], *(slice(None),) * (len(shape) - num_indexed), *index[ellipsis + 1 :]), 0
+    for part in full:
+        numbers = np.asarray(part) if isinstance(part, int | list | np.ndarray | np.generic) else None
+        if numbers is not None and numbers.dtype.kind in "iu" and not ((-shape[axis] <= numbers) & (numbers < shape[axis])).all():
+            raise IndexError(
+                f"got index {part}, expected an index into {shape[axis]} rows along axis {axis}"
+            )  # jax would clamp it
+        axis += _num_axes(part)
+    return full
+
+
+def _num_axes(part: Any) -> int:
+    """Returns how many batch axes one part of an index refers to: a mask to its `ndim`, None and an ellipsis to 0."""
+    if part is None or part is ...:
+        return 0
+    return int(part.ndim) if getattr(part, "dtype", None) == np.dtype(bool) else 1

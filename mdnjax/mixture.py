@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from mdnjax.batching import batch_to_front, check_mixture, map_batch, map_examples
+from mdnjax.batching import batch_to_front, check_mixture, full_index, map_batch, map_examples
 from mdnjax.components import Component, Support, Warped, far_responsibilities
 from mdnjax.types import AnyArray, Array, Float
 
@@ -63,7 +63,7 @@ class Mixture:
 
         Raises: IndexError if there are more indices than batch axes, or an index is out of range.
         """
-        index = _full_index(index, self.shape)
+        index = full_index(index, self.shape)
         return jax.tree.map(lambda leaf: leaf[index], self)
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
     """Returns log p(y|x) in nats, for a density in the units of y; the batch axes of mixture and y broadcast.
 
     log p = logsumexp_k(log w_k + log p_k(y)). It is -inf where all densities underflow, as at an infinite y, and the
-    gradient is nan there. Source: Bishop (1994), eq. 22 and 29.
+    gradient, which has no limit, is nan there. Source: Bishop (1994), eq. 22 and 29.
     Raises: ValueError if y and the mixture differ in the number of targets.
     """
     check_targets(mixture, y)
@@ -111,9 +111,19 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
 
 
 @jax.jit
+@jax.custom_jvp
 def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
     """Returns the density p(y|x), in the inverse units of y; it underflows where `log_prob` does not."""
     return jnp.exp(log_prob(mixture, y))
+
+
+@prob.__wrapped__.defjvp
+def _prob_jvp(primals: tuple[Mixture, Array], tangents: tuple[Mixture, Array]) -> tuple[Array, Array]:
+    """The gradient is 0 where the density is 0; it is computed at a location there, since it would be 0 times infinity at y."""
+    value = prob(*primals)
+    location = jax.lax.stop_gradient(locations(primals[0])[..., 0, :])
+    _, tangent = jax.jvp(lambda m, y: jnp.exp(log_prob(m, jnp.where((value == 0)[..., None], location, y))), primals, tangents)
+    return value, jnp.where(value == 0, 0, tangent)
 
 
 @jax.jit
@@ -125,12 +135,7 @@ def responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Floa
     Source: Bishop (1994), eq. 33.
     """
     check_targets(mixture, y)
-    found = map_examples(mixture_responsibilities, mixture, y)
-
-    def with_limits() -> Array:
-        return jnp.where(jnp.isnan(found), map_batch(far_responsibilities, mixture, y), found)
-
-    return jax.lax.cond(jnp.any(jnp.isnan(found)), with_limits, lambda: found)
+    return _responsibilities(mixture, y)
 
 
 @partial(jax.jit, static_argnames="num_scales")
@@ -224,29 +229,16 @@ def from_batch_last(logits: Float[Array, "K *batch"], component: Component) -> M
     return batch_to_front(Mixture(logits, component), logits.ndim - 1)
 
 
-def _full_index(index: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Returns an index of all batch axes; its ellipsis is written out, since it would include the axes after them."""
-    index = index if isinstance(index, tuple) else (index,)
-    num_indexed = sum(map(_num_axes, index))
-    if num_indexed > len(shape):
-        raise IndexError(f"got {num_indexed} indices, expected at most {len(shape)}: the mixture has a batch of shape {shape}")
-    ellipsis = next((place for place, part in enumerate(index) if part is ...), len(index))
-    full, axis = (*index[:ellipsis], *(slice(None),) * (len(shape) - num_indexed), *index[ellipsis + 1 :]), 0
-    for part in full:
-        numbers = np.asarray(part) if isinstance(part, int | list | np.ndarray | np.generic) else None
-        if numbers is not None and numbers.dtype.kind in "iu" and not ((-shape[axis] <= numbers) & (numbers < shape[axis])).all():
-            raise IndexError(
-                f"got index {part}, expected an index into {shape[axis]} rows along axis {axis}"
-            )  # jax would clamp it
-        axis += _num_axes(part)
-    return full
+@jax.custom_jvp
+def _responsibilities(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast K"]:
+    found = map_examples(mixture_responsibilities, mixture, y)
+    return jax.lax.cond(jnp.any(jnp.isnan(found)), lambda: map_batch(far_responsibilities, mixture, y), lambda: found)
 
 
-def _num_axes(part: Any) -> int:
-    """Returns how many batch axes one part of an index refers to: a mask to its `ndim`, None and an ellipsis to 0."""
-    if part is None or part is ...:
-        return 0
-    return int(part.ndim) if getattr(part, "dtype", None) == np.dtype(bool) else 1
+@_responsibilities.defjvp
+def _responsibilities_jvp(primals: tuple[Mixture, Array], tangents: tuple[Mixture, Array]) -> tuple[Array, Array]:
+    """Differentiates the limits too; elsewhere they are the responsibilities."""
+    return jax.jvp(partial(map_batch, far_responsibilities), primals, tangents)
 
 
 def _with_key_first(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,6 +48,28 @@ def test_an_infinite_target_has_no_density_and_the_responsibilities_of_a_far_one
     assert (np.asarray(mdn.log_prob(moved, y))[infinite] == -INF).all()
 
 
+@pytest.mark.parametrize("num_targets", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_where_densities_are_lost_are_those_of_differences(family, num_targets):
+    """Beside points where the density is 0 there is an ordinary one, whose gradient is not 0."""
+    mixture: Any = make(family, np.float64, num_targets)
+    y = jnp.asarray([[INF] * 2, [0.5, -INF], [1e200, 1e200], [0.5, 0.5]])[:, -num_targets:]
+
+    def total(mixture, y):
+        return jnp.sum(mdn.prob(mixture, y)) + jnp.sum(jnp.sin(jnp.arange(8.0)) * mdn.responsibilities(mixture, y).ravel())
+
+    total, gradient = jax.jit(total), jax.jit(jax.grad(total, (0, 1)))
+    generator = np.random.default_rng(0)
+    step = jax.tree.map(lambda leaf: 1e-5 * generator.standard_normal(leaf.shape), (mixture, y))
+    ahead, behind = (jax.tree.map(lambda leaf, d, s=sign: leaf + s * d, (mixture, y), step) for sign in (1, -1))
+    along = sum(np.sum(a * b) for a, b in zip(as_leaves(gradient(mixture, y)), as_leaves(step), strict=True))
+    assert along == pytest.approx(float(total(*ahead) - total(*behind)) / 2, rel=1e-3, abs=1e-10)
+
+
+def as_leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
 def test_the_nearest_component_in_its_scales_is_responsible_where_all_densities_underflow():
     """In float64 the same densities do not underflow."""
     generator = np.random.default_rng(0)

@@ -24,9 +24,12 @@ def far_responsibilities(
     """
     largest = jnp.finfo(y.dtype).max ** 0.75
     y = jnp.clip(y, -largest, largest)
-    log_joint = logits - jnp.max(logits, axis=0) + component.log_probs(y)
-    nearest = _nearest(component, y, jnp.broadcast_to(logits > -jnp.inf, log_joint.shape))
-    lost = jnp.all(log_joint == -jnp.inf, axis=0)
+    shifted = logits - jnp.max(logits, axis=0)
+    lost = jnp.all(shifted + component.log_probs(y) == -jnp.inf, axis=0)
+    nearest = _nearest(component, y, jnp.broadcast_to(logits > -jnp.inf, (len(logits), *lost.shape)))
+    # Where densities are lost, their gradients are 0 times infinity, so that they are computed at a location instead.
+    location = component.marginals().from_line(component.marginals().line().loc[0])
+    log_joint = shifted + component.log_probs(jnp.where(lost, jax.lax.stop_gradient(location), y))
     return jax.nn.softmax(jnp.where(lost, jnp.where(nearest, logits, -jnp.inf), log_joint), axis=0)
 
 

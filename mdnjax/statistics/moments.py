@@ -126,7 +126,7 @@ def _second(logits: Array, component: Component) -> tuple[Array, Array, Array]:
     """Returns the variance of each target, and the two parts of the mean relative to the bounds: see `_distances`."""
     weight, moments = _weight(logits), from_bounds(component)[1].marginals().moments()
     rounded, d, rest = _distances(weight, moments.mean)
-    return jnp.sum(weighted(weight, moments.second + d**2), axis=0) - rest**2, rounded, rest
+    return jnp.sum(weighted(weight, moments.second + (d - rest) ** 2), axis=0), rounded, rest
 
 
 def _central(logits: Array, component: Component) -> tuple[Array, Array, Array]:
