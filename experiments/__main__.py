@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -44,4 +45,6 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `python -m experiments | head` ends without a traceback
     sys.exit(main(sys.argv[1:]))

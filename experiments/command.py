@@ -6,8 +6,10 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -18,7 +20,9 @@ from experiments import locks
 from experiments.schemas import Runtime
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
+from mdnjax.config.describe import Key
 from mdnjax.config.section import Section
+from mdnjax.progress import running
 
 S = TypeVar("S", bound=Section)
 OVERWRITE = {"overwrite": "replace the results of another configuration in the output folder"}
@@ -68,7 +72,7 @@ def main(
         parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
         options = vars(parser.parse_intermixed_args(arguments))
         path, overrides = _path_and_overrides(schema, _with_keys(files, options.pop("arguments")), default)
-        with runtime.one_cache_warning(), locks.released():
+        with runtime.one_cache_warning(), locks.released(), running(module):
             run(read(path, overrides) if read else load(schema, path, overrides), **options)
     sys.exit(0)
 
@@ -106,15 +110,12 @@ def _parser(
     parser = _Parser(
         prog=f"python -m {module}",
         usage=" ".join(["%(prog)s [-h]", *(f"[--{flag}]" for flag in flags), *shown_files, "[key=value ...]"]),
-        description=purpose,
-        epilog=_key_table(schema),
+        description="\n".join(_paragraph(purpose)),
+        epilog=_argument_table(schema, default, files),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    shown = default.relative_to(CONFIGS.parent) if default else "none"
-    meaning = "files, and values of keys" if files else f"a configuration file (default: {shown}), and values that override it"
-    metavar = f"{' '.join(shown_files)} key=value".replace("[CONFIG.yaml] ", "CONFIG.yaml | ")
-    parser.add_argument("arguments", nargs="*", metavar=metavar, help=meaning)
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     for flag, meaning in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=meaning)
     return parser
@@ -144,11 +145,31 @@ def _path_and_overrides(schema: type[Section], arguments: Sequence[str], default
     return Path(paths[0]) if paths else default, [argument for argument in arguments if "=" in argument]
 
 
-def _key_table(schema: type[Section]) -> str:
-    lines = ["keys, each with its type, [default] and meaning:"]
-    for key in keys(schema):
-        lines += [f"  {key.name}", f"      {key.type} [{key.default}]: {key.meaning}"]
-    return "\n".join(lines)
+def _argument_table(schema: type[Section], default: Path | None, files: Sequence[str]) -> str:
+    """Returns the arguments and keys with their meanings, in the width of the terminal."""
+    known = list(keys(schema, values=load(schema, default)))
+    shown = default.relative_to(CONFIGS.parent) if default else "none"
+    entries = [(key.name.upper(), key.meaning) for key in known if key.name in files]
+    entries += [] if files else [("CONFIG.yaml", f"[{shown}]: a file with values of keys")]
+    entries += [("key=value", "the value of a key" if files else "the value of a key; it takes precedence over that of a file")]
+    heading = "keys, each with its type, the [value] that the command uses without arguments, and its meaning:"
+    of_keys = [(key.name, _key_text(key)) for key in known if key.name not in files]
+    return "\n".join([*_paragraph("arguments:"), *_listed(entries), "", *_paragraph(heading), *_listed(of_keys)])
+
+
+def _key_text(key: Key) -> str:
+    return f"{key.type} {key.default if key.default.startswith('[') else f'[{key.default}]'}: {key.meaning}"
+
+
+def _listed(entries: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for name, text in entries:
+        yield f"  {name}"
+        yield from _paragraph(text, "      ")
+
+
+def _paragraph(text: str, indent: str = "") -> list[str]:
+    width = shutil.get_terminal_size().columns
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
 
 
 def _exit(message: str, status: int) -> NoReturn:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments import command, figures
 from experiments.pipeline import make_data, run
-from experiments.progress import Clock, training_progress
+from experiments.progress import Clock
 from experiments.regression import make_regression, make_regression_functions
 from experiments.run_folder import create_run_folder
 from experiments.schemas import InverseSine
@@ -31,6 +31,7 @@ from mdnjax import checkpoint
 from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import split
 from mdnjax.data import Dataset, sinusoid
+from mdnjax.progress import training_progress
 from mdnjax.training import functions
 from mdnjax.training.train import train_one
 from mdnjax.types import Params
@@ -85,7 +86,7 @@ def fit_regression(name: str, config: InverseSine, train: Dataset, validation: D
     shape, numbers = split(config.regression)
     training = make_regression_functions(shape, train.x.shape[1], train.y.shape[1])
     inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), train, validation)
-    with training_progress(name, config.regression.num_steps, "validation mse") as observe:
+    with training_progress(name, config.regression.num_steps, "validation MSE") as observe:
         fitted = train_one(training, config.regression, inputs, observe)
     params = fitted.state.params
     if fitted.diverged:

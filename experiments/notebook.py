@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import tempfile
@@ -49,4 +50,5 @@ def make_notebook() -> None:
 
 if __name__ == "__main__":
     with one_line_errors():
+        argparse.ArgumentParser(prog="python -m experiments.notebook", description=__doc__).parse_args()
         make_notebook()

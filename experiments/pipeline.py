@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import reading
 from experiments.command import UserError
-from experiments.progress import Clock, training_progress
+from experiments.progress import Clock
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
@@ -27,6 +27,7 @@ from mdnjax.evaluation import crps_of
 from mdnjax.fitting import fit_networks, make_task, placement_of
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
+from mdnjax.progress import training_progress
 from mdnjax.scores import coverage, pit
 from mdnjax.statistics import sample
 from mdnjax.training import functions
@@ -106,7 +107,7 @@ def run(
 
     The model is saved right after training, so that no later error can lose it.
     """
-    with clock.phase("mdn training"), training_progress("mdn", config.train.num_steps, "validation nll") as observe:
+    with clock.phase("mdn training"), training_progress("mixture", config.train.num_steps, "validation NLL") as observe:
         fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe)
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)

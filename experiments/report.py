@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import importlib.metadata
 import io
+import itertools
 import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +32,7 @@ from mdnjax.checkpoint import write_bytes
 from mdnjax.training.population import History
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic", "safetensors")
+MAX_WIDTH = 250  # of a printed table whose first column alone is wider than the terminal
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
@@ -94,13 +99,34 @@ def write_run(folder: Path, clock: Clock, metrics: Mapping[str, Any]) -> None:
 
 
 def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collection[str] = ("",)) -> None:
-    """Prints a table, whose first row is the header, in full width; columns with a heading in `left` are aligned to the left."""
-    shown = Table(title=title, title_justify="left", show_edge=False)
-    for heading in table[0]:
-        shown.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
-    for row in table[1:]:
-        shown.add_row(*row)
-    Console(width=Console(width=250).measure(shown).maximum, highlight=False).print(shown)
+    """Prints a table, whose first row is the header; columns with a heading in `left` are aligned to the left.
+
+    A table that is wider than the terminal (or than COLUMNS, or 80 if neither is known) is printed in parts below each other.
+    """
+    width = shutil.get_terminal_size().columns
+    print(*textwrap.wrap(title or "", width), sep="\n", end="\n" * bool(title))
+    for part in _parts(table, left, width):
+        shown = Table(show_edge=False)
+        for j in part:
+            shown.add_column(table[0][j], justify="left" if table[0][j] in left else "right", overflow="fold")
+        for row in table[1:]:
+            shown.add_row(*(row[j] for j in part))
+        Console(width=Console(width=MAX_WIDTH).measure(shown).maximum, highlight=False).print(shown)
+
+
+def _parts(table: Sequence[Sequence[str]], left: Collection[str], width: int) -> Iterator[list[int]]:
+    """Yields the columns of each part: the first ones on the left, in every part, and as many others as fit into the width."""
+    sizes = [max(cell_len(line) for row in table for line in row[j].split("\n")) + 3 for j in range(len(table[0]))]
+    names = list(itertools.takewhile(lambda j: table[0][j] in left, range(len(sizes))))
+    while len(names) > 1 and sum(sizes[j] for j in names) > width / 2:
+        names.pop()
+    part = list(names)
+    for j in range(len(names), len(sizes)):
+        if len(part) > len(names) and sum(sizes[i] for i in (*part, j)) > width + 1:  # the last column has no line after it
+            yield part
+            part = list(names)
+        part.append(j)
+    yield part
 
 
 def print_end(notes: Iterable[str], clock: Clock, folder: Path) -> None:

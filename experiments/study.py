@@ -118,10 +118,10 @@ def check_finite(folder: Path, result: Result) -> None:
     """Raises: RunFailed if the training diverged, or a score is not finite."""
     if result.fit.diverged:
         path, step = folder / MODEL_FILE, int(result.fit.state.step)
-        raise command.RunFailed(divergence_message("mdn", step, result.config.train.num_steps, path))
+        raise command.RunFailed(divergence_message("mixture", step, result.config.train.num_steps, path))
     unknown = () if result.truth else TRUTH_METRICS
     if wrong := [name for name, value in result.metrics.items() if not np.isfinite(value) and name not in unknown]:
-        raise command.RunFailed(f"mdn: scores are not finite: {', '.join(wrong)}; the trained network is in {folder}")
+        raise command.RunFailed(f"mixture: scores are not finite: {', '.join(wrong)}; the trained network is in {folder}")
 
 
 def divergence_message(name: str, step: int, num_steps: int, path: Path) -> str:

@@ -13,7 +13,7 @@ from mdnjax.config.numbers import join
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.statistics import pool
-from mdnjax.types import AnyArray, Array, Float, Params
+from mdnjax.types import AnyArray, Array, Float, Int, Params
 
 MIN_WEIGHT_SHARE = 0.01  # networks with less than this share of an equal weight are dropped
 
@@ -62,9 +62,12 @@ def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> N
 
 def without_unused(networks: Networks) -> Networks:
     """Returns the ensemble without networks of negligible weight."""
-    if networks.weight is None:
-        return networks
-    return select_networks(networks, np.flatnonzero(np.asarray(networks.weight) >= MIN_WEIGHT_SHARE / num_networks(networks)))
+    return networks if networks.weight is None else select_networks(networks, used_networks(networks.weight))
+
+
+def used_networks(weight: Float[AnyArray, " M"]) -> Int[np.ndarray, " used"]:
+    """Returns the places of the networks whose weight is not negligible."""
+    return np.flatnonzero(np.asarray(weight) >= MIN_WEIGHT_SHARE / len(np.asarray(weight)))
 
 
 def num_networks(networks: Networks) -> int:

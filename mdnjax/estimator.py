@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor
+from mdnjax.progress import training_progress
 
 
 class MDNRegressor(RegressorMixin, BaseEstimator):
@@ -40,6 +42,12 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         settings: Other changed keys of the configuration `mdnjax.config.tabular`: {"train.optimizer.weight_decay": 0.3}.
         random_state: Seed, as in scikit-learn.
         compile_cache: Whether compiled programs are stored on disk (see `mdnjax.use_compile_cache`).
+        verbose: Whether the progress of a fit is shown on stderr.
+
+    Attributes:
+        history_: The losses `[R, steps]` and validation NLLs `[R, reports]` of the R networks in the mixture, those with the
+            largest weight first; nan after a network's last step. The reports are those after the steps `report_steps`.
+        predictor_: The trained `mdnjax.Predictor`.
     """
 
     def __init__(
@@ -54,6 +62,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         settings: Any = None,
         random_state: Any = None,
         compile_cache: Any = False,
+        verbose: Any = 0,
     ):
         self.num_components = num_components
         self.hidden_sizes = hidden_sizes
@@ -64,6 +73,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.settings = settings
         self.random_state = random_state
         self.compile_cache = compile_cache
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> MDNRegressor:
         """Trains on rows X `[N, X]` and targets y `[N]` or `[N, D]`."""
@@ -82,7 +92,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             if self.compile_cache:
                 runtime.use_compile_cache()
             rows = Dataset(X, np.asarray(y, np.float64).reshape(len(y), -1))
-            self.predictor_ = fit_rows(self.config_, rows, columns).predictor
+            progress = training_progress("MDNRegressor", self.config_.train.num_steps) if self.verbose else nullcontext()
+            with progress as observe:
+                fitted = fit_rows(self.config_, rows, columns, observe)
+        self.predictor_, self.history_ = fitted.predictor, fitted.history
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -17,9 +17,10 @@ from mdnjax.data.columns import Columns
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
 from mdnjax.data.scaler import make_scaler, make_support
+from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor, padded_size
 from mdnjax.training.placement import Placement, local_placement
-from mdnjax.training.population import Fit, Observer, Population, member
+from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
 from mdnjax.training.selection import Candidates, select_candidate
 from mdnjax.training.tasks import SelectedNetworks, Task, networks_of, train_networks
 from mdnjax.training.training_file import load_training, save_training
@@ -43,6 +44,14 @@ class Fitted(NamedTuple):
     def diverged(self) -> bool:
         """Whether the training of any network in the predictor diverged."""
         return bool(self.selected.diverged.any())
+
+    @property
+    def history(self) -> History:
+        """The curves of the R networks in the mixture, those with the largest weight first: `loss[R, steps]` and the like."""
+        used = used_networks(self.selected.weight[0])
+        runs = self.selected.runs[0][used[np.argsort(-self.selected.weight[0][used], kind="stable")]]
+        loss, report_steps, scores = self.population.history
+        return History(loss[runs], report_steps, scores[runs])
 
     @property
     def leading(self) -> Fit:
@@ -71,27 +80,23 @@ def fit_networks(
     *,
     placement: Placement | None = None,
     columns: Columns | None = None,
-    observe: Observer | None = None,
+    observe: PopulationObserver | None = None,
     pad_to: tuple[int, int] | None = None,
     start: Population | None = None,
 ) -> Fitted:
     """Trains all networks of a configuration as one population, and makes a predictor from the selected networks.
 
-    Args: observe(step, loss, validation NLL) gets the means over the trainings that have not diverged; `pad_to` are the numbers
-    of train and validation rows that programs are compiled for, at least those of the data; `start` is the population of an
-    earlier fit with the same settings and examples, whose unfinished trainings continue up to `train.num_steps`.
+    Args: observe(report) gets the losses and validation NLLs of all trainings; `pad_to` are the numbers of train and
+    validation rows that programs are compiled for, at least those of the data; `start` is the population of an earlier fit with
+    the same settings and examples, whose unfinished trainings continue up to `train.num_steps`.
     Raises: ValueError if the trainings in `start` have already taken that many steps.
     """
     if start is not None and int(np.max(start.state.step)) >= config.train.num_steps:
         got, taken = config.train.num_steps, int(np.max(start.state.step))
         raise ValueError(f"train.num_steps: got {got} for trainings that have taken {taken} steps, expected more")
 
-    def observe_all(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
-        if observe and not diverged.all():
-            observe(step, float(np.mean(losses[~diverged])), float(np.mean(scores[~diverged])))
-
     task, placement = make_task(config, train, validation), placement or placement_of(config)
-    selected, population = train_networks([task], placement, observe=observe_all, pad_to=pad_to, start=start)
+    selected, population = train_networks([task], placement, observe=observe, pad_to=pad_to, start=start)
     return Fitted(make_predictor(config.model, networks_of(config, selected), task.scaler, columns), selected, population)
 
 
@@ -130,7 +135,11 @@ def with_num_components(config: Run, num_components: int) -> Run:
 
 
 def fit_rows(
-    config: Run, rows: Dataset, columns: Columns, observe: Observer | None = None, training_file: str | Path | None = None
+    config: Run,
+    rows: Dataset,
+    columns: Columns,
+    observe: PopulationObserver | None = None,
+    training_file: str | Path | None = None,
 ) -> Fitted:
     """Trains on rows in any order; a tenth of them, drawn by the configuration's seed, is used for validation.
 
@@ -188,7 +197,7 @@ def fit(
         seed: Determines the validation rows, the initial parameters and the noise.
         categorical: Columns of a table that are categories although they contain numbers.
         impute: Whether a table may lack inputs. A missing number becomes the median, with one more input that marks it.
-        observe: Called as observe(step, loss, validation NLL) at each report of the training.
+        observe: Called as observe(step, loss, validation NLL), means over the networks in training, at each report.
         training_file: File that the training is saved to. If it exists, training continues from it, up to a larger
             "train.num_steps"; networks that `train.patience` had stopped stay as they are.
     Raises: ValueError if the examples or the settings cannot be used.
@@ -198,4 +207,4 @@ def fit(
         rows, columns = examples_of_table(x, y, categorical, impute)
     else:
         rows, columns = examples_of_arrays(x, y)
-    return fit_rows(config, rows, columns, observe, training_file).predictor
+    return fit_rows(config, rows, columns, observe and means_of(observe), training_file).predictor

@@ -111,16 +111,20 @@ def log_prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array,
 
 
 @jax.jit
-@jax.custom_jvp
 def prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
     """Returns the density p(y|x), in the inverse units of y; it underflows where `log_prob` does not."""
+    return _prob(mixture, y)
+
+
+@jax.custom_jvp
+def _prob(mixture: Mixture, y: Float[AnyArray, "*batch_y D"]) -> Float[Array, "*broadcast"]:
     return jnp.exp(log_prob(mixture, y))
 
 
-@prob.__wrapped__.defjvp
+@_prob.defjvp
 def _prob_jvp(primals: tuple[Mixture, Array], tangents: tuple[Mixture, Array]) -> tuple[Array, Array]:
     """The gradient is 0 where the density is 0; it is computed at a location there, since it would be 0 times infinity at y."""
-    value = prob(*primals)
+    value = _prob(*primals)
     location = jax.lax.stop_gradient(locations(primals[0])[..., 0, :])
     _, tangent = jax.jvp(lambda m, y: jnp.exp(log_prob(m, jnp.where((value == 0)[..., None], location, y))), primals, tangents)
     return value, jnp.where(value == 0, 0, tangent)

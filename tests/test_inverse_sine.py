@@ -39,7 +39,7 @@ def test_it_runs_and_prints_its_folder(done):
     assert process.returncode == 0, process.stderr
     assert str(folder) in process.stdout
     assert "excess over the truth" in process.stdout
-    assert "mdn: step 40/40" in process.stderr
+    assert "mixture: step 40/40" in process.stderr
 
 
 def test_the_run_folder_is_complete(done):
@@ -191,7 +191,7 @@ def test_an_interrupted_run_leaves_no_partial_files(tmp_path):
         [sys.executable, "-m", "experiments.inverse_sine", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    while not process.stderr.readline().startswith("mdn: step"):
+    while not process.stderr.readline().startswith("mixture: step"):
         assert process.poll() is None
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -213,14 +213,15 @@ def test_a_missing_platform_is_one_line(module, tmp_path):
     assert_one_line_error(done, "no device to run on", "cuda")
 
 
-def test_help_lists_every_key():
-    text = run("inverse_sine", "--help").stdout
+def test_help_lists_every_key_with_the_value_that_the_command_uses():
+    text = " ".join(run("inverse_sine", "--help").stdout.split())
     for words in (
-        "configs/inverse_sine.yaml",
-        "train.optimizer.learning_rate",
-        "number > 0",
-        "[rmsprop]",
-        "regression.num_steps",
+        "[configs/inverse_sine.yaml]",
+        "train.optimizer.learning_rate number, above 0 [0.02]",  # of the file; the default is another one
+        "data.num_train integer, 2 or more [900]",
+        "model.hidden_sizes list of integers, each 1 to 100000 [20]",
+        "train.dropout number, 0 or more and below 1 [0.0]",
+        "regression.optimizer.name text [rmsprop]",
     ):
         assert words in text
 

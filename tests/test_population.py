@@ -112,7 +112,7 @@ def test_a_diverging_member_does_not_change_the_others(placement):
         num_steps=12,
         report_every=5,
         validation_score=parameters,
-        observe=lambda done, losses, scores, diverged: reports.append((done, diverged.tolist())),
+        observe=lambda report: reports.append((report.step, report.diverged.tolist())),
     )
     assert trained.diverged.tolist() == [True, False, True, True]
     assert np.asarray(trained.state.step).tolist() == np.asarray(trained.state.params).tolist() == [2, 12, 0, 7]

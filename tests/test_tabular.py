@@ -55,7 +55,7 @@ def test_a_table_is_trained_on_and_evaluated(done):
     for row in ("network", "linear Gaussian", "marginal Gaussian", "% of the mixture: networks with train.x_noise"):
         assert row in process.stdout
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
-    assert metrics["judgement"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
+    assert metrics["evaluation"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
     assert set(metrics["importance"]) == {*frame().columns} - {"target", "one"}
     names = {"loss", "importance", "observed", "calibration", "densities"}
     assert {path.stem for path in (folder / "run" / "figures").iterdir()} == names

@@ -41,7 +41,7 @@ TARGETS = [np.float64(target) for target in (20, 1, 7, 12, 3)]
 def test_the_number_of_threads_does_not_change_the_results(num_threads):
     """Some members stop by patience, one diverges, and others take all steps; the parts have different numbers of members."""
     reports = []
-    in_threads = train_in_threads(train, TARGETS, num_threads, lambda *report: reports.append(report))
+    in_threads = train_in_threads(train, TARGETS, num_threads, reports.append)
     in_one = train(TARGETS)
     jax.tree.map(np.testing.assert_array_equal, in_threads.state, in_one.state)
     np.testing.assert_array_equal(in_threads.diverged, in_one.diverged)
@@ -53,7 +53,7 @@ def test_the_number_of_threads_does_not_change_the_results(num_threads):
 
 
 def test_an_error_ends_all_threads():
-    def interrupt(done, *_):
+    def interrupt(_):
         raise KeyboardInterrupt
 
     before, start = threading.active_count(), time.perf_counter()

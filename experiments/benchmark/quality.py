@@ -172,7 +172,7 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], Curve]:
     def train() -> Curve:
         curve, start = [], time.perf_counter()
         inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), *scaled)
-        train_one(steps, loop, inputs, lambda _, __, nll: curve.append((time.perf_counter() - start, nll + offset)))
+        train_one(steps, loop, inputs, lambda report: curve.append((time.perf_counter() - start, report.scores[0] + offset)))
         return curve
 
     return train

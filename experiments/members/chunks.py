@@ -25,7 +25,7 @@ from mdnjax.fitting import make_task
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.functions import as_arrays
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Population
+from mdnjax.training.population import Population, Report
 from mdnjax.training.tasks import Task, pooling_of, train_networks, training_functions_of, training_inputs
 
 MAX_CPU_BYTES = 2**28  # memory of a chunk on a CPU; also assumed as the memory of a device that reports none
@@ -104,12 +104,12 @@ def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, in
     of_members = [member_data(member) for member in chunk.members]
     step_times: list[tuple[int, float]] = []
 
-    def report(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
-        step_times.append((step, time.perf_counter()))
-        observe(step / train.num_steps, int(diverged.sum()))
+    def observe_report(report: Report) -> None:
+        step_times.append((report.step, time.perf_counter()))
+        observe(report.step / train.num_steps, int(report.diverged.sum()))
 
     tasks = [data.task for data in of_members]
-    selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=report)
+    selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=observe_report)
     networks = Networks(selected.params, *pooling_of(config, selected))
     nlls = list(_score(chunk, placement, networks, of_members))
     metrics = [nll_metrics(nlls_of_parts, data.truth_nll) for *nlls_of_parts, data in zip(*nlls, of_members, strict=True)]

@@ -17,9 +17,10 @@ from experiments.pen_strokes.drawer import Drawer
 from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
 from experiments.pen_strokes.schema import PenStrokes
 from experiments.pen_strokes.scores import independent_nll, score
-from experiments.progress import Clock, training_progress
+from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
+from mdnjax.progress import training_progress
 from mdnjax.sequences import Rows, pack
 from mdnjax.training.functions import SAMPLE
 from mdnjax.training.population import Fit
@@ -92,7 +93,7 @@ def pack_parts(config: PenStrokes, parts: Parts, unit: float, rounding: float) -
 def train(config: PenStrokes, rows: list[Rows], rounding: float) -> Fit:
     """Trains the network; the validation score is the mean NLL of a point with lift and end."""
     inputs = network.TrainingInputs(jax.random.key(config.seed), rows[0], rows[1], jnp.float32(rounding))
-    with training_progress("pen strokes", config.train.num_steps, "validation nll") as observe:
+    with training_progress("pen strokes", config.train.num_steps, "validation NLL") as observe:
         return train_one(network.make_training_functions(config.model, config.train), config.train, inputs, observe)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from experiments import command
 from experiments.predict.columns import Predict, columns_of
 from experiments.predict.writing import already_exists, writing
-from experiments.progress import ProgressLine
 from experiments.reading import files
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.data.columns import unseen
@@ -21,8 +20,10 @@ from mdnjax.data.values import TableError, check_name, values_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
 from mdnjax.predictor import Predictor
+from mdnjax.progress import ProgressLine
 
 SUFFIXES = (".csv", ".parquet")
+FLAGS = {"overwrite": "replace the output file"}
 
 
 def predict(config: Predict, overwrite: bool) -> None:
@@ -101,4 +102,4 @@ def _relative(predictor: Predictor, y: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    command.main("experiments.predict", __doc__ or "", Predict, None, predict, files=("model", "file"))
+    command.main("experiments.predict", __doc__ or "", Predict, None, predict, files=("model", "file"), flags=FLAGS)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments import command, report
-from experiments.progress import Clock, training_progress
+from experiments.progress import Clock
 from experiments.projectile import figures, objective
 from experiments.projectile.evaluation import Launches, describe, evaluate_all, score
 from experiments.projectile.flight import farthest
@@ -20,6 +20,7 @@ from experiments.study import check_optimizers, divergence_message
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
+from mdnjax.progress import training_progress
 from mdnjax.training.population import Fit
 from mdnjax.training.selection import selected_params
 from mdnjax.training.train import train_one
@@ -38,7 +39,7 @@ def study(config: Projectile, overwrite: bool) -> None:
         got = f"{config.model.num_components} {config.model.family} components, line {config.model.line}"
         raise command.UserError(f"model: got {got}, expected a number of Gaussians (diagonal or isotropic) and line false")
     folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
-    with clock.phase("questions"):
+    with clock.phase("data"):
         ranges = config.questions
         train_x, validation_x, test_x = (
             objective.draw_inputs(np.random.default_rng([config.seed, part]), ranges, num)
@@ -47,7 +48,7 @@ def study(config: Projectile, overwrite: bool) -> None:
     with clock.phase("training"):
         fitted, predictor = train(config, train_x, validation_x)
         save(folder / "model.safetensors", predictor)
-    with clock.phase("answers"):
+    with clock.phase("evaluation"):
         example_x = np.array(config.asked, np.float32).reshape(-1, 3)
         tested, examples, *by_distance = evaluate_all(predictor, [test_x, example_x, *distance_grids(ranges)])
         metrics = score(tested)

@@ -64,6 +64,7 @@ def prove_case(name: Name, functions: Sequence[str]) -> CaseResult:
     start = time.perf_counter()
     case = make_case(name) if chosen else None
     findings = [finding for number in chosen for finding in prove_check(number, name, case)] if case else []
+    jax.clear_caches()  # the programs of all cases together would need more memory maps than Linux allows a process
     return CaseResult(name, time.perf_counter() - start, findings)
 
 

@@ -38,13 +38,13 @@ def study(config: TabularRun, overwrite: bool) -> None:
     resolved = resolve_num_components(config, table.splits, clock)
     result = run(resolved, table.splits, None, clock, folder / MODEL_FILE, table.columns)
     test = table.splits.test
-    with clock.phase("judgement"):
+    with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
         evaluations = evaluate(result, mixture)
         rises = permutation_importance(result.predictor, test, config.seed)
     write_figures(folder, clock, result, draw(result, table, mixture, evaluations["network"], rises))
     more = {
-        "judgement": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
+        "evaluation": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
     }
     write_run(folder, clock, result, more)

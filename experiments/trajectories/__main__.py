@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, report
-from experiments.progress import Clock, training_progress
+from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.study import divergence_message, num_components_is_auto, prepare
 from experiments.trajectories import figures
@@ -24,6 +24,7 @@ from mdnjax.data import Splits
 from mdnjax.fitting import fit_networks
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor
+from mdnjax.progress import training_progress
 from mdnjax.training.functions import SAMPLE
 from mdnjax.training.population import Fit
 
@@ -67,7 +68,7 @@ def study(config: Trajectories, overwrite: bool) -> None:
 def run(config: Trajectories, scene: Scene, clock: Clock, folder: Path) -> Outcome:
     """Trains on the other scenes, and predicts the paths of this one."""
     splits = Splits(dataset_of(scene.train, config.data.mirror), dataset_of(scene.validation), dataset_of(scene.test))
-    with clock.phase("training"), training_progress(scene.name, config.train.num_steps, "validation nll") as observe:
+    with clock.phase("training"), training_progress(scene.name, config.train.num_steps, "validation NLL") as observe:
         fitted = fit_networks(config, *splits[:2], observe=observe)
     predictor = fitted.predictor
     save(folder / f"{scene.name}.safetensors", predictor)

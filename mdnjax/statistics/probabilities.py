@@ -131,10 +131,10 @@ def _tails(marginals: Component, y: Array) -> tuple[Array, Array]:
 
 
 def _box(logits: Array, component: Component, low: Array, high: Array, num_points: int) -> Estimate:
-    on_line, rounding = unwarped(component), ROUNDING * low.shape[0] * jnp.finfo(low.dtype).eps
+    on_line, rounding = unwarped(component), _rounding(logits, component, low, high)
     if low.shape[0] == 1 or not isinstance(on_line, Full | LowRank):
         value = _weighted_sum(logits, jnp.prod(_inside(component.marginals(), low, high), axis=1))
-        return Estimate(value, jnp.full_like(value, rounding))
+        return Estimate(value, rounding + jnp.zeros_like(value))
     if isinstance(component, Warped):
         low, high = component.to_line(low), component.to_line(high)
     low, high = (_end_from_location(on_line, bound) for bound in (low, high))
@@ -146,6 +146,19 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
     lattices = _lattices(low.shape[1] - 1, num_points, low.dtype)
     shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, low, high, points), axis=0), lattices)
     return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5 + rounding)
+
+
+def _rounding(logits: Array, component: Component, low: Array, high: Array) -> Array:
+    """Returns the error by rounding: that of the probabilities, and on a support that of the bounds on the real line."""
+    eps = ROUNDING * jnp.finfo(low.dtype).eps
+    error = jnp.asarray(low.shape[0] * eps, low.dtype)
+    if isinstance(component, Warped):
+        marginals, on_line = component.marginals(), component.marginals().line()
+        for bound in (low, high):
+            infinite, u = split_infinite(marginals.to_line(bound))
+            densities = jnp.where(infinite, 0, jnp.exp(on_line.target_log_probs(u)))
+            error += _weighted_sum(logits, jnp.sum(densities * (2 + jnp.abs(u)) * eps, axis=1))
+    return error
 
 
 def _end_from_location(component: Full | LowRank, bound: Array) -> Float[Array, "K D *batch"]:

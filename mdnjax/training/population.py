@@ -56,8 +56,21 @@ class Population(NamedTuple):
     diverged: np.ndarray
 
 
+class Report(NamedTuple):
+    """What a population reports between two chunks of steps: one entry for each of M trainings.
+
+    They are the losses before the last step, the validation scores, which trainings have diverged, and which of them continue.
+    """
+
+    step: int
+    losses: np.ndarray
+    scores: np.ndarray
+    diverged: np.ndarray
+    running: np.ndarray
+
+
 Observer = Callable[[int, float, float], None]
-PopulationObserver = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
+PopulationObserver = Callable[[Report], None]
 
 
 @renamed_argument("held_out_score", "validation_score")
@@ -83,23 +96,16 @@ def train_loop(
     """
     if 0 < num_steps <= int(state.step):
         raise ValueError(f"num_steps: got {num_steps} for a state that has taken {int(state.step)} steps, expected more")
+    chunks: Any = {"num_steps": num_steps, "report_every": report_every, "patience": patience}
+    observe_report = observe and means_of(observe)
+    return fit_one(train_step, state, inputs, validation_score=validation_score, observe=observe_report, **chunks)
 
-    def observe_first(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
-        if observe and not diverged[0]:
-            observe(step, float(losses[0]), float(scores[0]))
 
-    population = fit_population(
-        train_step,
-        *_population_of_one((state, inputs)),
-        num_members=1,
-        placement=Placement(tuple(jax.local_devices()[:1]), width=1),
-        num_steps=num_steps,
-        report_every=report_every,
-        validation_score=validation_score,
-        patience=patience,
-        observe=observe_first,
-    )
-    return member(population, 0)
+def fit_one(train_step: TrainStep, state: TrainState, inputs: tuple[Any, ...], **options: Any) -> Fit:
+    """Runs `fit_population`, with its options, for a single training, and returns its end."""
+    placement = Placement(tuple(jax.local_devices()[:1]), width=1)
+    population = _population_of_one((state, inputs))
+    return member(fit_population(train_step, *population, num_members=1, placement=placement, **options), 0)
 
 
 def fit_population(
@@ -118,8 +124,7 @@ def fit_population(
     """Runs `train_loop` for the first `num_members` of a placed population; the others are padding and take no steps.
 
     Members whose state has taken fewer steps than the others have ended before, and take no more steps. A member that diverges
-    stops without an effect on the others. observe(step, losses, validation scores, diverged) is called after each chunk with
-    arrays that have one entry for each member.
+    stops without an effect on the others. observe(report) is called after each chunk.
     """
     max_steps, start_steps = _chunk_size(num_steps, report_every), np.asarray(states.step)
     size, start = len(start_steps), int(start_steps.max())
@@ -144,13 +149,28 @@ def fit_population(
         losses.append(np.asarray(chunk_losses)[:, :count])
         scores.append(np.asarray(score)[:, None])
         if observe:
-            observe(done, losses[-1][:num_members, -1], scores[-1][:num_members, 0], diverged[:num_members])
+            values = losses[-1][:, -1], scores[-1][:, 0], diverged, running & (done < num_steps)
+            observe(Report(done, *(value[:num_members] for value in values)))
     for index in np.flatnonzero(diverged):
         states = _rewind(train_step, placement, states, inputs, int(index), 2 * max_steps)
     last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
     loss = np.where(start + np.arange(loss.shape[1]) <= last, loss, np.nan)
     validation_scores = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
     return Population(states, History(loss, report_steps, validation_scores), diverged)
+
+
+def means_of(observe: Observer) -> PopulationObserver:
+    """Returns an observer that calls observe(step, loss, validation score) with means over the trainings that continue.
+
+    After the last step, when none continues, they are means over those that have not diverged; if all have, there is no call.
+    """
+
+    def observe_means(report: Report) -> None:
+        counted = report.running if report.running.any() else ~report.diverged & np.isfinite(report.losses)
+        if counted.any():
+            observe(report.step, float(np.mean(report.losses[counted])), float(np.mean(report.scores[counted])))
+
+    return observe_means
 
 
 def compile_chunk(

@@ -18,7 +18,7 @@ from mdnjax.data.scaler import Scaler, log_slopes, min_scale_of_rounding, to_tra
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.training import functions
 from mdnjax.training.placement import Placement, place, place_stacked
-from mdnjax.training.population import History, Population, PopulationObserver, on_host
+from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
 from mdnjax.training.selection import best_runs, selected_params, selected_scores, stacking_weights, training_keys
 from mdnjax.training.train import compile_training, train_in_parts, validation_losses
 from mdnjax.types import Bool, Float, Int, Params
@@ -155,9 +155,9 @@ def train_networks(
     offsets = [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks]
     offsets = np.repeat(offsets, num_runs, axis=0).T
 
-    def observe_in_data_units(step: int, losses: np.ndarray, scores: np.ndarray, diverged: np.ndarray) -> None:
+    def observe_in_data_units(report: Report) -> None:
         if observe:
-            observe(step, losses + offsets[0], scores + offsets[1], diverged)
+            observe(report._replace(losses=report.losses + offsets[0], scores=report.scores + offsets[1]))
 
     population = train_in_parts(
         training_functions_of(tasks[0]),

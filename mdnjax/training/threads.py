@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
 
-from mdnjax.training.population import History, Population, PopulationObserver, on_host
+from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
 
 T = TypeVar("T")
 
@@ -48,20 +48,20 @@ def train_in_threads(
 
 def _observers(observe: PopulationObserver | None, num_parts: int, stop: threading.Event) -> list[PopulationObserver]:
     """Returns an observer for each part, which reports on all parts together once each has reported."""
-    latest: dict[int, tuple[Any, ...]] = {}
+    latest: dict[int, Report] = {}
     lock = threading.Lock()
 
     def make(part: int) -> PopulationObserver:
-        def report(done: int, *values: np.ndarray) -> None:
+        def observe_part(report: Report) -> None:
             if stop.is_set():
                 raise Stopped
             with lock:
-                latest[part] = (done, *values)
+                latest[part] = report
                 if observe and len(latest) == num_parts:
-                    dones, *values_of_parts = zip(*(latest[index] for index in range(num_parts)), strict=True)
-                    observe(max(dones), *map(_interleaved, values_of_parts))
+                    steps, *values = zip(*(latest[index] for index in range(num_parts)), strict=True)
+                    observe(Report(max(steps), *map(_interleaved, values)))
 
-        return report
+        return observe_part
 
     return [make(part) for part in range(num_parts)]
 

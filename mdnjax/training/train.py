@@ -14,7 +14,7 @@ from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Fit, Observer, Population, PopulationObserver, compile_chunk, fit_population, train_loop
+from mdnjax.training.population import Fit, Population, PopulationObserver, compile_chunk, fit_one, fit_population
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
 from mdnjax.types import Array, Float, Params
@@ -22,9 +22,9 @@ from mdnjax.types import Array, Float, Params
 COMPILATION_LOCK = threading.Lock()  # without it, two threads that need the same new program would both compile it
 
 
-def train_one(functions: TrainingFunctions, loop: schema.Loop, inputs: Any, observe: Observer | None = None) -> Fit:
+def train_one(functions: TrainingFunctions, loop: schema.Loop, inputs: Any, observe: PopulationObserver | None = None) -> Fit:
     """Trains one network from its first state with the settings of `loop`."""
-    return train_loop(
+    return fit_one(
         functions.train_step,
         functions.init(inputs),
         (inputs,),

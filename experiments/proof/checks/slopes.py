@@ -148,10 +148,14 @@ AT_POINTS: list[tuple[str, Function, Callable[[Name], bool]]] = [
 ]
 CHECKS = [
     *[
-        _agrees("log_prob", mdn.log_prob, applies, regimes)
-        for applies, regimes in ((_smooth, (*MIXED, "kinks")), (_kinked, MIXED))
+        check
+        for name, function in (("log_prob", mdn.log_prob), ("prob", mdn.prob))
+        for check in (
+            _agrees(name, function, _smooth, (*MIXED, "kinks")),
+            _agrees(name, function, _kinked, MIXED),
+            _finite(name, function, _any_density),
+        )
     ],
-    _finite("log_prob", mdn.log_prob, _any_density),
     *[
         check
         for name, function, applies in AT_POINTS

@@ -1,0 +1,143 @@
+"""Shows on stderr what runs: the progress of trainings, and whatever takes longer than two seconds without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from mdnjax.training.population import PopulationObserver, Report
+
+SECONDS_BETWEEN_PLAIN_LINES = 1.5
+SECONDS_BETWEEN_LIVE_LINES = 0.1
+MAX_SILENT_SECONDS = 2.0
+
+_activities: list[object] = []  # what runs now, the innermost last
+_last_shown = [-math.inf]  # when any line was shown
+
+
+class ProgressLine:
+    """A line on stderr that is updated in place on a terminal, and printed again after one and a half seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.between = SECONDS_BETWEEN_LIVE_LINES if self.live else SECONDS_BETWEEN_PLAIN_LINES
+        self.last = -math.inf
+
+    def update(self, make: Callable[[float], str], always: bool = False) -> None:
+        """Shows the text `make(now)`, if the last update is long enough ago or `always` is true."""
+        now = time.perf_counter()
+        if not always and now - self.last < self.between:
+            return
+        self.last = _last_shown[0] = now
+        if self.live:
+            sys.stderr.write("\r\x1b[2K" + make(now)[: shutil.get_terminal_size().columns - 1])
+            sys.stderr.flush()
+        else:
+            print(make(now), file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Ends the line on a terminal, so that later output does not overwrite it."""
+        if self.live and self.last > -math.inf:
+            sys.stderr.write("\n")
+
+    def clear(self) -> None:
+        """Removes the line from a terminal."""
+        if self.live and self.last > -math.inf:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def running(what: str) -> Iterator[Callable[[str], None]]:
+    """Says what the block does, and since when, whenever nothing is shown for two seconds; the innermost such block speaks.
+
+    It gives a function that changes what is said.
+    """
+    line, ended, start, activity = ProgressLine(), threading.Event(), time.perf_counter(), object()
+
+    def rename(new: str) -> None:
+        nonlocal what
+        what = new
+
+    def speak() -> None:
+        while not ended.wait(SECONDS_BETWEEN_PLAIN_LINES / 8):
+            silent = time.perf_counter() - max(_last_shown[0], start)
+            if silent >= MAX_SILENT_SECONDS and _activities[-1:] == [activity]:
+                line.update(lambda now: f"{what}, {now - start:.0f} s", always=True)
+
+    thread = threading.Thread(target=speak, name="progress", daemon=True)
+    _activities.append(activity)
+    thread.start()
+    try:
+        yield rename
+    finally:
+        _activities.remove(activity)
+        ended.set()
+        thread.join()
+        line.clear()
+
+
+@contextlib.contextmanager
+def training_progress(name: str, num_steps: int, score_name: str = "validation NLL") -> Iterator[PopulationObserver]:
+    """Gives an observer of trainings that shows step, loss and validation score, their speed, and the time left.
+
+    Of several trainings, the loss is the median over those that continue, and the best score is the median over all, each at its
+    best report so far.
+    """
+    line, start, best = ProgressLine(), None, np.zeros(0)
+
+    with running(f"{name}: compiling") as rename:
+
+        def observe(report: Report) -> None:
+            nonlocal start, best
+            first = start = start or (report.step, time.perf_counter())  # the time before includes compilation
+            rename(f"{name}: training")
+            scores = np.where(report.diverged, np.nan, report.scores)
+            best = np.fmin(best, scores) if best.size else scores
+            text = f"{name}: {_state(report, num_steps, score_name, best)}"
+            ended, limit = not report.running.any(), "at most " * (len(scores) > 1)
+
+            def make(now: float) -> str:
+                speed = pace(report.step - first[0], num_steps - report.step, now - first[1], "steps", limit)
+                return text + speed * (not ended)
+
+            line.update(make, always=ended)
+
+        try:
+            yield observe
+        finally:
+            line.end()
+
+
+def _state(report: Report, num_steps: int, score_name: str, best: np.ndarray) -> str:
+    """Returns step, loss and scores of a report as text."""
+    number, total, step = int(report.running.sum()), len(report.running), f"step {report.step}/{num_steps}"
+    finite = best[np.isfinite(best)]
+    of_best = f"{np.median(finite):.4g}" if finite.size else "none"
+    shown = report.running if number else np.isfinite(report.losses) & ~report.diverged
+    if not shown.any():
+        return (
+            f"{step}  no finite loss" if report.diverged.all() else f"{step}  no network in training  best {score_name} {of_best}"
+        )
+    loss, score = (float(np.median(values[shown])) for values in (report.losses, report.scores))
+    if total > 1:  # the score of the others climbs while they wait for their patience to end, but the best one is used
+        several = f"  {number} of {total} networks in training" if number else ""
+        return f"{step}{several}  loss {loss:.4g}  best {score_name} {of_best}"
+    return f"{step}  loss {loss:.4g}  {score_name} {score:.4g} (best {of_best})"
+
+
+def pace(done: float | int, left: float | int, seconds: float, things: str, limit: str = "") -> str:
+    """Returns speed and time left as text; empty until something is done."""
+    if done <= 0 or seconds <= 0:
+        return ""
+    speed = done / seconds
+    shown = f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
+    return f"  {shown} {things}/s  {limit}{left / speed:.0f} s left"
