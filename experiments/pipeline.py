@@ -19,7 +19,7 @@ from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
 from mdnjax.data.columns import Columns
-from mdnjax.data.dataset import outlier_notes
+from mdnjax.data.notes import outliers
 from mdnjax.data.scaler import check_inside, mixture_units
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
@@ -57,8 +57,8 @@ class Result(NamedTuple):
     @property
     def notes(self) -> list[str]:
         """Sentences about what looks wrong, each with a remedy; the outliers of a table are reported when it is read."""
-        outliers = () if isinstance(self.config.data, Table) else outlier_notes(self.splits.train)
-        return [*outliers, *remedies(self.diagnosis)]
+        of_data = () if isinstance(self.config.data, Table) else outliers(self.splits.train)
+        return [*of_data, *remedies(self.diagnosis, self.config)]
 
 
 def make_data(config: Run) -> tuple[Splits, Truth | None]:

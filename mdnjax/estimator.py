@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,19 +11,22 @@ from typing import Any
 import jax
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mdnjax import runtime
+from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
-from mdnjax.data.columns import Column, Columns
+from mdnjax.data.columns import Column, Columns, is_table
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.examples import as_probabilities, target_names
+from mdnjax.data.examples import as_probabilities, examples_of_table, target_names
 from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor
 from mdnjax.progress import training_progress
+
+OUTPUTS = ("default", "pandas", "polars")
 
 
 class MDNRegressor(RegressorMixin, BaseEstimator):
@@ -39,8 +43,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Networks in the ensemble.
         num_steps: Most steps of training. A network stops when its validation NLL has not improved for 300 steps.
         target_support: "real", "positive" or (low, high).
+        categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are.
+        impute: Whether inputs may be missing. A missing number becomes the median, with one more input that marks it.
         settings: Other changed keys of the configuration `mdnjax.config.tabular`: {"train.optimizer.weight_decay": 0.3}.
-        random_state: Seed, as in scikit-learn.
+        random_state: Seed, as in scikit-learn, or a `numpy.random.Generator`.
         compile_cache: Whether compiled programs are stored on disk (see `mdnjax.use_compile_cache`).
         verbose: Whether the progress of a fit is shown on stderr.
 
@@ -59,6 +65,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Any = 5,
         num_steps: Any = 1000,
         target_support: Any = "real",
+        categorical: Any = (),
+        impute: Any = False,
         settings: Any = None,
         random_state: Any = None,
         compile_cache: Any = False,
@@ -70,63 +78,74 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.num_members = num_members
         self.num_steps = num_steps
         self.target_support = target_support
+        self.categorical = categorical
+        self.impute = impute
         self.settings = settings
         self.random_state = random_state
         self.compile_cache = compile_cache
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> MDNRegressor:
-        """Trains on rows X `[N, X]` and targets y `[N]` or `[N, D]`."""
-        for name, values in (("X", X), ("y", y)):  # scikit-learn would read dates as nanoseconds, and ignore a mask
-            if isinstance(values, np.ma.MaskedArray):
-                raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
-            if getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M"):
-                raise ValueError(f"{name}: got dates or times, expected numbers, such as the days since the first of them")
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        self.config_ = self._config(check_random_state(self.random_state).randint(2**31))
+        """Trains on rows X `[N, X]`, an array or a data frame, and targets y `[N]` or `[N, D]`.
+
+        Raises: ValueError if the rows or the parameters cannot be used.
+        """
+        X, y = self._checked(X, y)
+        self.config_ = self._config(_seed_of(self.random_state))
         self.single_target_ = np.ndim(y) == 1
-        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])
-        targets = target_names(1 if self.single_target_ else y.shape[1], set(map(str, names)))
-        columns = Columns(tuple(Column(str(name)) for name in names), targets)
         with runtime.one_cache_warning():
             if self.compile_cache:
                 runtime.use_compile_cache()
-            rows = Dataset(X, np.asarray(y, np.float64).reshape(len(y), -1))
+            rows, columns = self._examples(X, np.asarray(y, np.float64).reshape(len(y), -1))
             progress = training_progress("MDNRegressor", self.config_.train.num_steps) if self.verbose else nullcontext()
             with progress as observe:
                 fitted = fit_rows(self.config_, rows, columns, observe)
         self.predictor_, self.history_ = fitted.predictor, fitted.history
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Returns the mean of p(y|x): `[N]`, or `[N, D]` if y had two axes."""
-        return self._without_target_axis(self._fitted().mean(self._validated(X)), 1)
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Returns the mean of p(y|x): `[N]`, or `[N, D]` if y had two axes; with `return_std` also the standard deviation."""
+        rows = self._validated(X)
+        mean = self._without_target_axis(self._fitted().mean(rows), 1)
+        return (mean, self._without_target_axis(self.predictor_.sd(rows), 1)) if return_std else mean
 
     def predict_distribution(self, X: Any) -> Mixture:
         """Returns p(y|x) as a `Mixture`, which has all other statistics."""
         return self._fitted()(self._validated(X))
 
-    def predict_quantiles(self, X: Any, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> np.ndarray:
-        """Returns quantiles of each target: `[N, Q]`, or `[N, Q, D]`."""
-        levels = as_probabilities("quantiles", quantiles)
-        return self._without_target_axis(self._fitted().quantiles(self._validated(X), levels), 2)
+    def predict_quantiles(self, X: Any, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> Any:
+        """Returns quantiles of each target: `[N, Q]`, or `[N, Q, D]`; after `set_output` a frame with columns `quantile_0.05`."""
+        values = self._fitted().quantiles(self._validated(X), as_probabilities("quantiles", quantiles))
+        return self._as_output(values, [f"quantile_{float(quantile)!r}" for quantile in quantiles], X)
 
-    def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
-        """Returns the central interval that has this probability: `[N, 2]`, or `[N, 2, D]`."""
+    def predict_interval(self, X: Any, level: float = 0.9) -> Any:
+        """Returns the central interval that has this probability: `[N, 2]`, or `[N, 2, D]`; after `set_output` a frame."""
         if not 0 < level < 1:
             raise ValueError(f"level: got {level!r}, expected a number between 0 and 1")
-        return self._without_target_axis(self._fitted().intervals(self._validated(X), [level])[:, 0], 2)
+        values = self._fitted().intervals(self._validated(X), [level])[:, 0]
+        return self._as_output(values, [f"{end}_{float(level)!r}" for end in ("low", "high")], X)
 
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws samples of y for every row: `[N, S]`, or `[N, S, D]`."""
-        key = jax.random.key(check_random_state(random_state).randint(2**31))
+        key = jax.random.key(_seed_of(random_state))
         return self._without_target_axis(self._fitted().sample(key, self._validated(X), num_samples), 2)
 
     def log_density(self, X: Any, y: Any) -> np.ndarray:
         """Computes log p(y|x) of every row, in nats; the NLL is minus its mean."""
-        check_is_fitted(self)
-        X, y = validate_data(self, X, y, reset=False, dtype=np.float64, multi_output=True, y_numeric=True)
-        return self.predictor_.log_prob(X, np.asarray(y, np.float64).reshape(len(y), -1))
+        rows = self._validated(X)
+        y = _as_targets(y)
+        return self._fitted().log_prob(rows, y.reshape(len(y), -1))
+
+    def set_output(self, *, transform: str | None = None) -> MDNRegressor:
+        """Sets what `predict_quantiles` and `predict_interval` return: "default" is an array, "pandas" and "polars" are frames.
+
+        The parameter has the name that it has in all of scikit-learn; None changes nothing.
+        """
+        if transform not in (None, *OUTPUTS):
+            close = nearest(str(transform), OUTPUTS)
+            raise ValueError(f"transform: got {transform!r}, expected one of {', '.join(OUTPUTS)}{close}")
+        self._output = transform or self._output_kind()
+        return self
 
     def save(self, path: str | Path) -> None:
         """Writes the model to one file, which `mdnjax.load` and `python -m experiments.predict` read."""
@@ -136,6 +155,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.non_deterministic = self.random_state is None
+        tags.input_tags.allow_nan = bool(self.impute)
         return tags
 
     def _config(self, seed: int) -> Tabular:
@@ -152,8 +172,75 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.predictor_
 
+    def _checked(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Returns rows and targets as scikit-learn checks them; the values of a data frame are checked as those of a table."""
+        for name, values in (("X", X), ("y", y)):  # scikit-learn would read dates as nanoseconds, and ignore a mask
+            if isinstance(values, np.ma.MaskedArray):
+                raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
+            if getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M"):
+                raise ValueError(f"{name}: got dates or times, expected numbers, such as the days since the first of them")
+        if not _is_frame(X):
+            finite: Any = "allow-nan" if self.impute else True
+            checked: Any = validate_data(
+                self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_all_finite=finite
+            )
+            return checked
+        validate_data(self, X, skip_check_array=True)
+        y = _as_targets(y)
+        check_consistent_length(X, y)
+        return X, y
+
+    def _examples(self, X: Any, y: np.ndarray) -> tuple[Dataset, Columns]:
+        """Returns the examples and their columns; a table's constant columns are left out, with a warning."""
+        if _is_frame(X) or self.impute:
+            return examples_of_table(self._as_table(X), y, self.categorical, bool(self.impute))
+        names = self._names(X)
+        return Dataset(X, y), Columns(tuple(Column(name) for name in names), target_names(y.shape[1], set(names)))
+
+    def _names(self, X: Any) -> list[str]:
+        return [str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])]
+
+    def _as_table(self, X: Any) -> Any:
+        return X if _is_frame(X) else dict(zip(self._names(X), X.T, strict=True))
+
     def _validated(self, X: Any) -> Any:
-        return validate_data(self, X, reset=False, dtype=np.float64)
+        """Returns rows to predict for; an array has the columns of the rows of training, also those that were left out."""
+        check_is_fitted(self)
+        if _is_frame(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return X
+        plain = all(column.categories is None for column in self.predictor_.columns.inputs)
+        finite: Any = "allow-nan" if self.impute else True
+        X = validate_data(self, X, reset=False, dtype=np.float64 if plain else None, ensure_all_finite=finite if plain else False)
+        return self._as_table(X)
+
+    def _as_output(self, values: np.ndarray, names: Sequence[str], X: Any) -> Any:
+        """Returns values `[N, Q, D]` as an array or a data frame; with several targets, each name begins with its target."""
+        if self._output_kind() == "default":
+            return self._without_target_axis(values, 2)
+        targets = [""] if self.single_target_ else [f"{name}_" for name in self.predictor_.columns.targets]
+        columns = {f"{target}{name}": values[:, j, d] for d, target in enumerate(targets) for j, name in enumerate(names)}
+        frame = importlib.import_module(self._output_kind()).DataFrame
+        return frame(columns, index=X.index) if self._output_kind() == "pandas" and hasattr(X, "iloc") else frame(columns)
+
+    def _output_kind(self) -> str:
+        return getattr(self, "_output", "default")
 
     def _without_target_axis(self, values: np.ndarray, axis: int) -> np.ndarray:
         return values[(slice(None),) * axis + (0,)] if self.single_target_ else values
+
+
+def _as_targets(y: Any) -> np.ndarray:
+    dtype: Any = np.float64
+    return check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
+
+
+def _is_frame(X: Any) -> bool:
+    return is_table(X) and not hasattr(X, "toarray")  # some sparse arrays have keys
+
+
+def _seed_of(random_state: Any) -> int:
+    """Returns a seed that is drawn as scikit-learn draws one, or from a generator of numpy."""
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    return int(check_random_state(random_state).randint(2**31))

@@ -13,7 +13,7 @@ from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
-from mdnjax.data.columns import Columns
+from mdnjax.data.columns import Columns, is_table
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
 from mdnjax.data.scaler import make_scaler, make_support
@@ -203,7 +203,7 @@ def fit(
     Raises: ValueError if the examples or the settings cannot be used.
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")
-    if hasattr(x, "keys"):
+    if is_table(x):
         rows, columns = examples_of_table(x, y, categorical, impute)
     else:
         rows, columns = examples_of_arrays(x, y)

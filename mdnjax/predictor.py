@@ -19,7 +19,7 @@ from jax.core import Tracer
 
 from mdnjax.config import schema
 from mdnjax.config.numbers import split
-from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, numbered_columns, to_inputs
+from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, is_table, numbered_columns, to_inputs
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers, as_probabilities
 from mdnjax.data.scaler import (
@@ -203,7 +203,7 @@ class Predictor:
             if not rows.shape or rows.shape[-1] != len(self.scaler.x_mean):
                 raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.scaler.x_mean)}]")
             return _predict(self, transform, _scaled_in_float32(self.scaler, rows))
-        if hasattr(rows, "keys"):
+        if is_table(rows):
             return _predict(self, transform, self.scaled(self.inputs(rows)))
         rows = np.asarray(rows)
         if not rows.shape or rows.shape[-1] != len(self.columns.inputs):

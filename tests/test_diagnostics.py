@@ -6,6 +6,7 @@ import pytest
 
 import mdnjax as mdn
 from mdnjax.components import FAMILIES, Sizes
+from mdnjax.config.schema import Run
 from mdnjax.diagnostics import diagnose, remedies
 from mdnjax.mixture import from_batch_last
 
@@ -20,7 +21,7 @@ def test_equal_components_are_all_in_use():
     found = diagnose(network(np.zeros(3)), np.array(0.1))
     assert found.num_effective == pytest.approx(3)
     assert found.num_in_use == pytest.approx(3)
-    assert found.dead == ()
+    assert found.num_dead == 0
     assert found.share_at_floor == 0
     assert list(remedies(found)) == []
 
@@ -45,6 +46,15 @@ def test_each_problem_has_its_remedy(logits, scale, phrases):
     (note,) = remedies(diagnose(network(logits, scale), np.array(0.1)))
     for phrase in phrases:
         assert phrase in note
+
+
+def test_nothing_is_advised_that_is_set_already():
+    dead, lonely = np.array([0.0, 0.0, -50.0]), np.array([0.0, -50.0, -50.0])
+    config = Run.model_validate({"train": {"init": {"name": "data"}, "entropy_bonus": 0.05}})
+    for logits in (dead, lonely):
+        (note,) = remedies(diagnose(network(logits), np.array(0.1)), config)
+        assert "init.name" not in note
+        assert "train.entropy_bonus=0.1" in note
 
 
 @pytest.mark.parametrize("family", FAMILIES)

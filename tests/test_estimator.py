@@ -88,6 +88,82 @@ def test_names_of_a_data_frame_become_names_of_columns():
         model.predict(frame[frame.columns[::-1]])
 
 
+FRAME = pandas.DataFrame(
+    {
+        "size": X[:90, 2],
+        "kind": np.where(X[:90, 1] > 0, "large", "small"),
+        "age": np.where(np.arange(90) % 9 == 4, np.nan, X[:90, 0]),
+        "same": 1.0,
+    },
+    index=[f"row {i}" for i in range(90)],
+)
+
+
+@pytest.fixture(scope="module")
+def fitted_on_frame():
+    with pytest.warns(UserWarning, match="column 'same' is left out"):
+        return MDNRegressor(**SMALL, impute=True).fit(FRAME, Y[:90])
+
+
+def test_text_and_missing_values_of_a_data_frame_are_used(fitted_on_frame):
+    assert [(column.name, column.width) for column in fitted_on_frame.predictor_.columns.inputs] == [
+        ("size", 1),
+        ("kind", 2),
+        ("age", 2),
+    ]
+    mean = fitted_on_frame.predict(FRAME)
+    assert np.isfinite(mean).all()
+    changed = FRAME.assign(kind=FRAME["kind"].iloc[::-1].to_numpy())
+    assert (fitted_on_frame.predict(changed) != mean)[FRAME["kind"].to_numpy() != changed["kind"].to_numpy()].all()
+    np.testing.assert_array_equal(fitted_on_frame.predict(FRAME.iloc[4:5])[0], mean[4])  # a row without an age
+    with pytest.warns(UserWarning, match="feature names"):  # an array has the columns of the frame, also those left out
+        np.testing.assert_allclose(fitted_on_frame.predict(FRAME.to_numpy()), mean, rtol=1e-12)
+    other = pickle.loads(pickle.dumps(fitted_on_frame))
+    np.testing.assert_array_equal(other.log_density(FRAME, Y[:90]), fitted_on_frame.log_density(FRAME, Y[:90]))
+
+
+def test_a_missing_value_is_an_error_that_names_column_and_parameter():
+    expected = r"column 'age', row 5: got nothing, expected a value \(impute=True fills missing ones\)"
+    with pytest.raises(ValueError, match=expected):
+        MDNRegressor(**SMALL).fit(FRAME, Y[:90])
+    with pytest.raises(ValueError, match="NaN"):
+        MDNRegressor(**SMALL).fit(FRAME[["size", "age"]].to_numpy(), Y[:90])
+
+
+def test_missing_values_of_an_array_are_filled_when_asked():
+    rows = FRAME[["size", "age"]].to_numpy()
+    model = MDNRegressor(**SMALL, impute=True).fit(rows, Y[:90])
+    assert np.isfinite(model.predict(rows)).all()
+
+
+def test_predictions_come_as_a_data_frame_with_the_index_of_the_rows(fitted_on_frame):
+    quantiles = fitted_on_frame.predict_quantiles(FRAME, [0.05, 0.5])
+    interval = fitted_on_frame.predict_interval(FRAME, 0.8)
+    try:
+        fitted_on_frame.set_output(transform="pandas")
+        as_frame = fitted_on_frame.predict_quantiles(FRAME, [0.05, 0.5])
+        assert list(as_frame.columns) == ["quantile_0.05", "quantile_0.5"]
+        assert list(as_frame.index) == list(FRAME.index)
+        np.testing.assert_array_equal(as_frame, quantiles)
+        assert list(fitted_on_frame.predict_interval(FRAME, 0.8).columns) == ["low_0.8", "high_0.8"]
+        np.testing.assert_array_equal(fitted_on_frame.predict_interval(FRAME, 0.8), interval)
+        with pytest.raises(ValueError, match="got 'panda', expected one of default, pandas, polars; did you mean 'pandas'"):
+            fitted_on_frame.set_output(transform="panda")
+    finally:
+        fitted_on_frame.set_output(transform="default")
+
+
+def test_the_standard_deviation_is_that_of_the_distribution(fitted):
+    mean, sd = fitted.predict(X[:5], return_std=True)
+    np.testing.assert_array_equal(mean, fitted.predict(X[:5]))
+    np.testing.assert_allclose(sd**2, mdn.variance(fitted.predict_distribution(X[:5]))[:, 0], rtol=1e-4)
+
+
+def test_a_generator_of_numpy_is_a_random_state(fitted):
+    draws = [fitted.sample(X[:3], 2, random_state=np.random.default_rng(0)) for _ in range(2)]
+    np.testing.assert_array_equal(*draws)
+
+
 def test_targets_stay_inside_of_their_support():
     model = MDNRegressor(**{**SMALL, "target_support": "positive"}).fit(X[:80], Y[:80])
     assert model.predict_quantiles(X[:80], [0.001]).min() > 0

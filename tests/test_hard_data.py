@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mdnjax.config import Config, load
-from mdnjax.data import Dataset, make_scaler, to_training_units
-from mdnjax.data.dataset import outlier_notes
+from mdnjax.data import Dataset, Splits, make_scaler, to_training_units
+from mdnjax.data.notes import notes_on, outliers
 from mdnjax.ensemble import Networks
 from mdnjax.predictor import make_predictor
 from mdnjax.training import functions
@@ -80,11 +80,29 @@ def test_five_points_are_enough_to_train(optimizer):
     assert np.isfinite(predictor.nll(plain_data(5))).all()
 
 
+def test_what_makes_scores_less_trustworthy_is_noted():
+    plain = plain_data()
+    many = Splits(plain, plain, Dataset(*(np.tile(part, (5, 1)) for part in plain)))
+    assert list(notes_on(many)) == []
+    (few,) = notes_on(Splits(plain_data(30), plain_data(10), many.test))
+    assert few.startswith("40 rows for 2 inputs are few")
+    (tests,) = notes_on(Splits(plain, plain, plain_data(4)))
+    assert tests.startswith("4 test rows are few: the share of them inside of an interval is known to about 25 percentage points")
+    y = np.where(np.arange(len(plain.y))[:, None] % 2 == 0, 0.0, plain.y)
+    (atom,) = notes_on(Splits(Dataset(plain.x, y), Dataset(plain.x, y), many.test), ["size", "b", "rain"])
+    assert atom.startswith("target 'rain' is 0 in 50 % of the rows")
+    x = plain.x.copy()
+    x[2:, 0] = 7.0
+    validation = Dataset(np.where([True, False], np.float32(7.0), plain.x), plain.y)
+    (constant,) = notes_on(Splits(Dataset(x, plain.y), validation, many.test), ["size", "b", "rain"])
+    assert constant.startswith("input 'size' is 7 in all but 2 of")
+
+
 def test_an_outlier_is_noted_with_its_row():
-    assert list(outlier_notes(plain_data())) == []
-    assert list(outlier_notes(difficult_data("constant column"))) == []
-    assert list(outlier_notes(difficult_data("repeated targets"))) == []
-    (target,) = outlier_notes(difficult_data("outlier"))
+    assert list(outliers(plain_data())) == []
+    assert list(outliers(difficult_data("constant column"))) == []
+    assert list(outliers(difficult_data("repeated targets"))) == []
+    (target,) = outliers(difficult_data("outlier"))
     assert "target 0 is 1e+08 in row 8" in target
-    (column,) = outlier_notes(difficult_data("outlying input"))
+    (column,) = outliers(difficult_data("outlying input"))
     assert "input 0 is 1e+08 in row 8" in column

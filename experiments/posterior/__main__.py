@@ -21,7 +21,7 @@ from experiments.run_folder import create_run_folder
 from experiments.study import divergence_message, num_components_is_auto, prepare
 from mdnjax.c2st import c2st_of_each
 from mdnjax.data import two_moons
-from mdnjax.data.dataset import outlier_notes
+from mdnjax.data.notes import outliers
 from mdnjax.outside import outside
 from mdnjax.ranks import rank
 from mdnjax.statistics import sample
@@ -64,7 +64,7 @@ def study(config: Posterior, overwrite: bool) -> None:
         drawn = figures.draw(evaluations, problem.references, problem.truth is not None)
         report.write_figures(folder / "figures", drawn)
     write_metrics(config, folder, clock, problem, outcomes)
-    report.print_end([*notes, *outlier_notes(problem.simulations), *outcomes[-1].result.notes], clock, folder)
+    report.print_end([*notes, *outliers(problem.simulations), *outcomes[-1].result.notes], clock, folder)
     for outcome in outcomes:
         check_not_diverged(folder, config, outcome)
 

@@ -84,12 +84,12 @@ def _target_columns(
     expanded = mixture[:, None]  # broadcasts against levels
     if config.quantiles:
         values = units.absolute(quantile(expanded, jnp.array(config.quantiles)))[..., 0]
-        yield from ((f"quantile_{level:g}", values[:, i]) for i, level in enumerate(config.quantiles))
+        yield from ((f"quantile_{level!r}", values[:, i]) for i, level in enumerate(config.quantiles))
     if config.intervals:
         ends = units.absolute(central_interval(expanded, jnp.array(config.intervals)))
         for i, level in enumerate(config.intervals):
-            yield f"low_{level:g}", ends[:, i, 0]
-            yield f"high_{level:g}", ends[:, i, 1]
+            yield f"low_{level!r}", ends[:, i, 0]
+            yield f"high_{level!r}", ends[:, i, 1]
     if config.modes:
         for name, values in _modes(mixture, config.modes):
             yield name, values if "mass" in name else units.absolute(values)

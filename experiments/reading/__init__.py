@@ -14,7 +14,7 @@ from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.data.columns import Columns, check_scaled_inputs, fit_columns, input_name, to_inputs, to_targets
-from mdnjax.data.dataset import outlier_notes
+from mdnjax.data.notes import notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
 
@@ -54,12 +54,13 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
         inputs = _input_names(section, table, targets, features)
-        columns, notes = fit_columns(table, targets, inputs, rows=in_training, **options)
+        columns, notes = fit_columns(table, targets, inputs, rows=in_training, remedy="data.missing=impute", **options)
         x, y = to_inputs(columns, table), to_targets(columns, table)
-        notes += check_values(section, columns, Dataset(x, y), rows.train)
+        splits = Splits(*(Dataset(x[part], y[part]) for part in rows))
+        notes += [*check_values(section, columns, Dataset(x, y), rows.train), *notes_on(splits, _names(columns, x))]
     except TableError as error:
         raise UserError(f"{path}: {error}{_delimiter_hint(error, section)}") from None
-    return LoadedTable(path, columns, rows, Splits(*(Dataset(x[part], y[part]) for part in rows)), notes)
+    return LoadedTable(path, columns, rows, splits, notes)
 
 
 def check_values(section: Table, columns: Columns, whole: Dataset, train: np.ndarray) -> list[str]:
@@ -67,7 +68,7 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
 
     Raises: TableError, with the row of the file, if a target is outside of its support, or a value is too large for float32.
     """
-    names = [input_name(columns, i) for i in range(whole.x.shape[1])] + list(columns.targets)
+    names = _names(columns, whole.x)
     try:
         support = make_support(section.target_support, whole.y.shape[1])
     except ValueError as error:
@@ -83,7 +84,12 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
     except ValueError as error:
         raise TableError(str(error)) from None
     check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
-    return list(outlier_notes(whole, names))
+    return list(outliers(whole, names))
+
+
+def _names(columns: Columns, x: np.ndarray) -> list[str]:
+    """Returns the names of all inputs and then of the targets."""
+    return [*(input_name(columns, i) for i in range(x.shape[1])), *columns.targets]
 
 
 def _input_names(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:

@@ -14,6 +14,7 @@ from mdnjax.data.values import ROW, TableError, category_indices, check_name, co
 from mdnjax.types import AnyArray, Float
 
 MISSING = "(missing)"  # the category of missing values
+NAMES_OF = ("keys", "column_names", "columns")  # the names of the columns of a mapping, of pyarrow, of polars
 INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")  # of the unnamed index of a data frame in a file
 
 
@@ -49,12 +50,13 @@ def fit_columns(
     rows: np.ndarray | None = None,
     categorical: Sequence[str] = (),
     impute: bool = False,
+    remedy: str = "impute=True",
 ) -> tuple[Columns, list[str]]:
     """Returns the columns that a network can use, and a note on each column that is left out.
 
     Args: `features` are the names of the inputs, by default all but the targets; only `rows`, by default all, determine
     categories, fills and constant columns; `categorical` columns are categories even if they are numbers; with `impute`, missing
-    inputs are allowed.
+    inputs are allowed, and without it `remedy` is named as the setting that allows them.
     Raises: TableError if a column is not there or cannot be used, or no input is left.
     """
     names = list(table)
@@ -73,7 +75,7 @@ def fit_columns(
             notes.append(f"column {short(name)} is left out: it only counts the rows")
             continue
         values = values_of(table, name, name in categorical)
-        _check_present(values, name, impute)
+        _check_present(values, name, impute, remedy)
         fitted = values if rows is None else values[rows]
         first_name = first_names.setdefault(fitted.tobytes() if fitted.dtype != object else tuple(fitted), name)
         if len(_distinct(fitted)) < 2:
@@ -98,13 +100,24 @@ def numbered_columns(num_inputs: int, num_targets: int) -> Columns:
     return Columns(tuple(Column(f"x{i}") for i in range(num_inputs)), tuple(f"y{i}" for i in range(num_targets)))
 
 
+def is_table(rows: Any) -> bool:
+    """Returns whether rows have named columns: a mapping, or a data frame of pandas, polars or pyarrow."""
+    return any(hasattr(rows, name) for name in NAMES_OF)
+
+
+def names_of(rows: Any) -> list[Any]:
+    """Returns the names of the columns of a table."""
+    names: Any = next(getattr(rows, name) for name in NAMES_OF if hasattr(rows, name))
+    return list(names() if callable(names) else names)
+
+
 def as_table(columns: Columns, rows: Any) -> Mapping[str, Any]:
     """Returns rows as a table; they are an array `[N, C]` with a column for each input, or a mapping from names to columns.
 
     Raises: TableError if an array has another number of columns.
     """
-    if hasattr(rows, "keys"):
-        return {str(name): rows[name] for name in rows.keys()}  # noqa: SIM118 (a data frame is not a dict)
+    if is_table(rows):
+        return {str(name): rows[name] for name in names_of(rows)}
     names = [column.name for column in columns.inputs]
     rows = unmasked(rows)
     rows = rows[:, None] if rows.ndim == 1 and len(names) == 1 else rows
@@ -200,16 +213,16 @@ def _numbers(column: Column, values: np.ndarray) -> list[np.ndarray]:
     """Returns the inputs of a column of numbers: the filled numbers, and where they were missing."""
     missing = np.isnan(values)
     if column.fill is None:
-        _check_present(values, column.name, False)
+        _check_present(values, column.name, False, "")
     numbers = np.where(missing, column.fill or 0.0, values)
     return [numbers, missing] if column.marked else [numbers]
 
 
-def _check_present(values: np.ndarray, name: str, impute: bool) -> None:
+def _check_present(values: np.ndarray, name: str, impute: bool, remedy: str) -> None:
     """Raises: TableError if a value is missing, or with `impute` if all are."""
     missing = np.isnan(values) if values.dtype != object else np.array([value is None for value in values], bool)
     if missing.any() and (not impute or missing.all()):
-        expected = "a value" if not impute else "a value in some row"
+        expected = "a value in some row" if impute else f"a value ({remedy} fills missing ones)" if remedy else "a value"
         raise TableError(f"column {short(name)}, row {ROW}: got nothing, expected {expected}", int(missing.argmax()))
 
 

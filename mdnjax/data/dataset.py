@@ -1,15 +1,13 @@
-"""Examples, their split into parts, and notes on outliers."""
+"""Examples and their split into parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from mdnjax.types import Float
-
-MIN_OUTLIER_DISTANCE = 1e4  # from the median, in units of the distance within which three quarters of the values are
 
 
 class Dataset(NamedTuple):
@@ -60,23 +58,3 @@ def _step(values: Float[np.ndarray, " N"]) -> float:
 def joined(*parts: Dataset) -> Dataset:
     """Concatenates the rows of all parts."""
     return Dataset(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-def outlier_notes(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:
-    """Yields a sentence for each column with an outlier so large that it alone determines mean and sd, the units of training.
-
-    Args: `names` are those of the inputs and targets. Rows are counted from 1, as in a file.
-    """
-    for kind, values in (("input", dataset.x), ("target", dataset.y)):
-        wide = values.astype(np.float64)
-        median = np.median(wide, axis=0)
-        spread = np.quantile(np.abs(wide - median), 0.75, axis=0)
-        for column in np.flatnonzero(spread > 0):
-            distance = np.abs(wide[:, column] - median[column]) / spread[column]
-            if distance.max() > MIN_OUTLIER_DISTANCE:
-                row, index = int(distance.argmax()), column + (dataset.x.shape[1] if kind == "target" else 0)
-                name = f"{kind} {names[int(index)]!r}" if names else f"{kind} {column}"
-                yield (
-                    f"{name} is {values[row, column]:g} in row {row + 1}, {distance[row]:.0g} times as far from the median "
-                    "as most values: it alone determines the units of training; correct or remove it if it is an error"
-                )

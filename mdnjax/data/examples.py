@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mdnjax.data.columns import Columns, as_table, fit_columns, numbered_columns, to_inputs, to_targets
+from mdnjax.data.columns import Columns, as_table, fit_columns, names_of, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.values import unmasked
 
@@ -28,8 +28,8 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
     """
     if isinstance(categorical, str):
         categorical = [categorical]
-    table = {str(name): unmasked(x[name]) for name in x.keys()}  # noqa: SIM118 (a data frame is no dict)
-    if len(table) < len(list(x.keys())):
+    table = {str(name): unmasked(x[name]) for name in names_of(x)}
+    if len(table) < len(names_of(x)):
         raise ValueError("x: got two columns of the same name, expected each name once")
     features = None
     names = [y] if isinstance(y, str) else list(y) if _all_text(y) else None
