@@ -41,7 +41,10 @@ METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess
 
 
 class Result(NamedTuple):
-    """Everything that a report of a run needs; `setting_weights` are those of `selection.settings` in the mixture."""
+    """Everything that a report of a run needs; `setting_weights` are those of `selection.settings` in the mixture.
+
+    `test_scores` are arrays with a number for each test row: "nll" and, for a single target, "crps" and "pit".
+    """
 
     config: Run
     setting_weights: np.ndarray
@@ -51,8 +54,13 @@ class Result(NamedTuple):
     predictor: Predictor
     metrics: dict[str, float]
     diagnosis: Diagnosis
-    pit: np.ndarray
+    test_scores: dict[str, np.ndarray]
     samples: np.ndarray
+
+    @property
+    def pit(self) -> np.ndarray:
+        """The PIT of each test row; empty if there are several targets."""
+        return self.test_scores.get("pit", np.zeros(0))
 
     @property
     def notes(self) -> list[str]:
@@ -112,13 +120,13 @@ def run(
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
     with clock.phase("scores"), COMPILATION_LOCK:
-        metrics, pit_values = score(predictor, splits, truth)
+        metrics, test_scores = score(predictor, splits, truth)
         if config.ensemble.rotate:  # the networks of the mixture have trained on all rows, each on others
             metrics["validation_nll"] = float(selected.validation_nll[0])
     with clock.phase("samples"):
         samples, diagnosis = sample_and_diagnose(predictor, splits, config.seed)
     return Result(
-        config, selected.setting_weights[0], splits, truth, fitted.leading, predictor, metrics, diagnosis, pit_values, samples
+        config, selected.setting_weights[0], splits, truth, fitted.leading, predictor, metrics, diagnosis, test_scores, samples
     )
 
 
@@ -134,19 +142,19 @@ def compile_ahead(config: Run, splits: Splits) -> Predictor:
     return predictor
 
 
-def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[dict[str, float], np.ndarray]:
-    """Returns scores by name, and the PIT of each test row (empty if there are several targets)."""
+def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Returns scores by name, and those of each test row (see `Result`)."""
     test_mixture, y = predictor.at(splits.test.x), predictor.units.relative(splits.test.y).astype(np.float32)
-    metrics = {
-        **nll_metrics((predictor.nll(part) for part in splits), nll_of_truth(splits, truth)),
-        "entropy": truth.entropy() if truth else math.nan,
-    }
+    nlls = [predictor.nll(part) for part in splits]
+    metrics = {**nll_metrics(nlls, nll_of_truth(splits, truth)), "entropy": truth.entropy() if truth else math.nan}
+    test_scores = {"nll": nlls[-1]}
     if splits.test.y.shape[1] > 1:
-        return metrics, np.zeros(0)
-    pit_values = np.asarray(pit(test_mixture, y))
-    metrics["test_crps"] = _mean(crps_of(test_mixture, y)) * float(predictor.units.factor[0])
-    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(pit_values, level)) for level in (0.5, 0.9)}
-    return metrics, pit_values
+        return metrics, test_scores
+    test_scores["crps"] = np.asarray(crps_of(test_mixture, y), np.float64) * float(predictor.units.factor[0])
+    test_scores["pit"] = np.asarray(pit(test_mixture, y))
+    metrics["test_crps"] = _mean(test_scores["crps"])
+    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level)) for level in (0.5, 0.9)}
+    return metrics, test_scores
 
 
 def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tuple[np.ndarray, Diagnosis]:

@@ -97,3 +97,11 @@ def _differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [] if old == new else [prefix.rstrip(".")]
     return [key for name in sorted({*old, *new}) for key in _differing_keys(old.get(name), new.get(name), f"{prefix}{name}.")]
+
+
+def flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Returns the values of nested sections by dotted key."""
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
+    return values

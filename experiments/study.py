@@ -21,7 +21,8 @@ from mdnjax.training import functions
 from mdnjax.training.selection import Candidates
 
 MODEL_FILE = "model.safetensors"
-RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", MODEL_FILE)
+TEST_SCORES_FILE = "test_scores.npz"
+RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE)
 
 
 def prepare(config: CommandRun, **others: Loop) -> None:
@@ -94,6 +95,7 @@ def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) 
         },
     }
     report.write_history(folder / "history.csv", result.fit.history)
+    report.write_npz(folder / TEST_SCORES_FILE, {"y": result.splits.test.y, **result.test_scores})
     report.write_run(folder, clock, metrics)
 
 

@@ -23,6 +23,7 @@ MIN_WEIGHT_SHOWN = 0.02
 NUM_GRID = 300
 MAX_BINS = 20
 MIN_ROWS_PER_BIN = 10
+MAX_TICKS = 6
 
 
 def ribbon(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None = None) -> Axes:
@@ -152,4 +153,5 @@ def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 def _finish(ax: Axes, x: np.ndarray, y: np.ndarray) -> Axes:
     ax.set(xlim=(x[0], x[-1]), ylim=padded_range(y), xlabel="x", ylabel="y")
+    ax.locator_params(nbins=MAX_TICKS)  # more labels would touch each other on small axes
     return ax

@@ -45,8 +45,18 @@ def test_the_examples_of_the_project_give_sensible_numbers(tmp_path, monkeypatch
 
 
 def test_the_example_of_a_network_of_ones_own_runs(tmp_path, monkeypatch):
-    _, own_network = python_blocks("mdnjax/README.md")
+    *_, own_network = python_blocks("mdnjax/README.md")
     assert "5 Diagonal components" in printed_by(own_network, tmp_path, monkeypatch)
+
+
+def test_the_good_and_the_bad_fit_of_the_page_are_good_and_bad(tmp_path, monkeypatch):
+    block = next(block for block in python_blocks("mdnjax/README.md") if "fit.png" in block)
+    printed = printed_by(block.replace("4000", "2000"), tmp_path, monkeypatch)
+    (good, good_share), (bad, bad_share) = re.findall(r"test NLL (\S+), (\d+) %", printed)
+    assert float(good) < 0 < float(bad)
+    assert 86 <= int(good_share) <= 95
+    assert int(bad_share) < 80
+    assert (tmp_path / "fit.png").exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -10,6 +10,7 @@ from experiments.members.chunks import Chunk, chunks_of, cost_of, member_data
 from experiments.members.component_numbers import with_largest_candidate
 from experiments.members.plan import Group, Plan, members_of
 from experiments.report import print_table
+from experiments.run_folder import flat
 from experiments.study import num_components_is_auto
 from experiments.sweep.summary import short
 from mdnjax.config.schema import Loop
@@ -73,17 +74,10 @@ def _other_differences(groups: Sequence[Group]) -> list[str]:
 
     For a number that needs no recompilation unless it is 0 the value is `on` or `off`.
     """
-    dumps = [_flat({"model": g.model.model_dump(), "train": g.train.model_dump(), "data": g.data.model_dump()}) for g in groups]
+    dumps = [flat({"model": g.model.model_dump(), "train": g.train.model_dump(), "data": g.data.model_dump()}) for g in groups]
     keys = dict.fromkeys(key for dump in dumps for key in dump if key not in COLUMNS)
     varied = [key for key in keys if len({str(dump.get(key, "")) for dump in dumps}) > 1]
     return [", ".join(f"{short(key, varied)} {_shown(dump.get(key))}" for key in varied) for dump in dumps]
-
-
-def _flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat
 
 
 def _shown(value: Any) -> str:

@@ -108,7 +108,8 @@ def is_table(rows: Any) -> bool:
 def names_of(rows: Any) -> list[Any]:
     """Returns the names of the columns of a table."""
     names: Any = next(getattr(rows, name) for name in NAMES_OF if hasattr(rows, name))
-    return list(names() if callable(names) else names)
+    listed: Any = names() if callable(names) else names
+    return list(listed)
 
 
 def as_table(columns: Columns, rows: Any) -> Mapping[str, Any]:
