@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, TypeAlias
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from mdnjax.mixture import Mixture
 from mdnjax.plots import (
@@ -37,6 +39,8 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 9,
 }
 MIN_OPACITY = 0.06  # of a component of weight 0
+MAX_POINTS = 900  # over regions
+SHARE_BELOW_DARKEST = 0.9  # of the exact densities that are not negligible: a single peak would leave all others pale
 
 Points: TypeAlias = tuple[np.ndarray, np.ndarray]  # x[N, 1] and y[N, 1]
 
@@ -66,11 +70,18 @@ def plot_regression(points: Points, x: np.ndarray, prediction: np.ndarray, names
     return figure
 
 
-def plot_history(history: History, truth_nll: float | None = None, truth_train_nll: float | None = None) -> Figure:
-    """Plots the training loss and the validation NLL against the step, with the NLL of the true distribution if it is known."""
+def plot_history(
+    history: History, truth_nll: float | None = None, truth_train_nll: float | None = None, *, noisy: bool = False
+) -> Figure:
+    """Plots the training loss and the validation NLL against the step, with the NLL of the true distribution if it is known.
+
+    Args: `noisy` says whether noise was added to the examples of the training loss, which raises it.
+    """
     figure, axes = _figure("Training of the mixture density network", Names("step", "nats per example"))
     steps, finite = np.arange(len(history.loss)), history.loss[np.isfinite(history.loss)]
-    axes.plot(steps, history.loss, color=DATA, lw=1, label="loss as minimised, training points")
+    axes.plot(
+        steps, history.loss, color=DATA, lw=1, label="training loss, with noise added to the points" if noisy else "training loss"
+    )
     axes.plot(history.report_steps, history.validation_scores, color=MODEL, lw=1.8, label="NLL, validation points")
     if truth_train_nll is not None:
         axes.axhline(truth_train_nll, color=TRUTH, lw=1.2, ls="--", label="NLL of the truth, training points")
@@ -89,13 +100,14 @@ def plot_components(x: np.ndarray, values: np.ndarray, weight: np.ndarray, names
     figure, axes = _figure(title, names)
     for k, colour in enumerate(component_colours(values.shape[1])):
         _draw_weighted_curve(axes, x, values[:, k], weight[:, k], colour)
-    log = log and bool((values > 0).any())  # a logarithmic axis cannot show values that all round to 0
-    if log:
+    if log := log and bool((values > 0).any()):  # a logarithmic axis cannot show values that all round to 0
         axes.set_yscale("log")
     shown = values[weight > MIN_WEIGHT_SHOWN]
     axes.set_xlim(x[0], x[-1])
     smallest = max(shown.min(), np.finfo(np.float32).tiny)
     axes.set_ylim(*((smallest / 1.5, shown.max() * 1.5) if log else padded_range(shown)))
+    if log:
+        label_plainly(axes.yaxis)
     _component_legend(axes, values.shape[1])
     return figure
 
@@ -114,11 +126,12 @@ def plot_density(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, exact: np.nda
         figure = Figure(figsize=(8.6, 4), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         figure.suptitle(title, fontsize=12)
+        vmax = float(np.quantile(exact[exact > 0.01 * exact.max()], SHARE_BELOW_DARKEST))
         for axes, density, label in ((left, learnt, "learnt"), (right, exact, "exact")):
-            image = draw_density(axes, x, y, density, vmax=float(exact.max()))
+            image = draw_density(axes, x, y, density, vmax)
             axes.set(title=label, xlabel=names.x)
         left.set_ylabel(names.y)
-        figure.colorbar(image, ax=(left, right), label="square root of the density", pad=0.01)
+        figure.colorbar(image, ax=(left, right), label="square root of the density", pad=0.01, extend="max")
     return figure
 
 
@@ -127,7 +140,8 @@ def plot_intervals(
 ) -> Figure:
     """Plots highest-density regions (label, Region of batch [G]) along x[G], largest first, branches[B, G] of modes and data."""
     figure, axes = _figure(title, names)
-    axes.scatter(*points, s=6, color=DATA, alpha=0.6, linewidths=0, label="data", zorder=2)
+    shown = np.linspace(0, len(points[0]) - 1, min(len(points[0]), MAX_POINTS)).astype(int)  # more would hide the regions
+    axes.scatter(*(values[shown] for values in points), s=5, color=DATA, alpha=0.5, linewidths=0, label="data", zorder=2)
     step = (x[1] - x[0]) / 2
     for number, (label, region) in enumerate(regions):
         low, high = np.asarray(region.low), np.asarray(region.high)
@@ -195,6 +209,15 @@ def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> 
     draw_components(axes, x, mixture)
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(*padded_range(points[1]))
+
+
+def label_plainly(axis: Axis) -> None:
+    """Labels a logarithmic axis, whose limits are set, by plain numbers such as 0.6, at more of them where it is short."""
+    low, high = axis.get_view_interval()
+    decades = abs(float(np.log10(high / low)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _figure(title: str, names: Names) -> tuple[Figure, Axes]:

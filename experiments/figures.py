@@ -63,7 +63,7 @@ def run_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:
     """Draws, by name, the figures of points and histories, which need no curves of the mixture."""
     points, metrics = (result.splits.train.x, result.splits.train.y), result.metrics
     yield "data", charts.plot_points([("data", *points)], names, f"{len(points[0])} training points")
-    yield "loss", charts.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"])
+    yield "loss", charts.plot_history(result.fit.history, metrics["truth_nll"], metrics["truth_train_nll"], noisy=result.noisy)
     data_and_samples = [("data", *points), ("samples", *_samples(result))]
     yield "samples", charts.plot_points(data_and_samples, names, "One Gumbel-max sample for every data point")
     yield "calibration", charts.plot_calibration(result.pit)
@@ -77,7 +77,8 @@ def mixture_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]
     exact = np.exp(result.truth.log_prob(*(a.reshape(-1, 1) for a in np.meshgrid(x, y, indexing="ij")))).reshape(learnt.shape)
     metrics = result.metrics
 
-    yield "weights", charts.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
+    if weight.shape[1] > 1:
+        yield "weights", charts.plot_components(x, weight, weight, Names(names.x, "weight"), "Mixing weights")
     yield (
         "scales",
         charts.plot_components(

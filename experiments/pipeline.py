@@ -63,6 +63,12 @@ class Result(NamedTuple):
         return self.test_scores.get("pit", np.zeros(0))
 
     @property
+    def noisy(self) -> bool:
+        """Whether noise is added to the training points, in any of the settings."""
+        trains = [self.config.with_setting(i).train for i in range(self.config.selection.num_settings)]
+        return any(noise != 0 for train in trains for noise in (train.x_noise, train.y_noise))
+
+    @property
     def notes(self) -> list[str]:
         """Sentences about what looks wrong, each with a remedy; the outliers of a table are reported when it is read."""
         of_data = () if isinstance(self.config.data, Table) else outliers(self.splits.train)

@@ -84,7 +84,7 @@ def plot(results: list[Result]) -> Any:
     import matplotlib as mpl  # here, since the contenders' processes import this file and must not pay for matplotlib
     from matplotlib.figure import Figure
 
-    from experiments.charts import STYLE
+    from experiments.charts import STYLE, label_plainly
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")
@@ -95,6 +95,7 @@ def plot(results: list[Result]) -> Any:
             axes.axvline(float(np.median(result.training_alone)), color=color, lw=1, ls=":")
         axes.set(xscale="log", xlabel="seconds of training (dotted: NLL near its last value)", ylabel="held-out NLL, nats")
         axes.set_ylim(1.2, 3.5)
+        label_plainly(axes.xaxis)
         axes.legend()
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from experiments.charts import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
 from experiments.posterior.published import PUBLISHED
 from mdnjax.ranks import Ranks
 
@@ -126,6 +126,7 @@ def scores(evaluations: Sequence[Evaluation], two_moons: bool) -> Figure:
             axes.plot(list(published), list(published.values()), style, color=TRUTH, lw=1.6, label=name)
         axes.axhline(0.5, color=DATA, lw=1)
         axes.set(xscale="log", xlabel="simulations", ylabel="two-sample score (0.5: indistinguishable)", ylim=(0.45, 1))
+        label_plainly(axes.xaxis)
         axes.legend()
     return figure
 

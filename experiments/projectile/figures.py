@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.charts import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
 from experiments.projectile.evaluation import MAX_HIT_MISS, Launches
 from experiments.projectile.flight import path
 
@@ -72,6 +72,7 @@ def misses(tested: Launches) -> Figure:
         axes.axhline(100 * MAX_HIT_MISS, color=DATA, lw=1, ls=":", label=f"{100 * MAX_HIT_MISS:g} %: largest miss of a hit")
         axes.axvline(1, color=DATA, lw=1)
         axes.set(xlabel="distance / farthest landing", ylabel="miss of the mode, %", yscale="log")
+        label_plainly(axes.yaxis)
         axes.legend(loc="upper left", markerscale=2)
     return figure
 
@@ -83,12 +84,14 @@ def _wind_label(wind: float) -> str:
 def _plot_flights(axes: Axes, examples: Launches, number: int) -> None:
     speed, distance, wind = map(float, examples.x[number])
     axes.axhline(0, color=DATA, lw=1)
-    if not examples.predicted_within_reach[number]:
+    farthest = float(examples.farthest[number])
+    if distance > farthest:  # by the laws of motion, whatever the network predicts
         axes.plot(*path(float(examples.farthest_angle[number]), speed, wind).T, color=DATA, lw=1.4, ls="--", label="farthest")
-        axes.text(distance, 2.5, "out of reach", ha="center", va="bottom", fontsize=9, color=TRUTH)
-    else:
-        for side, (name, colour) in enumerate(ARCS):
-            mode = examples.mode_of_arc[number, side]
-            if mode >= 0:
-                axes.plot(*path(float(examples.angle[number, mode]), speed, wind).T, color=colour, lw=2, label=name)
+        axes.text(distance, 2.5, f"out of reach:\nfarthest {farthest:.0f} m", ha="right", va="bottom", fontsize=9, color=TRUTH)
+    modes = [(arc, examples.mode_of_arc[number, side]) for side, arc in enumerate(ARCS)]
+    for (name, colour), mode in modes:
+        if mode >= 0 and examples.predicted_within_reach[number]:
+            axes.plot(*path(float(examples.angle[number, mode]), speed, wind).T, color=colour, lw=2, label=name)
+    if distance <= farthest and not (examples.predicted_within_reach[number] and any(mode >= 0 for _, mode in modes)):
+        axes.text(distance, 2.5, "no angle predicted", ha="right", va="bottom", fontsize=9, color=TRUTH)
     axes.plot(distance, 0, "x", color=TRUTH, ms=9, mew=2.4, clip_on=False, zorder=5, label="target")

@@ -10,9 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from scipy.stats import kruskal
 
-from experiments.charts import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
 from experiments.members.parts import Row, finished
 from experiments.sweep.summary import Summary, short, text
 
@@ -20,6 +20,7 @@ PANELS = (("validation_nll", "validation NLL (nats)"), ("excess_nll", "excess ov
 MAX_CURVES = 8
 MAX_LABELS = 12
 MAX_CELLS = 30
+NUM_GROUPS, MIN_GROUP, MAX_P_VALUE = 5, 3, 0.01  # a trend is drawn if groups along an axis differ by the Kruskal-Wallis test
 Curve = tuple[int, np.ndarray, np.ndarray]  # setting, steps, validation NLL
 
 
@@ -40,7 +41,10 @@ def of_sweep(summaries: Sequence[Summary], rows: Sequence[Row], curves: Sequence
 
 
 def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
-    """Plots the scores of all members against one key: a point for each member, and their medians."""
+    """Plots the scores of all members against one key: a point for each member, and medians.
+
+    Along an axis of numbers, medians are those of five groups of members, and only drawn if the groups differ.
+    """
     positions, labels, is_log = _axis(values)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.2), layout="constrained")
@@ -53,9 +57,7 @@ def plot_key(key: str, values: Sequence[Any], rows: Sequence[Row]) -> Figure:
                 axes.set_xticks(range(len(labels)), labels, rotation=25 if slanted else 0, ha="right" if slanted else "center")
             elif is_log:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.xaxis.set_major_formatter("{x:g}")
-                axes.minorticks_off()
+                label_plainly(axes.xaxis)
             _cut_outliers(axes, scores)
     return figure
 
@@ -127,10 +129,16 @@ def _draw_members(axes: Axes, positions: np.ndarray, scores: np.ndarray, spread:
     jitter = spread * np.random.default_rng(0).uniform(-1, 1, len(scores))
     axes.scatter(positions + jitter, scores, s=14, color=MODEL, alpha=max(0.15, min(0.7, 60 / len(scores))), linewidths=0)
     distinct = np.unique(positions)
-    if len(distinct) < 0.7 * len(positions):
+    if spread and len(distinct) < 0.7 * len(positions):
         medians = [np.median(scores[positions == position]) for position in distinct]
-        axes.plot(distinct, medians, color=TRUTH, marker="_", ms=16, mew=2, label="median", ls="" if spread else "-")
+        axes.plot(distinct, medians, color=TRUTH, marker="_", ms=16, mew=2, label="median", ls="")
         axes.legend(loc="best")
+    elif not spread and len(distinct) >= NUM_GROUPS:
+        groups = np.array_split(np.argsort(positions, kind="stable"), NUM_GROUPS)
+        if min(map(len, groups)) >= MIN_GROUP and kruskal(*(scores[group] for group in groups)).pvalue < MAX_P_VALUE:
+            middle = [[np.median(values[group]) for group in groups] for values in (positions, scores)]
+            axes.plot(*middle, color=TRUTH, marker="o", ms=4, lw=1.6, label="medians of five groups")
+            axes.legend(loc="best")
     axes.grid(axis="y", color=DATA, alpha=0.25)
 
 

@@ -67,7 +67,7 @@ def draw(
 ) -> Iterator[tuple[str, Figure]]:
     """Draws all figures, by name; with several targets, each has its own."""
     test = result.splits.test
-    yield "loss", plot_history(result.fit.history)
+    yield "loss", plot_history(result.fit.history, noisy=result.noisy)
     yield "importance", figures.plot_importance(dict(rises))
     nll, units = result.predictor.nll(test), result.predictor.units
     observed = units.relative(test.y).astype(np.float32)

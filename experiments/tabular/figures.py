@@ -40,12 +40,22 @@ def plot_observed(mixture: Mixture, y: np.ndarray, name: str) -> Figure:
 
 
 def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, int]]:
-    """Returns rows with labels: the lowest, middle and highest prediction, the narrowest and widest interval, the largest NLL."""
+    """Returns up to six different rows, each with what it is an example of; if a row is taken already, the next one is used."""
     middle, ends = np.asarray(median(mixture))[:, 0], np.asarray(central_interval(mixture, LEVEL))
     order, width = np.argsort(middle), np.argsort(ends[:, 1] - ends[:, 0])
-    rows = [("lowest", order[0]), ("middle", order[len(order) // 2]), ("highest", order[-1])]
-    rows += [("surest", width[0]), ("least sure", width[-1]), ("most surprising", int(np.argmax(nll)))]
-    return [(label, int(row)) for label, row in rows]
+    half = len(order) // 2
+    candidates = {
+        "largest NLL": np.argsort(-nll),
+        "lowest median": order,
+        "highest median": order[::-1],
+        "narrowest interval": width,
+        "widest interval": width[::-1],
+        "middle median": np.concatenate([order[half:], order[:half][::-1]]),
+    }
+    rows: dict[str, int] = {}
+    for label, ranked in list(candidates.items())[: len(order)]:
+        rows[label] = next(int(row) for row in ranked if row not in rows.values())
+    return list(rows.items())
 
 
 def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Sequence[int], name: str) -> Figure:
@@ -53,7 +63,10 @@ def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Se
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 5.4), layout="constrained")
         panels = figure.subplots(2, 3)
-        for axes, (label, row) in zip(panels.flat, typical_and_extreme(mixture, nll), strict=True):
+        examples = typical_and_extreme(mixture, nll)
+        for axes in list(panels.flat)[len(examples) :]:
+            axes.set_axis_off()
+        for axes, (label, row) in zip(panels.flat, examples, strict=False):
             single = mixture[row]
             wide = np.asarray(central_interval(single, 0.998))
             low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
@@ -64,9 +77,7 @@ def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Se
             axes.plot(grid, density, color=MODEL, lw=1.8)
             axes.fill_between(grid, density, where=((grid >= ends[0]) & (grid <= ends[1])).tolist(), color=MODEL, alpha=0.2, lw=0)
             axes.axvline(y[row, 0], color=TRUTH, lw=1.4)
-            axes.set(title=f"{label} (row {numbers[row]})", ylim=(0, None), yticks=[])
-        for axes in panels[1]:
-            axes.set_xlabel(name)
+            axes.set(title=f"row {numbers[row]}: {label}", xlabel=name, ylim=(0, None), yticks=[])
         figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange", fontsize=12)
     return figure
 
@@ -75,7 +86,7 @@ def plot_importance(rises: dict[str, np.ndarray], max_columns: int = 20) -> Figu
     """Plots how much the NLL rises when a column is shuffled among the test rows: mean and range over the shuffles."""
     names = sorted(rises, key=lambda name: float(np.mean(rises[name])))[-max_columns:]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 1.2 + 0.3 * len(names)), layout="constrained")
+        figure = Figure(figsize=(6.4, 1.5 + 0.3 * len(names)), layout="constrained")
         axes = figure.subplots()
         means = np.array([np.mean(rises[name]) for name in names])
         ranges = np.array([[np.min(rises[name]), np.max(rises[name])] for name in names])
@@ -83,7 +94,8 @@ def plot_importance(rises: dict[str, np.ndarray], max_columns: int = 20) -> Figu
         axes.hlines(range(len(names)), ranges[:, 0], ranges[:, 1], color=TRUTH, lw=1.6)
         axes.set_yticks(range(len(names)), [name if len(name) <= 30 else f"{name[:29]}…" for name in names])
         axes.axvline(0, color=DATA, lw=1)
-        axes.set(xlabel="rise of the test NLL when the column is shuffled (nats)")
-        title = "Importance by permutation" + (f", the {max_columns} highest of {len(rises)}" if len(rises) > max_columns else "")
-        axes.set_title(title)
+        num = len(next(iter(rises.values())))
+        axes.set(xlabel=f"rise of the test NLL when a column is shuffled, nats\n(bar: mean of {num} shuffles, line: their range)")
+        shown = f", the {max_columns} highest of {len(rises)}" if len(rises) > max_columns else ""
+        axes.set_title(f"How much each column matters{shown}")
     return figure

@@ -80,7 +80,8 @@ def _plot_case(axes: Axes, paths: np.ndarray, index: int, predictions: Predictio
     axes.plot(*predictions.likeliest[index].T, "s", color=MODEL, ms=3.5, label="likeliest place at each step")
     axes.plot(*path[:OBSERVED].T, "o-", color="black", lw=1.6, ms=3, label="observed")
     axes.plot(*path[OBSERVED - 1 :].T, "o-", color=TRUTH, lw=1.6, ms=3, label="true")
-    axes.set(aspect="equal", xlabel="x, m")
+    axes.set(aspect="equal", xlabel="x, m", ylabel="y, m")
+    axes.locator_params(nbins=5)
 
 
 def _density(mixture: Mixture, step: int, places: np.ndarray) -> np.ndarray:
