@@ -211,6 +211,11 @@ def draw_ribbon(axes: Axes, points: Points, x: np.ndarray, mixture: Mixture) -> 
     axes.set_ylim(*padded_range(points[1]))
 
 
+def as_label(name: str) -> str:
+    """Returns a user's name as matplotlib shows it literally: a dollar sign would begin a formula."""
+    return name.replace("$", r"\$")
+
+
 def label_plainly(axis: Axis) -> None:
     """Labels a logarithmic axis, whose limits are set, by plain numbers such as 0.6, at more of them where it is short."""
     low, high = axis.get_view_interval()

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 def write_figure(path: Path, figure: Figure) -> None:
     """Writes a figure as PNG or SVG; equal figures give equal bytes."""
     content = io.BytesIO()
-    if path.suffix == ".png":
-        FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})  # `savefig` would draw it twice
-    else:
-        with mpl.rc_context({"svg.hashsalt": path.stem}):
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": path.stem}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a note says so once
+        if path.suffix == ".png":
+            FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})  # `savefig` would draw it twice
+        else:
             figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     write_bytes(path, content.getvalue())
 
@@ -111,7 +113,7 @@ def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collect
             shown.add_column(table[0][j], justify="left" if table[0][j] in left else "right", overflow="fold")
         for row in table[1:]:
             shown.add_row(*(row[j] for j in part))
-        Console(width=Console(width=MAX_WIDTH).measure(shown).maximum, highlight=False).print(shown)
+        Console(width=Console(width=MAX_WIDTH).measure(shown).maximum, highlight=False, markup=False, emoji=False).print(shown)
 
 
 def _parts(table: Sequence[Sequence[str]], left: Collection[str], width: int) -> Iterator[list[int]]:

@@ -49,6 +49,9 @@ def read_metadata(path: Path, formats: Collection[str] = (FORMAT,)) -> dict[str,
 
     Raises: CheckpointError if the file is missing, truncated, not written by mdnjax, or of a format that is not in `formats`.
     """
+    if path.is_dir():
+        inside = sorted(path.glob("*.safetensors"))
+        raise CheckpointError(f"{path}: got a folder, expected a file{f', such as {inside[0]}' if inside else ''}")
     with _opened(path) as file:
         metadata = file.metadata() or {}
     if (got := metadata.get("format")) not in formats:

@@ -1,5 +1,7 @@
 """Configurations: which source takes precedence, the message of every fault, and the description of every key."""
 
+from itertools import pairwise
+
 import pytest
 import yaml
 
@@ -136,3 +138,9 @@ def test_a_word_does_not_hide_that_a_section_has_a_wrong_value(tmp_path, section
     for words in ([], [word.get(section, "ensemble.num_members=2")]):
         (found,) = faults_of(tmp_path, text, *words)
         assert found.startswith(f"c.yaml:1: {section}: got"), found
+
+
+def test_aliases_of_aliases_are_refused_before_they_fill_the_memory():
+    levels = "".join(f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]\n" for below, name in pairwise("abcdefghij"))
+    (fault,) = parse("a: &a [x, x, x, x, x, x, x, x, x]\n" + levels).faults
+    assert fault == (1, "malformed YAML: more than 100000 values, perhaps by aliases of aliases")

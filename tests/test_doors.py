@@ -97,7 +97,7 @@ def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, tmp_
         else:
             frame.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
         for size in (1000, 3):
-            chunks = files.read_chunks(path, None, size, texts)
+            chunks = files.read_chunks(path, files.PLAIN, size, texts)
             assert_same(predictor, np.concatenate([predictor.mean(chunk)[:, 0] for chunk in chunks]), expected[rows])
 
 
@@ -228,17 +228,19 @@ def test_no_rows_give_empty_arrays():
     assert PLAIN.sample(jax.random.key(0), nothing, 3).shape == (0, 3, 1)
 
 
-def test_a_file_that_is_not_there_or_has_no_rows_is_named(predictor, tmp_path):
+def test_a_file_that_is_not_there_is_named_and_a_header_without_rows_gives_a_header(predictor, tmp_path):
     mdn.save(tmp_path / "m.safetensors", predictor)
     INPUTS.iloc[:0].to_csv(tmp_path / "none.csv", index=False)
     INPUTS.iloc[:0].to_parquet(tmp_path / "none.parquet")
-    for name, expected in {"none.csv": "got no rows", "none.parquet": "got no rows", "no.csv": "cannot read"}.items():
-        done = run("predict", tmp_path / "m.safetensors", tmp_path / name, f"output={tmp_path / 'p.csv'}")
-        last = done.stderr.splitlines()[-1]
-        assert (done.returncode, last[:7]) == (2, "error: "), done.stderr
-        assert expected in last, last
-        assert name in last, last
-        assert not (tmp_path / "p.csv").exists()
+    for name in ("none.csv", "none.parquet"):
+        done = run("predict", tmp_path / "m.safetensors", tmp_path / name, f"output={tmp_path / 'p.csv'}", "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "p.csv").read_text() == "mean,sd,quantile_0.05,quantile_0.5,quantile_0.95\n"
+    done = run("predict", tmp_path / "m.safetensors", tmp_path / "no.csv", f"output={tmp_path / 'q.csv'}")
+    assert_one_line_error(done, "cannot read", "no.csv")
+    done = run("predict", tmp_path, tmp_path / "none.csv", f"output={tmp_path / 'q.csv'}")
+    assert_one_line_error(done, "got a folder, expected a file, such as", "m.safetensors")
+    assert not (tmp_path / "q.csv").exists()
 
 
 def test_copied_columns_are_written_unchanged(predictor, tmp_path):

@@ -175,7 +175,7 @@ def arrays_with(**changes):
         ({"train_lengths": np.array([2, 0])}, "whole numbers from 1"),
         ({"test_points": np.array([[1, np.nan, 0], [1, 1, 1]])}, "got nan"),
         ({"test_points": np.array([[1, 1, 2], [1, 1, 1]])}, "got 2 in the last column"),
-        ({"train_points": np.array([[None] * 3] * 2)}, "cannot be read"),
+        ({"train_points": np.array([[None] * 3] * 2)}, "not an NPZ file of plain arrays: it holds Python objects"),
     ],
 )
 def test_bad_files_raise_one_line_errors(tmp_path, changes, message):
@@ -186,7 +186,7 @@ def test_bad_files_raise_one_line_errors(tmp_path, changes, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "there is no file"), (b"no archive", "cannot be read")])
+@pytest.mark.parametrize(("content", "message"), [(None, "cannot read"), (b"no archive", "not an NPZ file")])
 def test_unreadable_files_raise_one_line_errors(tmp_path, content, message):
     path = tmp_path / "bad.npz"
     if content is not None:

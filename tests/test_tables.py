@@ -1,5 +1,7 @@
 """Files of tables: all formats give the same rows, all splits are disjoint and complete, and a bad file is a one-line error."""
 
+import zipfile
+
 import numpy as np
 import pandas
 import pytest
@@ -41,7 +43,7 @@ def test_every_format_holds_the_same_table(tmp_path, name):
     table = files.read_file(path)
     assert list(table) == list(frame)
     np.testing.assert_allclose(table["x"], FRAME["x"])
-    whole = {key: np.concatenate([chunk[key] for chunk in files.read_chunks(path, None, 7)]) for key in table}
+    whole = {key: np.concatenate([chunk[key] for chunk in files.read_chunks(path, files.PLAIN, 7)]) for key in table}
     for key, values in table.items():
         assert (whole[key] == values).all()
 
@@ -143,7 +145,7 @@ def test_a_hundred_columns_with_the_wrong_delimiter_are_not_printed(tmp_path):
         read_table(Table(path=str(tmp_path / "t.csv"), target=("column_3",)), 0)
     assert len(str(caught.value)) < 400
     assert "data.delimiter='tab'" in str(caught.value)
-    assert len(files.read_file(tmp_path / "t.csv", "tab")) == 100
+    assert len(files.read_file(tmp_path / "t.csv", files.TextFormat("tab"))) == 100
 
 
 def test_an_error_names_the_nearest_file(tmp_path):
@@ -184,5 +186,52 @@ def test_errors_and_notes_name_the_row_of_the_file_for_every_split(tmp_path):
         read_table(Table(path=str(path), target=("y",), split="time"), 0)
     path = written(tmp_path, frame.assign(z=np.where(np.arange(NUM) == 7, 1e9, frame["z"])), "t.csv")
     for seed in range(3):
-        (note,) = read_table(Table(path=str(path), target=("y",)), seed).notes
-        assert note.startswith("input 'z' is 1e+09 in row 8, ")
+        notes = read_table(Table(path=str(path), target=("y",)), seed).notes
+        assert notes[0].startswith("input 'z' is 1e+09 in row 8, ")
+
+
+def test_words_that_may_mean_a_missing_value_are_words_until_told_otherwise(tmp_path):
+    country = np.where(np.arange(NUM) % 3 == 0, "NA", np.where(np.arange(NUM) % 3 == 1, "None", "DE"))
+    path = written(tmp_path, FRAME[["x", "y"]].assign(country=country), "t.csv")
+    loaded = read_table(Table(path=str(path), target=("y",)), 0)
+    assert loaded.columns.inputs[1].categories == ("DE", "NA", "None")
+    assert any('set data.missing_values=["NA", "None"]' in note for note in loaded.notes)
+    with pytest.raises(UserError, match="column 'country', row 1: got nothing"):
+        read_table(Table(path=str(path), target=("y",), missing_values=("NA",)), 0)
+    filled = read_table(Table(path=str(path), target=("y",), missing_values=("NA", "None"), missing="impute"), 0)
+    assert filled.columns.inputs[1].categories == ("(missing)", "DE")
+    numbers = written(tmp_path, FRAME[["x", "y"]].assign(z=[*np.arange(NUM - 1.0), "NA"]), "n.csv")
+    with pytest.raises(UserError, match=rf"row {NUM}: got 'NA', expected a number.*set data.missing_values=\["):
+        read_table(Table(path=str(numbers), target=("y",)), 0)
+
+
+def test_names_that_a_terminal_or_a_figure_cannot_show(tmp_path):
+    path = written(tmp_path, pandas.DataFrame({"a\x07b": FRAME["x"], "y": FRAME["y"]}), "t.csv")
+    with pytest.raises(UserError, match=r"column 'a\\x07b': got a name with a control character"):
+        read_table(Table(path=str(path), target=("y",)), 0)
+    path = written(tmp_path, pandas.DataFrame({"体重": FRAME["x"], "[kg]": FRAME["y"]}), "t.csv")
+    notes = read_table(Table(path=str(path), target=("[kg]",)), 0).notes
+    assert any(note.startswith("column '体重' has letters that the font of the figures lacks") for note in notes)
+
+
+@pytest.mark.parametrize("delimiter", ["é", "", "\n", ";;"])
+def test_a_delimiter_is_one_ascii_character(tmp_path, delimiter):
+    with pytest.raises(UserError, match="expected a single ASCII character, or tab"):
+        read_table(Table(path=str(written(tmp_path, FRAME, "t.csv")), target=("y",), delimiter=delimiter), 0)
+
+
+def test_what_is_no_array_in_a_zip_file_is_one_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as file:
+        file.writestr("readme.txt", "no array")
+    with pytest.raises(UserError, match=r"it holds 'readme\.txt', which is no array"):
+        read_table(Table(path=str(tmp_path / "t.npz"), target=("y",)), 0)
+    np.savez(tmp_path / "s.npz", x=np.array(["a", "b\ud800"] * 6), y=np.arange(12.0))
+    with pytest.raises(UserError, match=r"column 'x', row 2: .* is not valid Unicode"):
+        read_table(Table(path=str(tmp_path / "s.npz"), target=("y",)), 0)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_header_without_rows_is_one_empty_chunk(tmp_path, name):
+    (chunk,) = files.read_chunks(written(tmp_path, FRAME.iloc[:0], name), files.PLAIN, 10)
+    assert list(chunk) == list(FRAME.columns)
+    assert all(len(values) == 0 for values in chunk.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from experiments.command import UserError
 from experiments.pen_strokes import alphabet
 from experiments.pen_strokes.schema import Drawings
+from experiments.reading.arrays import ArraysError, read_arrays
 
 NAMES = ("train", "valid", "test")
 
@@ -41,14 +41,11 @@ def as_arrays(drawings: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 def _read(path: Path) -> Parts:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise UserError(f"data.path: there is no file {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"data.path: {path} cannot be read, expected an NPZ of arrays of numbers") from None
+        arrays = read_arrays(path)
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {path}: {error.strerror or error}") from None
+    except ArraysError as error:
+        raise UserError(f"data.path: {path}: {error}") from None
     return Parts(*(_part(path, arrays, name) for name in NAMES))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ import numpy as np
 
 from experiments.command import UserError
 from experiments.posterior.schema import Simulations
+from experiments.reading.arrays import ArraysError, read_arrays
 from mdnjax.config.nearest import nearest
 from mdnjax.data import Dataset, Splits, Truth, two_moons
 from mdnjax.data.columns import Column, Columns
@@ -123,12 +122,11 @@ def _read_observations(data: Simulations, num_inputs: int) -> Array:
 
 def _read(path: str, key: str) -> Mapping[str, Array]:
     try:
-        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return read_arrays(Path(path))
     except OSError as error:
         raise UserError(f"{key}: cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{key}: {path}: got no NPZ file of plain arrays: {' '.join(str(error).split())[:120]}") from None
+    except ArraysError as error:
+        raise UserError(f"{key}: {path}: {error}") from None
 
 
 def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array:

@@ -42,8 +42,6 @@ def predict(config: Predict, overwrite: bool) -> None:
             write(_predict_chunk(config, predictor, chunk, num, notes))
             num += len(next(iter(chunk.values())))
             progress.update(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
-        if not num:
-            raise command.UserError(f"{config.file}: got no rows")
     progress.end()
     for note in notes:
         print(f"note: {note}")
@@ -59,13 +57,14 @@ def _load_model(config: Predict) -> Predictor:
 
 def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndarray]]:
     path, inputs = Path(config.file), predictor.columns.inputs
+    text_format = files.TextFormat(config.delimiter, config.missing_values)
     text_columns = [column.name for column in inputs if column.categories is not None]
     try:
         if config.output.suffix == ".csv":
             text_columns += config.keep  # so that they are copied as they are written in the file
         elif config.keep:
-            text_columns += files.mixed_columns(path, config.delimiter, config.chunk_rows, config.keep)
-        yield from files.read_chunks(path, config.delimiter, config.chunk_rows, text_columns)
+            text_columns += files.mixed_columns(path, text_format, config.chunk_rows, config.keep)
+        yield from files.read_chunks(path, text_format, config.chunk_rows, text_columns)
     except TableError as error:
         raise command.UserError(f"{path}: {error}") from None
 

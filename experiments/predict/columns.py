@@ -29,6 +29,9 @@ class Predict(Section, frozen=True):
     model: str = Field(default="", description="file of a trained model: model.safetensors of a run")
     file: str = Field(default="", description="rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns")
     delimiter: str | None = Field(default=None, description="separator of columns in a text file, or tab (null: by its suffix)")
+    missing_values: Names = Field(
+        default=(), description="texts of a text file that mean a missing value, as data.missing_values in training"
+    )
     output: Path = Field(default=Path("predictions.csv"), description="file to write, .csv or .parquet")
     keep: Names = Field(default=(), description="columns of the file to copy next to the predictions")
     mean: bool = Field(default=True, description="write the mean")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import SUFFIXES, TAB, read_file
+from experiments.reading.files import TextFormat, read_file
+from experiments.reading.hints import check_printable, delimiter_hint, missing_hint, name_notes
 from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
@@ -42,7 +43,7 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         raise UserError("data.target: got nothing, expected a column of the file")
     path = Path(section.path)
     try:
-        table = read_file(path, section.delimiter, section.categorical)
+        table = read_file(path, TextFormat(section.delimiter, section.missing_values), section.categorical)
         targets, features = (_expanded(table, names) for names in (section.target, section.features))
         assert targets
         for name in targets:
@@ -55,11 +56,13 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
         inputs = _input_names(section, table, targets, features)
         columns, notes = fit_columns(table, targets, inputs, rows=in_training, remedy="data.missing=impute", **options)
+        check_printable(columns)
         x, y = to_inputs(columns, table), to_targets(columns, table)
         splits = Splits(*(Dataset(x[part], y[part]) for part in rows))
+        notes += name_notes(columns)
         notes += [*check_values(section, columns, Dataset(x, y), rows.train), *notes_on(splits, _names(columns, x))]
     except TableError as error:
-        raise UserError(f"{path}: {error}{_delimiter_hint(error, section)}") from None
+        raise UserError(f"{path}: {error}{delimiter_hint(error, section)}{missing_hint(error)}") from None
     return LoadedTable(path, columns, rows, splits, notes)
 
 
@@ -111,21 +114,3 @@ def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[
         parts = [column for column in table if column.startswith(f"{name}_") and column.removeprefix(f"{name}_").isdigit()]
         found += parts if name not in table and parts else [name]
     return tuple(found)
-
-
-def _delimiter_hint(error: TableError, section: Table) -> str:
-    """Returns, for a text file without a column that is asked for, a hint which delimiter it seems to have."""
-    suffix = Path(section.path).suffix
-    if suffix not in (".csv", ".tsv") or "expected one of " not in str(error):
-        return ""
-    header, used = _first_line(Path(section.path)), "\t" if section.delimiter == TAB else section.delimiter or SUFFIXES[suffix]
-    found = max((";", "\t", "|", ","), key=header.count)
-    if header.count(found) <= header.count(used):
-        return ""
-    delimiter = TAB if found == "\t" else found
-    return f" (if the columns of the header are separated by {delimiter!r}, set data.delimiter={delimiter!r})"
-
-
-def _first_line(path: Path) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.readline(10_000)

@@ -6,24 +6,33 @@ import contextlib
 import difflib
 import functools
 import importlib
-import io
 import os
 import warnings
-import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.command import UserError
+from experiments.reading.arrays import ArraysError, read_arrays
 from mdnjax.data.values import TableError
 
 TAB = "tab"  # stands for the character, which is hard to type on a command line
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": r"\s+", ".parquet": "", ".npz": ""}
 
 
-def read_file(path: Path, delimiter: str | None = None, text_columns: Collection[str] = ()) -> dict[str, np.ndarray]:
+class TextFormat(NamedTuple):
+    """The character between the columns of a text file (None: by its suffix), and the texts that mean a missing value."""
+
+    delimiter: str | None = None
+    missing_values: tuple[str, ...] = ()
+
+
+PLAIN = TextFormat()
+
+
+def read_file(path: Path, text_format: TextFormat = PLAIN, text_columns: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Returns all columns of a file by name; arrays are shared between calls. Columns in `text_columns` are read as text.
 
     Raises: UserError if the file cannot be read, TableError if it is not a table.
@@ -32,13 +41,13 @@ def read_file(path: Path, delimiter: str | None = None, text_columns: Collection
         modified = os.stat(path).st_mtime_ns
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}{_near_file(path)}") from None
-    return _read_file(path, delimiter, frozenset(text_columns), modified)
+    return _read_file(path, text_format, frozenset(text_columns), modified)
 
 
 def read_chunks(
-    path: Path, delimiter: str | None, max_rows: int, text_columns: Collection[str] = ()
+    path: Path, text_format: TextFormat, max_rows: int, text_columns: Collection[str] = ()
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows."""
+    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows; without rows, one empty chunk."""
     kind = _kind(path)
     if kind == ".npz":
         table = read_file(path)
@@ -46,36 +55,37 @@ def read_chunks(
         yield from ({name: values[i : i + max_rows] for name, values in table.items()} for i in range(0, num, max_rows))
     elif kind == ".parquet":
         parquet = _parquet(path)
-        for batch in parquet.iter_batches(max_rows):
+        batches = parquet.iter_batches(max_rows) if parquet.metadata.num_rows else [parquet.read()]
+        for batch in batches:
             yield {name: _to_numpy(column) for name, column in batch.to_pandas(ignore_metadata=True).items()}
     else:
-        for frame in _frames(path, delimiter, max_rows, text_columns):
+        for frame in _frames(path, text_format, max_rows, text_columns):
             yield {name: _to_numpy(column) for name, column in frame.items()}
 
 
-def mixed_columns(path: Path, delimiter: str | None, max_rows: int, names: Collection[str]) -> list[str]:
+def mixed_columns(path: Path, text_format: TextFormat, max_rows: int, names: Collection[str]) -> list[str]:
     """Returns those of the columns that have one type in some chunks of a text file and another type in others."""
     if _kind(path) in (".npz", ".parquet"):
         return []
     kinds: dict[str, set[str]] = {name: set() for name in names}
-    for chunk in read_chunks(path, delimiter, max_rows):
+    for chunk in read_chunks(path, text_format, max_rows):
         for name in kinds.keys() & chunk.keys():
             kinds[name].add(chunk[name].dtype.kind)
     return [name for name, found in kinds.items() if len(found) > 1]
 
 
 @functools.lru_cache(maxsize=4)
-def _read_file(path: Path, delimiter: str | None, text_columns: frozenset[str], modified: int) -> dict[str, np.ndarray]:
+def _read_file(path: Path, text_format: TextFormat, text_columns: frozenset[str], modified: int) -> dict[str, np.ndarray]:
     kind = _kind(path)
     if kind == ".npz":
         table = _npz(path)
     elif kind == ".parquet":
         table = {name: _to_numpy(column) for name, column in _parquet(path).read().to_pandas(ignore_metadata=True).items()}
     else:
-        (frame,) = _frames(path, delimiter, None, text_columns)
+        (frame,) = _frames(path, text_format, None, text_columns)
         bools = [name for name, column in frame.items() if column.dtype == bool]
         if bools:  # read as text, since pandas does not report how the file spells true and false
-            (frame,) = _frames(path, delimiter, None, {*text_columns, *bools})
+            (frame,) = _frames(path, text_format, None, {*text_columns, *bools})
         table = {name: _to_numpy(column) for name, column in frame.items()}
     if not table or not len(next(iter(table.values()))):
         raise TableError("got no rows, expected a header and rows below it" if kind != ".txt" else "got no rows")
@@ -88,28 +98,33 @@ def _kind(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _frames(path: Path, delimiter: str | None, max_rows: int | None, text_columns: Collection[str]) -> Iterator[Any]:
-    pandas = import_extra("pandas")
-    if delimiter is not None and len(delimiter) != 1 and delimiter != TAB:
-        raise UserError(f"delimiter: got {delimiter!r}, expected a single character, or {TAB}")
+def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_columns: Collection[str]) -> Iterator[Any]:
+    pandas, delimiter = import_extra("pandas"), text_format.delimiter
+    if delimiter not in (None, TAB, "\t") and not (len(delimiter) == 1 and delimiter.isascii() and delimiter.isprintable()):
+        raise UserError(f"delimiter: got {delimiter!r}, expected a single ASCII character, or {TAB}")
     separator = ("\t" if delimiter == TAB else delimiter) or SUFFIXES[_kind(path)]
     options: dict[str, Any] = {"sep": separator, "engine": "c", "index_col": False, "skipinitialspace": True}
+    options |= {"keep_default_na": False, "na_values": ["", *text_format.missing_values]}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             if _kind(path) == ".txt":
                 options |= {"header": None}
             else:
-                names = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options).iloc[0]
+                header_options = options | {"na_values": []}
+                names = pandas.read_csv(path, header=None, nrows=1, dtype=str, **header_options).iloc[0]
                 names = [name.strip() for name in names]
                 if (twice := _first_duplicate(names)) is not None:
                     raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
                 options |= {"header": 0, "names": names, "dtype": {name: str for name in text_columns if name in names}}
             frames = pandas.read_csv(path, chunksize=max_rows, low_memory=False, **options)
             with contextlib.nullcontext([frames]) if max_rows is None else frames as chunks:  # closes the file on errors
+                empty = True
                 for frame in chunks:
-                    frame.columns = [str(name) for name in frame.columns]
-                    yield frame
+                    empty = False
+                    yield frame.rename(columns=str)
+                if empty:
+                    yield pandas.read_csv(path, nrows=0, **options).rename(columns=str)
     except pandas.errors.EmptyDataError:
         raise TableError("got an empty file, expected a header and rows below it") from None
     except pandas.errors.ParserWarning:
@@ -142,10 +157,9 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays with one axis as columns, and those with two axes as columns name_0, name_1 and so on."""
     table: dict[str, np.ndarray] = {}
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
-        raise TableError(f"not an NPZ file of plain arrays: {' '.join(str(error).split())[:120]}") from None
+        arrays = read_arrays(path)
+    except ArraysError as error:
+        raise TableError(str(error)) from None
     for name, array in arrays.items():
         if array.ndim not in (1, 2):
             raise TableError(f"array {name!r}: got shape {array.shape}, expected rows, or rows and columns")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, reading, report
-from experiments.charts import plot_calibration, plot_history
+from experiments.charts import as_label, plot_calibration, plot_history
 from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
@@ -34,6 +34,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
     clock = Clock()
     with clock.phase("data"):
         table = reading.read_table(config.data, config.data_seed)
+    for note in table.notes:  # before training, since some of them may make it useless
+        print(f"note: {note}", flush=True)
     folder = create_run_folder(config, config.output, FILES, overwrite)
     resolved = resolve_num_components(config, table.splits, clock)
     result = run(resolved, table.splits, None, clock, folder / MODEL_FILE, table.columns)
@@ -74,7 +76,7 @@ def draw(
     for target, name in enumerate(table.columns.targets):
         several = num_targets(mixture) > 1
         single, y, suffix = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
-        name = units.select(target).label(name)
+        name = as_label(units.select(target).label(name))
         yield f"observed{suffix}", figures.plot_observed(single, y, name)
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
         yield f"densities{suffix}", figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name)
@@ -83,24 +85,24 @@ def draw(
 def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable, evaluations: Mapping[str, Evaluation]) -> None:
     """Prints the sizes of the parts, the table of scores, the selected settings, and what looks wrong."""
     sizes = [len(rows) for rows in table.rows]
-    targets = table.columns.targets
+    targets, num = table.columns.targets, len(table.columns.inputs)
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
-    print(f"{table.path}: {', '.join(targets)} from {len(table.columns.inputs)} columns; {size}")
+    print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     title = "Scores on the test rows: NLL in nats; CRPS, RMSE and widths in the target's units"
     report.print_table(title, [HEADINGS, *cells_of(evaluations, targets)])
-    for line in notes(result, table, evaluations):
+    for line in notes(result, evaluations):
         print(line)
     report.print_end((), clock, folder)
 
 
-def notes(result: Result, table: reading.LoadedTable, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
+def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
     """Returns lines about the settings with the largest weights, and about what looks wrong."""
     settings = zip(result.setting_weights, result.config.selection.settings, strict=False)
     for weight, setting in sorted(settings, key=lambda pair: -pair[0]):
         if weight >= MIN_WEIGHT_SHOWN:
             values = ", ".join(f"{key} {value:g}" for key, value in setting.items())
             yield f"{100 * weight:.0f} % of the mixture: networks with {values}"
-    yield from (f"note: {text}" for text in (*table.notes, *result.notes))
+    yield from (f"note: {text}" for text in result.notes)
     network, linear = evaluations["network"].nll, evaluations["linear Gaussian"].nll
     if network > linear:
         yield (

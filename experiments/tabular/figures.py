@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.charts import DATA, MODEL, STYLE, TRUTH
+from experiments.charts import DATA, MODEL, STYLE, TRUTH, as_label
 from mdnjax.mixture import Mixture, prob
 from mdnjax.statistics import central_interval, median
 
@@ -92,7 +92,7 @@ def plot_importance(rises: dict[str, np.ndarray], max_columns: int = 20) -> Figu
         ranges = np.array([[np.min(rises[name]), np.max(rises[name])] for name in names])
         axes.barh(range(len(names)), means, color=MODEL, alpha=0.75, height=0.6)
         axes.hlines(range(len(names)), ranges[:, 0], ranges[:, 1], color=TRUTH, lw=1.6)
-        axes.set_yticks(range(len(names)), [name if len(name) <= 30 else f"{name[:29]}…" for name in names])
+        axes.set_yticks(range(len(names)), [as_label(name if len(name) <= 30 else f"{name[:29]}…") for name in names])
         axes.axvline(0, color=DATA, lw=1)
         num = len(next(iter(rises.values())))
         axes.set(xlabel=f"rise of the test NLL when a column is shuffled, nats\n(bar: mean of {num} shuffles, line: their range)")

@@ -55,6 +55,9 @@ class Table(Examples, frozen=True):
     delimiter: str | None = Field(
         default=None, description="character between the columns of a text file, or tab (null: chosen by the file's suffix)"
     )
+    missing_values: Names = Field(
+        default=(), description="texts of a text file that mean a missing value, such as NA; an empty field always does"
+    )
     target: Names = Field(default=(), description="column to predict, or a list of columns")
     features: Names | None = Field(default=None, description="input columns (null: all but the targets and the split_by column)")
     categorical: Names = Field(default=(), description="columns whose numbers are names of categories")

@@ -36,6 +36,11 @@ _SCALARS = [
 ]
 
 MAX_DEPTH = 50
+MAX_VALUES = 100_000
+
+
+class TooManyValuesError(Exception):
+    """Raised while a document is read that has more values than any configuration."""
 
 
 def parse(text: str) -> Document:
@@ -49,6 +54,8 @@ def parse(text: str) -> Document:
         return Document(None, {}, [(mark.line + 1 if mark else 1, f"malformed YAML: {error.problem or error.context}")])
     except (yaml.YAMLError, ValueError) as error:  # unprintable characters, numbers of 5000 digits
         return Document(None, {}, [(1, f"malformed YAML: {' '.join(str(error).split())}")])
+    except TooManyValuesError:
+        return Document(None, {}, [(1, f"malformed YAML: more than {MAX_VALUES} values, perhaps by aliases of aliases")])
     except RecursionError:
         return Document(None, {}, [(1, "malformed YAML: nested too deeply, or an alias inside its own anchor")])
 
@@ -58,6 +65,8 @@ def _value(node: yaml.Node, path: Path, document: Document) -> Any:
     document.lines.setdefault(path, line)
     if len(path) > MAX_DEPTH:
         raise RecursionError
+    if len(document.lines) > MAX_VALUES:
+        raise TooManyValuesError
     if not node.tag.startswith("tag:yaml.org,2002:") or "/" in node.tag:
         document.faults.append((line, f"malformed YAML: tag {node.tag.removeprefix('tag:yaml.org,2002:')!r} is not supported"))
     if isinstance(node, yaml.MappingNode):

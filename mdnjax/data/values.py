@@ -56,8 +56,10 @@ def column_of(table: Mapping[str, Any], name: str) -> np.ndarray:
     for row, value in enumerate(values := values.astype(object)):
         if isinstance(value, bytes):
             values[row] = value.decode(errors="replace")
+        elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise TableError(f"column {short(name)}, row {ROW}: got {short(value)}, which is not valid Unicode", row)
         elif isinstance(value, list | tuple | dict | set | np.ndarray | complex):
-            got = f"got a value of type {type(value).__name__}"
+            got = f"got a value of type {'list' if isinstance(value, np.ndarray) else type(value).__name__}"
             raise TableError(f"column {short(name)}, row {ROW}: {got}, expected a number or text", row)
     return values
 
