@@ -117,9 +117,9 @@ def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collect
 
 
 def _parts(table: Sequence[Sequence[str]], left: Collection[str], width: int) -> Iterator[list[int]]:
-    """Yields the columns of each part: the first ones on the left, in every part, and as many others as fit into the width."""
+    """Yields the columns of each part: in all the first one and those on the left after it, and as many others as fit."""
     sizes = [max(cell_len(line) for row in table for line in row[j].split("\n")) + 3 for j in range(len(table[0]))]
-    names = list(itertools.takewhile(lambda j: table[0][j] in left, range(len(sizes))))
+    names = [0, *itertools.takewhile(lambda j: table[0][j] in left, range(1, len(sizes)))]
     while len(names) > 1 and sum(sizes[j] for j in names) > width / 2:
         names.pop()
     part = list(names)

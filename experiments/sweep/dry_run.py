@@ -6,14 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments.members.chunks import Chunk, chunks_of, cost_of, member_data
+from experiments.members.chunks import Chunk, chunks_of, cost_of, member_data, train_chunk
 from experiments.members.component_numbers import with_largest_candidate
-from experiments.members.plan import Group, Plan, members_of
+from experiments.members.plan import Group, Member, Plan, group_of, members_of
 from experiments.report import print_table
 from experiments.run_folder import flat
 from experiments.study import num_components_is_auto
 from experiments.sweep.summary import short
-from mdnjax.config.schema import Loop
 from mdnjax.training.placement import Placement
 from mdnjax.training.tasks import training_functions_of, training_inputs
 from mdnjax.training.train import train_one
@@ -23,9 +22,9 @@ COLUMNS = ("model.num_components", "model.hidden_sizes", "train.num_steps", "dat
 
 
 class MeasuredTime(NamedTuple):
-    """Seconds of the compilation and of one step, measured on one member."""
+    """Seconds of one step of a member, and of all else that is done once for a group: compilation and scores."""
 
-    compilation: float
+    once: float
     step: float
 
 
@@ -46,11 +45,11 @@ def show_plan(planned: Plan, placement: Placement) -> None:
     print(f"{len(members)} members: {len(planned.configs)} settings x {planned.sweep.num_seeds} seeds, in {len(groups)} groups")
     print(f"on {len(placement.devices)} x {device.platform} ({device.device_kind}), {how}")
     largest = max(groups.values(), key=lambda of_group: _work(of_group[0]))
-    measured = _measure(largest[0])
+    measured = _measure(largest[0], placement)
     rows = [["components", "hidden", "steps", "rows", "other keys", "members", "chunks", "memory", "time"]]
     total, others = 0.0, _other_differences(list(groups))
     for of_group, differences in zip(groups.values(), others, strict=True):
-        seconds = measured.compilation + _seconds(of_group, placement, measured.step * _work(of_group[0]) / _work(largest[0]))
+        seconds = measured.once + _seconds(of_group, placement, measured.step * _work(of_group[0]) / _work(largest[0]))
         total += seconds
         rows.append([*_cells(of_group, differences, placement), f"{seconds:,.0f} s"])
     print_table("Groups: each is trained by one compiled program", rows, left=("hidden", "other keys"))
@@ -101,10 +100,20 @@ def _cells(of_group: Sequence[Chunk], differences: str, placement: Placement) ->
     return [*map(str, shape), str(num_members), f"{len(of_group)} x {capacity}", f"{memory:,.0f} MB"]
 
 
-def _measure(chunk: Chunk) -> MeasuredTime:
-    """Times the steps of one member up to two reports; the time of the first includes the compilation."""
-    task, times = member_data(chunk.members[0]).task, [time.perf_counter()]
-    loop: Any = Loop(num_steps=2 * NUM_MEASURED_STEPS, report_every=NUM_MEASURED_STEPS)
-    train_one(training_functions_of(task), loop, training_inputs(task)[0], lambda *_: times.append(time.perf_counter()))
-    step = (times[2] - times[1]) / NUM_MEASURED_STEPS
-    return MeasuredTime(max(0.0, times[1] - times[0] - NUM_MEASURED_STEPS * step), step)
+def _measure(chunk: Chunk, placement: Placement) -> MeasuredTime:
+    """Times the steps of one training, and then the compilation, the scores and all else of a member that takes a few steps."""
+    member, times = _with_few_steps(chunk.members[0]), [time.perf_counter()]
+    task, num_runs = member_data(member).task, member.config.num_runs
+    train_one(
+        training_functions_of(task), member.config.train, training_inputs(task)[0], lambda _: times.append(time.perf_counter())
+    )
+    step, start = (times[-1] - times[1]) / NUM_MEASURED_STEPS, time.perf_counter()
+    train_chunk(Chunk(group_of(member.config), [member], len(placement.devices)), placement, lambda *_: None)
+    trained_for = 2 * NUM_MEASURED_STEPS * step * -(-num_runs // len(placement.devices))
+    return MeasuredTime(max(0.0, time.perf_counter() - start - trained_for), num_runs * step)
+
+
+def _with_few_steps(member: Member) -> Member:
+    changes = {"num_steps": 2 * NUM_MEASURED_STEPS, "report_every": NUM_MEASURED_STEPS, "patience": None}
+    train = member.config.train.model_copy(update=changes)
+    return member._replace(config=member.config.model_copy(update={"train": train}))
