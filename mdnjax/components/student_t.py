@@ -177,6 +177,7 @@ def _cdf_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tup
         log_f, log_f_slope = jax.jvp(lambda df: _log_density(df, u), (jnp.broadcast_to(df, u.shape),), (jnp.ones_like(u),))
         return jnp.exp(log_f) * log_f_slope
 
-    below = integrate(slope, -jnp.abs(z)[None], 1 + jnp.abs(z), right=False).value
+    distance = jnp.minimum(jnp.abs(z), jnp.finfo(z.dtype).max ** 0.7)  # farther out, the nodes of the quadrature overflow
+    below = integrate(slope, -distance[None], 1 + distance, right=False).value
     in_df = jnp.where(z < 0, below, -below)
     return _cdf(df, z), in_df * tangents[0] + jnp.exp(_log_density(df, z)) * tangents[1]

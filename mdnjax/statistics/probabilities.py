@@ -11,7 +11,7 @@ import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
 from mdnjax.batching import map_batch, map_examples
-from mdnjax.components import Component, Full, LowRank, Warped, triangular
+from mdnjax.components import Component, Full, LowRank, StudentT, Warped, triangular
 from mdnjax.components.diagonal import HALF_LOG_2PI
 from mdnjax.components.location_scale import split_infinite
 from mdnjax.mixture import Mixture, check_single
@@ -22,7 +22,7 @@ from mdnjax.types import AnyArray, Array, Float
 
 MAX_SDS = 38.0  # a normal density this many standard deviations from its mean is below the smallest normal number of float64
 NUM_STEPS_BOX = 64  # of the quadrature for two targets, on either side of the centre of each of four pieces
-ROUNDING = 2.0  # eps of rounding in a probability, for each target
+ROUNDING = {False: 2.0, True: 32.0}  # eps of rounding in a probability, for each target; True: of a Student-t
 NUM_SHIFTS = 12  # of a lattice of points in the unit cube
 
 
@@ -150,14 +150,16 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
 
 def _rounding(logits: Array, component: Component, low: Array, high: Array) -> Array:
     """Returns the error by rounding: that of the probabilities, and on a support that of the bounds on the real line."""
-    eps = ROUNDING * jnp.finfo(low.dtype).eps
-    error = jnp.asarray(low.shape[0] * eps, low.dtype)
+    eps = jnp.finfo(low.dtype).eps
+    error = jnp.asarray(low.shape[0] * ROUNDING[isinstance(unwarped(component), StudentT)] * eps, low.dtype)
     if isinstance(component, Warped):
         marginals, on_line = component.marginals(), component.marginals().line()
         for bound in (low, high):
-            infinite, u = split_infinite(marginals.to_line(bound))
-            densities = jnp.where(infinite, 0, jnp.exp(on_line.target_log_probs(u)))
-            error += _weighted_sum(logits, jnp.sum(densities * (2 + jnp.abs(u)) * eps, axis=1))
+            u = jax.lax.stop_gradient(marginals.to_line(bound))
+            finite = jnp.isfinite(u)
+            u = jnp.where(finite, u, 0)
+            densities = jnp.where(finite, jnp.exp(on_line.target_log_probs(u)), 0)
+            error += _weighted_sum(logits, jnp.sum(densities * (2 + jnp.abs(u)) * ROUNDING[False] * eps, axis=1))
     return error
 
 
@@ -186,8 +188,9 @@ def _rectangle(component: Full | LowRank, low: Array, high: Array) -> Estimate:
     crossings = (jnp.where(slope == 0, 0.0, bound[:, 1] / jnp.where(slope == 0, 1, slope)) for bound in (low, high))
     nearest = jnp.clip(0.0, low[:, 1], high[:, 1])
     peak = jnp.where(jnp.isfinite(nearest), slope * nearest / (slope**2 + second**2), 0)
-    inner = (jnp.clip(point, start, end) for point in (*crossings, peak))
-    points = jnp.sort(jnp.stack([start, end, *inner]), axis=0)
+    inner = jnp.sort(jnp.stack([jnp.clip(point, start, end) for point in (*crossings, peak)]), axis=0)
+    # The ends stay the first and the last point where an inner one is equal to them: only they have a gradient.
+    points = jnp.concatenate([start[None], jax.lax.stop_gradient(inner), end[None]])
 
     def integrand(z: Array) -> Array:
         a, b = ((bound[:, 1] - slope * z) / second for bound in (low, high))

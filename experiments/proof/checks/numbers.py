@@ -175,13 +175,15 @@ CHECKS = [
             "Gauss-Legendre panels",
             of_mixture(function),
             each_example(_standardised_moment(order)),
-            lambda n: select.distinct(n) and _has_variance(n),
+            lambda n, tails=tails: select.distinct(n) and _has_variance(n) and (n.family == "student_t") in tails,
             (1e-3, 1e-8),
-            regimes=OF_MIXTURES,
+            regimes=regimes,
         )
-        for order, name, function, formula in (
-            (3, "skewness", mdn.skewness, "E[(Y - m)^3] / v^(3/2)"),
-            (4, "kurtosis", mdn.kurtosis, "E[(Y - m)^4] / v^2"),
+        for order, name, function, formula, tails, regimes in (
+            (3, "skewness", mdn.skewness, "E[(Y - m)^3] / v^(3/2)", (False, True), OF_MIXTURES),
+            (4, "kurtosis", mdn.kurtosis, "E[(Y - m)^4] / v^2", (False,), OF_MIXTURES),
+            # Among 64 Student-t components some have df near 4, where the panels of the oracle end before the fourth moment does.
+            (4, "kurtosis", mdn.kurtosis, "E[(Y - m)^4] / v^2", (True,), ("far", "weights", "df", "one")),
         )
     ],
     Check(
