@@ -106,3 +106,32 @@ def test_the_error_of_independent_targets_is_that_of_rounding(dtype):
     exact = np.prod(np.maximum(ends[1] - ends[0], 0), axis=1)
     assert (np.abs(np.asarray(found.value) - exact) <= np.asarray(found.error)).all()
     assert np.max(found.error) < 10 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("family", ["full", "low_rank"])
+def test_the_gradient_is_that_of_differences_where_a_bound_is_at_a_location(family):
+    """There an end of the integral is equal to one of the points that cut it."""
+    tril = jnp.array([[[1.0, 0.0], [0.6, 1.2]]])
+
+    def make(loc):
+        factor = {"full": lambda: mdn.Full(loc, tril), "low_rank": lambda: mdn.LowRank(loc, tril[..., :1], tril[:, 1])}
+        return mdn.Mixture(jnp.zeros(1), factor[family]())
+
+    low, high = jnp.array([[-1.0, -3.0], [0.0, 0.0]]), jnp.array([[2.0, 0.0], [1.0, 2.0]])
+    prob = jax.jit(lambda loc: jnp.sum(mdn.box_prob(make(loc), low, high).value * jnp.array([1.0, 2.0])))
+    loc, step = jnp.zeros((1, 2)), 1e-5 * jnp.array([[0.3, -1.0]])
+    along = float(jnp.sum(jax.grad(prob)(loc) * step))
+    assert along == pytest.approx(float(prob(loc + step) - prob(loc - step)) / 2, rel=1e-6)
+
+
+def test_the_error_on_a_support_includes_the_rounding_of_the_bounds():
+    """A narrow component far from 0 on the real line: one unit in the last place of a bound changes the probability."""
+    loc, scale = np.full((1, 1), 12.0), np.full((1, 1), 1e-4)
+    y = np.exp(12 + 1e-4 * np.linspace(-2, 2, 41))[:, None].astype(np.float32)
+    exact = stats.norm.cdf((np.log(y.astype(float)) - 12) / np.float64(np.float32(1e-4)))[:, 0]
+    parts = [jnp.asarray(part, jnp.float32) for part in (np.zeros(1), loc, scale)]
+    mixture = mdn.warp(mdn.Mixture(parts[0], mdn.Diagonal(*parts[1:])), mdn.Support((0.0,), (np.inf,)))
+    value, error = (np.asarray(part, float) for part in mdn.box_prob(mixture, jnp.zeros(1, jnp.float32), jnp.asarray(y)))
+    assert np.abs(value - exact).max() > 1e-5
+    assert (np.abs(value - exact) <= error).all()
+    assert (error < 0.05).all()

@@ -198,3 +198,11 @@ def test_shortfalls_between_two_bounds_have_gradients():
         moved = [loc.at[:, k].add(sign * SMALL) for sign in (1, -1)]
         difference = (value(moved[0]) - value(moved[1])) / (2 * SMALL)
         np.testing.assert_allclose(slope[:, k, 0], np.ravel(difference), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradients_of_a_student_t_are_finite_as_far_as_numbers_go(dtype):
+    mixture = mdn.Mixture(jnp.zeros(1, dtype), mdn.StudentT(*(jnp.full((1, 1), part, dtype) for part in (0.0, 1.0, 2.5))))
+    y = jnp.asarray([[-1], [1], [-1e-3], [1e-9]], dtype) * np.finfo(dtype).max / 4
+    gradient = jax.jit(jax.grad(lambda mixture: jnp.sum(mdn.cdf(mixture, y)) + jnp.sum(mdn.survival(mixture, y))))(mixture)
+    assert all(np.isfinite(leaf).all() for leaf in as_float(gradient))
