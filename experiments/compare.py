@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError, one_line_errors
-from experiments.report import print_table
+from experiments.report import figures, print_table
 from experiments.run_folder import KEYS_WITHOUT_EFFECT, flat
 from experiments.study import TEST_SCORES_FILE
 from mdnjax.config.document import parse
@@ -40,7 +40,7 @@ def compare(folders: Sequence[str]) -> None:
         print_table("Settings that differ", [["", *names], *differing])
     else:
         print("no setting differs")
-    rows = [[score, *(_figures(run.scores.get(score)) for run in runs)] for score in SCORES]
+    rows = [[score, *(figures(run.scores.get(score)) for run in runs)] for score in SCORES]
     print_table("Scores", [["", *names], *(row for row in rows if any(row[1:]))])
     differences = [row for run in runs[1:] for row in paired_differences(runs[0], run)]
     if differences:
@@ -91,7 +91,7 @@ def paired_differences(first: FinishedRun, other: FinishedRun) -> list[list[str]
             mean, error = float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
             in_errors = f"{mean / error:.1f}" if error > 0 else "0"
             better = f"{100 * np.mean(difference < 0):.0f} %"
-            rows.append([other.name, name, _figures(mean), _figures(error), in_errors, better])
+            rows.append([other.name, name, figures(mean), figures(error), in_errors, better])
     return rows
 
 
@@ -108,10 +108,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError:
         raise UserError(f"{path}: got a damaged file, expected JSON; run the command again") from None
     return tree if isinstance(tree, dict) else {}
-
-
-def _figures(value: float | None) -> str:
-    return "" if value is None or not np.isfinite(value) else f"{value:.4g}"
 
 
 def _shown(value: Any) -> str:

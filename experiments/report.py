@@ -100,6 +100,11 @@ def write_run(folder: Path, clock: Clock, metrics: Mapping[str, Any]) -> None:
     write_json(folder / "metrics.json", metrics)
 
 
+def figures(number: float | None) -> str:
+    """Returns a number with four figures; nothing for None and for what is not finite."""
+    return "" if number is None or not math.isfinite(number) else f"{number:#.4g}".rstrip(".")
+
+
 def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collection[str] = ("",)) -> None:
     """Prints a table, whose first row is the header; columns with a heading in `left` are aligned to the left.
 

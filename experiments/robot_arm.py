@@ -182,9 +182,13 @@ def show(folder: Path, clock: Clock, seed: int, metrics: dict[str, float], notes
     """Prints the table of scores."""
     rows = [
         ("", "RMS", "exact"),
-        ("mean of the angles", f"{metrics['rms_conditional_mean']:.4f}", f"{metrics['exact_rms_conditional_mean']:.4f}"),
-        ("most probable mode", f"{metrics['rms_most_probable_mode']:.4f}", "0"),
-        ("second mode, where two solutions exist", f"{metrics['rms_second_mode']:.4f}", "0"),
+        (
+            "mean of the angles",
+            report.figures(metrics["rms_conditional_mean"]),
+            report.figures(metrics["exact_rms_conditional_mean"]),
+        ),
+        ("most probable mode", report.figures(metrics["rms_most_probable_mode"]), "0"),
+        ("second mode, where two solutions exist", report.figures(metrics["rms_second_mode"]), "0"),
     ]
     report.print_table(f"Robot arm, seed {seed}: distance of the hand from its position", rows)
     print(f"both solutions found: {100 * metrics['share_both_found']:.1f} % of {metrics['num_two']} positions with two solutions")

@@ -68,7 +68,7 @@ def print_candidates(found: Candidates) -> None:
     rows = [["components", "NLL", "above the best", "± se", ""]]
     for i, number in enumerate(found.numbers):
         scores = (found.validation_nll[i], found.selected.excess[i], found.selected.standard_error[i])
-        rows.append([str(number), *(f"{value:.4f}" for value in scores), "selected" if i == found.selected.position else ""])
+        rows.append([str(number), *map(report.figures, scores), "selected" if i == found.selected.position else ""])
     title = "Number of components, by validation NLL: the smallest within one standard error of the best is selected"
     report.print_table(title, rows)
 
@@ -111,7 +111,7 @@ def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tu
         ("coverage of the 50 % interval", None, mdn["coverage_50"], 0.5),
         ("coverage of the 90 % interval", None, mdn["coverage_90"], 0.9),
     ]
-    cells = [[label, *("" if number is None else f"{number:.4f}" for number in numbers)] for label, *numbers in rows]
+    cells = [[label, *map(report.figures, numbers)] for label, *numbers in rows]
     report.print_table(title, [["", "train", "test", "known limit"], *cells])
     report.print_end(result.notes, clock, folder)
 

@@ -41,6 +41,7 @@ def true_box_prob(case: Case) -> np.ndarray:
     """Returns the probabilities of these boxes; that of a box with an end of nan is nan."""
 
     def oracle(example: Example, low: np.ndarray, high: np.ndarray) -> float:
+        low, high = (np.clip(end, example.low, example.high) for end in (low, high))  # outside of a support there is nothing
         return np.nan if np.isnan([low, high]).any() else several_targets.box_prob(example, low, high)
 
     return case.each(oracle, *map(case.relative, boxes(case)))
