@@ -72,7 +72,7 @@ def main(
         parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
         options = vars(parser.parse_intermixed_args(arguments))
         path, overrides = _path_and_overrides(schema, _with_keys(files, options.pop("arguments")), default)
-        with runtime.one_cache_warning(), locks.released(), running(module):
+        with runtime.one_cache_warning(), locks.released(), running(f"{module.removeprefix('experiments.')}: working"):
             run(read(path, overrides) if read else load(schema, path, overrides), **options)
     sys.exit(0)
 

@@ -56,7 +56,7 @@ def angles(by_distance: Sequence[Launches]) -> Figure:
             axes.axvline(float(launches.farthest[0]), color=DATA, lw=1, ls="--", label="farthest")
             axes.set(xlabel="distance, m", title=f"{launches.x[0, 0]:g} m/s, {_wind_label(launches.x[0, 2])}", ylim=(0, 90))
         panels[0].set_ylabel("launch angle, degrees")
-        panels[0].legend(loc="upper right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, markerscale=2)
     return figure
 
 
@@ -87,11 +87,16 @@ def _plot_flights(axes: Axes, examples: Launches, number: int) -> None:
     farthest = float(examples.farthest[number])
     if distance > farthest:  # by the laws of motion, whatever the network predicts
         axes.plot(*path(float(examples.farthest_angle[number]), speed, wind).T, color=DATA, lw=1.4, ls="--", label="farthest")
-        axes.text(distance, 2.5, f"out of reach:\nfarthest {farthest:.0f} m", ha="right", va="bottom", fontsize=9, color=TRUTH)
+        _write(axes, f"out of reach:\nthe farthest is {farthest:.0f} m")
     modes = [(arc, examples.mode_of_arc[number, side]) for side, arc in enumerate(ARCS)]
     for (name, colour), mode in modes:
         if mode >= 0 and examples.predicted_within_reach[number]:
             axes.plot(*path(float(examples.angle[number, mode]), speed, wind).T, color=colour, lw=2, label=name)
     if distance <= farthest and not (examples.predicted_within_reach[number] and any(mode >= 0 for _, mode in modes)):
-        axes.text(distance, 2.5, "no angle predicted", ha="right", va="bottom", fontsize=9, color=TRUTH)
+        _write(axes, "no angle predicted")
     axes.plot(distance, 0, "x", color=TRUTH, ms=9, mew=2.4, clip_on=False, zorder=5, label="target")
+
+
+def _write(axes: Axes, text: str) -> None:
+    """Writes into the upper right corner, above the arcs of a target that is not hit."""
+    axes.text(0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=9, color=TRUTH)
