@@ -8,7 +8,7 @@ import pytest
 import mdnjax as mdn
 from mdnjax.components import Diagonal, Full, Laplace, StudentT, Support
 
-KEY, Y = jax.random.key(0), jnp.full((4, 1), 0.5)
+KEY, Y = jax.random.key(0), jnp.full((5, 1), 0.5)
 CASES = {
     "diagonal": (lambda loc, scale: Diagonal(loc, scale), None),
     "full": (lambda loc, scale: Full(loc, 1 / scale[..., None]), None),
@@ -19,6 +19,7 @@ CASES = {
 }
 # Statistics that search or integrate along the line compile slowly, so that these cases leave them out: similar ones test them.
 WITHOUT_LINE_STATISTICS = {"full", "student_t", "positive"}
+OF_DRAWS = {"sample", "energy_score"}
 OF_LOCATION_ALONE = {"mean", "locations"}  # a NaN scale does not affect these, except on a support
 
 
@@ -78,11 +79,14 @@ def test_probabilities_up_to_infinity_are_nan_too(bad):
 
 @pytest.mark.parametrize("case", CASES)
 def test_statistics_of_a_mixture_with_a_nan_are_nan(case):
-    """The second row has a NaN among its logits, the third among its locations, the fourth among its scales."""
+    """The second row has a NaN among its logits, the third among its locations, the fourth among its scales.
+
+    The fifth row has a NaN location in a component of weight 0, which is never drawn.
+    """
     make, support = CASES[case]
     generator = np.random.default_rng(0)
-    logits, loc, scale = generator.normal(size=(4, 3)), generator.normal(size=(4, 3, 1)), generator.uniform(0.5, 1, (4, 3, 1))
-    logits[1, 0], loc[2, 1], scale[3, 2] = np.nan, np.nan, np.nan
+    logits, loc, scale = generator.normal(size=(5, 3)), generator.normal(size=(5, 3, 1)), generator.uniform(0.5, 1, (5, 3, 1))
+    logits[1, 0], loc[2, 1], scale[3, 2], logits[4, 1], loc[4, 1] = np.nan, np.nan, np.nan, -np.inf, np.nan
     mixture = mdn.Mixture(jnp.asarray(logits), make(jnp.asarray(loc), jnp.asarray(scale)))
 
     def statistics(mixture):
@@ -90,7 +94,8 @@ def test_statistics_of_a_mixture_with_a_nan_are_nan(case):
         return {**other_statistics(mixture), **({} if case in WITHOUT_LINE_STATISTICS else line_statistics(mixture))}
 
     for name, values in jax.jit(statistics)(mixture).items():
-        values = np.asarray(values).reshape(4, -1)
+        values = np.asarray(values).reshape(5, -1)
         assert np.isfinite(values[0]).all(), name
-        wrong = values[1:3] if name in OF_LOCATION_ALONE and support is None else values[1:]
+        wrong = values[[1, 2, 4]] if name in OF_LOCATION_ALONE and support is None else values[1:]
+        wrong = wrong[:-1] if name in OF_DRAWS else wrong
         assert np.isnan(wrong).all(), (name, wrong)

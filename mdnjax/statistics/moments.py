@@ -80,8 +80,8 @@ def split_variance(members: Mixture) -> tuple[Float[Array, "*batch D"], Float[Ar
 
 
 def weighted(weight: Array, values: Array) -> Array:
-    """Returns weight * value, and 0 where the weight is 0, even for an infinite value; a NaN weight gives NaN."""
-    return jnp.where(weight == 0, 0, weight * values)
+    """Returns weight * value, and 0 where the weight is 0, even for an infinite value; a NaN weight or value gives NaN."""
+    return jnp.where((weight == 0) & ~jnp.isnan(values), 0, weight * values)
 
 
 def _weight(logits: Array) -> Float[Array, "K 1 *batch"]:

@@ -24,6 +24,7 @@ MAX_SDS = 38.0  # a normal density this many standard deviations from its mean i
 NUM_STEPS_BOX = 64  # of the quadrature for two targets, on either side of the centre of each of four pieces
 ROUNDING = {False: 2.0, True: 32.0}  # eps of rounding in a probability, for each target; True: of a Student-t
 NUM_SHIFTS = 12  # of a lattice of points in the unit cube
+NUM_STANDARD_ERRORS = 6.0  # of the mean over the shifts, which is off by more in one of ten thousand cases (Student's t)
 
 
 @jax.jit
@@ -77,7 +78,7 @@ def box_prob(
 
     Where the targets of a component are independent, the error is that of rounding. With covariances, the variables are
     separated along a Cholesky factor: two targets by quadrature, more by 12 shifted lattices of `num_points` points, where the
-    error is three standard errors of their mean.
+    error is six standard errors of their mean.
     Raises: ValueError if there are no points. Source: Genz (1992), Numerical computation of multivariate normal probabilities.
     """
     check_count("box_prob", "num_points", num_points, 1)
@@ -145,7 +146,9 @@ def _box(logits: Array, component: Component, low: Array, high: Array, num_point
     tril = triangular.cholesky(on_line.covariances())
     lattices = _lattices(low.shape[1] - 1, num_points, low.dtype)
     shifted = jax.lax.map(lambda points: jnp.sum(weight * _separated(tril, low, high, points), axis=0), lattices)
-    return Estimate(jnp.mean(shifted, axis=0), 3 * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5 + rounding)
+    return Estimate(
+        jnp.mean(shifted, axis=0), NUM_STANDARD_ERRORS * jnp.std(shifted, axis=0, ddof=1) / NUM_SHIFTS**0.5 + rounding
+    )
 
 
 def _rounding(logits: Array, component: Component, low: Array, high: Array) -> Array:

@@ -114,7 +114,7 @@ def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "...
         return sign * (ndtri(jnp.clip(tail_at(u), tiny, 1 - epsilon)) - target)
 
     low, high = (bound[:, 0] for bound in jax.lax.stop_gradient(on_line.brackets(p_inside)))
-    has_weight = weight > 0  # a component of weight 0 does not widen the bracket
+    has_weight = (weight > 0) | jnp.isnan(low + high)  # a component of weight 0 does not widen the bracket, unless it is nan
     low = jnp.min(jnp.where(has_weight, low, jnp.inf), axis=0)
     high = jnp.max(jnp.where(has_weight, high, -jnp.inf), axis=0)
     start = jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)

@@ -48,7 +48,7 @@ def true_box_prob(case: Case) -> np.ndarray:
 
 
 def _box_prob_error(mixture: Mixture, case: Case) -> Any:
-    """In units of the error that comes with the estimate, which is three standard errors of twelve lattices."""
+    """In units of the error that comes with the estimate, which is six standard errors of twelve lattices."""
     return standard_errors(box_prob(mixture, case), true_box_prob(case), 1e-6)
 
 
@@ -161,7 +161,7 @@ CHECKS = [
         _box_prob_error,
         zeros_at_points,
         lambda n: n.num_targets == 3,
-        (1.7, 1.7),
+        (1.0, 1.0),
         "absolute",
     ),
 ]

@@ -36,7 +36,7 @@ def _covers_its_error(
 
 
 def _not_by_lattices(name: Name) -> bool:
-    """Selects up to two targets: the error of more correlated ones is three standard errors, which is not a bound."""
+    """Selects up to two targets: another check has the error of more, which is six standard errors."""
     return name.num_targets <= 2
 
 
