@@ -120,7 +120,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="folder of a finished run; the others are compared with the first")
     folders = parser.parse_args().runs
     if len(folders) < 2:
-        raise UserError(f"got {len(folders) or 'no'} run{'s' * (not folders)}, expected two or more: python -m experiments.compare RUN RUN ...")
+        got = "one run" if folders else "no run"
+        raise UserError(f"got {got}, expected two or more: python -m experiments.compare RUN RUN ...")
     compare(folders)
 
 

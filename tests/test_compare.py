@@ -43,7 +43,7 @@ def test_runs_on_other_rows_have_no_paired_difference(folders):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["first"], ["got 1 run, expected two or more"]),
+        (["first"], ["got one run, expected two or more"]),
         (["first", "first"], ["twice"]),
         (["first", "never"], ["not there", "expected the folder of a finished run"]),
         (["first", "first/metrics.json"], ["a file", "expected the folder of a finished run"]),
