@@ -44,8 +44,8 @@ def test_it_runs_and_prints_its_folder(done):
 
 def test_the_run_folder_is_complete(done):
     folder, _ = done
-    expected = {"config.yaml", "metrics.json", "timing.json", "history.csv", "environment.json", "model.safetensors", "figures"}
-    assert {path.name for path in folder.iterdir()} == expected
+    expected = {"config.yaml", "metrics.json", "timing.json", "history.csv", "environment.json", "model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == expected | {"test_scores.npz", "figures"}
     assert {path.stem for path in (folder / "figures").iterdir()} == set(NAMES)
     assert {"python", "packages", "devices", "commit"} <= set(json.loads((folder / "environment.json").read_text()))
     assert sum(json.loads((folder / "timing.json").read_text()).values()) > 0
