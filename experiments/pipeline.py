@@ -121,7 +121,7 @@ def run(
 
     The model is saved right after training, so that no later error can lose it.
     """
-    with clock.phase("mdn training"), training_progress("mixture", config.train.num_steps, "validation NLL") as observe:
+    with clock.phase("mixture training"), training_progress("mixture", config.train.num_steps, "validation NLL") as observe:
         fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe)
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
