@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from mdnjax.components import FAMILIES, Component, Family, Sizes
 from mdnjax.components.location_scale import blocks
 from mdnjax.config.nearest import nearest
+from mdnjax.embedding import EMBEDDING, Embedding, check_kind, embed, init_embedding, num_embedded
 from mdnjax.mixture import Mixture, from_batch_last
-from mdnjax.networks import HEAD, LINE, Network, make_mlp
+from mdnjax.networks import HEAD, LINE, Network, check_num_inputs, make_mlp
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
 
 NAMES_OF_GAUSSIANS = ("gaussian", "gauss", "normal")  # in other libraries
@@ -43,17 +44,20 @@ def make_mdn(
     rank: int = 1,
     scale_floor: float | Float[Array, ""] = 0.0,
     line: bool = False,
+    embedding: str = "none",
+    embedding_size: int = 16,
 ) -> Model:
     """Returns a mixture density network that is a multilayer perceptron.
 
     raw = MLP(x) in contiguous blocks: logits, locations, scales and further parameters of the family; weights = softmax(logits),
     locations = raw, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. With `line` a linear
     function of x is added to all locations; it starts at 0, initialisation at the data fits it, and training does not change it.
+    With an `embedding` (see `mdnjax.embedding`) the perceptron takes x and `embedding_size` bins or frequencies of each input.
     Raises: ValueError if the family or the activation is unknown; later, if the model is applied to another number of inputs.
     Source: Bishop (1994), section 2; Bishop's scales have no floor.
     """
     output_blocks = _output_blocks(family, Sizes(num_components, num_targets, rank))
-    network = make_mlp(num_inputs, output_blocks, hidden_sizes=hidden_sizes, activation=activation)
+    network = _embedded_mlp(num_inputs, output_blocks, Embedding(embedding, embedding_size), hidden_sizes, activation)
     model = make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
     return _with_linear_function(model, num_inputs, num_targets) if line else model
 
@@ -115,6 +119,27 @@ def make_mdn_on(
 
     network = Network(init_both, apply_both)
     return make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
+
+
+def _embedded_mlp(
+    num_inputs: int, output_blocks: Sequence[int], embedding: Embedding, hidden_sizes: Sequence[int], activation: str
+) -> Network:
+    """Returns a multilayer perceptron of the inputs and their embeddings; its parameters contain those of the embedding."""
+    check_kind(embedding.kind)
+    num_embedded_inputs = num_embedded(embedding, num_inputs)
+    network = make_mlp(num_embedded_inputs, output_blocks, hidden_sizes=hidden_sizes, activation=activation)
+    if embedding.kind == "none":
+        return network
+
+    def init(init_key: PRNGKey) -> Params:
+        return {**network.init(init_key), **init_embedding(jax.random.fold_in(init_key, 1), embedding, num_inputs)}
+
+    def apply(params: Params, x: Float[Array, "X *batch"], *training_args: Any) -> Float[Array, "P *batch"]:
+        check_num_inputs(x, num_inputs)
+        layers = {name: value for name, value in params.items() if name != EMBEDDING}
+        return network.apply(layers, embed(params, x), *training_args)
+
+    return Network(init, apply)
 
 
 def _output_blocks(family: str, sizes: Sizes) -> tuple[int, ...]:

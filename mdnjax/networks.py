@@ -86,11 +86,16 @@ def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Seq
         return cast(Params, module.init(init_key, jnp.zeros((num_inputs, 1)))["params"])
 
     def apply(params: Params, x: Float[Array, "X *batch"], dropout: Dropout | None = None) -> Float[Array, "P *batch"]:
-        if x.shape[0] != num_inputs:
-            raise ValueError(f"network: got {x.shape[0]} inputs, expected {num_inputs}: x is [*batch, {num_inputs}]")
+        check_num_inputs(x, num_inputs)
         return module.apply({"params": params}, x, dropout)  # type: ignore[return-value]
 
     return Network(init, apply)
+
+
+def check_num_inputs(x: Float[Array, "X *batch"], num_inputs: int) -> None:
+    """Raises: ValueError if a network of `num_inputs` inputs is applied to another number."""
+    if x.shape[0] != num_inputs:
+        raise ValueError(f"network: got {x.shape[0]} inputs, expected {num_inputs}: x is [*batch, {num_inputs}]")
 
 
 def _activation(name: str) -> Callable[[Array], Array]:

@@ -56,6 +56,13 @@ class Model(Network, frozen=True):
         "then fixed (only for train.init.name data)",
     )
 
+    embedding: Literal["none", "piecewise_linear", "periodic"] = Field(
+        default="none",
+        description="inputs that are added to each input: piecewise_linear: its position in each of several bins; periodic: sine "
+        "and cosine of several frequencies, which are trained",
+    )
+    embedding_size: Units = Field(default=16, description="number of bins or frequencies of each input (only with an embedding)")
+
     @property
     def fixed_num_components(self) -> int:
         """The number of components.
@@ -79,6 +86,9 @@ class Init(Section, frozen=True):
     head_scale: Annotated[Scale, Traced()] = Field(default=0.1, description="factor of the head's random kernel (only for data)")
     line: Annotated[Scale, Traced()] = Field(
         default=1.0, description="factor of the fitted slopes of model.line; 0 leaves the linear function out"
+    )
+    embedding: Annotated[Scale, Traced()] = Field(
+        default=1.0, description="factor of the embedded inputs of model.embedding; 0 leaves them out (only for data)"
     )
 
 

@@ -124,7 +124,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
     def params_at_data(params: Params, key: PRNGKey, inputs: TrainingInputs, settings: schema.Train) -> Params:
         num_train = inputs.train.x.shape[1] if inputs.sizes is None else inputs.sizes[0]
         noise: Any = settings.x_noise
-        numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line")}
+        numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
         return start_at_data(params, key, tuple(inputs.train), model.family, sizes, **numbers)  # pyright: ignore

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Sizes
+from mdnjax.embedding import EMBEDDING, embed, fit_embedding
 from mdnjax.networks import FIRST, HEAD, LINE
 from mdnjax.types import Array, Float, Params, PRNGKey
 
@@ -28,12 +29,13 @@ def start_at_data(
     slope: Any,
     head_scale: Any,
     line: Any,
+    embedding: Any,
     ridge: Any,
 ) -> Params:
     """Returns parameters that fit the data.
 
     The linear path, if the network has one, is fitted by least squares and multiplied by `line`. The head predicts the marginal
-    of the residuals, and the first hidden units are spread over the inputs.
+    of the residuals, and the first hidden units are spread over the inputs and their embeddings, which `embedding` multiplies.
     """
     x, y = data
     marginal_key, unit_key = jax.random.split(key)
@@ -42,7 +44,8 @@ def start_at_data(
         params, y = {**params, LINE: slopes.ravel().astype(params[LINE].dtype)}, y - jnp.tensordot(slopes, x, (0, 0))
     marginal = fit_marginal(marginal_key, y, sizes.num_components, jnp.maximum(scale_floor, MIN_SCALE))
     params = start_at_marginal(params, marginal, family, sizes, scale_floor, head_scale)
-    return spread_over_inputs(params, unit_key, x, slope)
+    params = fit_embedding(params, x, embedding)
+    return spread_over_inputs(params, unit_key, embed(params, x) if EMBEDDING in params else x, slope)
 
 
 def fit_linear_path(x: Float[Array, "X N"], y: Float[Array, "D N"], ridge: Any) -> Float[Array, "X D"]:
