@@ -150,7 +150,7 @@ def negative_log_likelihood(params, noise_key, batch):
 
 model = mdn.make_mdn(1, 1, **dict(config.model))
 unregularised = train(negative_log_likelihood, model.init, config.train, hard.train)
-truth_nll = [-float(np.mean(truth.log_prob(*part))) for part in hard]
+truth_nll = [-float(np.mean(truth.log_prob(part.x, part.y))) for part in hard]
 for name, part, exact_nll in zip(hard._fields, hard, truth_nll, strict=True):
     print(f"{name:10} NLL {negative_log_likelihood(unregularised, key, part):.4f}, of the exact density {exact_nll:.4f}")
 

@@ -19,11 +19,12 @@ from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
 from mdnjax.data.columns import Columns
+from mdnjax.data.dataset import mean_over_rows
 from mdnjax.data.notes import outliers
 from mdnjax.data.scaler import check_inside, mixture_units
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
-from mdnjax.evaluation import crps_of
+from mdnjax.evaluation import crps_of, mean_of_first_rows
 from mdnjax.fitting import fit_networks, make_task, placement_of
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
@@ -152,14 +153,15 @@ def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[di
     """Returns scores by name, and those of each test row (see `Result`)."""
     test_mixture, y = predictor.at(splits.test.x), predictor.units.relative(splits.test.y).astype(np.float32)
     nlls = [predictor.nll(part) for part in splits]
-    metrics = {**nll_metrics(nlls, nll_of_truth(splits, truth)), "entropy": truth.entropy() if truth else math.nan}
+    metrics = {**nll_metrics(nlls, splits, nll_of_truth(splits, truth)), "entropy": truth.entropy() if truth else math.nan}
     test_scores = {"nll": nlls[-1]}
     if splits.test.y.shape[1] > 1:
         return metrics, test_scores
     test_scores["crps"] = np.asarray(crps_of(test_mixture, y), np.float64) * float(predictor.units.factor[0])
     test_scores["pit"] = np.asarray(pit(test_mixture, y))
-    metrics["test_crps"] = _mean(test_scores["crps"])
-    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level)) for level in (0.5, 0.9)}
+    weight = splits.test.weight
+    metrics["test_crps"] = mean_of_first_rows(test_scores["crps"], weight)
+    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level, weight)) for level in (0.5, 0.9)}
     return metrics, test_scores
 
 
@@ -178,18 +180,15 @@ def nll_of_truth(splits: Splits, truth: Truth | None) -> dict[str, float]:
     if truth is None:
         return {"truth_train_nll": math.nan, "truth_nll": math.nan}
     return {
-        "truth_train_nll": -_mean(truth.log_prob(*splits.train)),
-        "truth_nll": -_mean(truth.log_prob(*splits.test)),
+        "truth_train_nll": -float(mean_over_rows(truth.log_prob(splits.train.x, splits.train.y))),
+        "truth_nll": -float(mean_over_rows(truth.log_prob(splits.test.x, splits.test.y))),
     }
 
 
-def nll_metrics(nlls: Iterable[Any], truth: dict[str, float]) -> dict[str, float]:
+def nll_metrics(nlls: Iterable[np.ndarray], splits: Splits, truth: dict[str, float]) -> dict[str, float]:
     """Returns the mean NLL of each part, that of the truth (`truth`), and the excess of the one over the other."""
-    train, validation, test = map(_mean, nlls)
+    weights = (part.weight for part in splits)
+    train, validation, test = (float(mean_over_rows(*part)) for part in zip(nlls, weights, strict=True))
     means = {"train_nll": train, "validation_nll": validation, "test_nll": test}
     excess = {"train_excess_nll": train - truth["truth_train_nll"], "excess_nll": test - truth["truth_nll"]}
     return {**means, **truth, **excess}
-
-
-def _mean(values: Any) -> float:
-    return float(np.mean(np.asarray(values, np.float64)))

@@ -19,7 +19,7 @@ from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Column, Columns, is_table
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.examples import as_probabilities, examples_of_table, target_names
+from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, target_names
 from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
@@ -85,12 +85,13 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.compile_cache = compile_cache
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> MDNRegressor:
-        """Trains on rows X `[N, X]`, an array or a data frame, and targets y `[N]` or `[N, D]`.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MDNRegressor:
+        """Trains on rows X `[N, X]`, an array or a data frame, and targets y `[N]` or `[N, D]`, with weights of the rows `[N]`.
 
-        Raises: ValueError if the rows or the parameters cannot be used.
+        Raises: ValueError if the rows, the weights or the parameters cannot be used.
         """
         X, y = self._checked(X, y)
+        weight = None if sample_weight is None else as_weight("sample_weight", sample_weight, len(y))
         self.config_ = self._config(_seed_of(self.random_state))
         self.single_target_ = np.ndim(y) == 1
         with runtime.one_cache_warning():
@@ -99,7 +100,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             rows, columns = self._examples(X, np.asarray(y, np.float64).reshape(len(y), -1))
             progress = training_progress("MDNRegressor", self.config_.train.num_steps) if self.verbose else nullcontext()
             with progress as observe:
-                fitted = fit_rows(self.config_, rows, columns, observe)
+                fitted = fit_rows(self.config_, rows._replace(weight=weight), columns, observe)
         self.predictor_, self.history_ = fitted.predictor, fitted.history
         return self
 

@@ -14,7 +14,7 @@ from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Columns, is_table
-from mdnjax.data.dataset import Dataset
+from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
 from mdnjax.data.scaler import make_scaler, make_support
 from mdnjax.ensemble import used_networks
@@ -119,7 +119,7 @@ def choose_num_components(
             observe(number)
         fitted = fit_networks(single_network(config, number), train, validation, pad_to=pad_to)
         nlls[number] = np.full(len(validation.x), np.inf) if fitted.diverged else fitted.predictor.nll(validation)
-    return select_candidate(nlls)
+    return select_candidate(nlls, validation.weight)
 
 
 def single_network(config: Run, num_components: int) -> Run:
@@ -143,15 +143,17 @@ def fit_rows(
 ) -> Fitted:
     """Trains on rows in any order; a tenth of them, drawn by the configuration's seed, is used for validation.
 
+    Rows of weight 0 are left out before that.
     The numbers of rows are padded to 64, 256, 1024, ..., so that data of similar size share one compiled program. If the number
     of components is `auto`, it is selected first. Training continues from `training_file` if that exists, and is saved to it.
     Raises: ValueError if there are too few rows, training diverged, or the file was written with other settings or examples.
     """
+    rows = rows if rows.weight is None else select_rows(rows, rows.weight > 0)
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
     order = np.random.default_rng(config.seed).permutation(len(rows.x))
     num = max(1, round(VALIDATION_SHARE * len(order)))
-    train, validation = (Dataset(rows.x[part], rows.y[part]) for part in (order[:-num], order[-num:]))
+    train, validation = (select_rows(rows, part) for part in (order[:-num], order[-num:]))
     pad_to = (padded_size(len(train.x), 4), padded_size(num, 4))
     if config.model.num_components == "auto":
         config = with_num_components(config, choose_num_components(config, train, validation, pad_to=pad_to).chosen)
@@ -181,6 +183,7 @@ def fit(
     x: Any,
     y: Any,
     *,
+    weight: Any = None,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     categorical: Sequence[str] = (),
@@ -193,6 +196,8 @@ def fit(
     Args:
         x: Numbers `[N]` or `[N, X]`, or a table: a mapping from names to columns, such as a dict or a data frame.
         y: Numbers `[N]` or `[N, D]`, or the name of the table's target column, or a list of names.
+        weight: How much each row counts, as many numbers as rows, or the name of a column of the table, which is then no input.
+            A row of weight 2 has the effect of two equal rows, and a row of weight 0 is left out.
         settings: Changed keys of the configuration: {"model.num_components": "auto", "data.target_support": "positive"}.
         seed: Determines the validation rows, the initial parameters and the noise.
         categorical: Columns of a table that are categories although they contain numbers.
@@ -200,11 +205,11 @@ def fit(
         observe: Called as observe(step, loss, validation NLL), means over the networks in training, at each report.
         training_file: File that the training is saved to. If it exists, training continues from it, up to a larger
             "train.num_steps"; networks that `train.patience` had stopped stay as they are.
-    Raises: ValueError if the examples or the settings cannot be used.
+    Raises: ValueError if the examples, the weights or the settings cannot be used.
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")
     if is_table(x):
-        rows, columns = examples_of_table(x, y, categorical, impute)
+        rows, columns = examples_of_table(x, y, categorical, impute, weight)
     else:
-        rows, columns = examples_of_arrays(x, y)
+        rows, columns = examples_of_arrays(x, y, weight)
     return fit_rows(config, rows, columns, observe and means_of(observe), training_file).predictor

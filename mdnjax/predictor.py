@@ -110,7 +110,7 @@ class Predictor:
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
         shape, numbers = split(self.model)
         starts = range(0, len(scaled.x), MAX_ROWS_PER_NLL_CALL)
-        blocks = [Dataset(*(values[i : i + MAX_ROWS_PER_NLL_CALL] for values in scaled)) for i in starts]
+        blocks = [tuple(values[i : i + MAX_ROWS_PER_NLL_CALL] for values in scaled[:2]) for i in starts]
         nlls = [np.asarray(_nlls(shape, numbers, self.networks, *block), np.float64) for block in blocks]
         return np.concatenate([np.zeros(0), *nlls]) + log_slopes(self.scaler, dataset.y)
 

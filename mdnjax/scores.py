@@ -38,13 +38,16 @@ def pit(mixture: Mixture, y: Float[AnyArray, "*batch_y D"] | float) -> Float[Arr
     return cdf(mixture, as_targets("pit", mixture, y))
 
 
-def coverage(pit_values: Float[AnyArray, "*batch"], level: float | Float[Array, ""]) -> Float[Array, ""]:
+def coverage(
+    pit_values: Float[AnyArray, "*batch"], level: float | Float[Array, ""], weight: Float[AnyArray, "*batch"] | None = None
+) -> Float[Array, ""]:
     """Returns the share of observations inside the central interval of that level, where |PIT - 1/2| <= level / 2.
 
+    With weights of the observations it is the share of their total weight.
     Raises: ValueError if the level is a number outside of [0, 1].
     """
     check_levels("coverage", "level", level)
-    return _coverage(pit_values, level)
+    return _coverage(pit_values, level, weight)
 
 
 def hdr_coverage(hdr_masses: Float[AnyArray, "*batch"], level: float | Float[Array, ""]) -> Float[Array, ""]:
@@ -58,15 +61,21 @@ def hdr_coverage(hdr_masses: Float[AnyArray, "*batch"], level: float | Float[Arr
 
 
 @jax.jit
-def calibration_error(pit_values: Float[AnyArray, "*batch"]) -> Float[Array, ""]:
+def calibration_error(pit_values: Float[AnyArray, "*batch"], weight: Float[AnyArray, "*batch"] | None = None) -> Float[Array, ""]:
     """Returns the integral of |F_n(u) - u| over [0, 1], where F_n is the empirical distribution function of the PIT.
 
     It is 0 if the predicted quantiles are exceeded exactly as often as they should be, and 1/2 at most. If the mixture is the
-    true distribution, it is about 0.31 / sqrt(N).
+    true distribution, it is about 0.31 / sqrt(N). Weights of the observations are those of their steps in F_n.
     """
-    values = jnp.sort(jnp.ravel(jnp.asarray(pit_values)))
+    values = jnp.ravel(jnp.asarray(pit_values))
+    order = jnp.argsort(values)
+    values = values[order]
     ends = jnp.concatenate([jnp.zeros(1, values.dtype), values, jnp.ones(1, values.dtype)])
-    height = jnp.arange(len(values) + 1, dtype=values.dtype) / max(len(values), 1)
+    if weight is None:
+        height = jnp.arange(len(values) + 1, dtype=values.dtype) / max(len(values), 1)
+    else:
+        below = jnp.cumsum(jnp.ravel(jnp.asarray(weight, values.dtype))[order])
+        height = jnp.concatenate([jnp.zeros(1, values.dtype), below / below[-1]])
     first, last = height - ends[:-1], height - ends[1:]  # F_n(u) - u at the ends of a step, between which it is linear
     return jnp.sum(0.5 * (first * jnp.abs(first) - last * jnp.abs(last)))
 
@@ -139,10 +148,12 @@ def _hdr_coverage(hdr_masses: Float[AnyArray, "*batch"], level: float | Float[Ar
 
 
 @jax.jit
-def _coverage(pit_values: Float[AnyArray, "*batch"], level: float | Float[Array, ""]) -> Float[Array, ""]:
+def _coverage(
+    pit_values: Float[AnyArray, "*batch"], level: float | Float[Array, ""], weight: Float[AnyArray, "*batch"] | None
+) -> Float[Array, ""]:
     values = jnp.asarray(pit_values)
-    inside = jnp.abs(values - 0.5) <= level / 2
-    return jnp.mean(jnp.where(jnp.isnan(values), jnp.nan, inside), dtype=values.dtype)
+    inside = jnp.where(jnp.isnan(values), jnp.nan, (jnp.abs(values - 0.5) <= level / 2).astype(values.dtype))
+    return jnp.mean(inside) if weight is None else jnp.average(inside, weights=jnp.asarray(weight, values.dtype))
 
 
 def _squared_density(logits: Array, component: Component) -> Float[Array, "*batch"]:

@@ -22,7 +22,11 @@ BUNCH: Any = load_diabetes()
 X, Y = BUNCH.data, BUNCH.target
 
 
-@parametrize_with_checks([MDNRegressor(**SMALL)])
+REASON = "copies of a row are drawn into other validation rows and other minibatches than a row with a weight"
+UNEQUAL = {f"check_sample_weight_equivalence_on_{kind}_data": REASON for kind in ("dense", "sparse")}
+
+
+@parametrize_with_checks([MDNRegressor(**SMALL)], expected_failed_checks=lambda _: UNEQUAL)
 def test_scikit_learn(estimator, check):
     check(estimator)
 

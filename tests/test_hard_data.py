@@ -6,6 +6,7 @@ import pytest
 
 from mdnjax.config import Config, load
 from mdnjax.data import Dataset, Splits, make_scaler, to_training_units
+from mdnjax.data.dataset import joined
 from mdnjax.data.notes import notes_on, outliers
 from mdnjax.ensemble import Networks
 from mdnjax.predictor import make_predictor
@@ -25,7 +26,7 @@ def plain_data(num=50):
 
 
 def difficult_data(name):
-    x, y = plain_data()
+    x, y, _ = plain_data()
     if name == "outlier":
         y[7] = 1e8
     if name == "outlying input":
@@ -82,7 +83,7 @@ def test_five_points_are_enough_to_train(optimizer):
 
 def test_what_makes_scores_less_trustworthy_is_noted():
     plain = plain_data()
-    many = Splits(plain, plain, Dataset(*(np.tile(part, (5, 1)) for part in plain)))
+    many = Splits(plain, plain, joined(*[plain] * 5))
     assert list(notes_on(many)) == []
     (few,) = notes_on(Splits(plain_data(30), plain_data(10), many.test))
     assert few.startswith("40 rows for 2 inputs are few")

@@ -53,13 +53,13 @@ def test_simulations_have_the_exact_posterior():
     """The rank of the true theta_1 among exact draws is uniform."""
     data = two_moons.make_splits(5, num_train=300, num_validation=1, num_test=1).train
     generator = np.random.default_rng(2)
-    ranks = [(two_moons.draw_posterior(generator, x, 99)[:, 0] < y[0]).sum() for x, y in zip(*data, strict=True)]
+    ranks = [(two_moons.draw_posterior(generator, x, 99)[:, 0] < y[0]).sum() for x, y in zip(data.x, data.y, strict=True)]
     assert kstest((np.array(ranks) + 0.5) / 100, "uniform").pvalue > 0.01
 
 
 def test_entropy_and_floor_of_the_mean_squared_error_agree_with_draws():
     data = two_moons.make_splits(6, num_train=20_000, num_validation=1, num_test=1).train
-    nll = -two_moons.log_prob(*data)
+    nll = -two_moons.log_prob(data.x, data.y)
     assert nll.mean() == pytest.approx(two_moons.entropy(), abs=4 * nll.std() / len(nll) ** 0.5)
     draws = np.stack([two_moons.draw_posterior(RNG, x, 200) for x in data.x[:500].astype(float)])
     variance = draws.var(axis=1, ddof=1).mean(axis=1)

@@ -118,8 +118,8 @@ def _write_data(path: Path) -> Path:
     from mdnjax.data.dataset import joined
 
     splits, _ = make_data(load(InverseSine, CONFIGS / "inverse_sine.yaml"))
-    x, y = joined(splits.train, splits.validation)
-    arrays: dict[str, Any] = {"x": x, "y": y, "num_train": len(splits.train.x)}
+    known = joined(splits.train, splits.validation)
+    arrays: dict[str, Any] = {"x": known.x, "y": known.y, "num_train": len(splits.train.x)}
     arrays |= {"held_x": splits.test.x[:NUM_HELD_OUT], "held_y": splits.test.y[:NUM_HELD_OUT]}
     arrays |= {f"layer_{i}_{part}": array for i, layer in enumerate(study_work().layers) for part, array in enumerate(layer)}
     np.savez(path, **arrays)

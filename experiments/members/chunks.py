@@ -112,7 +112,9 @@ def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, in
     selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=observe_report)
     networks = Networks(selected.params, *pooling_of(config, selected))
     nlls = list(_score(chunk, placement, networks, of_members))
-    metrics = [nll_metrics(nlls_of_parts, data.truth_nll) for *nlls_of_parts, data in zip(*nlls, of_members, strict=True)]
+    metrics = [
+        nll_metrics(nlls_of_parts, data.splits, data.truth_nll) for *nlls_of_parts, data in zip(*nlls, of_members, strict=True)
+    ]
     if config.ensemble.rotate:
         for of_member, validation_nll in zip(metrics, selected.validation_nll.tolist(), strict=True):
             of_member["validation_nll"] = validation_nll
@@ -239,7 +241,7 @@ def _score(chunk: Chunk, placement: Placement, networks: Networks, of_members: S
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _nlls(placement: Placement, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
-    member_nlls = map_members(placement, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part))
+    member_nlls = map_members(placement, lambda numbers, networks, part: nlls_of(shape, numbers, networks, *part[:2]))
     return member_nlls(numbers, networks, part)
 
 

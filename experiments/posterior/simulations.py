@@ -15,6 +15,7 @@ from experiments.reading.arrays import ArraysError, read_arrays
 from mdnjax.config.nearest import nearest
 from mdnjax.data import Dataset, Splits, Truth, two_moons
 from mdnjax.data.columns import Column, Columns
+from mdnjax.data.dataset import select_rows
 
 DEFAULT_SIZES = (1000, 10_000, 100_000)  # numbers of simulations of two moons in the public benchmark
 OBSERVATIONS = 3  # second part of a seed, after those of train, validation and test data
@@ -47,13 +48,13 @@ def make_problem(data: Simulations, seed: int, num_draws: int) -> Problem:
 def splits_of(problem: Problem, num: int, validation_share: float) -> Splits:
     """Returns the first `num` simulations as validation and train parts; the test part is the same for every `num`."""
     num_validation = min(max(1, round(validation_share * num)), num - 1)
-    validation, train = (_rows(problem.simulations, *bounds) for bounds in ((0, num_validation), (num_validation, num)))
+    validation, train = (select_rows(problem.simulations, slice(*ends)) for ends in ((0, num_validation), (num_validation, num)))
     return Splits(train, validation, problem.test)
 
 
 def columns_of(problem: Problem) -> Columns:
     """Names the inputs x_1, x_2, ... and the parameters theta_1, theta_2, ..."""
-    x, y = problem.simulations
+    x, y, _ = problem.simulations
     inputs, targets = ([f"{name}_{i + 1}" for i in range(part.shape[1])] for name, part in (("x", x), ("theta", y)))
     return Columns(tuple(map(Column, inputs)), tuple(targets))
 
@@ -92,16 +93,12 @@ def _of_file(data: Simulations, seed: int) -> Problem:
         raise UserError(f"data.num_simulations: got {len(x)} simulations in {data.path}, expected enough for {needed}")
     order = np.random.default_rng(seed).permutation(len(x))
     shuffled = Dataset(x[order], theta[order])
-    test, simulations = _rows(shuffled, 0, num_test), _rows(shuffled, num_test, len(x))
+    test, simulations = select_rows(shuffled, slice(num_test)), select_rows(shuffled, slice(num_test, None))
     if data.observations is not None or "x_observed" in arrays:
         observed = _read_observations(data, x.shape[1])
     else:
         observed = test.x[: data.num_observations]
     return Problem(simulations, test, observed, None, None, sizes)
-
-
-def _rows(data: Dataset, start: int, stop: int) -> Dataset:
-    return Dataset(*(array[start:stop] for array in data))
 
 
 def _read_observations(data: Simulations, num_inputs: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +86,7 @@ def make_training_functions(config: Projectile) -> TrainingFunctions:
         angles = jnp.linspace(MIN_ANGLE, MAX_ANGLE, x.shape[1] + 2, dtype=x.dtype)[1:-1]
         y = SUPPORT.to_line(angles[None])
         sizes = Sizes(model.fixed_num_components, 1, model.rank)
-        numbers = {"scale_floor": model.scale_floor, "slope": 1.0, "head_scale": 0.1, "line": 0.0, "ridge": 1.0}
+        numbers: dict[str, Any] = {"scale_floor": model.scale_floor, "slope": 1.0, "head_scale": 0.1, "line": 0.0, "ridge": 1.0}
         params = start_at_data(network.init(key), key, (x, y), model.family, sizes, **numbers)
         return first_state(train, params, jnp.asarray(jnp.inf))
 

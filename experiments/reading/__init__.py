@@ -11,10 +11,11 @@ import numpy as np
 from experiments.command import UserError
 from experiments.reading.files import TextFormat, read_file
 from experiments.reading.hints import check_printable, delimiter_hint, missing_hint, name_notes
-from experiments.reading.splits import Rows, split_rows
+from experiments.reading.splits import Rows, split_rows, weight_of, without_weight_0
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.data.columns import Columns, check_scaled_inputs, fit_columns, input_name, to_inputs, to_targets
+from mdnjax.data.dataset import select_rows
 from mdnjax.data.notes import notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
@@ -52,15 +53,18 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         if num < MIN_ROWS:
             raise TableError(f"got {num} rows, expected at least {MIN_ROWS}")
         rows = split_rows(section, table, num, seed)
+        weight = weight_of(section, table, (*targets, *(features or ())))
+        if weight is not None:
+            rows = without_weight_0(rows, weight)
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
         inputs = _input_names(section, table, targets, features)
         columns, notes = fit_columns(table, targets, inputs, rows=in_training, remedy="data.missing=impute", **options)
         check_printable(columns)
-        x, y = to_inputs(columns, table), to_targets(columns, table)
-        splits = Splits(*(Dataset(x[part], y[part]) for part in rows))
+        whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
+        splits = Splits(*(select_rows(whole, part) for part in rows))
         notes += name_notes(columns)
-        notes += [*check_values(section, columns, Dataset(x, y), rows.train), *notes_on(splits, _names(columns, x))]
+        notes += [*check_values(section, columns, whole, rows.train), *notes_on(splits, _names(columns, whole.x))]
     except TableError as error:
         raise UserError(f"{path}: {error}{delimiter_hint(error, section)}{missing_hint(error)}") from None
     return LoadedTable(path, columns, rows, splits, notes)
@@ -83,7 +87,7 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
             expected = f"expected {low:g} < y < {high:g} (data.target_support)"
             raise TableError(f"target {name!r}, row {ROW}: got {values[row]:g}, {expected}", row)
     try:
-        scaler = make_scaler(Dataset(whole.x[train], whole.y[train]), section.standardise, support)
+        scaler = make_scaler(select_rows(whole, train), section.standardise, support)
     except ValueError as error:
         raise TableError(str(error)) from None
     check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
@@ -99,10 +103,12 @@ def _input_names(section: Table, table: Mapping[str, Any], targets: tuple[str, .
     """Returns the names of the input columns, or None for all but the targets.
 
     The column that splits the rows is an input only if `features` names it, since its values in new rows were never trained on.
+    The column of weights is never an input.
     """
-    if features is not None or section.split in ("random", "rows") or section.split_by is None:
+    left_out = {section.weight, None if section.split in ("random", "rows") else section.split_by} - {None}
+    if features is not None or not left_out:
         return features
-    return tuple(name for name in table if name not in (*targets, section.split_by))
+    return tuple(name for name in table if name not in (*targets, *left_out))
 
 
 def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.command import UserError
 from mdnjax.config.data import Table
-from mdnjax.data.values import TableError, check_name
+from mdnjax.data.values import ROW, TableError, check_name, values_of
 
 NESTED = 1  # second part of the seed of a nested split
 
@@ -35,6 +35,37 @@ def split_rows(section: Table, table: Mapping[str, np.ndarray], num: int, seed: 
     is_test = np.zeros(len(rest), bool)
     is_test[np.random.default_rng([seed, NESTED]).permutation(len(rest))[: len(rows.test)]] = True
     return _with_validation(rest[~is_test], rest[is_test], section)
+
+
+def weight_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[str]) -> np.ndarray | None:
+    """Returns the weights of all rows, or None if all count the same.
+
+    Raises: TableError, with the row of the file, if a weight is not a number or is negative, or if all are 0; also if the column
+    is one of the `others`, the targets and the inputs that are named.
+    """
+    name = section.weight
+    if name is None:
+        return None
+    check_name(list(table), name)
+    if name in others:
+        raise TableError(f"data.weight: got {name!r}, which is a target or an input, expected another column")
+    weight = values_of(table, name, numeric=True)
+    if (wrong := ~(weight >= 0)).any():
+        row = int(wrong.argmax())
+        got = "nothing" if np.isnan(weight[row]) else f"{weight[row]:g}"
+        raise TableError(f"column {name!r}, row {ROW}: got {got}, expected a number that is not negative (data.weight)", row)
+    if not weight.any():
+        raise TableError(f"column {name!r}: got 0 in every row, expected a positive number in some row (data.weight)")
+    return weight
+
+
+def without_weight_0(rows: Rows, weight: np.ndarray) -> Rows:
+    """Returns the rows that count. Raises: TableError if too few of a part are left."""
+    left = Rows(*(part[weight[part] > 0] for part in rows))
+    if len(left.train) < 2 or not len(left.validation) or not len(left.test):
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in left._asdict().items())
+        raise TableError(f"data.weight: got a weight above 0 for {sizes} rows, expected at least 2, 1 and 1")
+    return left
 
 
 def _split(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int) -> Rows:

@@ -60,8 +60,8 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     support = make_support(result.config.data.target_support, train.y.shape[1])
     simple = {"linear Gaussian": linear_gaussian, "marginal Gaussian": marginal_gaussian}
     known, units = joined(train, validation), result.predictor.units
-    others = {name: evaluate_mixtures(make(known, test.x, support, units), test.y, units) for name, make in simple.items()}
-    return {"network": evaluate_mixtures(mixture, test.y, units), **others}
+    mixtures = {"network": mixture, **{name: make(known, test.x, support, units) for name, make in simple.items()}}
+    return {name: evaluate_mixtures(predicted, test.y, units, test.weight) for name, predicted in mixtures.items()}
 
 
 def draw(
@@ -88,7 +88,8 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
     targets, num = table.columns.targets, len(table.columns.inputs)
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
-    title = "Scores on the test rows: NLL in nats; CRPS, RMSE and widths in the target's units"
+    weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
+    title = f"Scores on the test rows{weighted}: NLL in nats; CRPS, RMSE and widths in the target's units"
     report.print_table(title, [HEADINGS, *cells_of(evaluations, targets)])
     for line in notes(result, evaluations):
         print(line)

@@ -60,6 +60,11 @@ class Table(Examples, frozen=True):
     )
     target: Names = Field(default=(), description="column to predict, or a list of columns")
     features: Names | None = Field(default=None, description="input columns (null: all but the targets and the split_by column)")
+    weight: str | None = Field(
+        default=None,
+        description="column that says how much each row counts in training and in scores: 2 as two equal rows, 0 not at all "
+        "(null: all rows count the same); it is no input",
+    )
     categorical: Names = Field(default=(), description="columns whose numbers are names of categories")
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnjax.types import Float
+from mdnjax.types import AnyArray, Float
 
 
 class Dataset(NamedTuple):
-    """Examples in their own units: inputs `x[N, X]` and targets `y[N, D]`."""
+    """Examples in their own units: inputs `x[N, X]`, targets `y[N, D]`, and how much each row counts (None: all the same)."""
 
     x: Float[np.ndarray, "N X"]
     y: Float[np.ndarray, "N D"]
+    weight: Float[np.ndarray, " N"] | None = None
 
 
 class Splits(NamedTuple):
@@ -56,5 +57,16 @@ def _step(values: Float[np.ndarray, " N"]) -> float:
 
 
 def joined(*parts: Dataset) -> Dataset:
-    """Concatenates the rows of all parts."""
-    return Dataset(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    """Concatenates the rows of all parts, which all have weights, or none of them."""
+    columns = zip(*parts, strict=True)
+    return Dataset(*(None if column[0] is None else np.concatenate(column) for column in columns))  # pyright: ignore
+
+
+def select_rows(dataset: Dataset, rows: np.ndarray | slice) -> Dataset:
+    """Returns some rows of a data set, given by their numbers, by a mask or by a slice."""
+    return Dataset(*(None if column is None else column[rows] for column in dataset))  # pyright: ignore
+
+
+def mean_over_rows(values: Float[AnyArray, "*shape N"], weight: Float[AnyArray, " N"] | None = None) -> Any:
+    """Returns the mean over the last axis, sum_n w_n v_n / sum_n w_n, in float64."""
+    return np.average(np.asarray(values, np.float64), axis=-1, weights=weight)

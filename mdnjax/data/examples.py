@@ -10,7 +10,7 @@ import numpy as np
 
 from mdnjax.data.columns import Columns, as_table, fit_columns, names_of, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.values import unmasked
+from mdnjax.data.values import check_name, unmasked, values_of
 
 
 def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
@@ -21,10 +21,11 @@ def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
     return tuple(f"{prefix}{i}" for i in range(num))
 
 
-def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) -> tuple[Dataset, Columns]:
+def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, weight: Any = None) -> tuple[Dataset, Columns]:
     """Returns the examples of a table x and its columns; y is the name of a target column, a list of names, or an array.
 
-    Warns of columns that are left out. Raises: ValueError if the table or the targets cannot be used.
+    Args: `weight` is the name of a column, which is then no input, or an array.
+    Warns of columns that are left out. Raises: ValueError if the table, the targets or the weights cannot be used.
     """
     if isinstance(categorical, str):
         categorical = [categorical]
@@ -37,6 +38,10 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
         values = as_numbers("y", y)
         features, names = list(table), target_names(values.shape[1], set(table))
         table |= {name: values[:, i] for i, name in enumerate(names)}
+    if isinstance(weight, str):
+        check_name(list(table), weight)
+        features = [name for name in features or table if name not in (weight, *names)]
+        weight = values_of({weight: table[weight]}, weight, numeric=True)
     lengths = {name: len(values) if values.ndim else 0 for name, values in table.items()}
     if not all(lengths.values()):
         raise ValueError("x: got no rows, or no columns")
@@ -46,10 +51,10 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
     columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
     for note in notes:
         warnings.warn(note, stacklevel=3)
-    return Dataset(to_inputs(columns, table), to_targets(columns, table)), columns
+    return _weighted(Dataset(to_inputs(columns, table), to_targets(columns, table)), weight), columns
 
 
-def examples_of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
+def examples_of_arrays(x: Any, y: Any, weight: Any = None) -> tuple[Dataset, Columns]:
     """Returns the examples of arrays of numbers, and their columns. Raises: ValueError if the arrays cannot be used."""
     inputs, targets = as_numbers("x", x), as_numbers("y", y)
     if len(inputs) != len(targets):
@@ -58,7 +63,7 @@ def examples_of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
         if len(values) > 1 and (values == values[0]).all():
             raise ValueError(f"y: target {target} is {values[0]:g} in every row, expected it to vary")
     columns = numbered_columns(inputs.shape[1], targets.shape[1])
-    return Dataset(to_inputs(columns, as_table(columns, inputs)), targets), columns
+    return _weighted(Dataset(to_inputs(columns, as_table(columns, inputs)), targets), weight), columns
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -88,12 +93,35 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     return numbers
 
 
+def as_weight(name: str, weight: Any, num_rows: int) -> np.ndarray:
+    """Returns the weights of rows `[num_rows]` in float64.
+
+    Raises: ValueError if they have another shape, if one is negative or not a finite number, or if all are 0.
+    """
+    try:
+        numbers = np.asarray(unmasked(weight), np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: got values that are not numbers, expected a number for each row") from None
+    if numbers.shape != (num_rows,):
+        raise ValueError(f"{name}: got shape {numbers.shape}, expected [{num_rows}]: a number for each row")
+    if (wrong := ~(np.isfinite(numbers) & (numbers >= 0))).any():
+        row = int(wrong.argmax())
+        raise ValueError(f"{name}: got {numbers[row]:g} in row {row + 1}, expected a finite number that is not negative")
+    if not numbers.any():
+        raise ValueError(f"{name}: got 0 in every row, expected a positive number in some row")
+    return numbers
+
+
 def as_probabilities(name: str, values: Any) -> np.ndarray:
     """Returns probabilities as an array. Raises: ValueError if they are not a list of numbers from 0 to 1."""
     probabilities = np.asarray(values, np.float64)
     if probabilities.ndim != 1 or not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise ValueError(f"{name}: got {values!r}, expected a list of numbers from 0 to 1")
     return probabilities
+
+
+def _weighted(dataset: Dataset, weight: Any) -> Dataset:
+    return dataset if weight is None else dataset._replace(weight=as_weight("weight", weight, len(dataset.x)))
 
 
 def _all_text(values: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mdnjax.data.dataset import Dataset, Splits
+from mdnjax.data.dataset import Dataset, Splits, joined
 
 MIN_OUTLIER_DISTANCE = 1e4  # from the median, in units of the distance within which three quarters of the values are
 MIN_SHARE_OF_ONE_VALUE = 0.1  # of a target; it must also be three times as frequent as any other value
@@ -21,7 +21,7 @@ def notes_on(splits: Splits, names: Sequence[str] | None = None) -> Iterator[str
     Args: `names` are those of the inputs and targets.
     """
     num = len(splits.train.x) + len(splits.validation.x)
-    known = Dataset(*(np.concatenate(parts) for parts in zip(splits.train, splits.validation, strict=True)))
+    known = joined(splits.train, splits.validation)
     yield from few_rows(num, known.x.shape[1], len(splits.test.x))
     yield from repeated_targets(known, names)
     yield from nearly_constant_inputs(known, names)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnjax.components import Support
-from mdnjax.data.dataset import Dataset, rounding_step
+from mdnjax.data.centre import mean_and_sd
+from mdnjax.data.dataset import Dataset, mean_over_rows, rounding_step
 from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Float
@@ -82,9 +83,11 @@ def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = N
         return Scaler(x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, support)
     y = np.asarray(dataset.y, np.float64)
     bounds = support or Support((-np.inf,) * y.shape[1], (np.inf,) * y.shape[1])
-    offset, factor = np.array([_offset_and_factor(*target) for target in zip(y.T, *bounds, strict=True)]).T
-    scaler = Scaler(*_mean_and_sd(dataset.x, np.inf), offset, factor, np.zeros(len(offset)), np.ones(len(offset)), support)
-    line_mean, line_sd = _mean_and_sd(_to_line(scaler, y), 1.0)
+    weight = dataset.weight
+    offset, factor = np.array([_offset_and_factor(*target, weight) for target in zip(y.T, *bounds, strict=True)]).T
+    x_mean, x_sd = mean_and_sd(dataset.x, np.inf, weight)
+    scaler = Scaler(x_mean, x_sd, offset, factor, np.zeros(len(offset)), np.ones(len(offset)), support)
+    line_mean, line_sd = mean_and_sd(_to_line(scaler, y), 1.0, weight)
     if support is not None:
         _check_spread(support, (y - offset) / factor)
     return scaler._replace(line_mean=line_mean, line_sd=line_sd)
@@ -102,14 +105,14 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
     """
     check_inside(scaler.support, dataset.y)
     z = (_to_line(scaler, dataset.y) - scaler.line_mean) / scaler.line_sd
-    scaled = Dataset(scaled_inputs(scaler, dataset.x), z)
-    for name, values, scaled_values in zip(("input", "target"), dataset, scaled, strict=True):
+    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight)
+    for name, values, scaled_values in zip(("input", "target"), dataset[:2], scaled[:2], strict=True):
         too_large = ~(np.abs(scaled_values) <= MAX_SCALED)
         if too_large.any():
             row, column = np.argwhere(too_large)[0]
             expected = f"expected at most {MAX_SCALED:.0e} standard deviations of training from its mean"
             raise ValueError(f"{name} {column} of row {row} (from 0): got {values[row, column]:g}, {expected}")
-    return Dataset(*(values.astype(dtype) for values in scaled))
+    return Dataset(*(None if values is None else values.astype(dtype) for values in scaled))  # pyright: ignore
 
 
 def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
@@ -203,15 +206,17 @@ def _check_spread(support: Support, v: Float[np.ndarray, "N D"]) -> None:
             )
 
 
-def _offset_and_factor(y: Float[np.ndarray, " N"], low: float, high: float) -> tuple[float, float]:
+def _offset_and_factor(
+    y: Float[np.ndarray, " N"], low: float, high: float, weight: Float[np.ndarray, " N"] | None
+) -> tuple[float, float]:
     """Returns offset and factor of one target: its mean and sd without bounds, one bound and the geometric mean of the distance
     from it, or the lower of two bounds and the distance between them."""
     if math.isfinite(low) and math.isfinite(high):
         return low, high - low
     if math.isfinite(low) or math.isfinite(high):
         bound = low if math.isfinite(low) else high
-        return bound, float(np.exp(np.mean(np.log(np.abs(y - bound)))))
-    (mean,), (sd,) = _mean_and_sd(y[:, None], 1.0)
+        return bound, float(np.exp(mean_over_rows(np.log(np.abs(y - bound)), weight)))
+    (mean,), (sd,) = mean_and_sd(y[:, None], 1.0, weight)
     return float(mean), float(sd)
 
 
@@ -219,17 +224,3 @@ def _to_line(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N 
     """Returns u of targets y."""
     v = (np.asarray(y, np.float64) - scaler.y_offset) / scaler.y_factor
     return v if scaler.support is None else np.asarray(scaler.relative_support.to_line(v, axis=1))  # pyright: ignore
-
-
-def _mean_and_sd(values: Float[AnyArray, "N C"], sd_of_constant: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns means and standard deviations of columns without overflow; a constant column has `sd_of_constant`."""
-    wide = np.asarray(values, np.float64)
-    largest = np.max(np.abs(wide), axis=0, initial=0)
-    largest = np.where(largest > 0, largest, 1)
-    mean, constant = np.mean(wide / largest, axis=0) * largest, np.all(wide == wide[:1], axis=0)
-    mean = np.where(constant, wide[0], mean)
-    distance = wide - mean
-    widest = np.max(np.abs(distance), axis=0, initial=0)
-    widest = np.where(widest > 0, widest, 1)
-    sd = np.sqrt(np.mean((distance / widest) ** 2, axis=0)) * widest
-    return mean, np.where(constant, sd_of_constant, sd)

@@ -59,7 +59,7 @@ class TrainingFunctions(NamedTuple):
 
     init(inputs) returns the first state; train_step(state, inputs) returns the next state and the loss before the step.
     validation_score(params, inputs) is lower for better parameters. validation_losses(params, inputs) are the losses of the
-    validation examples, of which the score is the mean; only networks that are pooled by them need this function.
+    validation examples, of which the score is the weighted mean; only networks that are pooled by them need this function.
     """
 
     init: Callable[[Any], TrainState]
@@ -70,20 +70,26 @@ class TrainingFunctions(NamedTuple):
 
 def make_training_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> TrainingInputs:
     """Returns the inputs of one training as host arrays: its numbers, its key, and scaled data batch-last."""
-    batches = [Batch(*(np.ascontiguousarray(array.T) for array in part)) for part in (train, validation)]  # pyright: ignore
     bandwidth = rule_of_thumb(len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
-    return TrainingInputs(as_arrays(numbers), key, *batches)
+    return TrainingInputs(as_arrays(numbers), key, _batch_of(train), _batch_of(validation))
 
 
 def pad_inputs(inputs: TrainingInputs, num_train: int, num_validation: int) -> TrainingInputs:
     """Returns the inputs with data padded to these sizes, so that data of other sizes can use the same compiled program."""
     sizes = (inputs.train.x.shape[1], inputs.validation.x.shape[1])
-    parts = [
-        Batch(*(leaf[:, np.arange(num) % size] for leaf in part))  # repeated examples, since `start_at_data` uses the padding
-        for part, num, size in zip(inputs[2:4], (num_train, num_validation), sizes, strict=True)
-    ]
+
+    def padded(part: Batch, num: int, size: int) -> Batch:  # with repeated examples, since `start_at_data` uses the padding
+        return jax.tree.map(lambda leaf: leaf[..., np.arange(num) % size], part)
+
+    parts = padded(inputs.train, num_train, sizes[0]), padded(inputs.validation, num_validation, sizes[1])
     return TrainingInputs(inputs.numbers, inputs.key, *parts, tuple(np.int32(size) for size in sizes))  # pyright: ignore
+
+
+def _batch_of(part: Dataset) -> Batch:
+    """Returns scaled data batch-last, with weights whose mean is 1, so that minibatches of any size have the right mean loss."""
+    x, y = (np.ascontiguousarray(values.T) for values in part[:2])  # pyright: ignore
+    return Batch(x, y, None if part.weight is None else part.weight / np.mean(part.weight))  # pyright: ignore
 
 
 def rule_of_thumb(num: int, num_columns: int) -> float:
@@ -127,7 +133,8 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-        return start_at_data(params, key, tuple(inputs.train), model.family, sizes, **numbers)  # pyright: ignore
+        x, y, weight = inputs.train
+        return start_at_data(params, key, (x, y), model.family, sizes, weight=weight, **numbers)
 
     def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         network, settings = network_and_settings(inputs)
@@ -136,9 +143,9 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
             noisy, dropout_key = _with_noise(noise_key, batch, settings)
             dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
             logits, component = network.head(params, noisy.x, *dropout)
-            value = jnp.mean(LOSSES[settings.loss](logits, component, noisy.y))
+            value = _mean(LOSSES[settings.loss](logits, component, noisy.y), noisy.weight)
             if is_on(settings.entropy_bonus):
-                value -= settings.entropy_bonus * jnp.mean(entropy_of_weights(logits))
+                value -= settings.entropy_bonus * _mean(entropy_of_weights(logits), noisy.weight)
             return value + _penalty(settings.optimizer, params)
 
         key = jax.random.fold_in(inputs.key, TRAIN)
@@ -150,12 +157,18 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         return LOSSES["nll"](*network.head(params, inputs.validation.x), inputs.validation.y)
 
     def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
-        nll = validation_losses(params, inputs)
+        nll, weight = validation_losses(params, inputs), inputs.validation.weight
         if inputs.sizes is None:
-            return jnp.mean(nll)
-        return jnp.sum(jnp.where(jnp.arange(len(nll)) < inputs.sizes[1], nll, 0)) / inputs.sizes[1]
+            return _mean(nll, weight)
+        weighted = nll if weight is None else weight * nll
+        return jnp.sum(jnp.where(jnp.arange(len(nll)) < inputs.sizes[1], weighted, 0)) / inputs.sizes[1]
 
     return TrainingFunctions(jax.jit(init), train_step, validation_score, validation_losses)
+
+
+def _mean(values: Float[Array, " N"], weight: Float[Array, " N"] | None) -> Float[Array, ""]:
+    """Returns the mean over examples, whose weights have mean 1; without weights the program has no array of them."""
+    return jnp.mean(values if weight is None else weight * values)
 
 
 def optimizer_of(loop: schema.Loop) -> Any:
@@ -209,5 +222,5 @@ def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[
         return values + sd * jax.random.normal(key, values.shape, values.dtype) if is_on(sd) else values
 
     x_key, y_key = jax.random.split(noise_key)
-    noisy_batch = Batch(noisy(x_key, batch.x, train.x_noise), noisy(y_key, batch.y, train.y_noise))
+    noisy_batch = batch._replace(x=noisy(x_key, batch.x, train.x_noise), y=noisy(y_key, batch.y, train.y_noise))
     return noisy_batch, jax.random.fold_in(noise_key, DROPOUT)

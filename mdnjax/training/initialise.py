@@ -31,6 +31,7 @@ def start_at_data(
     line: Any,
     embedding: Any,
     ridge: Any,
+    weight: Float[Array, " N"] | None = None,
 ) -> Params:
     """Returns parameters that fit the data.
 
@@ -40,22 +41,26 @@ def start_at_data(
     x, y = data
     marginal_key, unit_key = jax.random.split(key)
     if LINE in params:
-        slopes = line * fit_linear_path(x, y, ridge)
+        slopes = line * fit_linear_path(x, y, ridge, weight)
         params, y = {**params, LINE: slopes.ravel().astype(params[LINE].dtype)}, y - jnp.tensordot(slopes, x, (0, 0))
-    marginal = fit_marginal(marginal_key, y, sizes.num_components, jnp.maximum(scale_floor, MIN_SCALE))
+    marginal = fit_marginal(marginal_key, y, sizes.num_components, jnp.maximum(scale_floor, MIN_SCALE), weight)
     params = start_at_marginal(params, marginal, family, sizes, scale_floor, head_scale)
     params = fit_embedding(params, x, embedding)
     return spread_over_inputs(params, unit_key, embed(params, x) if EMBEDDING in params else x, slope)
 
 
-def fit_linear_path(x: Float[Array, "X N"], y: Float[Array, "D N"], ridge: Any) -> Float[Array, "X D"]:
+def fit_linear_path(
+    x: Float[Array, "X N"], y: Float[Array, "D N"], ridge: Any, weight: Float[Array, " N"] | None = None
+) -> Float[Array, "X D"]:
     """Returns the slopes of least squares with the penalty N ridge |slope|^2: (X X^T + N ridge)^-1 X Y^T of centred data.
 
-    A ridge of s^2 has the same effect as noise of sd s on the inputs.
+    A ridge of s^2 has the same effect as noise of sd s on the inputs. With weights, of mean 1, it is X W X^T and X W Y^T.
     Source: Hoerl & Kennard (1970); Bishop (1995), Neural Computation 7, on noise.
     """
-    x, y = (values - jnp.mean(values, axis=1, keepdims=True) for values in (x, y))
-    return jnp.linalg.solve(x @ x.T + x.shape[1] * ridge * jnp.eye(x.shape[0], dtype=x.dtype), x @ y.T)
+    weighted = 1.0 if weight is None else weight
+    x, y = (values - jnp.mean(weighted * values, axis=1, keepdims=True) for values in (x, y))
+    y = weighted * y
+    return jnp.linalg.solve((weighted * x) @ x.T + x.shape[1] * ridge * jnp.eye(x.shape[0], dtype=x.dtype), x @ y.T)
 
 
 class Marginal(NamedTuple):
@@ -67,29 +72,40 @@ class Marginal(NamedTuple):
 
 
 def fit_marginal(
-    marginal_key: PRNGKey, y: Float[Array, "D N"], num_components: int, min_scale: float | Float[Array, ""] = MIN_SCALE
+    marginal_key: PRNGKey,
+    y: Float[Array, "D N"],
+    num_components: int,
+    min_scale: float | Float[Array, ""] = MIN_SCALE,
+    weight: Float[Array, " N"] | None = None,
 ) -> Marginal:
     """Fits a mixture to the targets alone (batch-last): k-means++ draws the first centres, then k-means runs, then EM.
 
     Source: Arthur & Vassilvitskii (2007), k-means++; Dempster, Laird & Rubin (1977).
     """
-    y = y[:, :: -(-y.shape[1] // MAX_EXAMPLES)]
+    stride = -(-y.shape[1] // MAX_EXAMPLES)
+    y, weight = y[:, ::stride], None if weight is None else weight[::stride]
     loc = _draw_centres(marginal_key, y, num_components)
-    loc = jax.lax.fori_loop(0, NUM_ITERATIONS, lambda _, loc: _kmeans_step(y, loc), loc)
+    loc = jax.lax.fori_loop(0, NUM_ITERATIONS, lambda _, loc: _kmeans_step(y, loc, weight), loc)
     clusters = Marginal(jnp.zeros(num_components, y.dtype), loc, jnp.ones_like(loc))
-    first = _maximise(y, _nearest(y, loc), clusters, min_scale)
-    return jax.lax.fori_loop(0, NUM_ITERATIONS, lambda _, marginal: em_step(y, marginal, min_scale), first)
+    first = _maximise(y, _nearest(y, loc, weight), clusters, min_scale)
+    return jax.lax.fori_loop(0, NUM_ITERATIONS, lambda _, marginal: em_step(y, marginal, min_scale, weight), first)
 
 
-def em_step(y: Float[Array, "D N"], marginal: Marginal, min_scale: float | Float[Array, ""]) -> Marginal:
-    """Returns the marginal after one iteration of EM, which never lowers the likelihood.
+def em_step(
+    y: Float[Array, "D N"],
+    marginal: Marginal,
+    min_scale: float | Float[Array, ""],
+    weight: Float[Array, " N"] | None = None,
+) -> Marginal:
+    """Returns the marginal after one iteration of EM, which never lowers the (weighted) likelihood.
 
     With responsibilities r_kn and n_k = sum_n r_kn: weight_k = n_k / N, loc_k = sum_n r_kn y_n / n_k and
     scale_k^2 = sum_n r_kn (y_n - loc_k)^2 / n_k. A scale below `min_scale` is replaced by it, the best scale that is allowed.
     """
     z = (y - marginal.loc[..., None]) / marginal.scale[..., None]
     log_prob = -jnp.sum(0.5 * z**2 + jnp.log(marginal.scale)[..., None], axis=1) + jnp.log(marginal.weights)[:, None]
-    return _maximise(y, jax.nn.softmax(log_prob, axis=0), marginal, min_scale)
+    r = jax.nn.softmax(log_prob, axis=0)
+    return _maximise(y, r if weight is None else weight * r, marginal, min_scale)
 
 
 def start_at_marginal(
@@ -136,17 +152,18 @@ def _draw_centres(key: PRNGKey, y: Float[Array, "D N"], num_components: int) -> 
     return jax.lax.scan(draw, (far, key), jnp.arange(num_components))[1]
 
 
-def _nearest(y: Float[Array, "D N"], loc: Float[Array, "K D"]) -> Float[Array, "K N"]:
-    """Returns 1 for the centre that is nearest to an example, and 0 for the others."""
+def _nearest(y: Float[Array, "D N"], loc: Float[Array, "K D"], weight: Float[Array, " N"] | None) -> Float[Array, "K N"]:
+    """Returns 1, or the example's weight, for the centre that is nearest to an example, and 0 for the others."""
     distances = jnp.sum((y - loc[..., None]) ** 2, axis=1)
-    return jax.nn.one_hot(jnp.argmin(distances, axis=0), loc.shape[0], axis=0, dtype=y.dtype)
+    near = jax.nn.one_hot(jnp.argmin(distances, axis=0), loc.shape[0], axis=0, dtype=y.dtype)
+    return near if weight is None else weight * near
 
 
-def _kmeans_step(y: Float[Array, "D N"], loc: Float[Array, "K D"]) -> Float[Array, "K D"]:
+def _kmeans_step(y: Float[Array, "D N"], loc: Float[Array, "K D"], weight: Float[Array, " N"] | None) -> Float[Array, "K D"]:
     """Returns the mean of the examples that are nearest to each centre; a centre without examples is unchanged."""
-    near = _nearest(y, loc)
+    near = _nearest(y, loc, weight)
     num = jnp.sum(near, axis=1)[:, None]
-    return jnp.where(num > 0, near @ y.T / jnp.maximum(num, 1), loc)
+    return jnp.where(num > 0, near @ y.T / jnp.where(num > 0, num, 1), loc)
 
 
 def _maximise(y: Float[Array, "D N"], r: Float[Array, "K N"], old: Marginal, min_scale: Any) -> Marginal:

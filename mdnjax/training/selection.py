@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from mdnjax.data.dataset import mean_over_rows
 from mdnjax.training.population import Population
 from mdnjax.training.steps import TrainState
 from mdnjax.types import Float, Params, PRNGKey
@@ -38,11 +39,14 @@ class Candidates(NamedTuple):
         return self.numbers[self.selected.position]
 
 
-def select_candidate(nlls: Mapping[int, Float[np.ndarray, " N"]]) -> Candidates:
+def select_candidate(
+    nlls: Mapping[int, Float[np.ndarray, " N"]], example_weight: Float[np.ndarray, " N"] | None = None
+) -> Candidates:
     """Selects among numbers of components, given in increasing order, by the NLL of each validation example."""
     # Large finite numbers instead of NaN and infinity, so that means and differences can be compared.
     finite_nlls = np.nan_to_num(np.array(list(nlls.values()), np.float64), nan=1e30, posinf=1e30)
-    return Candidates(tuple(nlls), finite_nlls.mean(axis=1), smallest_within_one_error(finite_nlls))
+    means = mean_over_rows(finite_nlls, example_weight)
+    return Candidates(tuple(nlls), means, smallest_within_one_error(finite_nlls, example_weight))
 
 
 def training_keys(seed: int, num_runs: int) -> list[PRNGKey]:
@@ -75,8 +79,10 @@ def best_runs(scores: Float[np.ndarray, " R_of_all"], num_restarts: int) -> np.n
     return groups.argmin(axis=1) + num_restarts * np.arange(len(groups))
 
 
-def stacking_weights(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
-    """Returns the weights of C densities whose mixture gives N validation examples the highest likelihood.
+def stacking_weights(
+    log_probs: Float[np.ndarray, "C N"], example_weight: Float[np.ndarray, " N"] | None = None
+) -> Float[np.ndarray, " C"]:
+    """Returns the weights of C densities whose mixture gives N validation examples the highest (weighted) likelihood.
 
     EM starts from equal weights and repeats w_c <- mean_n w_c p_c(n) / sum_c w_c p_c(n). The log-likelihood is concave,
     so that EM converges to its maximum. Some densities may be 0 (log -inf) at an example, but not all.
@@ -86,19 +92,23 @@ def stacking_weights(log_probs: Float[np.ndarray, "C N"]) -> Float[np.ndarray, "
     weight = np.full(len(log_probs), 1 / len(log_probs))
     for _ in range(NUM_EM_ITERATIONS):
         weighted = weight[:, None] * density
-        weight = np.mean(weighted / weighted.sum(axis=0), axis=1)
+        weight = mean_over_rows(weighted / weighted.sum(axis=0), example_weight)
     return np.where(weight < np.finfo(float).tiny, 0, weight)  # the reciprocal of a subnormal weight overflows
 
 
-def smallest_within_one_error(nlls: Float[np.ndarray, "C N"]) -> SelectedCandidate:
+def smallest_within_one_error(
+    nlls: Float[np.ndarray, "C N"], example_weight: Float[np.ndarray, " N"] | None = None
+) -> SelectedCandidate:
     """Selects by the one-standard-error rule the first candidate whose mean NLL is within one standard error of the lowest.
 
     Candidates are in order of size, the smallest first. The standard error is that of the mean difference from the best candidate
-    on the same validation examples, since an example that is difficult for one candidate is difficult for all.
+    on the same validation examples, since an example that is difficult for one candidate is difficult for all. With weights it is
+    (n / (n - 1) sum_n w_n^2 (d_n - mean)^2)^(1/2) / sum_n w_n, for the differences d_n.
     Source: Breiman, Friedman, Olshen & Stone (1984), section 3.4.3, for trees and without paired differences.
     """
-    best = int(np.argmin(nlls.mean(axis=1)))
-    difference = nlls - nlls[best]
-    excess = difference.mean(axis=1)
-    error = difference.std(axis=1, ddof=1) / np.sqrt(nlls.shape[1]) if nlls.shape[1] > 1 else np.full(len(nlls), np.inf)
+    num, weight = nlls.shape[1], np.ones(nlls.shape[1]) if example_weight is None else example_weight
+    difference = nlls - nlls[int(np.argmin(mean_over_rows(nlls, weight)))]
+    excess = mean_over_rows(difference, weight)
+    squares = np.sum((weight * (difference - excess[:, None])) ** 2, axis=1)
+    error = np.sqrt(squares * num / (num - 1)) / np.sum(weight) if num > 1 else np.full(len(nlls), np.inf)
     return SelectedCandidate(int(np.argmax(excess <= error)), excess, error)

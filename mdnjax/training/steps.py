@@ -14,10 +14,11 @@ from mdnjax.types import Array, Bool, Float, Int, Params, PRNGKey
 
 
 class Batch(NamedTuple):
-    """Examples, batch-last: `x[X, N]`, `y[D, N]`."""
+    """Examples, batch-last: `x[X, N]`, `y[D, N]`, and their weights `[N]`, of mean 1 over all examples (None: all are 1)."""
 
     x: Float[Array, "X N"]
     y: Float[Array, "D N"]
+    weight: Float[Array, " N"] | None = None
 
 
 class Best(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from mdnjax.config.schema import Run
-from mdnjax.data.dataset import Dataset, joined
+from mdnjax.data.dataset import Dataset, joined, mean_over_rows, select_rows
 from mdnjax.data.scaler import Scaler, log_slopes, min_scale_of_rounding, to_training_units
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.training import functions
@@ -81,12 +81,12 @@ def training_inputs(task: Task) -> list[functions.TrainingInputs]:
 
 def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
     """Splits the same rows into parts of the same sizes; other rows are for validation: the last at turn 0, then those before."""
-    x, y = joined(train, validation)
-    size = len(validation.x)
-    end = len(x) - turn % (len(x) // size) * size
-    in_validation = np.zeros(len(x), bool)
+    whole, size = joined(train, validation), len(validation.x)
+    num = len(whole.x)
+    end = num - turn % (num // size) * size
+    in_validation = np.zeros(num, bool)
     in_validation[end - size : end] = True
-    return Dataset(x[~in_validation], y[~in_validation]), Dataset(x[in_validation], y[in_validation])
+    return select_rows(whole, ~in_validation), select_rows(whole, in_validation)
 
 
 def _select(
@@ -105,7 +105,7 @@ def _select(
         placed = (place_stacked(placement, params, capacity), place(placement, inputs, capacity))
         losses = validation_losses(training_functions_of(tasks[0]), *placed, placement)[best]
         finite = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
-        setting_weights, validation_nll = _stack_settings(config, losses, finite, num_tasks)
+        setting_weights, validation_nll = _stack_settings(config, losses, finite, [_validation_weight(task) for task in tasks])
     num_members, runs = config.ensemble.num_members, best.reshape(num_tasks, -1)
     weight = np.repeat(setting_weights / num_members, num_members, axis=1)
     floors = np.array([run.numbers["model"]["scale_floor"] for run in inputs])[runs]
@@ -115,9 +115,22 @@ def _select(
     return SelectedNetworks(runs, weight, floors, params, setting_weights, validation_nll, diverged)
 
 
-def _stack_settings(config: Run, losses: np.ndarray, finite: np.ndarray, num_tasks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the weights of the settings `[G, C]` by the validation rows, and the NLL of these rows `[G]`."""
-    shape = (num_tasks, config.selection.num_settings, config.ensemble.num_members)
+def _validation_weight(task: Task) -> np.ndarray | None:
+    """Returns the weights of the validation rows of all networks, in the order in which `_stack_settings` has these rows."""
+    turns = range(task.config.ensemble.num_members if task.config.ensemble.rotate else 1)
+    if task.validation.weight is None:
+        return None
+    return np.concatenate([rotated_split(task.train, task.validation, turn)[1].weight for turn in turns])  # pyright: ignore
+
+
+def _stack_settings(
+    config: Run, losses: np.ndarray, finite: np.ndarray, row_weights: Sequence[np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the weights of the settings `[G, C]` by the validation rows, and the NLL of these rows `[G]`.
+
+    Args: `row_weights` has the weights of the validation rows of each task.
+    """
+    shape = (len(row_weights), config.selection.num_settings, config.ensemble.num_members)
     log_probs = -losses.astype(np.float64).reshape(*shape, -1)
     if config.ensemble.rotate:  # a row is a validation row of one network, or of none
         row_log_probs = log_probs.reshape(*shape[:2], -1)
@@ -127,9 +140,10 @@ def _stack_settings(config: Run, losses: np.ndarray, finite: np.ndarray, num_tas
     usable[~np.any(usable, axis=1)] = True
     row_log_probs = np.where(usable[..., None], np.nan_to_num(row_log_probs, nan=-np.inf), -np.inf)
     row_log_probs = np.maximum(row_log_probs, MIN_LOG_PROB)
-    setting_weights = np.array([stacking_weights(log_probs) for log_probs in row_log_probs])
+    tasks = list(zip(row_log_probs, row_weights, strict=True))
+    setting_weights = np.array([stacking_weights(*task) for task in tasks])
     pooled = np.asarray(logsumexp(row_log_probs, axis=1, b=setting_weights[..., None]))
-    return setting_weights, -np.mean(pooled, axis=1)
+    return setting_weights, -np.array([mean_over_rows(*task) for task in zip(pooled, row_weights, strict=True)])
 
 
 def train_networks(
@@ -219,7 +233,7 @@ def training_functions_of(task: Task) -> functions.TrainingFunctions:
 
 def _nll_offset(task: Task, part: Dataset) -> float:
     """Returns what is added to the mean NLL of a part to convert it from units of training to the data's own units."""
-    return float(np.mean(log_slopes(task.scaler, part.y)))
+    return float(mean_over_rows(log_slopes(task.scaler, part.y), part.weight))
 
 
 def _rotated_validation_offset(task: Task) -> float:

@@ -48,6 +48,6 @@ def _description(task: Task) -> str:
     settings = task.config.model_dump(mode="json", by_alias=True)
     train = {key: value for key, value in settings["train"].items() if key not in IGNORED_TRAIN_KEYS}
     digest = hashlib.sha256()
-    for array in (*task.train, *task.validation):
+    for array in filter(lambda array: array is not None, (*task.train, *task.validation)):
         digest.update(np.ascontiguousarray(array, np.float64).tobytes())
     return json.dumps({**settings, "train": train, "examples": digest.hexdigest()}, sort_keys=True)
