@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.config import schema
@@ -13,6 +14,7 @@ from mdnjax.config.numbers import join
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.statistics import pool
+from mdnjax.trees import Trees, predictions, trees_like
 from mdnjax.types import AnyArray, Array, Float, Int, Params
 
 MIN_WEIGHT_SHARE = 0.01  # networks with less than this share of an equal weight are dropped
@@ -22,21 +24,26 @@ class Networks(NamedTuple):
     """Parameters of M networks, stacked along the first axis; a population may add axes in front.
 
     `weight` is the weight of each network in the mixture (None: equal), `scale_floor` its scale floor (None: that of the model).
+    `trees` are those of the experts, whose predictions are further inputs of all networks; None without experts.
     """
 
     params: Params
     weight: Float[AnyArray, "*members M"] | None = None
     scale_floor: Float[AnyArray, "*members M"] | None = None
+    trees: dict[str, Trees] | None = None
 
 
 def mixture_of(
     shape: schema.Model, numbers: dict[str, Any], networks: Networks, z: Float[AnyArray, "*batch X"], num_targets: int
 ) -> Mixture:
     """Returns the mixture over scaled targets at scaled inputs; `split` gives shape and numbers of a model configuration."""
+    num_inputs = z.shape[-1]
+    if networks.trees is not None:
+        z = jnp.concatenate([jnp.asarray(z), predictions(networks.trees, z)], axis=-1)
 
     def apply(params: Params, scale_floor: Any) -> Mixture:
         changed = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
-        return make_mdn(z.shape[-1], num_targets, **dict(join(shape, changed))).apply(params, z)
+        return make_mdn(num_inputs, num_targets, **dict(join(shape, changed))).apply(params, z)
 
     if num_networks(networks) == 1:
         return apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
@@ -56,8 +63,8 @@ def nlls_of(
 
 def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> Networks:
     """Returns the ensemble of some of the networks, with their weights normalised."""
-    params, weight, floor = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(chosen)], tuple(networks))
-    return Networks(params, None if weight is None else weight / weight.sum(), floor)
+    params, weight, floor = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(chosen)], tuple(networks[:3]))
+    return networks._replace(params=params, weight=None if weight is None else weight / weight.sum(), scale_floor=floor)
 
 
 def without_unused(networks: Networks) -> Networks:
@@ -84,4 +91,6 @@ def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_memb
 def untrained(model: schema.Model, num_inputs: int, num_targets: int, num_members: int = 1) -> Networks:
     """Returns networks with the shapes of trained ones, whose parameters are all 0."""
     like = params_like(model, num_inputs, num_targets, num_members)
-    return Networks(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like))
+    trees = trees_like(model.experts, num_targets) if model.experts else None
+    zeros: Any = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), (like, trees))
+    return Networks(zeros[0], trees=zeros[1])

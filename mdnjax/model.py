@@ -14,7 +14,7 @@ from mdnjax.components.location_scale import blocks
 from mdnjax.config.nearest import nearest
 from mdnjax.embedding import EMBEDDING, Embedding, check_kind, embed, init_embedding, num_embedded
 from mdnjax.mixture import Mixture, from_batch_last
-from mdnjax.networks import HEAD, LINE, Network, check_num_inputs, make_mlp
+from mdnjax.networks import EXPERTS, HEAD, LINE, Network, check_num_inputs, make_mlp, with_expert_factor
 from mdnjax.types import AnyArray, Array, Float, Params, PRNGKey
 
 NAMES_OF_GAUSSIANS = ("gaussian", "gauss", "normal")  # in other libraries
@@ -46,6 +46,7 @@ def make_mdn(
     line: bool = False,
     embedding: str = "none",
     embedding_size: int = 16,
+    experts: Sequence[str] = (),
 ) -> Model:
     """Returns a mixture density network that is a multilayer perceptron.
 
@@ -53,13 +54,17 @@ def make_mdn(
     locations = raw, scales = scale_floor + exp(raw). `rank` is the number of factors of the family low_rank. With `line` a linear
     function of x is added to all locations; it starts at 0, initialisation at the data fits it, and training does not change it.
     With an `embedding` (see `mdnjax.embedding`) the perceptron takes x and `embedding_size` bins or frequencies of each input.
+    With `experts` x holds, after its `num_inputs` inputs, a prediction of each expert for each target (see `mdnjax.trees`).
     Raises: ValueError if the family or the activation is unknown; later, if the model is applied to another number of inputs.
     Source: Bishop (1994), section 2; Bishop's scales have no floor.
     """
     output_blocks = _output_blocks(family, Sizes(num_components, num_targets, rank))
+    num_experts = len(experts) * num_targets
+    num_inputs += num_experts
     network = _embedded_mlp(num_inputs, output_blocks, Embedding(embedding, embedding_size), hidden_sizes, activation)
     model = make_model(network, num_targets, num_components=num_components, family=family, rank=rank, scale_floor=scale_floor)
-    return _with_linear_function(model, num_inputs, num_targets) if line else model
+    model = _with_linear_function(model, num_inputs, num_targets) if line else model
+    return _with_experts(model, num_experts) if experts else model
 
 
 def make_model(
@@ -164,6 +169,20 @@ def _with_linear_function(model: Model, num_inputs: int, num_targets: int) -> Mo
         slopes = jax.lax.stop_gradient(params[LINE]).reshape(num_inputs, num_targets)
         on_line = cast(Family, component)  # a network's components are on the real line
         return logits, on_line._replace(loc=on_line.loc + jnp.tensordot(slopes, x, (0, 0)))
+
+    return _model_from_head(init, head)
+
+
+def _with_experts(model: Model, num_experts: int) -> Model:
+    """Returns a model whose last inputs are predictions of experts, which a factor multiplies that training does not change."""
+
+    def init(init_key: PRNGKey) -> Params:
+        return {**model.init(init_key), EXPERTS: {"factor": jnp.ones((), jnp.result_type(float))}}
+
+    def head(params: Params, x: Float[Array, "X *batch"], *training_args: Any) -> tuple[Float[Array, "K *batch"], Component]:
+        factor = jax.lax.stop_gradient(params[EXPERTS]["factor"])
+        layers = {name: value for name, value in params.items() if name != EXPERTS}
+        return model.head(layers, with_expert_factor(x, num_experts, factor), *training_args)
 
     return _model_from_head(init, head)
 

@@ -21,6 +21,7 @@ from mdnjax.data.columns import Column, Columns, numbered_columns
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.predictor import Predictor
+from mdnjax.trees import trees_like
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)
@@ -87,7 +88,7 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
     optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
     units: Any = Scaler(*(jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes))  # pyright: ignore
-    return {"networks": Networks(params, *optional), "scaler": units}
+    return {"networks": Networks(params, *optional, trees_like(model.experts, num_targets) if model.experts else None), "scaler": units}
 
 
 def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:

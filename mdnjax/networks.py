@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ from mdnjax.types import Array, Float, Params, PRNGKey
 
 # Names of parameters: the first and the last layer of an MLP, and the linear function of x that is added to all locations.
 FIRST, HEAD, LINE = "hidden_0", "head", "line"
+EXPERTS = "experts"  # the factor of the last inputs, if they are predictions of experts
 
 
 class Network(NamedTuple):
@@ -90,6 +91,11 @@ def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Seq
         return module.apply({"params": params}, x, dropout)  # type: ignore[return-value]
 
     return Network(init, apply)
+
+
+def with_expert_factor(x: Float[Array, "X *batch"], num_experts: int, factor: Any) -> Float[Array, "X *batch"]:
+    """Multiplies the last inputs, which are predictions of experts, by a factor."""
+    return jnp.concatenate([x[: x.shape[0] - num_experts], factor * x[x.shape[0] - num_experts :]])
 
 
 def check_num_inputs(x: Float[Array, "X *batch"], num_inputs: int) -> None:

@@ -19,6 +19,7 @@ from experiments.members.plan import Member
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
 from mdnjax.ensemble import Networks, params_like
+from mdnjax.trees import trees_like
 
 FOLDER = "parts"
 PATTERN = f"{FOLDER}/*.safetensors"
@@ -74,10 +75,11 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     num_networks = member.config.selection.num_settings * member.config.ensemble.num_members
     params = params_like(model, num_inputs, num_targets, num_networks)
     pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
+    trees = trees_like(model.experts, num_targets) if model.experts else None
     support = make_support(member.config.data.target_support, num_targets)
     units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in (*(num_inputs,) * 2, *(num_targets,) * 4))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    like: Any = Outcome(Networks(params, *pooling), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
+    like: Any = Outcome(Networks(params, *pooling, trees), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from mdnjax.config.data import Data, Examples
 from mdnjax.config.ensembles import Ensemble, Selection
@@ -25,7 +25,12 @@ from mdnjax.config.section import (
 
 R = TypeVar("R", bound="Run")
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu", "softplus", "sigmoid"]
+Expert = Literal["boosted_trees", "extra_trees"]
 Family = Literal["isotropic", "diagonal", "full", "low_rank", "laplace", "student_t"]
+
+
+def _sorted_once(experts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(experts)))
 
 
 class Network(Section, frozen=True):
@@ -62,6 +67,11 @@ class Model(Network, frozen=True):
         "and cosine of several frequencies, which are trained",
     )
     embedding_size: Units = Field(default=16, description="number of bins or frequencies of each input (only with an embedding)")
+    experts: Annotated[tuple[Expert, ...], AfterValidator(_sorted_once)] = Field(
+        default=(),
+        description="regression trees whose predictions are further inputs, which networks learn from by predictions for rows that "
+        "the trees have not seen: boosted_trees, extra_trees, or both",
+    )
 
     @property
     def fixed_num_components(self) -> int:
@@ -89,6 +99,9 @@ class Init(Section, frozen=True):
     )
     embedding: Annotated[Scale, Traced()] = Field(
         default=1.0, description="factor of the embedded inputs of model.embedding; 0 leaves them out (only for data)"
+    )
+    experts: Annotated[Scale, Traced()] = Field(
+        default=1.0, description="factor of the predictions of model.experts; 0 leaves them out (only for data)"
     )
 
 

@@ -130,11 +130,12 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
     def params_at_data(params: Params, key: PRNGKey, inputs: TrainingInputs, settings: schema.Train) -> Params:
         num_train = inputs.train.x.shape[1] if inputs.sizes is None else inputs.sizes[0]
         noise: Any = settings.x_noise
-        numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding")}
+        numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
         x, y, weight = inputs.train
-        return start_at_data(params, key, (x, y), model.family, sizes, weight=weight, **numbers)
+        num_experts = num_targets * len(model.experts)
+        return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
 
     def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         network, settings = network_and_settings(inputs)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mdnjax.components import FAMILIES, Sizes
 from mdnjax.embedding import EMBEDDING, embed, fit_embedding
-from mdnjax.networks import FIRST, HEAD, LINE
+from mdnjax.networks import EXPERTS, FIRST, HEAD, LINE, with_expert_factor
 from mdnjax.types import Array, Float, Params, PRNGKey
 
 MAX_EXAMPLES = 10_000  # enough to fit the marginal of the targets
@@ -30,15 +30,21 @@ def start_at_data(
     head_scale: Any,
     line: Any,
     embedding: Any,
+    experts: Any,
     ridge: Any,
+    num_experts: int = 0,
     weight: Float[Array, " N"] | None = None,
 ) -> Params:
     """Returns parameters that fit the data.
 
     The linear path, if the network has one, is fitted by least squares and multiplied by `line`. The head predicts the marginal
     of the residuals, and the first hidden units are spread over the inputs and their embeddings, which `embedding` multiplies.
+    `experts` multiplies the last inputs, if they are predictions of experts.
     """
     x, y = data
+    if EXPERTS in params:
+        params = {**params, EXPERTS: {"factor": jnp.asarray(experts, params[EXPERTS]["factor"].dtype)}}
+        x = with_expert_factor(x, num_experts, experts)
     marginal_key, unit_key = jax.random.split(key)
     if LINE in params:
         slopes = line * fit_linear_path(x, y, ridge, weight)

@@ -17,10 +17,12 @@ from mdnjax.data.dataset import Dataset, joined, mean_over_rows, select_rows
 from mdnjax.data.scaler import Scaler, log_slopes, min_scale_of_rounding, to_training_units
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.training import functions
+from mdnjax.training.experts import Experts, fit_experts
 from mdnjax.training.placement import Placement, place, place_stacked
 from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
 from mdnjax.training.selection import best_runs, selected_params, selected_scores, stacking_weights, training_keys
 from mdnjax.training.train import compile_training, train_in_parts, validation_losses
+from mdnjax.trees import Trees, stacked
 from mdnjax.types import Bool, Float, Int, Params
 
 MIN_LOG_PROB = -1e4  # used where the density underflows to 0
@@ -40,13 +42,14 @@ class SelectedNetworks(NamedTuple):
 
     `runs` are the indices of their trainings, `weight` their weights in the mixture, `setting_weights` the weights of C settings.
     `validation_nll` is the mean NLL of the networks on their validation rows; if there are several settings, it is that of the
-    settings pooled by their weights. `diverged` is true if the training of a network with a positive weight diverged.
+    settings pooled by their weights. `trees` are those of the experts, if there are any. `diverged` is true if the training of a network with a positive weight diverged.
     """
 
     runs: Int[np.ndarray, "G R"]
     weight: Float[np.ndarray, "G R"]
     scale_floor: Float[np.ndarray, "G R"]
     params: Params
+    trees: dict[str, Trees] | None
     setting_weights: Float[np.ndarray, "G C"]
     validation_nll: Float[np.ndarray, " G"]
     diverged: Bool[np.ndarray, " G"]
@@ -57,26 +60,49 @@ class SelectedNetworks(NamedTuple):
         return self.runs[np.arange(len(self.runs)), self.weight.argmax(axis=1)]
 
 
-def training_inputs(task: Task) -> list[functions.TrainingInputs]:
-    """Returns the data, key and settings of each network that a task trains."""
-    config, train, validation, scaler = task
+def training_inputs(task: Task, experts: Experts | None = None) -> list[functions.TrainingInputs]:
+    """Returns the data, key and settings of each network that a task trains.
+
+    Without `experts` their predictions are 0, which is enough where only the shapes count.
+    """
+    config, (train, validation), scaler = task.config, _scaled(task, experts), task.scaler
     ensemble = config.ensemble
     keys = training_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
     splits = [
         rotated_split(train, validation, member) if ensemble.rotate else (train, validation)
         for member in range(ensemble.num_members)
     ]
-    scaled = [tuple(to_training_units(scaler, part) for part in split) for split in splits]
-    min_scale = min_scale_of_rounding(config.data.rounding, scaler, joined(train, validation).y)
+    min_scale = min_scale_of_rounding(config.data.rounding, scaler, joined(task.train, task.validation).y)
     inputs = []
     for setting in range(config.selection.num_settings):
         with_setting = config.with_setting(setting)
         numbers = functions.split_sections(with_setting.model, with_setting.train)[2]
         numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], min_scale)
         inputs += [
-            functions.make_training_inputs(numbers, key, *scaled[run // ensemble.num_restarts]) for run, key in enumerate(keys)
+            functions.make_training_inputs(numbers, key, *splits[run // ensemble.num_restarts]) for run, key in enumerate(keys)
         ]
     return inputs
+
+
+def fit_task_experts(task: Task) -> Experts | None:
+    """Fits the experts of a task, if it has any, to its train and validation rows."""
+    names = task.config.model.experts
+    if not names:
+        return None
+    z, targets, weight = joined(*(to_training_units(task.scaler, part) for part in (task.train, task.validation)))
+    return fit_experts(names, z, targets, task.config.seed, weight)
+
+
+def _scaled(task: Task, experts: Experts | None) -> list[Dataset]:
+    """Returns the train and validation rows in units of training, with the predictions of experts as the last inputs."""
+    parts = [to_training_units(task.scaler, part) for part in (task.train, task.validation)]
+    num_experts = len(task.config.model.experts) * parts[0].y.shape[1]
+    if not num_experts:
+        return parts
+    shape = (sum(len(part.x) for part in parts), num_experts)
+    predictions = np.zeros(shape, np.float32) if experts is None else experts.predictions
+    of_parts = np.split(predictions, [len(parts[0].x)])
+    return [part._replace(x=np.concatenate([part.x, more], axis=1)) for part, more in zip(parts, of_parts, strict=True)]
 
 
 def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
@@ -112,7 +138,7 @@ def _select(
     validation_nll = validation_nll + [_rotated_validation_offset(task) for task in tasks]
     diverged = np.any(population.diverged[runs] & (weight > 0), axis=1)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params)
-    return SelectedNetworks(runs, weight, floors, params, setting_weights, validation_nll, diverged)
+    return SelectedNetworks(runs, weight, floors, params, None, setting_weights, validation_nll, diverged)
 
 
 def _validation_weight(task: Task) -> np.ndarray | None:
@@ -163,7 +189,9 @@ def train_networks(
     which are continued.
     """
     loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
-    inputs, capacity = [run for task in tasks for run in training_inputs(task)], (capacity or len(tasks)) * num_runs
+    experts = [fit_task_experts(task) for task in tasks]
+    inputs = [run for task, of_task in zip(tasks, experts, strict=True) for run in training_inputs(task, of_task)]
+    capacity = (capacity or len(tasks)) * num_runs
     if pad_to:
         inputs = [functions.pad_inputs(run, *pad_to) for run in inputs]
     offsets = [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks]
@@ -186,6 +214,8 @@ def train_networks(
     if start is not None:
         population = _with_earlier_history(_with_offsets(start, -offsets), population)
     selected = _select(tasks, population, inputs, placement, capacity)
+    if fitted := [of_task.trees for of_task in experts if of_task]:
+        selected = selected._replace(trees=stacked(fitted))
     return selected, _with_offsets(population, offsets)
 
 
@@ -213,8 +243,8 @@ def compile_networks(task: Task, placement: Placement) -> None:
 
 def networks_of(config: Run, selected: SelectedNetworks) -> Networks:
     """Returns the networks of the first task, without those of negligible weight."""
-    params, *pooling = jax.tree.map(lambda leaf: leaf[0], (selected.params, *pooling_of(config, selected)))
-    return without_unused(Networks(params, *pooling))
+    arrays = (selected.params, *pooling_of(config, selected), selected.trees)
+    return without_unused(Networks(*jax.tree.map(lambda leaf: leaf[0], arrays)))
 
 
 def pooling_of(config: Run, selected: SelectedNetworks) -> tuple[np.ndarray | None, np.ndarray | None]:
