@@ -24,7 +24,7 @@ def components(family, num_components, num_targets, batch=(6,), scale_floor=0.01
 def kernel_results(component, y):
     """Returns the results of all kernels."""
     marginals = component.marginals()
-    moments, kernels = marginals.moments(), (component.log_probs, marginals.cdfs, component.conditionals, marginals.lower_means)
+    moments, kernels = marginals.moments(), (component.log_probs, marginals.cdfs, component.conditionals, marginals.deficits)
     return [kernel(y) for kernel in kernels], moments, component.covariances(), component.entropies()
 
 

@@ -134,10 +134,10 @@ class LocationScale:
         """Returns the cdf where `lower` is true, and the survival function elsewhere."""
         return self.lower_tail(jnp.where(lower, 1, -1) * (y - self.loc) / self.scale)
 
-    def lower_means(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Returns E_k[Y_d; Y_d <= y_d]."""
+    def deficits(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns E_k[max(y_d - Y_d, 0)]."""
         z = (y - self.loc) / self.scale
-        return self.loc * self.lower_tail(z) + self.scale * self.lower_mean(z)
+        return self.scale * (z * self.lower_tail(z) - self.lower_mean(z))
 
     def brackets(self, p: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns two values that bracket the p-quantile of each component."""

@@ -119,7 +119,7 @@ def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "...
     high = jnp.max(jnp.where(has_weight, high, -jnp.inf), axis=0)
     start = jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)
     scale = jax.lax.stop_gradient(jnp.min(jnp.where(has_weight, on_line.scale[:, 0], jnp.inf), axis=0))
-    width = jnp.broadcast_to(epsilon / 4 * scale, shape)  # over which no probability changes by a digit
+    width = jnp.broadcast_to(epsilon * scale, shape)  # over which no probability changes by more than its last digit
 
     def solve(_: Callable[[Array], Array], __: Array) -> Array:
         return bracketed_root(normal_excess, *start, width)
@@ -181,22 +181,20 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
-    """With c the location nearest to the quantile q, E[Y | Y <= q] = c + (E[Y - c; Y <= q] + (q - c) (p - P(Y <= q))) / p.
+    """With q the quantile, E[Y | Y <= q] = q - E[max(q - Y, 0)] / p, computed relative to the location nearest to q.
 
-    P(Y <= q) is p only up to the last digit of q. Without the last term, and without c, that digit counts with the size of q.
+    P(Y <= q) is p only up to the last digit of q, and this expression does not depend on that digit: its derivative by q is
+    1 - P(Y <= q) / p. Relative to zero, the digit would count with the size of q. Source: Rockafellar and Uryasev (2000), eq. 4.
     """
     bound, component = from_bounds(component)
     line = line_mixture(logits, component)
     proper = (p > 0) & (p < 1)
     share = jnp.where(proper, p, 0.5)
     c, distance = _nearest_location(line, *_relative_quantile(line, logits, share))
-    lower, near = share < 0.5, line.near(c[None])
-    tail = near.tails(distance[None], lower[None])[0]
-    rest = jnp.where(lower, share - tail, tail - (1 - share))
-    lower_mean, gap, centre = _lower_mean(line, near, c, distance)
+    centre, gap, deficit = _deficit(line, c, distance)
     mean = jnp.sum(weighted(jnp.exp(line.log_weight), line.marginals.moments().mean[:, 0]), axis=0)
     end = line.value(jnp.full_like(c, -jnp.inf)[None])[0]
-    shortfall = centre + (lower_mean + gap * rest) / share
+    shortfall = centre + (gap - deficit / share)
     shortfall = jnp.where(mean == -jnp.inf, mean, shortfall)  # a lower tail without a mean has no finite shortfall
     return bound + jnp.where(proper, shortfall, jnp.where(p == 1, mean, jnp.where(p == 0, end, jnp.nan)))[None]
 
@@ -221,18 +219,18 @@ def _nearest_location(line: LineMixture, origin: Array, u: Array) -> tuple[Array
     return c, u - (c - origin)
 
 
-def _lower_mean(line: LineMixture, near: LineMixture, c: Array, distance: Array) -> tuple[Array, Array, Array]:
-    """Returns E[Y - y(c); Y <= q], q - y(c) and y(c), with q = y(c + distance); on a bounded support by quadrature."""
+def _deficit(line: LineMixture, c: Array, distance: Array) -> tuple[Array, Array, Array]:
+    """Returns y(c), q - y(c) and E[max(q - Y, 0)], with q = y(c + distance); on a bounded support by quadrature."""
     weight = jnp.exp(line.log_weight)
     if not isinstance(line.marginals, Warped):
-        lower_means = near.marginals.lower_means(distance[None, None, None])[0, :, 0]
-        return jnp.sum(weight * lower_means, axis=0), distance, c
-    on_line, centre, u = line.marginals.line(), line.value(c[None])[0], c + distance
+        deficits = line.near(c[None]).marginals.deficits(distance[None, None, None])[0, :, 0]
+        return c, distance, jnp.sum(weight * deficits, axis=0)
+    on_line, u = line.marginals.line(), c + distance
+    centre, q = line.value(c[None])[0], line.value(u[None])[0]
 
     def integrand(point: Array, distance: Array) -> Array:
-        return line.near(point).prob(distance) * (line.value(point + distance) - centre)
+        return line.near(point).prob(distance) * (q - line.value(point + distance))
 
     loc = jnp.broadcast_to(on_line.loc[:, 0], weight.shape[:1] + u.shape)
     points = jnp.sort(jnp.minimum(jnp.concatenate([loc, 0 * u[None], u[None]]), u), axis=0)
-    integral = integrate_near(integrand, points, jnp.max(on_line.scale[:, 0], axis=0), right=False).value
-    return integral, line.value(u[None])[0] - centre, centre
+    return centre, q - centre, integrate_near(integrand, points, jnp.max(on_line.scale[:, 0], axis=0), right=False).value
