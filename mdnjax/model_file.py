@@ -88,7 +88,10 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
     optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
     units: Any = Scaler(*(jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes))  # pyright: ignore
-    return {"networks": Networks(params, *optional, trees_like(model.experts, num_targets) if model.experts else None), "scaler": units}
+    return {
+        "networks": Networks(params, *optional, trees_like(model.experts, num_targets) if model.experts else None),
+        "scaler": units,
+    }
 
 
 def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:

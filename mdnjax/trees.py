@@ -6,6 +6,7 @@ example stays there.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -40,9 +41,9 @@ def predictions(trees: dict[str, Trees], z: Float[AnyArray, "*batch X"]) -> Floa
 
     Experts are in alphabetical order, as in any dictionary that jax has rebuilt.
     """
-    rows = jnp.moveaxis(jnp.asarray(z), -1, 0).reshape(z.shape[-1], -1)
+    rows = jnp.moveaxis(jnp.asarray(z), -1, 0).reshape(z.shape[-1], math.prod(z.shape[:-1]))
     values = jnp.concatenate([_predict(trees[name], rows) for name in sorted(trees)])
-    return jnp.moveaxis(values, 0, -1).reshape(*z.shape[:-1], -1)
+    return values.T.reshape(*z.shape[:-1], len(values))
 
 
 def _predict(trees: Trees, x: Float[Array, "X N"]) -> Float[Array, "D N"]:

@@ -11,6 +11,7 @@ import mdnjax as mdn
 from experiments.command import UserError
 from experiments.predict.writing import writing
 from experiments.reading import files
+from mdnjax import trees
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support
 from mdnjax.data.columns import Column, Columns, fit_columns, to_inputs, to_targets
@@ -19,7 +20,8 @@ from mdnjax.predictor import make_predictor
 from tests.commands import assert_one_line_error, run
 
 NUM = 40
-MODEL = Model(num_components=2, hidden_sizes=(4,), scale_floor=0.05, line=True)
+EMBEDDED = {"embedding": "piecewise_linear", "embedding_size": 3, "experts": ("boosted_trees",)}
+MODEL = Model(num_components=2, hidden_sizes=(4,), scale_floor=0.05, line=True, **EMBEDDED)
 RNG = np.random.default_rng(0)
 FRAME = pandas.DataFrame(
     {
@@ -37,13 +39,35 @@ def table_of(frame):
     return {str(name): column.to_numpy() for name, column in frame.items()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "SIZES", {"boosted_trees": (2, 2)})
+        yield
+
+
 def random_predictor(data, columns=None, support="real"):
     """A predictor with random parameters, since these tests need no trained one."""
     generator = np.random.default_rng(1)
     like = params_like(MODEL, data.x.shape[1], data.y.shape[1], 2)
     params = jax.tree.map(lambda leaf: generator.normal(0, 0.4, leaf.shape).astype(np.float32), like)
+    params["embedding"]["edges"] = np.tile(
+        np.array([-1.5, -0.2, 0.3, 2], np.float32), (2, params["embedding"]["edges"].shape[1] // 4)
+    )
+    experts = random_trees(generator, data.x.shape[1], data.y.shape[1])
     scaler = make_scaler(data, True, make_support(support, data.y.shape[1]))
-    return make_predictor(MODEL, Networks(params, np.array([0.25, 0.75], np.float32)), scaler, columns)
+    return make_predictor(MODEL, Networks(params, np.array([0.25, 0.75], np.float32), trees=experts), scaler, columns)
+
+
+def random_trees(generator, num_inputs, num_targets):
+    """Trees with one split, at the root."""
+    like = trees.trees_like(MODEL.experts, num_targets)["boosted_trees"]
+    found = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    found.feature[..., 0] = generator.integers(num_inputs, size=found.feature.shape[:-1])
+    found.threshold[..., 0] = generator.normal(size=found.threshold.shape[:-1])
+    found.value[...] = generator.normal(size=found.value.shape)
+    found.left[...], found.right[...] = [1, 1, 2], [2, 1, 2]
+    return {"boosted_trees": found}
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,9 @@ def fit_experts(
     fold = np.arange(len(z)) * min(NUM_FOLDS, len(z)) // len(z)
     with threadpool_limits(1):  # threads of OpenMP wait actively, and take the cores from each other
         fitted = {name: [_cross_fit(name, z, target, fold, seed, weight) for target in targets.T] for name in sorted(names)}
-    trees = {name: Trees(*map(np.stack, zip(*(trees for trees, _ in of_targets), strict=True))) for name, of_targets in fitted.items()}
+    trees = {
+        name: Trees(*map(np.stack, zip(*(trees for trees, _ in of_targets), strict=True))) for name, of_targets in fitted.items()
+    }
     return Experts(trees, np.stack([values for of_targets in fitted.values() for _, values in of_targets], axis=1))
 
 

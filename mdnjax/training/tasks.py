@@ -42,7 +42,8 @@ class SelectedNetworks(NamedTuple):
 
     `runs` are the indices of their trainings, `weight` their weights in the mixture, `setting_weights` the weights of C settings.
     `validation_nll` is the mean NLL of the networks on their validation rows; if there are several settings, it is that of the
-    settings pooled by their weights. `trees` are those of the experts, if there are any. `diverged` is true if the training of a network with a positive weight diverged.
+    settings pooled by their weights. `trees` are those of the experts, if there are any. `diverged` is true if the training of a
+    network with a positive weight diverged.
     """
 
     runs: Int[np.ndarray, "G R"]

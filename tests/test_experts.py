@@ -1,0 +1,75 @@
+"""Trees as arrays predict what scikit-learn predicts; networks learn from predictions for rows that the trees have not seen."""
+
+import numpy as np
+import pytest
+
+from mdnjax import trees
+from mdnjax.training import experts
+from mdnjax.trees import NUM_FOLDS, predictions, trees_like
+
+NAMES = ("boosted_trees", "extra_trees")
+RNG = np.random.default_rng(0)
+Z = RNG.standard_normal((200, 3)).astype(np.float32)
+Z[:, 2] = np.round(Z[:, 2], 1)  # values exactly at thresholds
+TARGETS = np.stack([np.sin(3 * Z[:, 0]), RNG.standard_normal(200)], axis=1).astype(np.float32)  # a function, and pure noise
+
+
+@pytest.fixture(scope="module")
+def sizes():
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (trees, experts):
+            patch.setattr(module, "SIZES", {"boosted_trees": (20, 8), "extra_trees": (4, 60)})
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted(sizes):
+    return experts.fit_experts(NAMES, Z, TARGETS, seed=0)
+
+
+def fold_estimators(name, target):
+    fold = np.arange(len(Z)) * NUM_FOLDS // len(Z)
+    return fold, [experts._estimator(name, part).fit(Z[fold != part], TARGETS[fold != part, target]) for part in range(NUM_FOLDS)]
+
+
+@pytest.mark.parametrize("column", range(4))
+def test_predictions_are_those_of_scikit_learn(fitted, column):
+    name, target = NAMES[column // 2], column % 2
+    fold, estimators = fold_estimators(name, target)
+    rows = np.concatenate([Z, np.nextafter(Z, np.float32(9))])
+    expected = np.mean([estimator.predict(rows) for estimator in estimators], axis=0)
+    np.testing.assert_allclose(predictions(fitted.trees, rows)[:, column], expected, atol=1e-5)
+    expected = np.concatenate([estimator.predict(Z[fold == part]) for part, estimator in enumerate(estimators)])
+    np.testing.assert_allclose(fitted.predictions[:, column], expected, atol=1e-6)
+
+
+def test_a_leak_would_be_seen(fitted):
+    """Predictions of pure noise agree with it for rows that the trees have seen, but not for those that networks learn from."""
+    seen = np.asarray(predictions(fitted.trees, Z))
+    for column in (1, 3):
+        assert np.corrcoef(seen[:, column], TARGETS[:, 1])[0, 1] > 0.6
+        assert abs(np.corrcoef(fitted.predictions[:, column], TARGETS[:, 1])[0, 1]) < 0.25
+
+
+def test_arrays_have_the_shapes_that_a_file_must_have(fitted):
+    for name, like in trees_like(NAMES, 2).items():
+        for array, expected in zip(fitted.trees[name], like, strict=True):
+            assert (array.shape, array.dtype) == (expected.shape, expected.dtype)
+
+
+def test_a_batch_of_any_shape_has_the_same_predictions(fitted):
+    np.testing.assert_array_equal(
+        np.asarray(predictions(fitted.trees, Z[:6].reshape(2, 3, 3))).reshape(6, 4), predictions(fitted.trees, Z[:6])
+    )
+
+
+def test_fewer_rows_than_folds_are_enough(sizes):
+    few = experts.fit_experts(NAMES, Z[:3], TARGETS[:3], seed=0)
+    assert np.isfinite(few.predictions).all()
+    assert np.isfinite(predictions(few.trees, Z)).all()
+
+
+def test_without_scikit_learn_there_is_one_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(experts, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"scikit-learn is not installed; install it with pip install 'mdnjax\[tabular\]'"):
+        experts.fit_experts(NAMES, Z, TARGETS, seed=0)
