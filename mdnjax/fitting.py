@@ -16,7 +16,7 @@ from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Columns, is_table
 from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
-from mdnjax.data.scaler import make_scaler, make_support
+from mdnjax.data.scaler import limited_targets, make_scaler, make_support
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor, padded_size
 from mdnjax.training.placement import Placement, local_placement
@@ -62,10 +62,13 @@ class Fitted(NamedTuple):
 def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
     """Returns the configuration and the data to train, with the units of training computed from the train rows.
 
+    Wild targets are replaced by the nearest others (`limited_targets`).
     Raises: ValueError if a target is outside of the support that the configuration sets.
     """
     support = make_support(config.data.target_support, train.y.shape[1])
-    return Task(config, train, validation, make_scaler(train, config.data.standardise, support))
+    scaler = make_scaler(train, config.data.standardise, support)
+    train, validation = limited_targets(scaler, train, validation)
+    return Task(config, train, validation, scaler)
 
 
 def placement_of(config: Run) -> Placement:
@@ -113,12 +116,12 @@ def choose_num_components(
     Selects the smallest number whose validation NLL is within one standard error of the best. A candidate that diverged is never
     selected, unless all diverged: then it is the smallest. Args: observe(number) is called before each candidate is trained.
     """
-    nlls = {}
+    nlls, scored = {}, make_task(config, train, validation).validation
     for number in sorted(config.selection.num_components):
         if observe:
             observe(number)
         fitted = fit_networks(single_network(config, number), train, validation, pad_to=pad_to)
-        nlls[number] = np.full(len(validation.x), np.inf) if fitted.diverged else fitted.predictor.nll(validation)
+        nlls[number] = np.full(len(scored.x), np.inf) if fitted.diverged else fitted.predictor.nll(scored)
     return select_candidate(nlls, validation.weight)
 
 

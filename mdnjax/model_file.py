@@ -24,6 +24,7 @@ from mdnjax.predictor import Predictor
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)
+LIMITS = {"x_low": -np.inf, "x_high": np.inf}
 FLOATS = (np.float32, np.float64)
 BOUNDS = TypeAdapter(list[list[float | None]])
 
@@ -64,6 +65,9 @@ def load(path: str | Path) -> Predictor:
         raise CheckpointError(f"{path}: its metadata cannot be used: {where}: {fault['msg']}") from None
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: its metadata cannot be used: {type(error).__name__}: {str(error)[:100]}") from None
+    if not any(f"scaler/{name}" in arrays for name in LIMITS):  # files until November 2026 have no limits of the inputs
+        num_inputs = sum(column.width for column in columns.inputs)
+        arrays = {**arrays, **{f"scaler/{name}": np.full(num_inputs, limit) for name, limit in LIMITS.items()}}
     restored = checkpoint.restore(path, arrays, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
     if reason := _invalid_number(networks, scaler):
@@ -84,7 +88,7 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{path}: got a model that cannot be built: {' '.join(str(error).split())[:100]}") from None
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, first.dtype), params)
-    sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
+    sizes = (num_inputs, num_inputs, *(num_targets,) * 4, num_inputs, num_inputs)
     optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
     units: Any = Scaler(*(jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes))  # pyright: ignore
     return {"networks": Networks(params, *optional), "scaler": units}
@@ -100,7 +104,10 @@ def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int
 
 def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     """Returns why the numbers cannot come from a training, or None if they can."""
-    for name, array in {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}.items():
+    if not (scaler.x_low <= scaler.x_high).all():
+        return "x_low: got a limit that is above x_high, or is not a number"
+    numbers = {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}
+    for name, array in ((name, array) for name, array in numbers.items() if name not in LIMITS):
         for leaf in jax.tree.leaves(array):
             if not np.isfinite(leaf).all():
                 return f"{name}: got a number that is not finite"

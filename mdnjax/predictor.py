@@ -27,6 +27,7 @@ from mdnjax.data.scaler import (
     Scaler,
     TargetTransform,
     float32_problem,
+    limited_inputs,
     log_slopes,
     mixture_units,
     relative_transform,
@@ -103,7 +104,7 @@ class Predictor:
         """Standardises inputs for the networks. Raises: TableError for a value that is far outside of the training data."""
         z = scaled_inputs(self.scaler, inputs)
         check_scaled_inputs(self.columns, inputs, z, MAX_SCALED)
-        return z.astype(_dtype(self.networks))
+        return limited_inputs(self.scaler, z).astype(_dtype(self.networks))
 
     def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
         """Computes the negative log-likelihood of every example, in nats and the data's own units, in float64."""
@@ -251,7 +252,8 @@ def _scaled_in_float32(scaler: Scaler, x: Float[Array, "*batch X"]) -> Float[Arr
     """Standardises inputs in float32; a mean that has more digits than float32 is subtracted in two parts."""
     coarse = scaler.x_mean.astype(np.float32)
     fine = (scaler.x_mean - coarse).astype(np.float32)
-    return ((x - coarse) - fine) / scaler.x_sd.astype(np.float32)
+    z = ((x - coarse) - fine) / scaler.x_sd.astype(np.float32)
+    return jnp.clip(z, scaler.x_low.astype(np.float32), scaler.x_high.astype(np.float32))
 
 
 def _dtype(networks: Networks) -> np.dtype:

@@ -75,7 +75,7 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     params = params_like(model, num_inputs, num_targets, num_networks)
     pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
     support = make_support(member.config.data.target_support, num_targets)
-    units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in (*(num_inputs,) * 2, *(num_targets,) * 4))
+    units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in (*(num_inputs,) * 2, *(num_targets,) * 4, *(num_inputs,) * 2))
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
     like: Any = Outcome(Networks(params, *pooling), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)

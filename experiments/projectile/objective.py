@@ -46,7 +46,8 @@ def draw_inputs(generator: np.random.Generator, ranges: InputRanges, num: int) -
 def scaler_of(train: np.ndarray) -> Scaler:
     """Returns the scaler that standardises inputs and maps angles from their range to the real line."""
     zero, one = np.zeros(1), np.ones(1)
-    return Scaler(train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), zero, one, zero, one, SUPPORT)
+    mean, sd, no_limit = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), np.full(3, np.inf)
+    return Scaler(mean, sd, zero, one, zero, one, -no_limit, no_limit, SUPPORT)
 
 
 def free_energy(

@@ -1,7 +1,8 @@
 """Converts between the units of the data, in float64, and the units of training, in float32.
 
-Inputs become z = (x - x_mean) / x_sd. Targets become v = (y - y_offset) / y_factor, which is of order 1,
-then u on the real line (a logarithm or a logit where the support is bounded), then z = (u - line_mean) / line_sd.
+Inputs become z = (x - x_mean) / x_sd, limited to the range of the train rows and half of it on either side.
+Targets become v = (y - y_offset) / y_factor, which is of order 1, then u on the real line (a logarithm or a logit where the
+support is bounded), then z = (u - line_mean) / line_sd.
 Everything is computed in float64 and rounded to float32 once, at the end, so that a large offset costs no digits.
 """
 
@@ -13,22 +14,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnjax.components import Support
-from mdnjax.data.centre import mean_and_sd
-from mdnjax.data.dataset import Dataset, mean_over_rows, rounding_step
+from mdnjax.data.centre import centre_of, wild_values, without_wild_values
+from mdnjax.data.dataset import Dataset, joined, mean_over_rows, rounding_step
 from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Float
 
 MAX_OFFSET = 1e4  # in scales of a target: farther from 0, float32 has too few digits left for the scale
 MAX_FACTOR = 1e15  # also of the inverse: squares of larger scales may overflow in float32
+LIMIT_MARGIN = 0.5  # on either side of the inputs of the train rows, in lengths of their range
 MAX_SCALED = 1e18  # in standard deviations of the train rows: squares of larger numbers may overflow in float32
 
 
 class Scaler(NamedTuple):
     """Units of inputs `[X]` and of targets `[D]`, float64.
 
-    An input that is constant in the train rows has an infinite sd, so that its later values have no effect. `support` contains
-    the bounds of the targets in their own units; None if there are none.
+    An input that is constant in the train rows has an infinite sd, so that its later values have no effect. `x_low` and `x_high`
+    limit z; they are infinite if the data are not standardised. `support` contains the bounds of the targets in their own units;
+    None if there are none.
     """
 
     x_mean: Float[AnyArray, "*members X"]
@@ -37,6 +40,8 @@ class Scaler(NamedTuple):
     y_factor: Float[AnyArray, "*members D"]
     line_mean: Float[AnyArray, "*members D"]
     line_sd: Float[AnyArray, "*members D"]
+    x_low: Float[AnyArray, "*members X"]
+    x_high: Float[AnyArray, "*members X"]
     support: Support | None = None
 
     @property
@@ -75,27 +80,50 @@ def make_support(target_support: str | tuple[Any, ...], num_targets: int) -> Sup
 def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None) -> Scaler:
     """Returns the scaler that gives a data set mean 0 and sd 1, or without `standardise` only applies the support.
 
+    Wild values (see `mdnjax.data.centre`) have no effect on it.
     Raises: ValueError if a target is outside of its support, or too far from its bounds for float32.
     """
     check_inside(support, dataset.y)
     if not standardise:
         (x_zeros, x_ones), (y_zeros, y_ones) = ((np.zeros(n), np.ones(n)) for n in (dataset.x.shape[1], dataset.y.shape[1]))
-        return Scaler(x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, support)
+        no_limit = np.full(dataset.x.shape[1], np.inf)
+        return Scaler(x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, -no_limit, no_limit, support)
     y = np.asarray(dataset.y, np.float64)
     bounds = support or Support((-np.inf,) * y.shape[1], (np.inf,) * y.shape[1])
     weight = dataset.weight
     offset, factor = np.array([_offset_and_factor(*target, weight) for target in zip(y.T, *bounds, strict=True)]).T
-    x_mean, x_sd = mean_and_sd(dataset.x, np.inf, weight)
-    scaler = Scaler(x_mean, x_sd, offset, factor, np.zeros(len(offset)), np.ones(len(offset)), support)
-    line_mean, line_sd = mean_and_sd(_to_line(scaler, y), 1.0, weight)
+    x = centre_of(dataset.x, np.inf, weight)
+    margin = LIMIT_MARGIN * (x.high - x.low)
+    limits = ((x.low - margin - x.mean) / x.sd, (x.high + margin - x.mean) / x.sd)
+    scaler = Scaler(x.mean, x.sd, offset, factor, np.zeros(len(offset)), np.ones(len(offset)), *limits, support)
+    line_mean, line_sd, *_ = centre_of(_to_line(scaler, y), 1.0, weight)
     if support is not None:
         _check_spread(support, (y - offset) / factor)
     return scaler._replace(line_mean=line_mean, line_sd=line_sd)
 
 
 def scaled_inputs(scaler: Scaler, x: Float[AnyArray, "*batch X"]) -> Float[np.ndarray, "*batch X"]:
-    """Returns z of inputs in float64; the caller checks their range and rounds them."""
+    """Returns z of inputs in float64, not yet limited; the caller checks their range."""
     return (np.asarray(x, np.float64) - scaler.x_mean) / scaler.x_sd
+
+
+def limited_inputs(scaler: Scaler, z: Float[AnyArray, "*batch X"]) -> Float[np.ndarray, "*batch X"]:
+    """Returns z inside of the limits: a network has learnt nothing about values far outside of the rows of training."""
+    return np.clip(z, scaler.x_low, scaler.x_high)
+
+
+def limited_targets(scaler: Scaler, *parts: Dataset) -> tuple[Dataset, ...]:
+    """Returns parts to train and select with, in which each wild target is replaced by the nearest one that is not wild.
+
+    A network that is to explain a wild target changes the distributions of other rows. Only scores use the target itself.
+    """
+    y = joined(*parts).y
+    wild = wild_values(_to_line(scaler, y))
+    if not wild.any():
+        return parts
+    ends = np.cumsum([len(part.y) for part in parts])[:-1]
+    limited = np.split(without_wild_values(y, wild), ends)
+    return tuple(part._replace(y=values) for part, values in zip(parts, limited, strict=True))
 
 
 def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32) -> Dataset:
@@ -112,6 +140,7 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
             row, column = np.argwhere(too_large)[0]
             expected = f"expected at most {MAX_SCALED:.0e} standard deviations of training from its mean"
             raise ValueError(f"{name} {column} of row {row} (from 0): got {values[row, column]:g}, {expected}")
+    scaled = scaled._replace(x=limited_inputs(scaler, scaled.x))
     return Dataset(*(None if values is None else values.astype(dtype) for values in scaled))  # pyright: ignore
 
 
@@ -216,8 +245,8 @@ def _offset_and_factor(
     if math.isfinite(low) or math.isfinite(high):
         bound = low if math.isfinite(low) else high
         return bound, float(np.exp(mean_over_rows(np.log(np.abs(y - bound)), weight)))
-    (mean,), (sd,) = mean_and_sd(y[:, None], 1.0, weight)
-    return float(mean), float(sd)
+    centre = centre_of(y[:, None], 1.0, weight)
+    return float(centre.mean[0]), float(centre.sd[0])
 
 
 def _to_line(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:
