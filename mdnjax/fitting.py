@@ -9,16 +9,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mdnjax.batching import padded_size
 from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
+from mdnjax.data.bounds import make_support
 from mdnjax.data.columns import Columns, is_table
-from mdnjax.data.dataset import Dataset, select_rows
+from mdnjax.data.dataset import Dataset, joined, select_rows
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
-from mdnjax.data.scaler import limited_targets, make_scaler, make_support
+from mdnjax.data.lattice import lattice_of
+from mdnjax.data.scaler import limited_targets, make_scaler
 from mdnjax.ensemble import used_networks
-from mdnjax.predictor import Predictor, make_predictor, padded_size
+from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
 from mdnjax.training.selection import Candidates, select_candidate
@@ -68,7 +71,15 @@ def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
     support = make_support(config.data.target_support, train.y.shape[1])
     scaler = make_scaler(train, config.data.standardise, support)
     train, validation = limited_targets(scaler, train, validation)
+    if has_cells(config, train.y.shape[1]):
+        scaler = scaler._replace(lattice=lattice_of(config.data.rounding, joined(train, validation).y))
     return Task(config, train, validation, scaler)
+
+
+def has_cells(config: Run, num_targets: int) -> bool:
+    """Returns whether targets on a lattice are trained by the probabilities of cells: they need independent targets."""
+    independent = num_targets == 1 or config.model.family not in ("full", "low_rank")
+    return config.data.lattice and config.train.loss == "nll" and independent
 
 
 def placement_of(config: Run) -> Placement:

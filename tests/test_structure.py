@@ -13,7 +13,19 @@ from mdnjax.components import FAMILIES
 ROOT = Path(__file__).resolve().parent.parent
 # From the cellar to the roof; a module may import from those before it.
 ORDER = ["types", "deprecated", "config", "runtime", "compilation", "batching", "quadrature", "components", "mixture"]
-ORDER += ["to_numpyro", "statistics", "scores", "diagnostics", "data", "networks", "recurrent", "model", "ensemble", "checkpoint"]
+ORDER += [
+    "to_numpyro",
+    "statistics",
+    "scores",
+    "diagnostics",
+    "data",
+    "cells",
+    "networks",
+    "recurrent",
+    "model",
+    "ensemble",
+    "checkpoint",
+]
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "outside", "ranks", "c2st"]
 ORDER += ["fitting", "estimator"]
 ORDER += ["export", "plots"]

@@ -6,6 +6,7 @@ columns have no wild value, since even those with heavy tails have no such gap.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,20 @@ def without_wild_values(values: Float[AnyArray, "N C"], wild: Bool[np.ndarray, "
     """Returns the values with each wild one replaced by the nearest one of its column that is not wild."""
     low, high = np.min(values, axis=0, where=~wild, initial=np.inf), np.max(values, axis=0, where=~wild, initial=-np.inf)
     return np.where(wild, np.clip(values, low, high), values)
+
+
+def offset_and_factor(
+    y: Float[np.ndarray, " N"], low: float, high: float, weight: Float[np.ndarray, " N"] | None
+) -> tuple[float, float]:
+    """Returns offset and factor of one target: its mean and sd without bounds, one bound and the geometric mean of the distance
+    from it, or the lower of two bounds and the distance between them."""
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high - low
+    if math.isfinite(low) or math.isfinite(high):
+        bound = low if math.isfinite(low) else high
+        return bound, float(np.exp(mean_over_rows(np.log(np.abs(y - bound)), weight)))
+    centre = centre_of(y[:, None], 1.0, weight)
+    return float(centre.mean[0]), float(centre.sd[0])
 
 
 def _mean_and_sd(wide: Float[np.ndarray, "N C"], weight: Float[np.ndarray, " N"] | None) -> tuple[np.ndarray, np.ndarray]:
