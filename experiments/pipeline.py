@@ -15,13 +15,15 @@ import numpy as np
 from experiments import reading
 from experiments.command import UserError
 from experiments.progress import Clock
+from mdnjax.cells import discrete, lattice_pit
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
+from mdnjax.data.bounds import check_inside
 from mdnjax.data.columns import Columns
 from mdnjax.data.dataset import mean_over_rows
 from mdnjax.data.notes import outliers
-from mdnjax.data.scaler import check_inside, mixture_units
+from mdnjax.data.scaler import mixture_units
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
 from mdnjax.evaluation import crps_of, mean_of_first_rows
@@ -151,17 +153,22 @@ def compile_ahead(config: Run, splits: Splits) -> Predictor:
 
 def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Returns scores by name, and those of each test row (see `Result`)."""
-    test_mixture, y = predictor.at(splits.test.x), predictor.units.relative(splits.test.y).astype(np.float32)
+    test, lattice = splits.test, predictor.lattice
     nlls = [predictor.nll(part) for part in splits]
     metrics = {**nll_metrics(nlls, splits, nll_of_truth(splits, truth)), "entropy": truth.entropy() if truth else math.nan}
     test_scores = {"nll": nlls[-1]}
-    if splits.test.y.shape[1] > 1:
+    if test.y.shape[1] > 1:
         return metrics, test_scores
-    test_scores["crps"] = np.asarray(crps_of(test_mixture, y), np.float64) * float(predictor.units.factor[0])
-    test_scores["pit"] = np.asarray(pit(test_mixture, y))
-    weight = splits.test.weight
-    metrics["test_crps"] = mean_of_first_rows(test_scores["crps"], weight)
-    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level, weight)) for level in (0.5, 0.9)}
+    mixture, units = predictor.at(test.x), predictor.units
+    if lattice is None:
+        y = units.relative(test.y).astype(np.float32)
+        test_scores["crps"] = np.asarray(crps_of(mixture, y), np.float64) * float(units.factor[0])
+        test_scores["pit"] = np.asarray(pit(mixture, y))
+    else:
+        test_scores["crps"] = discrete(mixture, units, lattice, test.y[:, 0]).crps(test.y[:, 0])
+        test_scores["pit"] = lattice_pit(mixture, units, lattice, test.y[:, 0])
+    metrics["test_crps"] = mean_of_first_rows(test_scores["crps"], test.weight)
+    metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level, test.weight)) for level in (0.5, 0.9)}
     return metrics, test_scores
 
 

@@ -184,3 +184,11 @@ def _num_axes(part: Any) -> int:
     if part is None or part is ...:
         return 0
     return int(part.ndim) if getattr(part, "dtype", None) == np.dtype(bool) else 1
+
+
+def padded_size(num: int, factor: int = 2) -> int:
+    """Returns the smallest of 64, 64 factor, 64 factor^2, ... that is at least `num`."""
+    size = 64
+    while size < num:
+        size *= factor
+    return size

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.cells import log_cell
 from mdnjax.config import schema
 from mdnjax.config.numbers import join
+from mdnjax.data.scaler import TargetTransform, transform_targets
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.statistics import pool
@@ -56,9 +59,25 @@ def nlls_of(
     networks: Networks,
     z: Float[AnyArray, "N X"],
     targets: Float[AnyArray, "N D"],
+    cells: Float[AnyArray, "N 2 D"] | None = None,
 ) -> Float[Array, " N"]:
-    """Computes the NLL of every scaled example, in nats; the caller compiles it, alone or mapped over a population."""
-    return -log_prob(mixture_of(shape, numbers, networks, z, targets.shape[-1]), targets)
+    """Computes the NLL of every scaled example, in nats; the caller compiles it, alone or mapped over a population.
+
+    For targets on a lattice it is that of their cells.
+    """
+    mixture = mixture_of(shape, numbers, networks, z, targets.shape[-1])
+    return -log_prob(mixture, targets) if cells is None else -log_cell(mixture, cells[:, 0], cells[:, 1])
+
+
+@partial(jax.jit, static_argnums=0)
+def predict_compiled(
+    shape: schema.Model, numbers: dict[str, Any], networks: Networks, transform: TargetTransform, z: AnyArray
+) -> Mixture:
+    """Returns the mixture in the units of a transform of targets; the caller has checked and scaled the inputs."""
+    return transform_targets(transform, mixture_of(shape, numbers, networks, z, len(transform.mean)))
+
+
+compiled_nlls = jax.jit(nlls_of, static_argnums=0)
 
 
 def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> Networks:

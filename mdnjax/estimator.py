@@ -126,6 +126,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         values = self._fitted().intervals(self._validated(X), [level])[:, 0]
         return self._as_output(values, [f"{end}_{float(level)!r}" for end in ("low", "high")], X)
 
+    def predict_probabilities(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the values of a target on a lattice, such as whole numbers, and their probabilities `[N, V]`."""
+        return self._fitted().probabilities(self._validated(X))
+
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws samples of y for every row: `[N, S]`, or `[N, S, D]`."""
         key = jax.random.key(_seed_of(random_state))

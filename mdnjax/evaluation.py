@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.cells import discrete, lattice_pit, log_cell
 from mdnjax.components import GAUSSIAN, Full, Support
 from mdnjax.data import Dataset
 from mdnjax.data.columns import blocks
 from mdnjax.data.dataset import mean_over_rows, select_rows
 from mdnjax.data.examples import as_weight
+from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture, warp
-from mdnjax.predictor import Predictor, marginals
-from mdnjax.scores import calibration_error, coverage, crps, nll, pit
+from mdnjax.predictor import Predictor
+from mdnjax.scores import calibration_error, crps, nll, pit
 from mdnjax.statistics import central_interval, mean
+from mdnjax.statistics.targets import marginals
 from mdnjax.types import Float
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -53,33 +57,86 @@ def evaluate(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> Eva
     """
     inputs = predictor.inputs(rows)
     weight = None if weight is None else as_weight("weight", weight, len(inputs))
-    return evaluate_mixtures(predictor.at(inputs), predictor.checked_targets(y, len(inputs)), predictor.units, weight)
+    observed = predictor.checked_targets(y, len(inputs))
+    return evaluate_mixtures(predictor.at(inputs), observed, predictor.units, weight, predictor.lattice)
 
 
 def evaluate_mixtures(
-    mixture: Mixture, observed: np.ndarray, units: Units, weight: Float[np.ndarray, " N"] | None = None
+    mixture: Mixture,
+    observed: np.ndarray,
+    units: Units,
+    weight: Float[np.ndarray, " N"] | None = None,
+    lattice: Lattice | None = None,
 ) -> Evaluation:
     """Scores the mixtures `[N]` of N rows, which are in these units, by the observed targets `[N, D]` in their own units.
 
     With weights all means, medians and distributions over rows are weighted, so that whole numbers have the effect of copies.
+    With a lattice all scores are those of the rounded targets: the NLL of cells, the CRPS of the discrete distribution, the
+    randomised PIT, and intervals whose ends are values of the lattice, with the share of rows inside of them.
     """
-    y = units.relative(observed).astype(mixture.logits.dtype)
-    singles = marginals(mixture)
-    pits = [np.asarray(pit(single, y[:, target : target + 1])) for target, single in enumerate(singles)]
-    scores = [crps_of(single, y[:, target : target + 1]) for target, single in enumerate(singles)]
-    ends = [np.asarray(central_interval(single[:, None], jnp.array(LEVELS))) for single in singles]
-    errors = units.absolute(mean(mixture)) - observed
+    find = scores_of_density if lattice is None else partial(scores_of_cells, lattice=lattice)
+    scores = find(mixture, observed, units)
     return Evaluation(
-        nll=float(mean_over_rows(nll(mixture, y), weight) + np.sum(np.log(units.factor))),
-        crps=[mean_of_first_rows(score, weight) * factor for score, factor in zip(scores, units.factor, strict=True)],
-        rmse=[float(value) for value in np.sqrt(mean_over_rows((errors**2).T, weight))],
-        coverage=[[float(coverage(values, level, weight)) for level in LEVELS] for values in pits],
-        width=[
-            [float(factor * median_over_rows(width, weight)) for width in (interval[..., 1] - interval[..., 0]).T]
-            for interval, factor in zip(ends, units.factor, strict=True)
-        ],
-        calibration=[float(calibration_error(values, weight)) for values in pits],
-        pit=np.stack(pits, axis=1),
+        nll=float(mean_over_rows(scores.nll, weight)),
+        crps=[mean_of_first_rows(score, weight) for score in scores.crps],
+        rmse=[float(value) for value in np.sqrt(mean_over_rows((scores.mean - observed).T ** 2, weight))],
+        coverage=[[float(mean_over_rows(inside, weight)) for inside in target] for target in scores.inside],
+        width=[[median_over_rows(width, weight) for width in (ends[..., 1] - ends[..., 0]).T] for ends in scores.ends],
+        calibration=[float(calibration_error(values, weight)) for values in scores.pit],
+        pit=scores.pit.T,
+    )
+
+
+class RowScores(NamedTuple):
+    """Scores of N rows in the targets' own units; the CRPS may be that of the first rows alone (see `crps_of`).
+
+    `ends` are those of central intervals at LEVELS, and `inside` is 1 where they contain the target.
+    """
+
+    nll: Float[np.ndarray, " N"]
+    crps: list[Float[np.ndarray, " n"]]
+    pit: Float[np.ndarray, "D N"]
+    mean: Float[np.ndarray, "N D"]
+    ends: Float[np.ndarray, "D N L 2"]
+    inside: Float[np.ndarray, "D L N"]
+
+
+def scores_of_density(mixture: Mixture, observed: np.ndarray, units: Units) -> RowScores:
+    """Returns the scores of rows by their densities."""
+    y, factor = units.relative(observed).astype(mixture.logits.dtype), units.factor
+    singles = [(single, y[:, [target]]) for target, single in enumerate(marginals(mixture))]
+    ends = [np.asarray(central_interval(single[:, None], jnp.array(LEVELS)), np.float64) for single, _ in singles]
+    pits = np.stack([np.asarray(pit(*single), np.float64) for single in singles])
+    return RowScores(
+        nll=np.asarray(nll(mixture, y), np.float64) + np.sum(np.log(factor)),
+        crps=[crps_of(*single).astype(np.float64) * factor[target] for target, single in enumerate(singles)],
+        pit=pits,
+        mean=units.absolute(mean(mixture)),
+        ends=np.stack([units.select(target).absolute(values) for target, values in enumerate(ends)]),
+        inside=np.stack([np.abs(pits - 0.5) <= level / 2 for level in LEVELS], axis=1).astype(np.float64),
+    )
+
+
+def scores_of_cells(mixture: Mixture, observed: np.ndarray, units: Units, lattice: Lattice) -> RowScores:
+    """Returns the scores of rows of rounded targets."""
+    dtype, half = mixture.logits.dtype, np.asarray(lattice.step) / 2
+    low, high = (units.relative(observed + sign * half).astype(dtype) for sign in (-1, 1))
+    parts = [(single, units.select(d), lattice.select(d)) for d, single in enumerate(marginals(mixture))]
+    known = [discrete(*part, observed[:, d]) for d, part in enumerate(parts)]
+    ends = np.stack(
+        [
+            lattice.at_or_above(units.absolute(central_interval(single[:, None], jnp.array(LEVELS))))
+            for single, units, lattice in parts
+        ]
+    )
+    y = observed.T[..., None]
+    return RowScores(
+        nll=np.sum(np.log(lattice.step)) - np.asarray(log_cell(mixture, low, high), np.float64),
+        crps=[distribution.crps(observed[:, d]) for d, distribution in enumerate(known)],
+        pit=np.stack([lattice_pit(*part, observed[:, d]) for d, part in enumerate(parts)]),
+        mean=np.stack([distribution.mean_and_variance()[0] for distribution in known], axis=1),
+        ends=ends,
+        inside=np.moveaxis((ends[..., 0] <= y) & (y <= ends[..., 1]), 1, 2).astype(np.float64),
     )
 
 

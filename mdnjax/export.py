@@ -37,7 +37,8 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     dtype = jax.tree.leaves(predictor.networks.params)[0].dtype
 
     def predict_row(row: Float[Array, " C"]) -> dict[str, Array]:
-        z = ((_inputs(predictor.columns.inputs, row) - scaler.x_mean) / scaler.x_sd).astype(dtype)
+        z = (_inputs(predictor.columns.inputs, row) - scaler.x_mean) / scaler.x_sd
+        z = jnp.clip(z, scaler.x_low, scaler.x_high).astype(dtype)
         mixture = mixture_of(shape, numbers, predictor.networks, z, len(scaler.y_offset))
         mixture = transform_targets(relative_transform(scaler), mixture)
         offset, factor = jnp.asarray(scaler.y_offset), jnp.asarray(scaler.y_factor)

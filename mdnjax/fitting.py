@@ -9,16 +9,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mdnjax.batching import padded_size
 from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
+from mdnjax.data.bounds import make_support
 from mdnjax.data.columns import Columns, is_table
-from mdnjax.data.dataset import Dataset, select_rows
+from mdnjax.data.dataset import Dataset, joined, select_rows
 from mdnjax.data.examples import examples_of_arrays, examples_of_table
-from mdnjax.data.scaler import make_scaler, make_support
+from mdnjax.data.lattice import lattice_of
+from mdnjax.data.scaler import limited_targets, make_scaler
 from mdnjax.ensemble import used_networks
-from mdnjax.predictor import Predictor, make_predictor, padded_size
+from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
 from mdnjax.training.selection import Candidates, select_candidate
@@ -62,10 +65,21 @@ class Fitted(NamedTuple):
 def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
     """Returns the configuration and the data to train, with the units of training computed from the train rows.
 
+    Wild targets are replaced by the nearest others (`limited_targets`).
     Raises: ValueError if a target is outside of the support that the configuration sets.
     """
     support = make_support(config.data.target_support, train.y.shape[1])
-    return Task(config, train, validation, make_scaler(train, config.data.standardise, support))
+    scaler = make_scaler(train, config.data.standardise, support)
+    train, validation = limited_targets(scaler, train, validation)
+    if has_cells(config, train.y.shape[1]):
+        scaler = scaler._replace(lattice=lattice_of(config.data.rounding, joined(train, validation).y))
+    return Task(config, train, validation, scaler)
+
+
+def has_cells(config: Run, num_targets: int) -> bool:
+    """Returns whether targets on a lattice are trained by the probabilities of cells: they need independent targets."""
+    independent = num_targets == 1 or config.model.family not in ("full", "low_rank")
+    return config.data.lattice and config.train.loss == "nll" and independent
 
 
 def placement_of(config: Run) -> Placement:
@@ -113,12 +127,12 @@ def choose_num_components(
     Selects the smallest number whose validation NLL is within one standard error of the best. A candidate that diverged is never
     selected, unless all diverged: then it is the smallest. Args: observe(number) is called before each candidate is trained.
     """
-    nlls = {}
+    nlls, scored = {}, make_task(config, train, validation).validation
     for number in sorted(config.selection.num_components):
         if observe:
             observe(number)
         fitted = fit_networks(single_network(config, number), train, validation, pad_to=pad_to)
-        nlls[number] = np.full(len(validation.x), np.inf) if fitted.diverged else fitted.predictor.nll(validation)
+        nlls[number] = np.full(len(scored.x), np.inf) if fitted.diverged else fitted.predictor.nll(scored)
     return select_candidate(nlls, validation.weight)
 
 

@@ -18,6 +18,7 @@ from mdnjax.checkpoint import CheckpointError
 from mdnjax.components import Support
 from mdnjax.config import schema
 from mdnjax.data.columns import Column, Columns, numbered_columns
+from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.predictor import Predictor
@@ -25,6 +26,8 @@ from mdnjax.trees import trees_like
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)
+MAX_STEPS = 1e9  # of a lattice from its first to its last value
+LIMITS = {"x_low": -np.inf, "x_high": np.inf}
 FLOATS = (np.float32, np.float64)
 BOUNDS = TypeAdapter(list[list[float | None]])
 
@@ -65,6 +68,11 @@ def load(path: str | Path) -> Predictor:
         raise CheckpointError(f"{path}: its metadata cannot be used: {where}: {fault['msg']}") from None
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: its metadata cannot be used: {type(error).__name__}: {str(error)[:100]}") from None
+    if not any(f"scaler/{name}" in arrays for name in LIMITS):  # files until November 2026 have neither limits nor a lattice
+        num_inputs = sum(column.width for column in columns.inputs)
+        arrays = {**arrays, **{f"scaler/{name}": np.full(num_inputs, limit) for name, limit in LIMITS.items()}}
+        lattice = no_lattice(len(columns.targets))._asdict()
+        arrays |= {f"scaler/lattice/{name}": values for name, values in lattice.items()}
     restored = checkpoint.restore(path, arrays, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
     if reason := _invalid_number(networks, scaler):
@@ -85,13 +93,12 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{path}: got a model that cannot be built: {' '.join(str(error).split())[:100]}") from None
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, first.dtype), params)
-    sizes = (num_inputs, num_inputs, *(num_targets,) * 4)
+    sizes = (num_inputs, num_inputs, *(num_targets,) * 4, num_inputs, num_inputs)
     optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
-    units: Any = Scaler(*(jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes))  # pyright: ignore
-    return {
-        "networks": Networks(params, *optional, trees_like(model.experts, num_targets) if model.experts else None),
-        "scaler": units,
-    }
+    units: Any = (jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes)
+    lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.dtype(np.float64))] * 3)  # pyright: ignore
+    trees = trees_like(model.experts, num_targets) if model.experts else None
+    return {"networks": Networks(params, *optional, trees), "scaler": Scaler(*units, lattice)}  # pyright: ignore
 
 
 def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
@@ -104,13 +111,19 @@ def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int
 
 def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     """Returns why the numbers cannot come from a training, or None if they can."""
-    for name, array in {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}.items():
+    if not (scaler.x_low <= scaler.x_high).all():
+        return "x_low: got a limit that is above x_high, or is not a number"
+    numbers = {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}
+    for name, array in ((name, array) for name, array in numbers.items() if name not in LIMITS):
         for leaf in jax.tree.leaves(array):
             if not np.isfinite(leaf).all():
                 return f"{name}: got a number that is not finite"
     for name in ("x_sd", "y_factor", "line_sd"):
         if not (getattr(scaler, name) > 0).all():
             return f"{name}: got {getattr(scaler, name).min():g}, expected a positive number"
+    step, first, last = scaler.lattice
+    if not ((step >= 0) & (last >= first) & (last - first <= MAX_STEPS * np.where(step > 0, step, np.inf))).all():
+        return "lattice: got a negative step, or no reasonable number of values"
     weight, floor = networks.weight, networks.scale_floor
     if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
         return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"

@@ -17,30 +17,35 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from mdnjax.batching import padded_size
+from mdnjax.cells import probabilities_of, rounded_moments
 from mdnjax.config import schema
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, is_table, numbered_columns, to_inputs
-from mdnjax.data.dataset import Dataset
+from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import as_numbers, as_probabilities
+from mdnjax.data.lattice import Lattice
 from mdnjax.data.scaler import (
     MAX_SCALED,
     Scaler,
     TargetTransform,
     float32_problem,
+    limited_inputs,
     log_slopes,
     mixture_units,
     relative_transform,
     relative_units,
+    scaled_in_float32,
     scaled_inputs,
     target_transform,
     to_training_units,
-    transform_targets,
 )
 from mdnjax.data.units import Units
 from mdnjax.data.values import TableError
-from mdnjax.ensemble import Networks, mixture_of, nlls_of, num_networks
-from mdnjax.mixture import Mixture, num_targets
-from mdnjax.statistics import central_interval, marginal, mean, quantile, sample, variance
+from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compiled
+from mdnjax.mixture import Mixture
+from mdnjax.statistics import central_interval, mean, quantile, sample, variance
+from mdnjax.statistics.targets import marginals
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 MAX_ROWS_PER_CALL = 2**14
@@ -99,20 +104,25 @@ class Predictor:
         """Units of the mixtures of `at` and `map_rows`: the targets' own, or those of `relative` where float32 needs them."""
         return mixture_units(self.scaler)[0]
 
+    @property
+    def lattice(self) -> Lattice | None:
+        """The lattice of the targets, or None: with it, all numbers but the mixtures are those of the rounded targets."""
+        return self.scaler.lattice if self.scaler.lattice.exists else None
+
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
         """Standardises inputs for the networks. Raises: TableError for a value that is far outside of the training data."""
         z = scaled_inputs(self.scaler, inputs)
         check_scaled_inputs(self.columns, inputs, z, MAX_SCALED)
-        return z.astype(_dtype(self.networks))
+        return limited_inputs(self.scaler, z).astype(_dtype(self.networks))
 
     def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
-        """Computes the negative log-likelihood of every example, in nats and the data's own units, in float64."""
+        """Computes the NLL of every example, in nats and the data's own units, in float64; see `log_prob`."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
         shape, numbers = split(self.model)
         starts = range(0, len(scaled.x), MAX_ROWS_PER_NLL_CALL)
-        blocks = [tuple(values[i : i + MAX_ROWS_PER_NLL_CALL] for values in scaled[:2]) for i in starts]
-        nlls = [np.asarray(_nlls(shape, numbers, self.networks, *block), np.float64) for block in blocks]
-        return np.concatenate([np.zeros(0), *nlls]) + log_slopes(self.scaler, dataset.y)
+        blocks = [select_rows(scaled, slice(i, i + MAX_ROWS_PER_NLL_CALL)) for i in starts]
+        nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells) for part in blocks]
+        return np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
 
     def map_rows(
         self,
@@ -143,10 +153,14 @@ class Predictor:
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the mean of each target."""
+        if self.lattice is not None:
+            return self._rounded_moments(rows)[0]
         return self.absolute(self._relative_statistic(mean, rows))
 
     def sd(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the standard deviation of each target."""
+        if self.lattice is not None:
+            return np.sqrt(self._rounded_moments(rows)[1])
         return np.sqrt(self._relative_statistic(variance, rows)) * self.scaler.y_factor
 
     def quantiles(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N Q D"]:
@@ -159,14 +173,27 @@ class Predictor:
         probabilities = jnp.asarray(as_probabilities("levels", levels))
         return self._marginal_statistic(lambda single: central_interval(single, probabilities), rows)
 
+    def probabilities(self, rows: Any) -> tuple[Float[np.ndarray, " V"], Float[np.ndarray, "N V"]]:
+        """Returns the values of a single target on a lattice from the first to the last of training, and their probabilities.
+
+        The first and the last include everything beyond them. Raises: ValueError if the target is on no lattice.
+        """
+        if self.lattice is None or len(self.columns.targets) > 1:
+            raise ValueError("probabilities: got no single target on a lattice, which is found where data.lattice is true")
+        values, step = self.lattice.values(), float(self.lattice.step[0])
+        function = partial(probabilities_of, units=relative_units(self.scaler), values=values, step=step)
+        return values, self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler))
+
     def sample(self, key: PRNGKey, rows: Any, num: int) -> Float[np.ndarray, "N S D"]:
         """Draws `num` samples of the targets of each row."""
         mixture = self.relative(rows)
-        return self.absolute(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
+        draws = self.absolute(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
+        return draws if self.lattice is None else self.lattice.nearest(draws)
 
     def log_prob(self, rows: Any, y: Any) -> Float[np.ndarray, " N"]:
         """Computes log p(y|x) of each row, in nats and the targets' own units; y is `[N, D]`, or `[N]` for a single target.
 
+        For targets on a lattice it is log(P(cell of y) / step).
         Raises: ValueError if y has another shape, or a value in it is not a finite number.
         """
         inputs = self.inputs(rows)
@@ -176,10 +203,8 @@ class Predictor:
         """Returns observed targets as `[num_rows, D]` in float64. Raises: ValueError as `log_prob` does."""
         values = as_numbers("y", y)
         if values.shape != (num_rows, len(self.columns.targets)):
-            expected = f"[{num_rows}, {len(self.columns.targets)}]"
-            raise ValueError(
-                f"y: got shape {np.shape(y)}, expected {expected}: a row for each row of x, a column for each target"
-            )
+            expected = f"[{num_rows}, {len(self.columns.targets)}]: a row for each row of x, a column for each target"
+            raise ValueError(f"y: got shape {np.shape(y)}, expected {expected}")
         return values
 
     def absolute(self, v: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
@@ -191,18 +216,24 @@ class Predictor:
         return np.asarray(self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler)), np.float64)
 
     def _marginal_statistic(self, function: Callable[[Mixture], Any], rows: Any) -> Any:
-        """Computes a statistic of each target's marginal `[N, 1]`, in units of y; the targets are the last axis."""
+        """Computes quantiles of each target's marginal `[N, 1]`, in units of y; the targets are the last axis."""
 
         def stacked(mixture: Mixture) -> Array:
             return jnp.stack([function(single[:, None]) for single in marginals(mixture)], axis=-1)
 
-        return self.absolute(self._relative_statistic(stacked, rows))
+        values = self.absolute(self._relative_statistic(stacked, rows))
+        return values if self.lattice is None else self.lattice.at_or_above(values)
+
+    def _rounded_moments(self, rows: Any) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
+        """Returns mean and variance of rounded targets."""
+        function = partial(rounded_moments, units=relative_units(self.scaler), lattice=self.scaler.lattice)
+        return self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler))
 
     def _mixture(self, rows: Any, transform: TargetTransform) -> Mixture:
         if isinstance(rows, Tracer):  # a compiled function has neither column names nor float64
             if not rows.shape or rows.shape[-1] != len(self.scaler.x_mean):
                 raise TableError(f"x: got shape {rows.shape}, expected [*batch, {len(self.scaler.x_mean)}]")
-            return _predict(self, transform, _scaled_in_float32(self.scaler, rows))
+            return _predict(self, transform, scaled_in_float32(self.scaler, rows))
         if is_table(rows):
             return _predict(self, transform, self.scaled(self.inputs(rows)))
         rows = np.asarray(rows)
@@ -218,40 +249,9 @@ def make_predictor(model: schema.Model, networks: Networks, scaler: Scaler, colu
     return Predictor(model, networks, scaler, columns or numbered_columns(len(scaler.x_mean), len(scaler.y_offset)))
 
 
-def marginals(mixture: Mixture) -> list[Mixture]:
-    """Returns the marginal mixture of each target."""
-    num = num_targets(mixture)
-    return [marginal(mixture, [target]) for target in range(num)] if num > 1 else [mixture]
-
-
-def padded_size(num: int, factor: int = 2) -> int:
-    """Returns the smallest of 64, 64 factor, 64 factor^2, ... that is at least `num`."""
-    size = 64
-    while size < num:
-        size *= factor
-    return size
-
-
 def _predict(predictor: Predictor, transform: TargetTransform, z: Float[AnyArray, "*batch X"]) -> Mixture:
     shape, numbers = split(predictor.model)
-    return _predict_compiled(shape, numbers, predictor.networks, transform, z)
-
-
-@partial(jax.jit, static_argnums=0)
-def _predict_compiled(
-    shape: schema.Model, numbers: dict[str, Any], networks: Networks, transform: TargetTransform, z: AnyArray
-) -> Mixture:
-    return transform_targets(transform, mixture_of(shape, numbers, networks, z, len(transform.mean)))
-
-
-_nlls = jax.jit(nlls_of, static_argnums=0)
-
-
-def _scaled_in_float32(scaler: Scaler, x: Float[Array, "*batch X"]) -> Float[Array, "*batch X"]:
-    """Standardises inputs in float32; a mean that has more digits than float32 is subtracted in two parts."""
-    coarse = scaler.x_mean.astype(np.float32)
-    fine = (scaler.x_mean - coarse).astype(np.float32)
-    return ((x - coarse) - fine) / scaler.x_sd.astype(np.float32)
+    return predict_compiled(shape, numbers, predictor.networks, transform, z)
 
 
 def _dtype(networks: Networks) -> np.dtype:

@@ -182,10 +182,10 @@ def test_other_data_of_the_same_padded_size_compile_nothing():
 
 
 def compiled():
-    from mdnjax import predictor
+    from mdnjax.ensemble import predict_compiled
     from mdnjax.training import population, train
 
-    programs: list[Any] = [population._advance, predictor._predict_compiled]
+    programs: list[Any] = [population._advance, predict_compiled]
     return [train._init_population.num_programs(), *(program._cache_size() for program in programs)]
 
 

@@ -4,8 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+import mdnjax as mdn
 from mdnjax.config import Config, load
 from mdnjax.data import Dataset, Splits, make_scaler, to_training_units
+from mdnjax.data.centre import centre_of, wild_values, without_wild_values
 from mdnjax.data.dataset import joined
 from mdnjax.data.notes import notes_on, outliers
 from mdnjax.ensemble import Networks
@@ -26,7 +28,7 @@ def plain_data(num=50):
 
 
 def difficult_data(name):
-    x, y, _ = plain_data()
+    x, y = plain_data()[:2]
     if name == "outlier":
         y[7] = 1e8
     if name == "outlying input":
@@ -99,11 +101,75 @@ def test_what_makes_scores_less_trustworthy_is_noted():
     assert constant.startswith("input 'size' is 7 in all but 2 of")
 
 
+def test_what_has_no_gap_is_not_wild():
+    """Heavy tails, indicators, rounded numbers and what is as frequent as one row in fifty keep their mean and sd."""
+    generator = np.random.default_rng(0)
+    frequent = np.where(np.arange(400) % 40 == 0, 1e6, generator.standard_normal(400))
+    columns = [generator.standard_t(2, 400), np.exp(2 * generator.standard_normal(400)), generator.integers(0, 3, 400)]
+    values = np.column_stack([*columns, np.arange(400) == 3, 7 * np.ones(400), frequent, generator.poisson(0.1, 400)])
+    assert not wild_values(values).any()
+    mean, sd, low, high = centre_of(values, 1.0)
+    np.testing.assert_allclose([mean, sd], [values.mean(axis=0), np.where(values.std(axis=0) > 0, values.std(axis=0), 1)])
+    np.testing.assert_array_equal([low, high], [values.min(axis=0), values.max(axis=0)])
+    assert not wild_values(np.array([[0.0], [1], [2], [1e9]])).any()  # too few rows to call one wild
+
+
+@pytest.mark.parametrize("value", [1e3, -1e300])
+def test_units_are_those_without_the_wild_values(value):
+    tame = np.random.default_rng(0).standard_normal((150, 2))
+    values = np.insert(tame, [10, 70], [value, 0.0], axis=0)
+    wild = wild_values(values)
+    assert np.flatnonzero(wild.any(axis=1)).tolist() == [10, 71]
+    assert not wild[:, 1].any()
+    weight = np.arange(152.0)
+    for found, known in ((centre_of(values, 1.0), centre_of(tame, 1.0)), (centre_of(values, 1.0, weight), None)):
+        known = known or centre_of(np.delete(values, [10, 71], axis=0), 1.0, np.delete(weight, [10, 71]))
+        np.testing.assert_allclose([part[0] for part in found], [part[0] for part in known], rtol=1e-12)
+    limited = without_wild_values(values, wild)
+    np.testing.assert_array_equal(limited[[10, 71], 0], [tame[:, 0].max() if value > 0 else tame[:, 0].min()] * 2)
+    np.testing.assert_array_equal(np.delete(limited, [10, 71], axis=0), tame)
+
+
+WILD_SETTINGS = {"selection.settings": [], "ensemble.num_members": 1, "train.num_steps": 400, "train.report_every": 50}
+WILD_SETTINGS |= {"model.hidden_sizes": [16], "model.num_components": 3}
+
+
+def test_one_wild_value_changes_no_other_row_by_much(tmp_path):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1150, 2))
+    y = x[:, 0] + 0.5 * np.sin(2 * x[:, 1]) + 0.3 * generator.normal(size=1150)
+    rows, new = slice(150), slice(150, None)
+
+    def fitted(x, y):
+        predictor = mdn.fit(x[rows], y[rows], settings=WILD_SETTINGS, seed=1)
+        low, high = predictor.intervals(x[new], [0.9])[:, 0, :, 0].T
+        return predictor, np.array([np.median(high - low), np.sqrt(np.mean((predictor.mean(x[new])[:, 0] - y[new]) ** 2))])
+
+    _, plain = fitted(x, y)
+    wild_x, wild_y = x.copy(), y.copy()
+    wild_x[7, 1], wild_y[7] = 1e9, 1e6
+    (of_x, found_x), (_, found_y) = fitted(wild_x, y), fitted(x, wild_y)
+    np.testing.assert_allclose(found_x / plain, 1, atol=0.2)
+    np.testing.assert_allclose(found_y / plain, 1, atol=0.2)
+    mean, sd = of_x.mean(wild_x[7:8])[0, 0], of_x.sd(wild_x[7:8])[0, 0]
+    assert abs(mean) < 6
+    assert sd < 6
+    mdn.save(tmp_path / "m.safetensors", of_x)
+    assert mdn.load(tmp_path / "m.safetensors").mean(wild_x[7:8])[0, 0] == mean
+    far = np.array([[0.3, 1e9], [0.3, 1e6], [0.3, -1e9]])
+    np.testing.assert_array_equal(of_x.mean(far)[0], of_x.mean(far)[1])
+    np.testing.assert_allclose(jax.jit(of_x)(far).logits, of_x(far).logits, rtol=1e-4, atol=1e-4)
+
+
 def test_an_outlier_is_noted_with_its_row():
     assert list(outliers(plain_data())) == []
     assert list(outliers(difficult_data("constant column"))) == []
     assert list(outliers(difficult_data("repeated targets"))) == []
     (target,) = outliers(difficult_data("outlier"))
     assert "target 0 is 1e+08 in row 8" in target
+    assert "no other value is near it, so that training counts it as one of the farthest others" in target
+    x, y = plain_data()[:2]
+    (both,) = outliers(Dataset(x, np.where(np.arange(50)[:, None] == 7, 1e6, np.where(np.arange(50)[:, None] == 9, 2e5, y))))
+    assert "other values lie between, so that it counts as it is" in both
     (column,) = outliers(difficult_data("outlying input"))
     assert "input 0 is 1e+08 in row 8" in column

@@ -19,6 +19,7 @@ ORDER += [
     "scores",
     "diagnostics",
     "data",
+    "cells",
     "embedding",
     "trees",
     "networks",

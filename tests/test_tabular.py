@@ -128,6 +128,7 @@ BAD_PREDICT = [
     (["output=p.xlsx"], "expected a name that ends in .csv or .parquet"),
     (["density_at=none"], "got column 'none'"),
     (["quantiles=[2.0]"], "quantiles"),
+    (["probabilities=true"], "probabilities: got a model of a target on no lattice"),
     (["sample=1"], "did you mean 'samples'"),
 ]
 

@@ -113,7 +113,7 @@ def test_predictions_do_not_depend_on_the_order_of_pedestrians(predictor):
 
 
 def test_the_nll_of_a_step_uses_its_block_of_the_covariance(predictor):
-    x, y, _ = dataset_of(PATHS)
+    x, y = dataset_of(PATHS)[:2]
     mixture = predictor(x)
     weight, (loc, factor, scale) = np.asarray(weights(mixture)), map(np.asarray, mixture.component)
     covariance = factor @ np.swapaxes(factor, -1, -2) + scale[..., None] ** 2 * np.eye(24)

@@ -117,7 +117,7 @@ WRONG = {
     r"got shape \(3,\), expected \[80\]": np.ones(3),
     "got -1 in row 3, expected a finite number that is not negative": np.where(np.arange(80) == 2, -1.0, 1.0),
     "got nan in row 1": np.full(80, np.nan),
-    "got 0 in every row": np.zeros(80),
+    "got zero in every row": np.zeros(80),
     "got values that are not numbers": ["a"] * 80,
 }
 
@@ -147,7 +147,7 @@ WRONG_COLUMNS = {
     "column 'w', row 5: got -2, expected a number that is not negative": FRAME.assign(w=[1.0] * 4 + [-2.0] + [1.0] * 55),
     "column 'w', row 60: got nothing": FRAME.assign(w=[1.0] * 59 + [np.nan]),
     "column 'w', row 2: got 'much', expected a number": FRAME.assign(w=["1", "much"] + ["2"] * 58),
-    "column 'w': got 0 in every row": FRAME.assign(w=0),
+    "column 'w': got zero in every row": FRAME.assign(w=0),
     "got column 'w', expected one of .*": FRAME[["a", "y"]],
     "got a weight above 0 for": FRAME.assign(w=np.where(np.arange(60) == 40, 1, 0)),
 }

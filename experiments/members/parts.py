@@ -18,6 +18,7 @@ from experiments.members.chunks import Outcome
 from experiments.members.plan import Member
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
+from mdnjax.data.lattice import Lattice
 from mdnjax.ensemble import Networks, params_like
 from mdnjax.trees import trees_like
 
@@ -77,9 +78,12 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
     trees = trees_like(model.experts, num_targets) if model.experts else None
     support = make_support(member.config.data.target_support, num_targets)
-    units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in (*(num_inputs,) * 2, *(num_targets,) * 4))
+    sizes = (*(num_inputs,) * 2, *(num_targets,) * 4, *(num_inputs,) * 2)
+    units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in sizes)
+    lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.float64)] * 3)  # pyright: ignore
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    like: Any = Outcome(Networks(params, *pooling, trees), Scaler(*units, support), curve, curve, curve)  # pyright: ignore
+    networks = Networks(params, *pooling, trees)
+    like: Any = Outcome(networks, Scaler(*units, lattice, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))

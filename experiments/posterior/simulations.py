@@ -54,7 +54,7 @@ def splits_of(problem: Problem, num: int, validation_share: float) -> Splits:
 
 def columns_of(problem: Problem) -> Columns:
     """Names the inputs x_1, x_2, ... and the parameters theta_1, theta_2, ..."""
-    x, y, _ = problem.simulations
+    x, y = problem.simulations[:2]
     inputs, targets = ([f"{name}_{i + 1}" for i in range(part.shape[1])] for name, part in (("x", x), ("theta", y)))
     return Columns(tuple(map(Column, inputs)), tuple(targets))
 

@@ -23,6 +23,7 @@ from mdnjax.predictor import Predictor
 from mdnjax.progress import ProgressLine
 
 SUFFIXES = (".csv", ".parquet")
+MAX_VALUES = 1000  # whose probabilities are written, each in a column
 FLAGS = {"overwrite": "replace the output file"}
 
 
@@ -36,6 +37,12 @@ def predict(config: Predict, overwrite: bool) -> None:
         raise already_exists(config.output)
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single target")
+    lattice, num_values = predictor.lattice, 0
+    if config.probabilities and lattice is not None:
+        num_values = max(len(lattice.select(d).values()) for d in range(len(predictor.columns.targets)))
+    if config.probabilities and not 0 < num_values <= MAX_VALUES:
+        got = f"{num_values} values" if num_values else "a target on no lattice, such as whole numbers"
+        raise command.UserError(f"probabilities: got a model of {got}, expected a lattice of at most {MAX_VALUES} values")
     num, notes, progress, start = 0, dict[str, None](), ProgressLine(), time.perf_counter()
     with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):

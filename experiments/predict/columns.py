@@ -12,7 +12,9 @@ from pydantic import Field
 
 from experiments.schemas import Runtime
 from experiments.sorted_modes import sorted_modes
+from mdnjax.cells import log_cell, probabilities_of, rounded_moments
 from mdnjax.config.section import Names, Section, Seed
+from mdnjax.data.lattice import Lattice
 from mdnjax.data.scaler import relative_units
 from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture, log_prob
@@ -41,6 +43,9 @@ class Predict(Section, frozen=True):
     modes: Annotated[int, Field(ge=0, le=50)] = Field(
         default=0, description="number of modes, the most probable first, each with its probability mass"
     )
+    probabilities: bool = Field(
+        default=False, description="write the probability of each value of a target on a lattice, such as whole numbers"
+    )
     density_at: str | None = Field(default=None, description="column at whose values the log density is written (single target)")
     samples: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="number of draws from each row's distribution")
     seed: Seed = Field(default=0, description="seed of the draws")
@@ -61,9 +66,11 @@ def columns_of(
     for target, prefix in enumerate(prefixes):
         single = marginal(mixture, [target]) if len(targets) > 1 else mixture
         units = relative_units(predictor.scaler).select(target)
-        columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at)}
+        lattice = None if predictor.lattice is None else predictor.lattice.select(target)
+        columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at, lattice)}
     if config.samples:
         draws = predictor.absolute(np.asarray(sample(key, mixture, (config.samples,))))
+        draws = draws if predictor.lattice is None else predictor.lattice.nearest(draws)
         for target, prefix in enumerate(prefixes):
             columns |= {f"{prefix}sample_{i + 1}": draws[i, :, target] for i in range(config.samples)}
     return {name: _rounded(column, float(np.min(predictor.scaler.y_factor))) for name, column in columns.items()}
@@ -78,26 +85,47 @@ def _rounded(values: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _target_columns(
-    config: Predict, units: Units, mixture: Mixture, at: Sequence[np.ndarray]
+    config: Predict, units: Units, mixture: Mixture, at: Sequence[np.ndarray], lattice: Lattice | None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    if config.mean:
-        yield "mean", units.absolute(mean(mixture))[:, 0]
-    if config.sd:
-        yield "sd", units.factor * np.sqrt(np.asarray(variance(mixture), np.float64)[:, 0])
+    if config.mean or config.sd:
+        means, sds = _moments(units, mixture, lattice)
+        yield from (("mean", means),) * config.mean
+        yield from (("sd", sds),) * config.sd
     expanded = mixture[:, None]  # broadcasts against levels
+    rounded = (lambda values: values) if lattice is None else lattice.at_or_above
     if config.quantiles:
-        values = units.absolute(quantile(expanded, jnp.array(config.quantiles)))[..., 0]
+        values = rounded(units.absolute(quantile(expanded, jnp.array(config.quantiles))))[..., 0]
         yield from ((f"quantile_{level!r}", values[:, i]) for i, level in enumerate(config.quantiles))
     if config.intervals:
-        ends = units.absolute(central_interval(expanded, jnp.array(config.intervals)))
+        ends = rounded(units.absolute(central_interval(expanded, jnp.array(config.intervals))))
         for i, level in enumerate(config.intervals):
             yield f"low_{level!r}", ends[:, i, 0]
             yield f"high_{level!r}", ends[:, i, 1]
     if config.modes:
         for name, values in _modes(mixture, config.modes):
             yield name, values if "mass" in name else units.absolute(values)
+    if config.probabilities and lattice is not None:
+        points = lattice.values()
+        shares = probabilities_of(mixture, units, points, float(lattice.step[0]))
+        yield from ((f"probability_{point:.10g}", shares[:, i]) for i, point in enumerate(points))
     for values in at:
-        yield "log_density", np.asarray(log_prob(mixture, values[:, None]), np.float64) - np.log(units.factor)
+        yield "log_density", _log_density(units, mixture, values[:, None], lattice)
+
+
+def _moments(units: Units, mixture: Mixture, lattice: Lattice | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and standard deviation of a single target, of its rounded values if it is on a lattice."""
+    if lattice is not None:
+        means, variances = rounded_moments(mixture, units, lattice)
+        return means[:, 0], np.sqrt(variances[:, 0])
+    return units.absolute(mean(mixture))[:, 0], units.factor * np.sqrt(np.asarray(variance(mixture), np.float64)[:, 0])
+
+
+def _log_density(units: Units, mixture: Mixture, y: np.ndarray, lattice: Lattice | None) -> np.ndarray:
+    """Returns the log density at relative values y, in units of the target; on a lattice it is that of their cells."""
+    if lattice is None:
+        return np.asarray(log_prob(mixture, y), np.float64) - np.log(units.factor)
+    half = (lattice.step / 2 / units.factor).astype(y.dtype)
+    return np.asarray(log_cell(mixture, y - half, y + half), np.float64) - np.log(lattice.step)
 
 
 def _modes(mixture: Mixture, num: int) -> Iterator[tuple[str, np.ndarray]]:

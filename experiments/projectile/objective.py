@@ -13,6 +13,7 @@ from experiments.projectile.flight import MAX_ANGLE, MIN_ANGLE, farthest, landin
 from experiments.projectile.schema import InputRanges, Projectile
 from mdnjax.components import Component, Sizes, Support
 from mdnjax.data import Scaler
+from mdnjax.data.lattice import no_lattice
 from mdnjax.mixture import mixture_log_prob
 from mdnjax.model import make_mdn
 from mdnjax.training.functions import INIT, TRAIN, TrainingFunctions, first_state, step_of
@@ -46,7 +47,8 @@ def draw_inputs(generator: np.random.Generator, ranges: InputRanges, num: int) -
 def scaler_of(train: np.ndarray) -> Scaler:
     """Returns the scaler that standardises inputs and maps angles from their range to the real line."""
     zero, one = np.zeros(1), np.ones(1)
-    return Scaler(train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), zero, one, zero, one, SUPPORT)
+    mean, sd, no_limit = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), np.full(3, np.inf)
+    return Scaler(mean, sd, zero, one, zero, one, -no_limit, no_limit, no_lattice(1), SUPPORT)
 
 
 def free_energy(

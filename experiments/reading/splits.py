@@ -55,7 +55,7 @@ def weight_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[
         got = "nothing" if np.isnan(weight[row]) else f"{weight[row]:g}"
         raise TableError(f"column {name!r}, row {ROW}: got {got}, expected a number that is not negative (data.weight)", row)
     if not weight.any():
-        raise TableError(f"column {name!r}: got 0 in every row, expected a positive number in some row (data.weight)")
+        raise TableError(f"column {name!r}: got zero in every row, expected a positive number in some row (data.weight)")
     return weight
 
 

@@ -61,7 +61,8 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     simple = {"linear Gaussian": linear_gaussian, "marginal Gaussian": marginal_gaussian}
     known, units = joined(train, validation), result.predictor.units
     mixtures = {"network": mixture, **{name: make(known, test.x, support, units) for name, make in simple.items()}}
-    return {name: evaluate_mixtures(predicted, test.y, units, test.weight) for name, predicted in mixtures.items()}
+    more = {"weight": test.weight, "lattice": result.predictor.lattice}
+    return {name: evaluate_mixtures(predicted, test.y, units, **more) for name, predicted in mixtures.items()}
 
 
 def draw(
@@ -89,7 +90,8 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
-    title = f"Scores on the test rows{weighted}: NLL in nats; CRPS, RMSE and widths in the target's units"
+    cells = "" if result.predictor.lattice is None else " by the probabilities of cells, divided by the step"
+    title = f"Scores on the test rows{weighted}: NLL in nats{cells}; CRPS, RMSE and widths in the target's units"
     report.print_table(title, [HEADINGS, *cells_of(evaluations, targets)])
     for line in notes(result, evaluations):
         print(line)

@@ -57,7 +57,7 @@ class Score(NamedTuple):
 
 def predict(predictor: Predictor, paths: np.ndarray, key: PRNGKey, num_samples: int) -> Predictions:
     """Predicts the last 12 places of paths `[N, 20, 2]`; samples depend on the key and the index of the window."""
-    x, y, _ = dataset_of(paths)
+    x, y = dataset_of(paths)[:2]
     function = partial(_predict, key, num_samples)
     step_nll, joint_nll, likeliest, drawn = predictor.map_rows(function, x, y, np.arange(len(x)), max_rows=2**11)
     frame = frame_of(paths)

@@ -74,7 +74,7 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
     config, floors = run.member.config, predictor.networks.scale_floor
     train, validation, test = member_data(run.member).splits
     mixture, units = predictor.at(test.x), predictor.units
-    evaluation = evaluate_mixtures(mixture, test.y, units)
+    evaluation = evaluate_mixtures(mixture, test.y, units, lattice=predictor.lattice)
     known = joined(train, validation)
     network_floors = np.array([config.model.scale_floor]) if floors is None else np.asarray(floors)
     floor = np.repeat(network_floors, config.model.fixed_num_components)[:, None] * mixture_units(predictor.scaler)[1].sd
@@ -91,7 +91,9 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
         **{f"coverage_{100 * level:.0f}": evaluation.coverage[0][i] for i, level in enumerate(LEVELS)},
         **{f"width_{100 * level:.0f}": evaluation.width[0][i] for i, level in enumerate(LEVELS)},
         "calibration_error": evaluation.calibration[0],
-        "linear_nll": evaluate_mixtures(linear_gaussian(known, test.x, None, units), test.y, units).nll,
+        "linear_nll": evaluate_mixtures(
+            linear_gaussian(known, test.x, None, units), test.y, units, lattice=predictor.lattice
+        ).nll,
         "validation_nll": row["validation_nll"],
         "of_settings": row["of_settings"],
         "scale_floor": float(floor.min()),
@@ -110,7 +112,7 @@ def num_at_floor(mixture: Mixture, y: np.ndarray, floor: np.ndarray) -> int:
 def _split_config(config: Benchmark, split: Table, num_components: int | None) -> Tabular:
     model = config.model if num_components is None else config.model.model_copy(update={"num_components": num_components})
     settings = {name: getattr(config, name) for name in ("seed", "train", "ensemble", "selection")}
-    data = {name: getattr(config.data, name) for name in ("target_support", "standardise", "rounding", "nested")}
+    data = {name: getattr(config.data, name) for name in ("target_support", "standardise", "rounding", "lattice", "nested")}
     return Tabular(data=split.model_copy(update=data), model=model, **settings)
 
 

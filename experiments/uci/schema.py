@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from experiments.schemas import TabularRun
-from mdnjax.config.data import NESTED, ROUNDING, Examples
+from mdnjax.config.data import LATTICE, NESTED, ROUNDING, Examples
 from mdnjax.config.section import Count, Folder, Names, Rounding
 
 
@@ -17,6 +17,7 @@ class Tables(Examples, frozen=True):
 
     name: Literal["tables"] = Field(default="tables", description="source of the data")
     rounding: Rounding = Field(default="auto", description=ROUNDING)
+    lattice: bool = Field(default=True, description=LATTICE)
     root: str | None = Field(
         default=None,
         description="folder in the layout of UCI_Datasets (null: the tables that scikit-learn and statsmodels contain)",

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from mdnjax.components.cells import log_normal_tail
 from mdnjax.components.location_scale import LocationAndScale, LocationScale, Sizes, raw_of_scale
 from mdnjax.types import Array, Float, PRNGKey
 
@@ -35,6 +36,9 @@ class Diagonal(LocationAndScale, LocationScale):
 
     def lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return 0.5 * jax.lax.erfc(-math.sqrt(0.5) * z)  # as accurate as ndtr, which evaluates two such functions and selects one
+
+    def log_lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        return log_normal_tail(z)
 
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -jnp.exp(self.log_density(z))

@@ -31,6 +31,20 @@ class Laplace(LocationAndScale, LocationScale):
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z < 0, tail, 1 - tail)
 
+    def log_lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """log F(z) = z - log 2 below 0."""
+        near = jnp.where(z < 0, -1.0, z)
+        return jnp.where(z < 0, z - math.log(2), jnp.log1p(-0.5 * jnp.exp(-near)))
+
+    def log_between_standard(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns |c| - log 2 + log(1 - exp(-|b - a|)) on one side of 0, where c is the end nearer to 0, and else
+        log(1 - exp(a) / 2 - exp(-b) / 2)."""
+        one_side, tiny = (a >= 0) | (b <= 0), jnp.finfo(self.loc.dtype).tiny
+        nearer, length = jnp.minimum(jnp.abs(a), jnp.abs(b)), jnp.where(one_side, b - a, 1.0)
+        side = -nearer - math.log(2) + jnp.log(-jnp.expm1(-length))
+        both = -0.5 * (jnp.expm1(jnp.where(one_side, -1.0, a)) + jnp.expm1(jnp.where(one_side, -1.0, -b)))
+        return jnp.where(one_side, side, jnp.log(jnp.maximum(both, tiny)))
+
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -0.5 * (1 + jnp.abs(z)) * jnp.exp(-jnp.abs(z))
 

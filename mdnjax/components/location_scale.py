@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
+from mdnjax.components.cells import log_between
 from mdnjax.types import AnyArray, Array, Bool, Float, PRNGKey
 
 # exp(40) is far larger than any useful scale, and its square is still finite in float32
@@ -133,6 +134,22 @@ class LocationScale:
     def tails(self, y: Float[Array, "..."], lower: Bool[Array, "..."]) -> Float[Array, "..."]:
         """Returns the cdf where `lower` is true, and the survival function elsewhere."""
         return self.lower_tail(jnp.where(lower, 1, -1) * (y - self.loc) / self.scale)
+
+    def log_lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns log F(z), also where F(z) underflows."""
+        raise NotImplementedError
+
+    def log_between(self, low: Float[Array, "D *#batch"], high: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
+        """Returns log P_k(low_d < Y_d <= high_d) for low < high, which may be infinite."""
+        ends = []
+        for y in (low, high):
+            infinite, finite = split_infinite(y)
+            ends.append(jnp.where(infinite, y, (finite - self.loc) / self.scale))
+        return self.log_between_standard(*ends)
+
+    def log_between_standard(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns log (F(b) - F(a))."""
+        return log_between(self.log_density, self.log_lower_tail, a, b)
 
     def deficits(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         """Returns E_k[max(y_d - Y_d, 0)]."""

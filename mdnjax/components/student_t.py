@@ -15,6 +15,7 @@ from mdnjax.types import Array, Float, PRNGKey
 MIN_DF = 2.1  # the variance is finite for df > 2
 INITIAL_LOG_DF = 2.0  # the df of a network start near 2.1 + e^2
 MAX_LOG_DF = 8.0  # with df near 3000 the density is practically Gaussian
+MIN_TAIL = 1e-30
 MAX_RATIO = 1e30  # of z^2 / df: here 1 + z^2 / df rounds to z^2 / df, and the square still fits into float32
 # The cdf is summed from the location for w = z^2 / (df + z^2) up to min(0.3, 3 / (df / 2 + 1/2)), and by a continued fraction
 # beyond. There these numbers of terms and levels give all digits, for any df: at most 43 and 35 are needed in float64, 24 and 9
@@ -63,6 +64,13 @@ class StudentT(_Fields, LocationScale):
 
     def lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return _cdf(self.df, z)
+
+    def log_lower_tail(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns log F(z); where F nearly underflows it is log(f(z) (df + z^2) / (df |z|)), the first term for large |z|."""
+        far = _cdf(self.df, z) < MIN_TAIL
+        near_z, far_z = jnp.where(far, 0.0, z), jnp.where(far, -z, 1.0)
+        log_far = _log_density(self.df, far_z) + _log_one_plus(self.df, far_z) - jnp.log(far_z)
+        return jnp.where(far, log_far, jnp.log(_cdf(self.df, near_z)))
 
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """Returns -(df + z^2) f(z) / (df - 1), with df + z^2 inside of the exponential, where its square does not overflow."""

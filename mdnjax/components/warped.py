@@ -59,6 +59,10 @@ class Warped(NamedTuple):
         """Returns P_k(Y_d > y_d)."""
         return self._marginal_line().survivals(self.support.to_line(y))
 
+    def log_between(self, low: Float[Array, "D *#batch"], high: Float[Array, "D *#batch"]) -> Float[Array, "K D ..."]:
+        """Returns log P_k(low_d < Y_d <= high_d) for low < high; a bound of the support is an infinite end."""
+        return self._marginal_line().log_between(self.support.to_line(low), self.support.to_line(high))
+
     def draw(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
         """Draws one value from each component."""
         return self.support.from_line(self.component.draw(noise_key), axis=1)

@@ -12,6 +12,8 @@ Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_
 
 ROUNDING = "step to which the targets were rounded: the scale floor is at least step / sqrt(12), the sd of the rounding error; "
 ROUNDING += "auto uses the smallest step between the values if each value occurs ten times on average"
+LATTICE = "whether targets that are multiples of a step (see rounding) are trained and scored by the probabilities of the step's "
+LATTICE += "cells, log((F(y + step / 2) - F(y - step / 2)) / step), instead of densities; there rounding sets no scale floor"
 NESTED = (
     "leave out the test rows, and use as many of the other rows for testing: settings can then be compared without the test rows"
 )
@@ -31,6 +33,7 @@ class Examples(Section, frozen=True):
         default=True, description="scale inputs and targets to mean 0 and sd 1 of the training rows"
     )
     rounding: Rounding = Field(default=0.0, description=ROUNDING)
+    lattice: bool = Field(default=False, description=LATTICE)
 
 
 class Data(Examples, frozen=True):
@@ -49,6 +52,7 @@ class Table(Examples, frozen=True):
 
     name: Literal["table"] = Field(default="table", description="source of the data")
     rounding: Rounding = Field(default="auto", description=ROUNDING)
+    lattice: bool = Field(default=True, description=LATTICE)
     path: str = Field(
         default="", description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers separated by blanks, no header)"
     )

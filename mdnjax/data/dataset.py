@@ -11,11 +11,15 @@ from mdnjax.types import AnyArray, Float
 
 
 class Dataset(NamedTuple):
-    """Examples in their own units: inputs `x[N, X]`, targets `y[N, D]`, and how much each row counts (None: all the same)."""
+    """Examples: inputs `x[N, X]`, targets `y[N, D]`, and how much each row counts (None: all the same).
+
+    In units of training, targets on a lattice also have the ends of their cells `cells[N, 2, D]`.
+    """
 
     x: Float[np.ndarray, "N X"]
     y: Float[np.ndarray, "N D"]
     weight: Float[np.ndarray, " N"] | None = None
+    cells: Float[np.ndarray, "N 2 D"] | None = None
 
 
 class Splits(NamedTuple):

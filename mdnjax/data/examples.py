@@ -108,7 +108,7 @@ def as_weight(name: str, weight: Any, num_rows: int) -> np.ndarray:
         row = int(wrong.argmax())
         raise ValueError(f"{name}: got {numbers[row]:g} in row {row + 1}, expected a finite number that is not negative")
     if not numbers.any():
-        raise ValueError(f"{name}: got 0 in every row, expected a positive number in some row")
+        raise ValueError(f"{name}: got zero in every row, expected a positive number in some row")
     return numbers
 
 

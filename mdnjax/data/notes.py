@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mdnjax.data.centre import wild_values
 from mdnjax.data.dataset import Dataset, Splits, joined
 
 MIN_OUTLIER_DISTANCE = 1e4  # from the median, in units of the distance within which three quarters of the values are
+WILD = "no other value is near it, so that training counts it as one of the farthest others"
+NOT_WILD = "other values lie between, so that it counts as it is, in the units of training too"
 MIN_SHARE_OF_ONE_VALUE = 0.1  # of a target; it must also be three times as frequent as any other value
 MIN_ROWS, MIN_ROWS_PER_INPUT = 50, 5
 MIN_TEST_ROWS = 20
@@ -71,22 +74,22 @@ def nearly_constant_inputs(dataset: Dataset, names: Sequence[str] | None = None)
 
 
 def outliers(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:
-    """Yields a sentence for each column with an outlier so large that it alone determines mean and sd, the units of training.
+    """Yields a sentence for each column with a value so far from the others that it is wild, or nearly so.
 
     Args: `names` are those of the inputs and targets. Rows are counted from 1, as in a file.
     """
     for kind, values in (("input", dataset.x), ("target", dataset.y)):
         wide = values.astype(np.float64)
-        median = np.median(wide, axis=0)
+        median, wild = np.median(wide, axis=0), np.atleast_1d(wild_values(wide).any(axis=0))
         spread = np.quantile(np.abs(wide - median), 0.75, axis=0)
         for column in np.flatnonzero(spread > 0):
             distance = np.abs(wide[:, column] - median[column]) / spread[column]
-            if distance.max() > MIN_OUTLIER_DISTANCE:
+            if wild[column] or distance.max() > MIN_OUTLIER_DISTANCE:
                 row = int(distance.argmax())
                 label = _label(kind, int(column) + (dataset.x.shape[1] if kind == "target" else 0), int(column), names)
                 yield (
                     f"{label} is {values[row, column]:g} in row {row + 1}, {distance[row]:.0g} times as far from the median as "
-                    "most values: it alone determines the units of training; correct or remove it if it is an error"
+                    f"most values: {WILD if wild[column] else NOT_WILD}; correct or remove it if it is an error"
                 )
 
 

@@ -1,34 +1,40 @@
 """Converts between the units of the data, in float64, and the units of training, in float32.
 
-Inputs become z = (x - x_mean) / x_sd. Targets become v = (y - y_offset) / y_factor, which is of order 1,
-then u on the real line (a logarithm or a logit where the support is bounded), then z = (u - line_mean) / line_sd.
+Inputs become z = (x - x_mean) / x_sd, limited to the range of the train rows and half of it on either side.
+Targets become v = (y - y_offset) / y_factor, which is of order 1, then u on the real line (a logarithm or a logit where the
+support is bounded), then z = (u - line_mean) / line_sd.
 Everything is computed in float64 and rounded to float32 once, at the end, so that a large offset costs no digits.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.components import Support
-from mdnjax.data.centre import mean_and_sd
-from mdnjax.data.dataset import Dataset, mean_over_rows, rounding_step
+from mdnjax.data.bounds import check_inside, check_spread
+from mdnjax.data.centre import centre_of, offset_and_factor, wild_values, without_wild_values
+from mdnjax.data.dataset import Dataset, joined, rounding_step
+from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
-from mdnjax.types import AnyArray, Float
+from mdnjax.types import AnyArray, Array, Float
 
 MAX_OFFSET = 1e4  # in scales of a target: farther from 0, float32 has too few digits left for the scale
 MAX_FACTOR = 1e15  # also of the inverse: squares of larger scales may overflow in float32
+LIMIT_MARGIN = 0.5  # on either side of the inputs of the train rows, in lengths of their range
 MAX_SCALED = 1e18  # in standard deviations of the train rows: squares of larger numbers may overflow in float32
 
 
 class Scaler(NamedTuple):
     """Units of inputs `[X]` and of targets `[D]`, float64.
 
-    An input that is constant in the train rows has an infinite sd, so that its later values have no effect. `support` contains
-    the bounds of the targets in their own units; None if there are none.
+    An input that is constant in the train rows has an infinite sd, so that its later values have no effect. `x_low` and `x_high`
+    limit z; they are infinite if the data are not standardised. Targets on a `lattice` are trained and scored by the
+    probabilities of cells. `support` contains the bounds of the targets in their own units;
+    None if there are none.
     """
 
     x_mean: Float[AnyArray, "*members X"]
@@ -37,6 +43,9 @@ class Scaler(NamedTuple):
     y_factor: Float[AnyArray, "*members D"]
     line_mean: Float[AnyArray, "*members D"]
     line_sd: Float[AnyArray, "*members D"]
+    x_low: Float[AnyArray, "*members X"]
+    x_high: Float[AnyArray, "*members X"]
+    lattice: Lattice
     support: Support | None = None
 
     @property
@@ -56,46 +65,63 @@ class TargetTransform(NamedTuple):
     support: Support | None = None
 
 
-def make_support(target_support: str | tuple[Any, ...], num_targets: int) -> Support | None:
-    """Returns the support that a configuration gives: "real" (None), "positive", (low, high), or a pair for each target.
-
-    Raises: ValueError if the number of pairs is not `num_targets`.
-    """
-    if target_support == "real":
-        return None
-    if isinstance(target_support, str):
-        target_support = (0.0, np.inf)
-    has_pairs = isinstance(target_support[0], tuple)
-    pairs = target_support if has_pairs else (target_support,) * num_targets
-    if len(pairs) != num_targets:
-        raise ValueError(f"got {len(pairs)} pairs of bounds, expected one for each of {num_targets} targets")
-    return Support(tuple(float(low) for low, _ in pairs), tuple(float(high) for _, high in pairs))
-
-
 def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None) -> Scaler:
     """Returns the scaler that gives a data set mean 0 and sd 1, or without `standardise` only applies the support.
 
+    Wild values (see `mdnjax.data.centre`) have no effect on it. It has no lattice.
     Raises: ValueError if a target is outside of its support, or too far from its bounds for float32.
     """
     check_inside(support, dataset.y)
     if not standardise:
         (x_zeros, x_ones), (y_zeros, y_ones) = ((np.zeros(n), np.ones(n)) for n in (dataset.x.shape[1], dataset.y.shape[1]))
-        return Scaler(x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, support)
+        no_limit = np.full(dataset.x.shape[1], np.inf)
+        units = (x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, -no_limit, no_limit)
+        return Scaler(*units, no_lattice(dataset.y.shape[1]), support)
     y = np.asarray(dataset.y, np.float64)
     bounds = support or Support((-np.inf,) * y.shape[1], (np.inf,) * y.shape[1])
     weight = dataset.weight
-    offset, factor = np.array([_offset_and_factor(*target, weight) for target in zip(y.T, *bounds, strict=True)]).T
-    x_mean, x_sd = mean_and_sd(dataset.x, np.inf, weight)
-    scaler = Scaler(x_mean, x_sd, offset, factor, np.zeros(len(offset)), np.ones(len(offset)), support)
-    line_mean, line_sd = mean_and_sd(_to_line(scaler, y), 1.0, weight)
+    offset, factor = np.array([offset_and_factor(*target, weight) for target in zip(y.T, *bounds, strict=True)]).T
+    x = centre_of(dataset.x, np.inf, weight)
+    margin = LIMIT_MARGIN * (x.high - x.low)
+    limits = ((x.low - margin - x.mean) / x.sd, (x.high + margin - x.mean) / x.sd)
+    line = (np.zeros(len(offset)), np.ones(len(offset)))
+    scaler = Scaler(x.mean, x.sd, offset, factor, *line, *limits, no_lattice(len(offset)), support)
+    line_mean, line_sd, *_ = centre_of(_to_line(scaler, y), 1.0, weight)
     if support is not None:
-        _check_spread(support, (y - offset) / factor)
+        check_spread(support, (y - offset) / factor)
     return scaler._replace(line_mean=line_mean, line_sd=line_sd)
 
 
 def scaled_inputs(scaler: Scaler, x: Float[AnyArray, "*batch X"]) -> Float[np.ndarray, "*batch X"]:
-    """Returns z of inputs in float64; the caller checks their range and rounds them."""
+    """Returns z of inputs in float64, not yet limited; the caller checks their range."""
     return (np.asarray(x, np.float64) - scaler.x_mean) / scaler.x_sd
+
+
+def scaled_in_float32(scaler: Scaler, x: Float[Array, "*batch X"]) -> Float[Array, "*batch X"]:
+    """Standardises inputs in float32; a mean that has more digits than float32 is subtracted in two parts."""
+    coarse = scaler.x_mean.astype(np.float32)
+    fine = (scaler.x_mean - coarse).astype(np.float32)
+    z = ((x - coarse) - fine) / scaler.x_sd.astype(np.float32)
+    return jnp.clip(z, scaler.x_low.astype(np.float32), scaler.x_high.astype(np.float32))
+
+
+def limited_inputs(scaler: Scaler, z: Float[AnyArray, "*batch X"]) -> Float[np.ndarray, "*batch X"]:
+    """Returns z inside of the limits: a network has learnt nothing about values far outside of the rows of training."""
+    return np.clip(z, scaler.x_low, scaler.x_high)
+
+
+def limited_targets(scaler: Scaler, *parts: Dataset) -> tuple[Dataset, ...]:
+    """Returns parts to train and select with, in which each wild target is replaced by the nearest one that is not wild.
+
+    A network that is to explain a wild target changes the distributions of other rows. Only scores use the target itself.
+    """
+    y = joined(*parts).y
+    wild = wild_values(_to_line(scaler, y))
+    if not wild.any():
+        return parts
+    ends = np.cumsum([len(part.y) for part in parts])[:-1]
+    limited = np.split(without_wild_values(y, wild), ends)
+    return tuple(part._replace(y=values) for part, values in zip(parts, limited, strict=True))
 
 
 def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32) -> Dataset:
@@ -104,29 +130,36 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
     Raises: ValueError if a target is outside of its support, or a scaled value is larger than MAX_SCALED.
     """
     check_inside(scaler.support, dataset.y)
-    z = (_to_line(scaler, dataset.y) - scaler.line_mean) / scaler.line_sd
-    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight)
+    z = _scaled_targets(scaler, dataset.y)
+    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight, _cells(scaler, dataset.y))
     for name, values, scaled_values in zip(("input", "target"), dataset[:2], scaled[:2], strict=True):
         too_large = ~(np.abs(scaled_values) <= MAX_SCALED)
         if too_large.any():
             row, column = np.argwhere(too_large)[0]
             expected = f"expected at most {MAX_SCALED:.0e} standard deviations of training from its mean"
             raise ValueError(f"{name} {column} of row {row} (from 0): got {values[row, column]:g}, {expected}")
+    scaled = scaled._replace(x=limited_inputs(scaler, scaled.x))
     return Dataset(*(None if values is None else values.astype(dtype) for values in scaled))  # pyright: ignore
 
 
 def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
     """Returns the sd of the targets' rounding errors, step / sqrt(12), in units of training; the smallest of several targets.
 
-    With a support it is 0, since there a rounding step has no constant size on the real line.
+    With a support it is 0, since there a rounding step has no constant size on the real line; with a lattice, because a cell has
+    a probability of at most 1 however narrow a component is.
     """
-    if scaler.support is not None or rounding == 0:
+    if scaler.support is not None or rounding == 0 or scaler.lattice.exists:
         return 0.0
     return float(np.min(rounding_step(rounding, y) / np.sqrt(12) / (scaler.y_factor * scaler.line_sd)))
 
 
 def log_slopes(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
-    """Returns log |dy/dz| of every example in float64: its NLL in the data's own units minus that in units of training."""
+    """Returns log |dy/dz| of every example in float64: its NLL in the data's own units minus that in units of training.
+
+    With a lattice it is the sum of the logarithms of the steps, which makes the probability of a cell a mean density.
+    """
+    if scaler.lattice.exists:
+        return np.full(len(y), np.sum(np.log(scaler.lattice.step)))
     slopes = np.full(len(y), np.sum(np.log(scaler.y_factor) + np.log(scaler.line_sd)))
     if support := scaler.relative_support:
         slopes -= np.sum(support.log_slope(_to_line(scaler, y), axis=1), axis=1)
@@ -184,40 +217,17 @@ def float32_problem(scaler: Scaler) -> str | None:
     return None
 
 
-def check_inside(support: Support | None, y: Float[AnyArray, "N D"]) -> None:
-    """Raises: ValueError if a target is outside of its support."""
-    if support is None:
-        return
-    outside = ~((y > np.array(support.low)) & (y < np.array(support.high)))
-    if outside.any():
-        row, target = np.argwhere(outside)[0]
-        bounds = f"{support.low[target]:g} < y < {support.high[target]:g}"
-        raise ValueError(f"got a target of {y[row, target]:g} (row {row} from 0), expected {bounds}")
+def _cells(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N 2 D"] | None:
+    """Returns the scaled ends of the cells around targets on a lattice, or None; a bound of the support is an infinite end."""
+    if not scaler.lattice.exists:
+        return None
+    half = np.asarray(scaler.lattice.step) / 2
+    return np.stack([_scaled_targets(scaler, np.asarray(y, np.float64) + sign * half) for sign in (-1, 1)], axis=1)
 
 
-def _check_spread(support: Support, v: Float[np.ndarray, "N D"]) -> None:
-    """Raises: ValueError if relative targets v are so far from their bounds that float32 cannot distinguish their values."""
-    for target, (values, *bounds) in enumerate(zip(v.T, *support, strict=True)):
-        distance, spread = float(np.max(np.abs(values))), float(np.std(values))
-        if np.isfinite(bounds).any() and 0 < spread * MAX_OFFSET < distance:
-            raise ValueError(
-                f"target {target} lies {distance / spread:.2g} of its standard deviations from its bounds, expected less than "
-                f"{MAX_OFFSET:.0e}: leave it on the real line (target_support real), where it never comes near them"
-            )
-
-
-def _offset_and_factor(
-    y: Float[np.ndarray, " N"], low: float, high: float, weight: Float[np.ndarray, " N"] | None
-) -> tuple[float, float]:
-    """Returns offset and factor of one target: its mean and sd without bounds, one bound and the geometric mean of the distance
-    from it, or the lower of two bounds and the distance between them."""
-    if math.isfinite(low) and math.isfinite(high):
-        return low, high - low
-    if math.isfinite(low) or math.isfinite(high):
-        bound = low if math.isfinite(low) else high
-        return bound, float(np.exp(mean_over_rows(np.log(np.abs(y - bound)), weight)))
-    (mean,), (sd,) = mean_and_sd(y[:, None], 1.0, weight)
-    return float(mean), float(sd)
+def _scaled_targets(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:
+    """Returns z of targets y."""
+    return (_to_line(scaler, y) - scaler.line_mean) / scaler.line_sd
 
 
 def _to_line(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:

@@ -76,3 +76,9 @@ def _checked(name: str, mixture: Mixture, targets: Sequence[int]) -> tuple[int, 
         expected = f"one or more different indices from 0 to {num - 1}"
         raise ValueError(f"{name}: got targets {list(targets)}, expected {expected}")
     return tuple(targets)
+
+
+def marginals(mixture: Mixture) -> list[Mixture]:
+    """Returns the marginal mixture of each target."""
+    num = num_targets(mixture)
+    return [marginal(mixture, [target]) for target in range(num)] if num > 1 else [mixture]

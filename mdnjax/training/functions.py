@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.components import Sizes
+from mdnjax.cells import mixture_log_cell
+from mdnjax.components import Component, Sizes
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
 from mdnjax.data.dataset import Dataset
@@ -88,8 +89,10 @@ def pad_inputs(inputs: TrainingInputs, num_train: int, num_validation: int) -> T
 
 def _batch_of(part: Dataset) -> Batch:
     """Returns scaled data batch-last, with weights whose mean is 1, so that minibatches of any size have the right mean loss."""
-    x, y = (np.ascontiguousarray(values.T) for values in part[:2])  # pyright: ignore
-    return Batch(x, y, None if part.weight is None else part.weight / np.mean(part.weight))  # pyright: ignore
+    batch: Any = Batch(np.ascontiguousarray(part.x.T), np.ascontiguousarray(part.y.T))  # pyright: ignore
+    if part.weight is not None:
+        batch = batch._replace(weight=part.weight / np.mean(part.weight))
+    return batch if part.cells is None else batch._replace(cells=np.ascontiguousarray(np.moveaxis(part.cells, 0, -1)))
 
 
 def rule_of_thumb(num: int, num_columns: int) -> float:
@@ -133,7 +136,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-        x, y, weight = inputs.train
+        x, y, weight, _ = inputs.train
         num_experts = num_targets * len(model.experts)
         return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
 
@@ -144,7 +147,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
             noisy, dropout_key = _with_noise(noise_key, batch, settings)
             dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
             logits, component = network.head(params, noisy.x, *dropout)
-            value = _mean(LOSSES[settings.loss](logits, component, noisy.y), noisy.weight)
+            value = _mean(_losses(settings.loss, logits, component, noisy), noisy.weight)
             if is_on(settings.entropy_bonus):
                 value -= settings.entropy_bonus * _mean(entropy_of_weights(logits), noisy.weight)
             return value + _penalty(settings.optimizer, params)
@@ -155,7 +158,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
 
     def validation_losses(params: Params, inputs: TrainingInputs) -> Float[Array, " N"]:
         network, _ = network_and_settings(inputs)
-        return LOSSES["nll"](*network.head(params, inputs.validation.x), inputs.validation.y)
+        return _losses("nll", *network.head(params, inputs.validation.x), inputs.validation)
 
     def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
         nll, weight = validation_losses(params, inputs), inputs.validation.weight
@@ -165,6 +168,13 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         return jnp.sum(jnp.where(jnp.arange(len(nll)) < inputs.sizes[1], weighted, 0)) / inputs.sizes[1]
 
     return TrainingFunctions(jax.jit(init), train_step, validation_score, validation_losses)
+
+
+def _losses(name: str, logits: Float[Array, "K N"], component: Component, batch: Batch) -> Float[Array, " N"]:
+    """Returns the loss of every example; for targets on a lattice it is -log P(cell)."""
+    if batch.cells is None:
+        return LOSSES[name](logits, component, batch.y)
+    return -mixture_log_cell(logits, component, batch.cells[0], batch.cells[1])
 
 
 def _mean(values: Float[Array, " N"], weight: Float[Array, " N"] | None) -> Float[Array, ""]:
@@ -224,4 +234,6 @@ def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[
 
     x_key, y_key = jax.random.split(noise_key)
     noisy_batch = batch._replace(x=noisy(x_key, batch.x, train.x_noise), y=noisy(y_key, batch.y, train.y_noise))
+    if batch.cells is not None and noisy_batch.y is not batch.y:
+        noisy_batch = noisy_batch._replace(cells=batch.cells + (noisy_batch.y - batch.y))
     return noisy_batch, jax.random.fold_in(noise_key, DROPOUT)
