@@ -43,7 +43,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Networks in the ensemble.
         num_steps: Most steps of training. A network stops when its validation NLL has not improved for 300 steps.
         target_support: "real", "positive" or (low, high).
-        categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are.
+        categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are,
+            and columns of dates become days, season, weekday and time of day.
         impute: Whether inputs may be missing. A missing number becomes the median, with one more input that marks it.
         settings: Other changed keys of the configuration `mdnjax.config.tabular`: {"train.optimizer.weight_decay": 0.3}.
         random_state: Seed, as in scikit-learn, or a `numpy.random.Generator`.
@@ -209,7 +210,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         if _is_frame(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             return X
-        plain = all(column.categories is None for column in self.predictor_.columns.inputs)
+        plain = all(column.categories is None and column.dates is None for column in self.predictor_.columns.inputs)
         finite: Any = "allow-nan" if self.impute else True
         X = validate_data(self, X, reset=False, dtype=np.float64 if plain else None, ensure_all_finite=finite if plain else False)
         return self._as_table(X)

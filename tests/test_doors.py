@@ -13,7 +13,8 @@ from experiments.predict.writing import writing
 from experiments.reading import files
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support
-from mdnjax.data.columns import Column, Columns, fit_columns, to_inputs, to_targets
+from mdnjax.data.columns import Column, Columns, to_inputs, to_targets
+from mdnjax.data.kinds import fit_columns
 from mdnjax.ensemble import Networks, params_like
 from mdnjax.predictor import make_predictor
 from tests.commands import assert_one_line_error, run
@@ -27,6 +28,8 @@ FRAME = pandas.DataFrame(
         "size": np.where(np.arange(NUM) % 9 == 3, np.nan, RNG.normal(5, 2, NUM)),
         "smoker": ["True", "False", "unknown", "True"] * 10,
         "code": ["01", "02", "2A", "1.0"] * 10,
+        "when": pandas.Timestamp("2024-02-20 06:30")
+        + pandas.to_timedelta(np.where(np.arange(NUM) % 11 == 5, np.nan, 17.25 * np.arange(NUM)), "h"),
         "price": 1.7e9 + 40.0 * RNG.normal(size=NUM),
     }
 )
@@ -68,7 +71,7 @@ FORMATS = {
     "array": lambda frame: frame.to_numpy(object),
     "list of lists": lambda frame: frame.to_numpy(object).tolist(),
     "other order and other columns": lambda frame: frame[frame.columns[::-1]].assign(more=1),
-    "text of everything": lambda frame: frame.astype(str).replace("nan", ""),
+    "text of everything": lambda frame: frame.astype(str).replace({"nan": "", "NaT": ""}),
     "pandas categories": lambda frame: frame.astype({"smoker": "category", "code": "category"}),
 }
 
@@ -108,7 +111,8 @@ def test_a_row_has_the_same_mean_from_a_saved_and_an_exported_model_and_by_comma
     program = jax.export.deserialize(bytearray(mdn.export_model(loaded)))
     texts = [column.categories and list(column.categories) for column in loaded.columns.inputs]
     numbers = [
-        [known.index(value) if known else value for value, known in zip(row, texts, strict=True)] for row in INPUTS.to_numpy()
+        [known.index(value) if known else value for value, known in zip(row, texts, strict=True)]
+        for row in INPUTS.assign(when=(INPUTS["when"] - pandas.Timestamp(0)) / pandas.Timedelta(1, "D")).to_numpy()
     ]
     assert_same(predictor, np.asarray(program.call(np.array(numbers, np.float64))["mean"])[:, 0], expected)
     INPUTS.to_csv(tmp_path / "new.csv", index=False)

@@ -108,6 +108,14 @@ def test_the_column_that_splits_is_no_input_by_default(tmp_path):
     assert "day" not in [column.name for column in found.columns.inputs]
 
 
+def test_columns_that_are_left_out_are_no_inputs(tmp_path):
+    path = written(tmp_path, FRAME, "t.csv")
+    by_default = read_table(Table(path=str(path), target=("y",)), 0).columns.inputs
+    assert [column.name for column in by_default] == ["x", "kind", "group", "day", "part"]
+    found = read_table(Table(path=str(path), target=("y",), leave_out=("part", "day"), split="grouped", split_by="group"), 0)
+    assert [column.name for column in found.columns.inputs] == ["x", "kind"]
+
+
 ROWS = "".join(f"{i},{i % 7}\n" for i in range(20))
 BAD = {
     "empty file": ("t.csv", ""),
@@ -163,12 +171,14 @@ def test_an_error_names_the_nearest_file(tmp_path):
         ({"target": ("y",), "split": "named", "split_by": "kind"}, "got 'a' in column 'kind'"),
         ({"target": ("y",), "split": "rows", "split_by": "no.txt"}, "cannot read row numbers"),
         ({"target": ("y",), "test_share": 0.999}, "expected at least 1 and 3"),
-        ({"target": ("y",), "features": ("day",)}, "54 different texts in 54 rows"),
+        ({"target": ("y",), "features": ("name",)}, "54 different texts in 54 rows"),
+        ({"target": ("y",), "leave_out": ("grp",)}, "did you mean 'group'"),
+        ({"target": ("day",)}, "column 'day', row 1: got the date '2024-02-29'"),
         ({"target": ()}, "data.target: got nothing"),
     ],
 )
 def test_a_bad_configuration_is_one_line(tmp_path, changes, expected):
-    path = written(tmp_path, FRAME, "t.csv")
+    path = written(tmp_path, FRAME.assign(name=[f"n{i}" for i in range(NUM)]), "t.csv")
     with pytest.raises(UserError) as caught:
         read_table(Table(path=str(path)).model_copy(update=changes), 0)
     assert expected in str(caught.value)

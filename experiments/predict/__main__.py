@@ -16,7 +16,7 @@ from experiments.reading import files
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.data.columns import unseen
 from mdnjax.data.scaler import relative_transform, relative_units
-from mdnjax.data.values import TableError, check_name, values_of
+from mdnjax.data.values import TableError, check_name, numbers_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
 from mdnjax.predictor import Predictor
@@ -79,7 +79,7 @@ def _predict_chunk(
         density_at = [] if config.density_at is None else [config.density_at]
         for name in (*config.keep, *density_at):
             check_name(list(chunk), name)
-        at = [_relative(predictor, values_of(chunk, name, numeric=True)) for name in density_at]
+        at = [_relative(predictor, numbers_of(chunk, name)) for name in density_at]
     except TableError as error:
         raise command.UserError(f"{config.file}: {error.below(first_row)}") from None
     key, names = jax.random.fold_in(jax.random.key(config.seed), first_row), list[str]()

@@ -14,7 +14,8 @@ from experiments.reading.hints import check_printable, delimiter_hint, missing_h
 from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
-from mdnjax.data.columns import Columns, check_scaled_inputs, fit_columns, input_name, to_inputs, to_targets
+from mdnjax.data.columns import Columns, check_scaled_inputs, input_labels, to_inputs, to_targets
+from mdnjax.data.kinds import fit_columns
 from mdnjax.data.notes import notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
@@ -54,13 +55,15 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         rows = split_rows(section, table, num, seed)
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
-        inputs = _input_names(section, table, targets, features)
-        columns, notes = fit_columns(table, targets, inputs, rows=in_training, remedy="data.missing=impute", **options)
+        leave_out = _left_out(section, table, targets, features)
+        columns, notes = fit_columns(
+            table, targets, features, leave_out=leave_out, rows=in_training, remedy="data.missing=impute", **options
+        )
         check_printable(columns)
         x, y = to_inputs(columns, table), to_targets(columns, table)
         splits = Splits(*(Dataset(x[part], y[part]) for part in rows))
         notes += name_notes(columns)
-        notes += [*check_values(section, columns, Dataset(x, y), rows.train), *notes_on(splits, _names(columns, x))]
+        notes += [*check_values(section, columns, Dataset(x, y), rows.train), *notes_on(splits, _names(columns))]
     except TableError as error:
         raise UserError(f"{path}: {error}{delimiter_hint(error, section)}{missing_hint(error)}") from None
     return LoadedTable(path, columns, rows, splits, notes)
@@ -71,7 +74,7 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
 
     Raises: TableError, with the row of the file, if a target is outside of its support, or a value is too large for float32.
     """
-    names = _names(columns, whole.x)
+    names = _names(columns)
     try:
         support = make_support(section.target_support, whole.y.shape[1])
     except ValueError as error:
@@ -90,19 +93,19 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
     return list(outliers(whole, names))
 
 
-def _names(columns: Columns, x: np.ndarray) -> list[str]:
+def _names(columns: Columns) -> list[str]:
     """Returns the names of all inputs and then of the targets."""
-    return [*(input_name(columns, i) for i in range(x.shape[1])), *columns.targets]
+    return [*input_labels(columns), *columns.targets]
 
 
-def _input_names(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:
-    """Returns the names of the input columns, or None for all but the targets.
+def _left_out(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> tuple[str, ...]:
+    """Returns the names of the columns that are not inputs.
 
     The column that splits the rows is an input only if `features` names it, since its values in new rows were never trained on.
     """
-    if features is not None or section.split in ("random", "rows") or section.split_by is None:
-        return features
-    return tuple(name for name in table if name not in (*targets, section.split_by))
+    names, by = _expanded(table, section.leave_out) or (), section.split_by
+    splits = features is None and section.split not in ("random", "rows") and by not in (None, *targets)
+    return (*names, str(by)) if splits and by not in names else names
 
 
 def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -60,6 +60,7 @@ class Table(Examples, frozen=True):
     )
     target: Names = Field(default=(), description="column to predict, or a list of columns")
     features: Names | None = Field(default=None, description="input columns (null: all but the targets and the split_by column)")
+    leave_out: Names = Field(default=(), description="columns that are not inputs, such as [id, name]")
     categorical: Names = Field(default=(), description="columns whose numbers are names of categories")
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",

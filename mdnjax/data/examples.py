@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mdnjax.data.columns import Columns, as_table, fit_columns, names_of, numbered_columns, to_inputs, to_targets
+from mdnjax.data.columns import Columns, as_table, names_of, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
+from mdnjax.data.kinds import fit_columns
 from mdnjax.data.values import unmasked
 
 
@@ -31,11 +32,10 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
     table = {str(name): unmasked(x[name]) for name in names_of(x)}
     if len(table) < len(names_of(x)):
         raise ValueError("x: got two columns of the same name, expected each name once")
-    features = None
     names = [y] if isinstance(y, str) else list(y) if _all_text(y) else None
     if names is None:
         values = as_numbers("y", y)
-        features, names = list(table), target_names(values.shape[1], set(table))
+        names = target_names(values.shape[1], set(table))
         table |= {name: values[:, i] for i, name in enumerate(names)}
     lengths = {name: len(values) if values.ndim else 0 for name, values in table.items()}
     if not all(lengths.values()):
@@ -43,7 +43,7 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{length} of {name!r}" for name, length in list(lengths.items())[:6])
         raise ValueError(f"got columns of different lengths, expected the same number of rows: {shown}")
-    columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
+    columns, notes = fit_columns(table, names, categorical=tuple(categorical), impute=impute)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     return Dataset(to_inputs(columns, table), to_targets(columns, table)), columns
