@@ -87,8 +87,12 @@ def test_a_row_has_the_same_mean_alone_and_among_others(predictor, expected, siz
     assert_same(predictor, np.concatenate(found), expected)
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.npz"])
-def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, tmp_path):
+GERMAN = files.TextFormat(";", (), ",", "latin-1")
+FILES = [(name, files.PLAIN) for name in ("t.csv", "t.tsv", "t.parquet", "t.npz")] + [("t.csv", GERMAN)]
+
+
+@pytest.mark.parametrize(("name", "text_format"), FILES, ids=[*(name for name, _ in FILES[:-1]), "decimal comma"])
+def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, text_format, tmp_path):
     """The file is read whole, in chunks, and without the rows that have other spellings of a category."""
     texts = ("smoker", "code")
     for rows in (np.arange(NUM), np.flatnonzero(FRAME["smoker"] != "unknown"), np.flatnonzero(FRAME["code"].isin(["01", "02"]))):
@@ -98,9 +102,10 @@ def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, tmp_
         elif name.endswith(".npz"):
             np.savez(path, **{key: column.to_numpy(str if key in texts else None) for key, column in frame.items()})
         else:
-            frame.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
+            separator = text_format.delimiter or ("\t" if name.endswith(".tsv") else ",")
+            frame.to_csv(path, index=False, sep=separator, decimal=text_format.decimal, encoding=text_format.encoding)
         for size in (1000, 3):
-            chunks = files.read_chunks(path, files.PLAIN, size, texts)
+            chunks = files.read_chunks(path, text_format, size, texts)
             assert_same(predictor, np.concatenate([predictor.mean(chunk)[:, 0] for chunk in chunks]), expected[rows])
 
 
@@ -116,11 +121,18 @@ def test_a_row_has_the_same_mean_from_a_saved_and_an_exported_model_and_by_comma
     ]
     assert_same(predictor, np.asarray(program.call(np.array(numbers, np.float64))["mean"])[:, 0], expected)
     INPUTS.to_csv(tmp_path / "new.csv", index=False)
-    for options in ([], ["chunk_rows=7"]):
-        words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "quantiles=[]", *options]
+    INPUTS.assign(größe=1.5).to_csv(tmp_path / "german.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+    german = ["delimiter=;", "decimal=,", "encoding=latin-1"]
+    for name, options in (("new.csv", []), ("new.csv", ["chunk_rows=7"]), ("german.csv", german)):
+        words = [tmp_path / "m.safetensors", tmp_path / name, f"output={tmp_path / 'p.csv'}", "quantiles=[]", *options]
         done = run("predict", *words, "--overwrite")
         assert done.returncode == 0, done.stderr
         assert_same(predictor, pandas.read_csv(tmp_path / "p.csv")["mean"].to_numpy(), expected)
+    words = [tmp_path / "m.safetensors", tmp_path / "german.csv", f"output={tmp_path / 'q.csv'}"]
+    assert_one_line_error(run("predict", *words, "delimiter=;"), "got bytes that are not UTF-8 text", "set encoding=latin-1")
+    assert_one_line_error(
+        run("predict", *words, *german[:1], *german[2:]), "column 'year', row 1: got '1700000000,0'", "set decimal=,"
+    )
 
 
 X, Y = RNG.normal(size=(NUM, 2)), RNG.normal(size=(NUM, 1))

@@ -127,6 +127,18 @@ BAD = {
     "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
     "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),
     "separated by ';'": ("t.csv", "x;size, m;y\n" + ROWS.replace(",", ";1;")),
+    "data.delimiter=';' and, as the numbers have a decimal comma, data.decimal=,": (
+        "t.csv",
+        "x;y\n" + ROWS.replace(",", ",5;"),
+    ),
+    "set data.encoding=latin-1": ("t.csv", "größe,y\n1,2\n".encode("latin-1") + ROWS.encode()),
+    "set data.encoding=utf-16": ("t.csv", ("x,y\n" + ROWS).encode("utf-16")),
+    "data.leave_out=['x'] or data.categorical=['x']": ("t.csv", "x,y\n" + "13.02.2024,1\n14.02.24,2\n" * 9),
+    'set data.missing_values=["oops"] and data.missing=impute': ("t.csv", "x,y\n" + ROWS + "oops,1\n"),
+    "if '?' means a missing value, set data.missing_values=[\"?\"]": (
+        "t.csv",
+        "x,y\n" + "2024-03-01,1\n2024-03-02,2\n" * 9 + "?,1\n",
+    ),
     "not UTF-8": ("t.csv", b"x,y\n\xff\xfe,1\n" + ROWS.encode()),
     "not a Parquet file": ("t.parquet", "nonsense"),
     "not an NPZ file": ("t.npz", "nonsense"),
@@ -213,6 +225,42 @@ def test_words_that_may_mean_a_missing_value_are_words_until_told_otherwise(tmp_
     numbers = written(tmp_path, FRAME[["x", "y"]].assign(z=[*np.arange(NUM - 1.0), "NA"]), "n.csv")
     with pytest.raises(UserError, match=rf"row {NUM}: got 'NA', expected a number.*set data.missing_values=\["):
         read_table(Table(path=str(numbers), target=("y",)), 0)
+
+
+def test_a_decimal_comma_and_an_encoding_are_read_and_their_absence_is_named(tmp_path):
+    frame = FRAME[["x", "kind", "y"]].rename(columns={"x": "größe"}).assign(z=[*np.arange(NUM - 1) + 0.5, "k. A."])
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+    text = (tmp_path / "t.csv").read_text("latin-1").replace(".5\n", ",5\n")
+    (tmp_path / "t.csv").write_text(text, "latin-1")
+    table = Table(path=str(tmp_path / "t.csv"), target=("y",), delimiter=";", encoding="latin-1")
+    with pytest.raises(
+        UserError, match=r"column 'größe', row 1: got '-1,0', expected a number with a decimal point; .* set data.decimal=,"
+    ):
+        read_table(table, 0)
+    table = table.model_copy(update={"decimal": ","})
+    with pytest.raises(UserError, match=rf"column 'z', row {NUM}: got 'k. A.', expected a number as in {NUM - 1} other rows"):
+        read_table(table, 0)
+    loaded = read_table(table.model_copy(update={"missing_values": ("k. A.",), "missing": "impute"}), 0)
+    whole = np.concatenate([part.x for part in loaded.splits])[np.argsort(np.concatenate(loaded.rows))]
+    np.testing.assert_allclose(whole[:, 0], FRAME["x"])
+    np.testing.assert_allclose(whole[:-1, 4], np.arange(NUM - 1) + 0.5)
+    (tmp_path / "t.csv").write_text("x;y\n" + "1.234;1,5\n2.345;2,5\n" * 9)
+    with pytest.raises(UserError, match=r"column 'x': got '1.234', expected numbers without a point"):
+        read_table(table, 0)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npz"])
+def test_a_number_can_mean_a_missing_value_in_every_file(tmp_path, name):
+    """Whole numbers, and numbers that the file writes as 999.0."""
+    z = np.where(np.arange(NUM) % 9 == 3, 999, np.arange(NUM))
+    path = written(tmp_path, pandas.DataFrame({"z": z, "w": z + 0.0, "x": z + 0.5, "y": FRAME["y"]}), name)
+    table = Table(path=str(path), target=("y",), missing="impute", missing_values=("999", "999.5"))
+    x = np.concatenate([part.x for part in read_table(table, 0).splits])
+    assert x.shape == (NUM, 4)  # w is the same as z
+    assert x.max() < NUM
+    assert (x[:, [1, 3]].sum(axis=0) == (z == 999).sum()).all()
+    (chunk,) = files.read_chunks(path, files.TextFormat(missing_values=("999",)), NUM)
+    assert np.isnan(chunk["z"]).sum() == (z == 999).sum()
 
 
 def test_names_that_a_terminal_or_a_figure_cannot_show(tmp_path):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import TextFormat, read_file
-from experiments.reading.hints import check_printable, delimiter_hint, missing_hint, name_notes
+from experiments.reading.files import read_file, text_format_of
+from experiments.reading.hints import check_printable, hint, name_notes
 from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
@@ -42,9 +42,9 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         raise UserError("data.path: got nothing, expected a file")
     if not section.target:
         raise UserError("data.target: got nothing, expected a column of the file")
-    path = Path(section.path)
+    path, text_format = Path(section.path), text_format_of(section)
     try:
-        table = read_file(path, TextFormat(section.delimiter, section.missing_values), section.categorical)
+        table = read_file(path, text_format, section.categorical)
         targets, features = (_expanded(table, names) for names in (section.target, section.features))
         assert targets
         for name in targets:
@@ -65,7 +65,7 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         notes += name_notes(columns)
         notes += [*check_values(section, columns, Dataset(x, y), rows.train), *notes_on(splits, _names(columns))]
     except TableError as error:
-        raise UserError(f"{path}: {error}{delimiter_hint(error, section)}{missing_hint(error)}") from None
+        raise UserError(f"{path}: {error}{hint(error, path, text_format, 'data.')}") from None
     return LoadedTable(path, columns, rows, splits, notes)
 
 
