@@ -19,7 +19,7 @@ from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Column, Columns, is_table
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.examples import as_probabilities, examples_of_table, target_names
+from mdnjax.data.examples import as_probabilities, examples_of_table, outlier_notes, target_names, warn_caller
 from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
@@ -89,6 +89,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> MDNRegressor:
         """Trains on rows X `[N, X]`, an array or a data frame, and targets y `[N]` or `[N, D]`.
 
+        Warns of columns that are left out, and of outliers with their row, counted from 0.
         Raises: ValueError if the rows or the parameters cannot be used.
         """
         X, y = self._checked(X, y)
@@ -192,11 +193,13 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return X, y
 
     def _examples(self, X: Any, y: np.ndarray) -> tuple[Dataset, Columns]:
-        """Returns the examples and their columns; a table's constant columns are left out, with a warning."""
+        """Returns the examples and their columns; warns of outliers, and of columns of a table that are left out."""
         if _is_frame(X) or self.impute:
             return examples_of_table(self._as_table(X), y, self.categorical, bool(self.impute))
         names = self._names(X)
-        return Dataset(X, y), Columns(tuple(Column(name) for name in names), target_names(y.shape[1], set(names)))
+        columns = Columns(tuple(Column(name) for name in names), target_names(y.shape[1], set(names)))
+        warn_caller(outlier_notes(Dataset(X, y), columns))
+        return Dataset(X, y), columns
 
     def _names(self, X: Any) -> list[str]:
         return [str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])]

@@ -122,6 +122,36 @@ def test_text_and_missing_values_of_a_data_frame_are_used(fitted_on_frame):
     np.testing.assert_array_equal(other.log_density(FRAME, Y[:90]), fitted_on_frame.log_density(FRAME, Y[:90]))
 
 
+class Stop(Exception):
+    pass
+
+
+def test_a_warning_points_at_the_line_of_the_caller(monkeypatch):
+    """The rows of arrays and frames are counted from 0; the fits stop before they train."""
+
+    def stop(*_, **__):
+        raise Stop
+
+    monkeypatch.setattr(mdn.estimator, "fit_rows", stop)
+    monkeypatch.setattr(mdn.fitting, "fit_rows", stop)
+    wild = X[:80, :2].copy()
+    wild[7, 1] = 1e9
+    frame = pandas.DataFrame(wild, columns=["a", "b"])
+    dated = frame.assign(b=Y[:80], day=pandas.Timestamp("2024-03-01") + pandas.to_timedelta(np.arange(80), "D"), one=1)
+    calls = {
+        "input 'x1' is 1e\\+09 in row 7 \\(from 0\\)": lambda: MDNRegressor(**SMALL).fit(wild, Y[:80]),
+        "input 'b' is 1e\\+09 in row 7 \\(from 0\\)": lambda: MDNRegressor(**SMALL).fit(frame, Y[:80]),
+        "target 'y0' is 1e\\+09 in row 7": lambda: make_pipeline(StandardScaler(), MDNRegressor(**SMALL)).fit(X[:80], wild[:, 1]),
+        "input 'x1' is 1e\\+09": lambda: mdn.fit(wild, Y[:80]),
+        "column 'one' is left out": lambda: MDNRegressor(**SMALL).fit(dated, Y[:80]),
+    }
+    for expected, call in calls.items():
+        with pytest.warns(UserWarning, match=expected) as caught, pytest.raises(Stop):
+            call()
+        (warning,) = caught
+        assert (warning.filename, warning.lineno) == (__file__, call.__code__.co_firstlineno), expected
+
+
 def test_a_missing_value_is_an_error_that_names_column_and_parameter():
     expected = r"column 'age', row 5: got nothing, expected a value \(impute=True fills missing ones\)"
     with pytest.raises(ValueError, match=expected):

@@ -212,6 +212,21 @@ def test_errors_and_notes_name_the_row_of_the_file_for_every_split(tmp_path):
         assert notes[0].startswith("input 'z' is 1e+09 in row 8, ")
 
 
+def test_codes_and_copies_are_noted_for_the_whole_file(tmp_path):
+    age = np.where(np.arange(NUM) % 9 == 2, 999, np.arange(NUM) * 37 % 61)
+    frame = pandas.DataFrame({"age": age, "x": FRAME["x"], "day": "2024-03-01", "y": FRAME["y"]})
+    frame["day"] = FRAME["day"].where(np.arange(NUM) % 9 != 2, "1970-01-01")
+    path = written(tmp_path, pandas.concat([frame] * 3), "t.csv")
+    notes = read_table(Table(path=str(path), target=("y",)), 0).notes
+    assert [note for note in notes if "code for a missing value" in note] == [
+        "input 'age' is 999 in 21 rows and from 0 to 60 in all others: it may be a code for a missing value; if it is, set "
+        "data.missing_values=[999] and data.missing=impute"
+    ]
+    assert any(note.startswith("18 of 18 test rows have an exact copy among the training rows") for note in notes)
+    table = Table(path=str(path), target=("y",), missing_values=("999",), missing="impute")
+    assert not any("code" in note for note in read_table(table, 0).notes)
+
+
 def test_words_that_may_mean_a_missing_value_are_words_until_told_otherwise(tmp_path):
     country = np.where(np.arange(NUM) % 3 == 0, "NA", np.where(np.arange(NUM) % 3 == 1, "None", "DE"))
     path = written(tmp_path, FRAME[["x", "y"]].assign(country=country), "t.csv")
@@ -228,7 +243,9 @@ def test_words_that_may_mean_a_missing_value_are_words_until_told_otherwise(tmp_
 
 
 def test_a_decimal_comma_and_an_encoding_are_read_and_their_absence_is_named(tmp_path):
-    frame = FRAME[["x", "kind", "y"]].rename(columns={"x": "größe"}).assign(z=[*np.arange(NUM - 1) + 0.5, "k. A."])
+    frame = pandas.DataFrame({"größe": FRAME["x"], "kind": FRAME["kind"], "y": FRAME["y"]}).assign(
+        z=[*np.arange(NUM - 1) + 0.5, "k. A."]
+    )
     frame.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",", encoding="latin-1")
     text = (tmp_path / "t.csv").read_text("latin-1").replace(".5\n", ",5\n")
     (tmp_path / "t.csv").write_text(text, "latin-1")

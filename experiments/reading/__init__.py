@@ -14,9 +14,9 @@ from experiments.reading.hints import check_printable, hint, name_notes
 from experiments.reading.splits import Rows, split_rows
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
-from mdnjax.data.columns import Columns, check_scaled_inputs, input_labels, to_inputs, to_targets
+from mdnjax.data.columns import Columns, blocks, check_scaled_inputs, input_labels, to_inputs, to_targets
 from mdnjax.data.kinds import fit_columns
-from mdnjax.data.notes import notes_on, outliers
+from mdnjax.data.notes import codes, notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
 
@@ -70,7 +70,7 @@ def read_table(section: Table, seed: int) -> LoadedTable:
 
 
 def check_values(section: Table, columns: Columns, whole: Dataset, train: np.ndarray) -> list[str]:
-    """Returns notes on outliers among all rows of the file.
+    """Returns notes on outliers and on codes for missing values among all rows of the file.
 
     Raises: TableError, with the row of the file, if a target is outside of its support, or a value is too large for float32.
     """
@@ -90,7 +90,10 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
     except ValueError as error:
         raise TableError(str(error)) from None
     check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
-    return list(outliers(whole, names))
+    kinds = zip(columns.inputs, blocks(columns), strict=True)
+    numbers = [block.start for column, (_, block) in kinds if column.categories is None and column.dates is None]
+    of_numbers = Dataset(whole.x[:, numbers], whole.y), [*(names[i] for i in numbers), *columns.targets]
+    return [*outliers(whole, names), *codes(*of_numbers)]
 
 
 def _names(columns: Columns) -> list[str]:

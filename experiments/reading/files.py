@@ -219,7 +219,7 @@ def _with_missing(values: np.ndarray, text_format: TextFormat) -> np.ndarray:
         wrong = np.isin(values, parsed(np.array(text_format.missing_values, object))[0])
         return np.where(wrong, np.nan, values) if wrong.any() else values
     wrong = np.isin(values, text_format.missing_values) if values.dtype.kind in "OU" else np.zeros(1, bool)
-    return np.where(wrong, None, values.astype(object)) if wrong.any() else values
+    return np.where(wrong, np.array(None, object), values.astype(object)) if wrong.any() else values
 
 
 def _to_numpy(column: Any) -> np.ndarray:

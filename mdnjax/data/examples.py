@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mdnjax.data.columns import Columns, as_table, names_of, numbered_columns, to_inputs, to_targets
+from mdnjax.data.columns import Columns, as_table, input_labels, names_of, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.kinds import fit_columns
+from mdnjax.data.notes import outliers
 from mdnjax.data.values import unmasked
+
+INNER = ("mdnjax", "sklearn", "jaxtyping", "beartype")  # packages whose lines tell a user nothing; the last two check types
 
 
 def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
@@ -25,7 +29,7 @@ def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
 def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) -> tuple[Dataset, Columns]:
     """Returns the examples of a table x and its columns; y is the name of a target column, a list of names, or an array.
 
-    Warns of columns that are left out. Raises: ValueError if the table or the targets cannot be used.
+    Warns of columns that are left out, and of outliers. Raises: ValueError if the table or the targets cannot be used.
     """
     if isinstance(categorical, str):
         categorical = [categorical]
@@ -44,13 +48,16 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool) 
         shown = ", ".join(f"{length} of {name!r}" for name, length in list(lengths.items())[:6])
         raise ValueError(f"got columns of different lengths, expected the same number of rows: {shown}")
     columns, notes = fit_columns(table, names, categorical=tuple(categorical), impute=impute)
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
-    return Dataset(to_inputs(columns, table), to_targets(columns, table)), columns
+    dataset = Dataset(to_inputs(columns, table), to_targets(columns, table))
+    warn_caller([*notes, *outlier_notes(dataset, columns)])
+    return dataset, columns
 
 
 def examples_of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
-    """Returns the examples of arrays of numbers, and their columns. Raises: ValueError if the arrays cannot be used."""
+    """Returns the examples of arrays of numbers, and their columns.
+
+    Warns of outliers. Raises: ValueError if the arrays cannot be used.
+    """
     inputs, targets = as_numbers("x", x), as_numbers("y", y)
     if len(inputs) != len(targets):
         raise ValueError(f"got {len(inputs)} rows of x and {len(targets)} of y, expected the same number")
@@ -58,7 +65,23 @@ def examples_of_arrays(x: Any, y: Any) -> tuple[Dataset, Columns]:
         if len(values) > 1 and (values == values[0]).all():
             raise ValueError(f"y: target {target} is {values[0]:g} in every row, expected it to vary")
     columns = numbered_columns(inputs.shape[1], targets.shape[1])
-    return Dataset(to_inputs(columns, as_table(columns, inputs)), targets), columns
+    dataset = Dataset(to_inputs(columns, as_table(columns, inputs)), targets)
+    warn_caller(outlier_notes(dataset, columns))
+    return dataset, columns
+
+
+def outlier_notes(dataset: Dataset, columns: Columns) -> list[str]:
+    """Returns the notes on outliers; rows are counted from 0, as those of arrays and data frames."""
+    return list(outliers(dataset, [*input_labels(columns), *columns.targets], first_row=0))
+
+
+def warn_caller(notes: Iterable[str]) -> None:
+    """Warns of each note, at the line that called this package, directly or through scikit-learn."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in INNER:
+        frame, level = frame.f_back, level + 1
+    for note in notes:
+        warnings.warn(note, stacklevel=level)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
