@@ -143,6 +143,9 @@ def test_a_warning_points_at_the_line_of_the_caller(monkeypatch):
         "input 'b' is 1e\\+09 in row 7 \\(from 0\\)": lambda: MDNRegressor(**SMALL).fit(frame, Y[:80]),
         "target 'y0' is 1e\\+09 in row 7": lambda: make_pipeline(StandardScaler(), MDNRegressor(**SMALL)).fit(X[:80], wild[:, 1]),
         "input 'x1' is 1e\\+09": lambda: mdn.fit(wild, Y[:80]),
+        "column 'id' is left out: it only counts": lambda: MDNRegressor(**SMALL).fit(
+            dated.drop(columns="one").assign(id=range(80)), Y[:80]
+        ),
         "column 'one' is left out": lambda: MDNRegressor(**SMALL).fit(dated, Y[:80]),
     }
     for expected, call in calls.items():
@@ -158,6 +161,15 @@ def test_a_missing_value_is_an_error_that_names_column_and_parameter():
         MDNRegressor(**SMALL).fit(FRAME, Y[:90])
     with pytest.raises(ValueError, match="NaN"):
         MDNRegressor(**SMALL).fit(FRAME[["size", "age"]].to_numpy(), Y[:90])
+
+
+def test_dates_of_an_array_and_dates_as_targets_are_refused():
+    days = pandas.Series(pandas.date_range("2024-03-01", periods=80))
+    for values in (days, days.astype(str), days.dt.date.to_numpy()):
+        with pytest.raises(ValueError, match="y: got dates or times, expected numbers, such as the days since the first of them"):
+            MDNRegressor(**SMALL).fit(X[:80], values)
+    with pytest.raises(ValueError, match=r"X: got dates or times, .*; a data frame may have columns of dates"):
+        MDNRegressor(**SMALL).fit(days.to_frame().assign(x=1.0).to_numpy(), Y[:80])
 
 
 def test_missing_values_of_an_array_are_filled_when_asked():

@@ -102,6 +102,18 @@ def test_a_random_split_depends_on_the_seed_alone():
     assert set(first.test) != set(other.test)
 
 
+def test_dates_split_in_the_order_of_time_in_every_notation(tmp_path):
+    days = pandas.date_range("2024-09-20", periods=NUM)[::-1]
+    for texts in ([f"{day.year}/{day.month}/{day.day}" for day in days], days):
+        path = written(tmp_path, FRAME[["x", "y"]].assign(day=texts), "t.csv")
+        rows = read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0).rows
+        assert sorted(rows.test) == list(range(6))
+    for texts, expected in (([f"{day:%d.%m.%Y}" for day in days], "day and month"), ([None, *days[1:]], "row 1: got nothing")):
+        path = written(tmp_path, FRAME[["x", "y"]].assign(day=texts), "t.csv")
+        with pytest.raises(UserError, match=expected):
+            read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
+
+
 def test_the_column_that_splits_is_no_input_by_default(tmp_path):
     path = written(tmp_path, FRAME, "t.csv")
     found = read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
@@ -134,7 +146,10 @@ BAD = {
     "set data.encoding=latin-1": ("t.csv", "größe,y\n1,2\n".encode("latin-1") + ROWS.encode()),
     "set data.encoding=utf-16": ("t.csv", ("x,y\n" + ROWS).encode("utf-16")),
     "data.leave_out=['x'] or data.categorical=['x']": ("t.csv", "x,y\n" + "13.02.2024,1\n14.02.24,2\n" * 9),
-    'set data.missing_values=["oops"] and data.missing=impute': ("t.csv", "x,y\n" + ROWS + "oops,1\n"),
+    'set data.missing_values=["oops"] and data.missing=impute; if it is a category, set data.categorical=["x"]': (
+        "t.csv",
+        "x,y\n" + ROWS + "oops,1\n",
+    ),
     "if '?' means a missing value, set data.missing_values=[\"?\"]": (
         "t.csv",
         "x,y\n" + "2024-03-01,1\n2024-03-02,2\n" * 9 + "?,1\n",

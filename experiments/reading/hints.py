@@ -63,7 +63,9 @@ def _value_hint(text: str, text_format: TextFormat, section: str) -> str:
     if found[1].strip() not in MISSING_WORDS and " other rows" not in text:
         return ""
     impute = f" and {section}missing=impute" if section else ""
-    return f"; if {found[1]!r} means a missing value, set {section}missing_values=[{json.dumps(found[1])}]{impute}"
+    names = re.search(r"column '(.*?)', row", text) if section and "a number as in" in text else None
+    category = f"; if it is a category, set {section}categorical=[{json.dumps(names[1])}]" if names else ""
+    return f"; if {found[1]!r} means a missing value, set {section}missing_values=[{json.dumps(found[1])}]{impute}{category}"
 
 
 def name_notes(columns: Columns) -> Iterator[str]:

@@ -16,7 +16,6 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 MAX_CATEGORIES_OF_NUMBERS = 20  # among numbers with a few words; each must also have at least this many rows on average:
 MIN_ROWS_PER_CATEGORY = 4
 MAX_WORDS = 4  # in a message
-REMEDY = "make these missing, or name the column among the categorical columns"
 
 
 class Content(NamedTuple):
@@ -87,4 +86,5 @@ def _words_among_numbers(texts: np.ndarray, wrong: np.ndarray, name: str) -> str
         )
     row, others = int(wrong.argmax()), sum(text is not None for text in texts) - num
     expected = f"expected a number as in {others} other rows ({rows} with {', '.join(map(short, words[:MAX_WORDS]))})"
-    raise TableError(f"column {short(name)}, row {ROW}: got {short(texts[row])}, {expected}; {REMEDY}", row)
+    remedy = "correct it, make it missing, or name the column among the categorical columns"
+    raise TableError(f"column {short(name)}, row {ROW}: got {short(texts[row])}, {expected}; {remedy}", row)
