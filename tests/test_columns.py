@@ -205,15 +205,16 @@ def test_missing_dates_become_a_day_that_occurs_and_are_marked():
 
 def test_what_only_counts_or_names_the_rows_is_left_out_unless_it_is_asked_for():
     count, names = np.arange(NUM) + 1, text(*(f"car {i}" for i in range(NUM)))
+    names[7] = None
     for name in ("", "Unnamed: 0", "rownames", "id", "X", "index"):
         table = {name: count, "car": names, "x": Y + 1, "y": Y}
         columns, (first, second) = fit_columns(table, ["y"])
         assert [column.name for column in columns.inputs] == ["x"]
         assert first.startswith(f"column {name!r} is left out: it only counts the rows")
-        assert second.startswith("column 'car' is left out: it has 60 different texts in 60 rows")
+        assert second.startswith("column 'car' is left out: it has 60 different texts in 60 rows, such as 'car 0'")
         assert fit_columns(table, ["y"], leave_out=[name, "car"])[1] == []
         assert len(fit_columns(table, ["y"], [name, "x"])[0].inputs) == 2
-        assert len(fit_columns(table, ["y"], categorical=["car"])[0].inputs[0].categories or ()) == NUM
+        assert len(fit_columns(table, ["y"], categorical=["car"], impute=True)[0].inputs[0].categories or ()) == NUM
     columns, (note,) = fit_columns({"visit": count, "x": Y + 1, "y": Y}, ["y"])
     assert note.startswith("column 'visit' counts the rows")
     assert len(columns.inputs) == 2

@@ -281,6 +281,12 @@ def test_a_decimal_comma_and_an_encoding_are_read_and_their_absence_is_named(tmp
         read_table(table, 0)
 
 
+def test_another_encoding_than_that_of_the_file_is_one_line(tmp_path):
+    path = written(tmp_path, FRAME, "t.csv")
+    with pytest.raises(UserError, match="got bytes that are not UTF-16 text"):
+        read_table(Table(path=str(path), target=("y",), encoding="utf-16"), 0)
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npz"])
 def test_a_number_can_mean_a_missing_value_in_every_file(tmp_path, name):
     """Whole numbers, and numbers that the file writes as 999.0."""

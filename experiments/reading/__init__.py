@@ -44,7 +44,7 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         raise UserError("data.target: got nothing, expected a column of the file")
     path, text_format = Path(section.path), text_format_of(section)
     try:
-        table = read_file(path, text_format, section.categorical)
+        table = read_file(path, text_format, (*section.categorical, *section.leave_out))
         targets, features = (_expanded(table, names) for names in (section.target, section.features))
         assert targets
         for name in targets:

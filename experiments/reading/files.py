@@ -149,7 +149,7 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
     except pandas.errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
         raise TableError(f"not a table: {' '.join(reason.split())[:200]}") from None
-    except UnicodeDecodeError:
+    except UnicodeError:  # not only UnicodeDecodeError, since UTF-16 may lack its first mark
         raise TableError(f"got bytes that are not {text_format.encoding.upper()} text") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None

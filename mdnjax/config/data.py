@@ -61,7 +61,7 @@ class Table(Examples, frozen=True):
         default=(), description="texts and numbers that mean a missing value, such as [NA, 999]; an empty field always does"
     )
     target: Names = Field(default=(), description="column to predict, or a list of columns")
-    features: Names | None = Field(default=None, description="input columns (null: all but the targets and the split_by column)")
+    features: Names | None = Field(default=None, description="input columns (null: all but the targets, leave_out and split_by)")
     leave_out: Names = Field(default=(), description="columns that are not inputs, such as [id, name]")
     categorical: Names = Field(default=(), description="columns whose numbers are names of categories")
     missing: Literal["refuse", "impute"] = Field(

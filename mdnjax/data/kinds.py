@@ -48,10 +48,13 @@ def fit_columns(
             notes.append(f"column {short(name)} {reason}")
             if name in INDEX_NAMES:
                 continue
-        content = content_of(table, name, name in categorical)
-        _check_present(content.values, name, impute, remedy)
-        content = content if rows is None else content._replace(values=content.values[rows])
-        if reason := _useless(content, name, first_names) or _too_many_texts(content, name, asked, name in categorical):
+        whole = content_of(table, name, name in categorical)
+        content = whole if rows is None else whole._replace(values=whole.values[rows])
+        reason = _too_many_texts(content, name, asked, name in categorical)
+        if not reason:  # a column that is left out may lack values
+            _check_present(whole.values, name, impute, remedy)
+            reason = _useless(content, name, first_names)
+        if reason:
             notes.append(f"column {short(name)} is left out: {reason}")
         else:
             inputs.append(_column(name, content, impute))
