@@ -69,7 +69,7 @@ def fit_embedding(params: Params, x: Float[Array, "X N"], factor: Any) -> dict[s
     return {**params, EMBEDDING: values}
 
 
-def embed(params: dict[str, Any], x: Float[Array, "X *batch"]) -> Float[Array, "E *batch"]:
+def embed(params: dict[str, Any], x: Float[Array, "X *batch"]) -> Float[Array, "I *batch"]:
     """Returns the inputs, then the embedded inputs times the factor; factor and edges are not changed by training.
 
     A bin with the edges a < b becomes the input min(max((x - a) / (b - a), 0), 1), and an empty bin 0; a frequency f becomes

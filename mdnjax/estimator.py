@@ -19,7 +19,8 @@ from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Column, Columns, is_table
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, target_names
+from mdnjax.data.dates import day_of
+from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, outlier_notes, target_names, warn_caller
 from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
@@ -43,7 +44,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Networks in the ensemble.
         num_steps: Most steps of training. A network stops when its validation NLL has not improved for 300 steps.
         target_support: "real", "positive" or (low, high).
-        categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are.
+        categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are,
+            and columns of dates become days, season, weekday and time of day.
         impute: Whether inputs may be missing. A missing number becomes the median, with one more input that marks it.
         settings: Other changed keys of the configuration `mdnjax.config.tabular`: {"train.optimizer.weight_decay": 0.3}.
         random_state: Seed, as in scikit-learn, or a `numpy.random.Generator`.
@@ -88,6 +90,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MDNRegressor:
         """Trains on rows X `[N, X]`, an array or a data frame, and targets y `[N]` or `[N, D]`, with weights of the rows `[N]`.
 
+        Warns of columns that are left out, and of outliers with their row, counted from 0.
         Raises: ValueError if the rows, the weights or the parameters cannot be used.
         """
         X, y = self._checked(X, y)
@@ -182,8 +185,11 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         for name, values in (("X", X), ("y", y)):  # scikit-learn would read dates as nanoseconds, and ignore a mask
             if isinstance(values, np.ma.MaskedArray):
                 raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
-            if getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M"):
-                raise ValueError(f"{name}: got dates or times, expected numbers, such as the days since the first of them")
+            if _has_dates(values):
+                frames = "; a data frame may have columns of dates" if name == "X" else ""
+                raise ValueError(
+                    f"{name}: got dates or times, expected numbers, such as the days since the first of them{frames}"
+                )
         if not _is_frame(X):
             finite: Any = "allow-nan" if self.impute else True
             checked: Any = validate_data(
@@ -196,11 +202,13 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return X, y
 
     def _examples(self, X: Any, y: np.ndarray) -> tuple[Dataset, Columns]:
-        """Returns the examples and their columns; a table's constant columns are left out, with a warning."""
+        """Returns the examples and their columns; warns of outliers, and of columns of a table that are left out."""
         if _is_frame(X) or self.impute:
             return examples_of_table(self._as_table(X), y, self.categorical, bool(self.impute))
         names = self._names(X)
-        return Dataset(X, y), Columns(tuple(Column(name) for name in names), target_names(y.shape[1], set(names)))
+        columns = Columns(tuple(Column(name) for name in names), target_names(y.shape[1], set(names)))
+        warn_caller(outlier_notes(Dataset(X, y), columns))
+        return Dataset(X, y), columns
 
     def _names(self, X: Any) -> list[str]:
         return [str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])]
@@ -214,7 +222,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         if _is_frame(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             return X
-        plain = all(column.categories is None for column in self.predictor_.columns.inputs)
+        plain = all(column.categories is None and column.dates is None for column in self.predictor_.columns.inputs)
         finite: Any = "allow-nan" if self.impute else True
         X = validate_data(self, X, reset=False, dtype=np.float64 if plain else None, ensure_all_finite=finite if plain else False)
         return self._as_table(X)
@@ -238,6 +246,12 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 def _as_targets(y: Any) -> np.ndarray:
     dtype: Any = np.float64
     return check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
+
+
+def _has_dates(values: Any) -> bool:
+    """Returns whether an array is one of dates or times, or has them or their texts in its first row."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    return kind in ("m", "M") or (kind in ("O", "U") and any(day_of(value) is not None for value in np.ravel(values[:1])))
 
 
 def _is_frame(X: Any) -> bool:

@@ -11,6 +11,7 @@ from jax import export
 
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Column
+from mdnjax.data.dates import date_inputs
 from mdnjax.data.examples import as_probabilities
 from mdnjax.data.scaler import relative_transform, transform_targets
 from mdnjax.ensemble import mixture_of
@@ -29,7 +30,7 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     own units. The mixture over (y - offset) / factor is given by `log_weights`, the fields of its components, and `offset` and
     `factor` `[N, D]`.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
-    number is a category that training did not see), for a missing number nan.
+    number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.
     """
     levels = as_probabilities("quantiles", quantiles)
@@ -64,7 +65,8 @@ def _inputs(columns: Sequence[Column], row: Float[Array, " C"]) -> Float[Array, 
             parts += [jnp.where(row[i] == index, 1.0, 0.0) for index in range(len(column.categories))]
             continue
         missing = jnp.isnan(row[i])
-        parts.append(row[i] if column.fill is None else jnp.where(missing, column.fill, row[i]))
+        number = row[i] if column.fill is None else jnp.where(missing, column.fill, row[i])
+        parts += date_inputs(number, column.dates, jnp) if column.dates else [number]
         if column.marked:
             parts.append(jnp.where(missing, 1.0, 0.0))
     return jnp.stack(parts)

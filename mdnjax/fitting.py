@@ -219,6 +219,7 @@ def fit(
         observe: Called as observe(step, loss, validation NLL), means over the networks in training, at each report.
         training_file: File that the training is saved to. If it exists, training continues from it, up to a larger
             "train.num_steps"; networks that `train.patience` had stopped stay as they are.
+    Warns of columns that are left out, and of outliers with their row, counted from 0.
     Raises: ValueError if the examples, the weights or the settings cannot be used.
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")

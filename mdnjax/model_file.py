@@ -131,7 +131,7 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
 
 
 def _check_columns(columns: Columns) -> None:
-    """Raises: ValueError if there are no inputs or targets, a name or category is repeated, or a fill is not finite."""
+    """Raises: ValueError if there are no inputs or targets, something is repeated, a fill is not finite, or a date a category."""
     names = [column.name for column in columns.inputs]
     if not names or not columns.targets or len({*names, *columns.targets}) < len(names) + len(columns.targets):
         raise ValueError("columns: got no inputs, no targets, or the same name twice")
@@ -139,6 +139,8 @@ def _check_columns(columns: Columns) -> None:
         texts = column.categories
         if texts is not None and (not texts or len(set(texts)) < len(texts)):
             raise ValueError(f"column {column.name[:40]!r}: got no categories, or the same twice")
+        if texts is not None and column.dates is not None:
+            raise ValueError(f"column {column.name[:40]!r}: got both categories and dates")
         if column.fill is not None and not math.isfinite(column.fill):
             raise ValueError(f"column {column.name[:40]!r}: got a fill that is not finite")
 

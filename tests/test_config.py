@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from experiments.schemas import Density
-from mdnjax.config import ConfigError, dump, keys, load
+from mdnjax.config import ConfigError, dump, keys, load, read_words
 from mdnjax.config.document import parse
 
 
@@ -106,6 +106,12 @@ def test_an_unreadable_file_is_one_line(tmp_path, content):
 )
 def test_yaml_is_version_1_2(text, value):
     assert parse(f"key: {text}").tree == {"key": value}
+
+
+@pytest.mark.parametrize("character", [",", ";", "|", "&", "*"])
+def test_a_delimiter_on_the_command_line_is_a_text(character):
+    layer = read_words([f"data.delimiter={character}"])
+    assert (layer.tree, layer.faults) == ({"data": {"delimiter": character}}, [])
 
 
 def test_every_key_is_described_and_its_default_is_valid():

@@ -14,7 +14,8 @@ from experiments.reading import files
 from mdnjax import trees
 from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, make_support
-from mdnjax.data.columns import Column, Columns, fit_columns, to_inputs, to_targets
+from mdnjax.data.columns import Column, Columns, to_inputs, to_targets
+from mdnjax.data.kinds import fit_columns
 from mdnjax.ensemble import Networks, params_like
 from mdnjax.predictor import make_predictor
 from tests.commands import assert_one_line_error, run
@@ -29,6 +30,8 @@ FRAME = pandas.DataFrame(
         "size": np.where(np.arange(NUM) % 9 == 3, np.nan, RNG.normal(5, 2, NUM)),
         "smoker": ["True", "False", "unknown", "True"] * 10,
         "code": ["01", "02", "2A", "1.0"] * 10,
+        "when": pandas.Timestamp("2024-02-20 06:30")
+        + pandas.to_timedelta(np.where(np.arange(NUM) % 11 == 5, np.nan, 17.25 * np.arange(NUM)), "h"),
         "price": 1.7e9 + 40.0 * RNG.normal(size=NUM),
     }
 )
@@ -92,7 +95,7 @@ FORMATS = {
     "array": lambda frame: frame.to_numpy(object),
     "list of lists": lambda frame: frame.to_numpy(object).tolist(),
     "other order and other columns": lambda frame: frame[frame.columns[::-1]].assign(more=1),
-    "text of everything": lambda frame: frame.astype(str).replace("nan", ""),
+    "text of everything": lambda frame: frame.astype(str).replace({"nan": "", "NaT": ""}),
     "pandas categories": lambda frame: frame.astype({"smoker": "category", "code": "category"}),
 }
 
@@ -108,8 +111,12 @@ def test_a_row_has_the_same_mean_alone_and_among_others(predictor, expected, siz
     assert_same(predictor, np.concatenate(found), expected)
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet", "t.npz"])
-def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, tmp_path):
+GERMAN = files.TextFormat(";", (), ",", "latin-1")
+FILES = [(name, files.PLAIN) for name in ("t.csv", "t.tsv", "t.parquet", "t.npz")] + [("t.csv", GERMAN)]
+
+
+@pytest.mark.parametrize(("name", "text_format"), FILES, ids=[*(name for name, _ in FILES[:-1]), "decimal comma"])
+def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, text_format, tmp_path):
     """The file is read whole, in chunks, and without the rows that have other spellings of a category."""
     texts = ("smoker", "code")
     for rows in (np.arange(NUM), np.flatnonzero(FRAME["smoker"] != "unknown"), np.flatnonzero(FRAME["code"].isin(["01", "02"]))):
@@ -119,9 +126,10 @@ def test_a_row_has_the_same_mean_from_every_file(predictor, expected, name, tmp_
         elif name.endswith(".npz"):
             np.savez(path, **{key: column.to_numpy(str if key in texts else None) for key, column in frame.items()})
         else:
-            frame.to_csv(path, index=False, sep="\t" if name.endswith(".tsv") else ",")
+            separator = text_format.delimiter or ("\t" if name.endswith(".tsv") else ",")
+            frame.to_csv(path, index=False, sep=separator, decimal=text_format.decimal, encoding=text_format.encoding)
         for size in (1000, 3):
-            chunks = files.read_chunks(path, files.PLAIN, size, texts)
+            chunks = files.read_chunks(path, text_format, size, texts)
             assert_same(predictor, np.concatenate([predictor.mean(chunk)[:, 0] for chunk in chunks]), expected[rows])
 
 
@@ -132,15 +140,23 @@ def test_a_row_has_the_same_mean_from_a_saved_and_an_exported_model_and_by_comma
     program = jax.export.deserialize(bytearray(mdn.export_model(loaded)))
     texts = [column.categories and list(column.categories) for column in loaded.columns.inputs]
     numbers = [
-        [known.index(value) if known else value for value, known in zip(row, texts, strict=True)] for row in INPUTS.to_numpy()
+        [known.index(value) if known else value for value, known in zip(row, texts, strict=True)]
+        for row in INPUTS.assign(when=(INPUTS["when"] - pandas.Timestamp(0)) / pandas.Timedelta(1, "D")).to_numpy()
     ]
     assert_same(predictor, np.asarray(program.call(np.array(numbers, np.float64))["mean"])[:, 0], expected)
     INPUTS.to_csv(tmp_path / "new.csv", index=False)
-    for options in ([], ["chunk_rows=7"]):
-        words = [tmp_path / "m.safetensors", tmp_path / "new.csv", f"output={tmp_path / 'p.csv'}", "quantiles=[]", *options]
+    INPUTS.assign(größe=1.5).to_csv(tmp_path / "german.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+    german = ["delimiter=;", "decimal=,", "encoding=latin-1"]
+    for name, options in (("new.csv", []), ("new.csv", ["chunk_rows=7"]), ("german.csv", german)):
+        words = [tmp_path / "m.safetensors", tmp_path / name, f"output={tmp_path / 'p.csv'}", "quantiles=[]", *options]
         done = run("predict", *words, "--overwrite")
         assert done.returncode == 0, done.stderr
         assert_same(predictor, pandas.read_csv(tmp_path / "p.csv")["mean"].to_numpy(), expected)
+    words = [tmp_path / "m.safetensors", tmp_path / "german.csv", f"output={tmp_path / 'q.csv'}"]
+    assert_one_line_error(run("predict", *words, "delimiter=;"), "got bytes that are not UTF-8 text", "set encoding=latin-1")
+    assert_one_line_error(
+        run("predict", *words, *german[:1], *german[2:]), "column 'year', row 1: got '1700000000,0'", "set decimal=,"
+    )
 
 
 X, Y = RNG.normal(size=(NUM, 2)), RNG.normal(size=(NUM, 1))

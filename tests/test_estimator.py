@@ -126,12 +126,54 @@ def test_text_and_missing_values_of_a_data_frame_are_used(fitted_on_frame):
     np.testing.assert_array_equal(other.log_density(FRAME, Y[:90]), fitted_on_frame.log_density(FRAME, Y[:90]))
 
 
+class Stop(Exception):
+    pass
+
+
+def test_a_warning_points_at_the_line_of_the_caller(monkeypatch):
+    """The rows of arrays and frames are counted from 0; the fits stop before they train."""
+
+    def stop(*_, **__):
+        raise Stop
+
+    monkeypatch.setattr(mdn.estimator, "fit_rows", stop)
+    monkeypatch.setattr(mdn.fitting, "fit_rows", stop)
+    wild = X[:80, :2].copy()
+    wild[7, 1] = 1e9
+    frame = pandas.DataFrame(wild, columns=["a", "b"])
+    dated = frame.assign(b=Y[:80], day=pandas.Timestamp("2024-03-01") + pandas.to_timedelta(np.arange(80), "D"), one=1)
+    calls = {
+        "input 'x1' is 1e\\+09 in row 7 \\(from 0\\)": lambda: MDNRegressor(**SMALL).fit(wild, Y[:80]),
+        "input 'b' is 1e\\+09 in row 7 \\(from 0\\)": lambda: MDNRegressor(**SMALL).fit(frame, Y[:80]),
+        "target 'y0' is 1e\\+09 in row 7": lambda: make_pipeline(StandardScaler(), MDNRegressor(**SMALL)).fit(X[:80], wild[:, 1]),
+        "input 'x1' is 1e\\+09": lambda: mdn.fit(wild, Y[:80]),
+        "column 'id' is left out: it only counts": lambda: MDNRegressor(**SMALL).fit(
+            dated.drop(columns="one").assign(id=range(80)), Y[:80]
+        ),
+        "column 'one' is left out": lambda: MDNRegressor(**SMALL).fit(dated, Y[:80]),
+    }
+    for expected, call in calls.items():
+        with pytest.warns(UserWarning, match=expected) as caught, pytest.raises(Stop):
+            call()
+        (warning,) = caught
+        assert (warning.filename, warning.lineno) == (__file__, call.__code__.co_firstlineno), expected
+
+
 def test_a_missing_value_is_an_error_that_names_column_and_parameter():
     expected = r"column 'age', row 5: got nothing, expected a value \(impute=True fills missing ones\)"
     with pytest.raises(ValueError, match=expected):
         MDNRegressor(**SMALL).fit(FRAME, Y[:90])
     with pytest.raises(ValueError, match="NaN"):
         MDNRegressor(**SMALL).fit(FRAME[["size", "age"]].to_numpy(), Y[:90])
+
+
+def test_dates_of_an_array_and_dates_as_targets_are_refused():
+    days = pandas.Series(pandas.date_range("2024-03-01", periods=80))
+    for values in (days, days.astype(str), days.dt.date.to_numpy()):
+        with pytest.raises(ValueError, match="y: got dates or times, expected numbers, such as the days since the first of them"):
+            MDNRegressor(**SMALL).fit(X[:80], values)
+    with pytest.raises(ValueError, match=r"X: got dates or times, .*; a data frame may have columns of dates"):
+        MDNRegressor(**SMALL).fit(days.to_frame().assign(x=1.0).to_numpy(), Y[:80])
 
 
 def test_missing_values_of_an_array_are_filled_when_asked():

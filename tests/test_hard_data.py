@@ -8,8 +8,7 @@ import mdnjax as mdn
 from mdnjax.config import Config, load
 from mdnjax.data import Dataset, Splits, make_scaler, to_training_units
 from mdnjax.data.centre import centre_of, wild_values, without_wild_values
-from mdnjax.data.dataset import joined
-from mdnjax.data.notes import notes_on, outliers
+from mdnjax.data.notes import codes, copied_rows, notes_on, outliers
 from mdnjax.ensemble import Networks
 from mdnjax.predictor import make_predictor
 from mdnjax.training import functions
@@ -21,8 +20,8 @@ OPTIMIZERS = {
 }
 
 
-def plain_data(num=50):
-    generator = np.random.default_rng(0)
+def plain_data(num=50, seed=0):
+    generator = np.random.default_rng(seed)
     x = generator.standard_normal((num, 2))
     return Dataset(x.astype(np.float32), (x[:, :1] + 0.3 * generator.standard_normal((num, 1))).astype(np.float32))
 
@@ -85,14 +84,14 @@ def test_five_points_are_enough_to_train(optimizer):
 
 def test_what_makes_scores_less_trustworthy_is_noted():
     plain = plain_data()
-    many = Splits(plain, plain, joined(*[plain] * 5))
+    many = Splits(plain, plain_data(50, seed=1), plain_data(250, seed=2))
     assert list(notes_on(many)) == []
-    (few,) = notes_on(Splits(plain_data(30), plain_data(10), many.test))
+    (few,) = notes_on(Splits(plain_data(30), plain_data(10, seed=1), many.test))
     assert few.startswith("40 rows for 2 inputs are few")
-    (tests,) = notes_on(Splits(plain, plain, plain_data(4)))
+    (tests,) = notes_on(Splits(plain, many.validation, plain_data(4, seed=2)))
     assert tests.startswith("4 test rows are few: the share of them inside of an interval is known to about 25 percentage points")
     y = np.where(np.arange(len(plain.y))[:, None] % 2 == 0, 0.0, plain.y)
-    (atom,) = notes_on(Splits(Dataset(plain.x, y), Dataset(plain.x, y), many.test), ["size", "b", "rain"])
+    (atom,) = notes_on(Splits(Dataset(plain.x, y), Dataset(many.validation.x, y), many.test), ["size", "b", "rain"])
     assert atom.startswith("target 'rain' is 0 in 50 % of the rows")
     x = plain.x.copy()
     x[2:, 0] = 7.0
@@ -173,3 +172,67 @@ def test_an_outlier_is_noted_with_its_row():
     assert "other values lie between, so that it counts as it is" in both
     (column,) = outliers(difficult_data("outlying input"))
     assert "input 0 is 1e+08 in row 8" in column
+    (first,) = outliers(difficult_data("outlier"), first_row=0)
+    assert "in row 7 (from 0)" in first
+
+
+def test_copies_of_rows_are_noted_unless_they_are_equal_by_chance():
+    plain, test = plain_data(), plain_data(seed=1)
+    assert list(copied_rows(plain, test)) == []
+    half = Dataset(*(np.concatenate([a[:10], b[:10]]) for a, b in zip(plain, test, strict=True)))
+    (shared,) = copied_rows(plain, half)
+    assert shared.startswith("10 of 20 test rows have an exact copy among the training rows")
+    five = Dataset(*(np.tile(part, (5, 1)) for part in plain))
+    (share,) = copied_rows(five, test)
+    assert share.startswith("67 % of the rows are copies of other rows")  # 200 copies of 300 rows
+    dice = np.random.default_rng(0).integers(1, 7, (300, 2)).astype(float)
+    assert list(copied_rows(Dataset(dice[:200, :1], dice[:200, 1:]), Dataset(dice[200:, :1], dice[200:, 1:]))) == []
+
+
+WHOLE = np.random.default_rng(0).integers(18, 91, 300)  # such as ages
+MEASURED = np.random.default_rng(1).normal(30, 5, 300)
+CODES = {
+    "999": WHOLE,
+    "-1": WHOLE,
+    "0": WHOLE,
+    "9999": MEASURED,
+    "-999": MEASURED,
+    "9": WHOLE % 3,
+    "-99": WHOLE % 2,
+    "99.9": MEASURED,
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_extreme_value_that_repeats_far_from_all_others_may_be_a_code(code):
+    values = np.where(np.arange(300) % 30 == 7, float(code), CODES[code])
+    nothing = values[:, None][:, :0]
+    (note,) = codes(Dataset(values[:, None], nothing), ["a"])
+    assert note.startswith(f"input 'a' is {code} in 10 rows and from ")
+    assert note.endswith(f"set data.missing_values=[{code}] and data.missing=impute")
+    (target,) = codes(Dataset(nothing, values[:, None]), ["a"])
+    assert target.startswith(f"target 'a' is {code}")
+    assert "data.missing" not in target
+    once = np.where(np.arange(300) == 7, float(code), CODES[code])
+    assert list(codes(Dataset(once[:, None], nothing))) == []
+
+
+COUNTS = np.random.default_rng(0).poisson(1.0, 300)
+NO_CODES = {
+    "zero or one": WHOLE % 2,
+    "counts": COUNTS,
+    "many zeros": np.where(WHOLE < 60, 0, COUNTS * 3),
+    "a lattice": 10 * (WHOLE % 7),
+    "a score from -1 to 8": WHOLE % 10 - 1,
+    "a rounded measurement": np.round(MEASURED),
+    "amounts, of which most are 0": np.where(WHOLE < 60, 0, np.exp(MEASURED / 10)) * (MEASURED > 25),
+    "a limit that values are cut at": np.minimum(MEASURED, 33),
+    "a heavy tail": np.exp(MEASURED - 30),
+    "one city": np.where(WHOLE < 22, 7300, WHOLE),
+}
+
+
+@pytest.mark.parametrize("name", NO_CODES)
+def test_an_ordinary_column_has_no_code(name):
+    values = np.asarray(NO_CODES[name], np.float64)[:, None]
+    assert list(codes(Dataset(values, values))) == []

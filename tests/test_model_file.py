@@ -81,6 +81,8 @@ WRONG_TEXTS["columns"] += [
     columns_with(marked=3),
     columns_with(name="year"),
     columns_with(name=3),
+    '[[["a", null, null, false, "month"]], ["y"]]',
+    '[[["a", ["b"], null, false, "day"]], ["y"]]',
 ]
 CASES = [(name, text) for name, texts in WRONG_TEXTS.items() for text in texts]
 

@@ -102,10 +102,30 @@ def test_a_random_split_depends_on_the_seed_alone():
     assert set(first.test) != set(other.test)
 
 
+def test_dates_split_in_the_order_of_time_in_every_notation(tmp_path):
+    days = pandas.date_range("2024-09-20", periods=NUM)[::-1]
+    for texts in ([f"{day.year}/{day.month}/{day.day}" for day in days], days):
+        path = written(tmp_path, FRAME[["x", "y"]].assign(day=texts), "t.csv")
+        rows = read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0).rows
+        assert sorted(rows.test) == list(range(6))
+    for texts, expected in (([f"{day:%d.%m.%Y}" for day in days], "day and month"), ([None, *days[1:]], "row 1: got nothing")):
+        path = written(tmp_path, FRAME[["x", "y"]].assign(day=texts), "t.csv")
+        with pytest.raises(UserError, match=expected):
+            read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
+
+
 def test_the_column_that_splits_is_no_input_by_default(tmp_path):
     path = written(tmp_path, FRAME, "t.csv")
     found = read_table(Table(path=str(path), target=("y",), split="time", split_by="day"), 0)
     assert "day" not in [column.name for column in found.columns.inputs]
+
+
+def test_columns_that_are_left_out_are_no_inputs(tmp_path):
+    path = written(tmp_path, FRAME, "t.csv")
+    by_default = read_table(Table(path=str(path), target=("y",)), 0).columns.inputs
+    assert [column.name for column in by_default] == ["x", "kind", "group", "day", "part"]
+    found = read_table(Table(path=str(path), target=("y",), leave_out=("part", "day"), split="grouped", split_by="group"), 0)
+    assert [column.name for column in found.columns.inputs] == ["x", "kind"]
 
 
 ROWS = "".join(f"{i},{i % 7}\n" for i in range(20))
@@ -119,6 +139,21 @@ BAD = {
     "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
     "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),
     "separated by ';'": ("t.csv", "x;size, m;y\n" + ROWS.replace(",", ";1;")),
+    "data.delimiter=';' and, as the numbers have a decimal comma, data.decimal=,": (
+        "t.csv",
+        "x;y\n" + ROWS.replace(",", ",5;"),
+    ),
+    "set data.encoding=latin-1": ("t.csv", "größe,y\n1,2\n".encode("latin-1") + ROWS.encode()),
+    "set data.encoding=utf-16": ("t.csv", ("x,y\n" + ROWS).encode("utf-16")),
+    "data.leave_out=['x'] or data.categorical=['x']": ("t.csv", "x,y\n" + "13.02.2024,1\n14.02.24,2\n" * 9),
+    'set data.missing_values=["oops"] and data.missing=impute; if it is a category, set data.categorical=["x"]': (
+        "t.csv",
+        "x,y\n" + ROWS + "oops,1\n",
+    ),
+    "if '?' means a missing value, set data.missing_values=[\"?\"]": (
+        "t.csv",
+        "x,y\n" + "2024-03-01,1\n2024-03-02,2\n" * 9 + "?,1\n",
+    ),
     "not UTF-8": ("t.csv", b"x,y\n\xff\xfe,1\n" + ROWS.encode()),
     "not a Parquet file": ("t.parquet", "nonsense"),
     "not an NPZ file": ("t.npz", "nonsense"),
@@ -163,12 +198,14 @@ def test_an_error_names_the_nearest_file(tmp_path):
         ({"target": ("y",), "split": "named", "split_by": "kind"}, "got 'a' in column 'kind'"),
         ({"target": ("y",), "split": "rows", "split_by": "no.txt"}, "cannot read row numbers"),
         ({"target": ("y",), "test_share": 0.999}, "expected at least 1 and 3"),
-        ({"target": ("y",), "features": ("day",)}, "54 different texts in 54 rows"),
+        ({"target": ("y",), "features": ("name",)}, "54 different texts in 54 rows"),
+        ({"target": ("y",), "leave_out": ("grp",)}, "did you mean 'group'"),
+        ({"target": ("day",)}, "column 'day', row 1: got the date '2024-02-29'"),
         ({"target": ()}, "data.target: got nothing"),
     ],
 )
 def test_a_bad_configuration_is_one_line(tmp_path, changes, expected):
-    path = written(tmp_path, FRAME, "t.csv")
+    path = written(tmp_path, FRAME.assign(name=[f"n{i}" for i in range(NUM)]), "t.csv")
     with pytest.raises(UserError) as caught:
         read_table(Table(path=str(path)).model_copy(update=changes), 0)
     assert expected in str(caught.value)
@@ -190,6 +227,21 @@ def test_errors_and_notes_name_the_row_of_the_file_for_every_split(tmp_path):
         assert notes[0].startswith("input 'z' is 1e+09 in row 8, ")
 
 
+def test_codes_and_copies_are_noted_for_the_whole_file(tmp_path):
+    age = np.where(np.arange(NUM) % 9 == 2, 999, np.arange(NUM) * 37 % 61)
+    frame = pandas.DataFrame({"age": age, "x": FRAME["x"], "day": "2024-03-01", "y": FRAME["y"]})
+    frame["day"] = FRAME["day"].where(np.arange(NUM) % 9 != 2, "1970-01-01")
+    path = written(tmp_path, pandas.concat([frame] * 3), "t.csv")
+    notes = read_table(Table(path=str(path), target=("y",)), 0).notes
+    assert [note for note in notes if "code for a missing value" in note] == [
+        "input 'age' is 999 in 21 rows and from 0 to 60 in all others: it may be a code for a missing value; if it is, set "
+        "data.missing_values=[999] and data.missing=impute"
+    ]
+    assert any(note.startswith("18 of 18 test rows have an exact copy among the training rows") for note in notes)
+    table = Table(path=str(path), target=("y",), missing_values=("999",), missing="impute")
+    assert not any("code" in note for note in read_table(table, 0).notes)
+
+
 def test_words_that_may_mean_a_missing_value_are_words_until_told_otherwise(tmp_path):
     country = np.where(np.arange(NUM) % 3 == 0, "NA", np.where(np.arange(NUM) % 3 == 1, "None", "DE"))
     path = written(tmp_path, FRAME[["x", "y"]].assign(country=country), "t.csv")
@@ -203,6 +255,50 @@ def test_words_that_may_mean_a_missing_value_are_words_until_told_otherwise(tmp_
     numbers = written(tmp_path, FRAME[["x", "y"]].assign(z=[*np.arange(NUM - 1.0), "NA"]), "n.csv")
     with pytest.raises(UserError, match=rf"row {NUM}: got 'NA', expected a number.*set data.missing_values=\["):
         read_table(Table(path=str(numbers), target=("y",)), 0)
+
+
+def test_a_decimal_comma_and_an_encoding_are_read_and_their_absence_is_named(tmp_path):
+    frame = pandas.DataFrame({"größe": FRAME["x"], "kind": FRAME["kind"], "y": FRAME["y"]}).assign(
+        z=[*np.arange(NUM - 1) + 0.5, "k. A."]
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+    text = (tmp_path / "t.csv").read_text("latin-1").replace(".5\n", ",5\n")
+    (tmp_path / "t.csv").write_text(text, "latin-1")
+    table = Table(path=str(tmp_path / "t.csv"), target=("y",), delimiter=";", encoding="latin-1")
+    with pytest.raises(
+        UserError, match=r"column 'größe', row 1: got '-1,0', expected a number with a decimal point; .* set data.decimal=,"
+    ):
+        read_table(table, 0)
+    table = table.model_copy(update={"decimal": ","})
+    with pytest.raises(UserError, match=rf"column 'z', row {NUM}: got 'k. A.', expected a number as in {NUM - 1} other rows"):
+        read_table(table, 0)
+    loaded = read_table(table.model_copy(update={"missing_values": ("k. A.",), "missing": "impute"}), 0)
+    whole = np.concatenate([part.x for part in loaded.splits])[np.argsort(np.concatenate(loaded.rows))]
+    np.testing.assert_allclose(whole[:, 0], FRAME["x"])
+    np.testing.assert_allclose(whole[:-1, 4], np.arange(NUM - 1) + 0.5)
+    (tmp_path / "t.csv").write_text("x;y\n" + "1.234;1,5\n2.345;2,5\n" * 9)
+    with pytest.raises(UserError, match=r"column 'x': got '1.234', expected numbers without a point"):
+        read_table(table, 0)
+
+
+def test_another_encoding_than_that_of_the_file_is_one_line(tmp_path):
+    path = written(tmp_path, FRAME, "t.csv")
+    with pytest.raises(UserError, match="got bytes that are not UTF-16 text"):
+        read_table(Table(path=str(path), target=("y",), encoding="utf-16"), 0)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npz"])
+def test_a_number_can_mean_a_missing_value_in_every_file(tmp_path, name):
+    """Whole numbers, and numbers that the file writes as 999.0."""
+    z = np.where(np.arange(NUM) % 9 == 3, 999, np.arange(NUM))
+    path = written(tmp_path, pandas.DataFrame({"z": z, "w": z + 0.0, "x": z + 0.5, "y": FRAME["y"]}), name)
+    table = Table(path=str(path), target=("y",), missing="impute", missing_values=("999", "999.5"))
+    x = np.concatenate([part.x for part in read_table(table, 0).splits])
+    assert x.shape == (NUM, 4)  # w is the same as z
+    assert x.max() < NUM
+    assert (x[:, [1, 3]].sum(axis=0) == (z == 999).sum()).all()
+    (chunk,) = files.read_chunks(path, files.TextFormat(missing_values=("999",)), NUM)
+    assert np.isnan(chunk["z"]).sum() == (z == 999).sum()
 
 
 def test_names_that_a_terminal_or_a_figure_cannot_show(tmp_path):

@@ -160,6 +160,8 @@ BAD_TABLES = [
     (["data.path=x.csv"], "data.target: got nothing"),
     (["data.path=x.csv", "data.target=y", "data.split=grouped"], "expected the column of the groups"),
     (["data.path=x.csv", "data.target=[y,y]"], "got 'y' twice"),
+    (["data.encoding=latin1x"], "data.encoding: got 'latin1x', expected an encoding of text"),
+    (["data.encoding=latin1x"], "did you mean 'latin-1'"),
     (["data.pth=x.csv"], "did you mean 'data.path'"),
     (["selection.settings=[{train.x_nose: 1}]"], "did you mean 'train.x_noise'"),
     (["selection.settings=[{train.x_noise: 0}, {train.x_noise: 1}]"], "no 0 that switches one off"),

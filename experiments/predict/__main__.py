@@ -13,10 +13,11 @@ from experiments import command
 from experiments.predict.columns import Predict, columns_of
 from experiments.predict.writing import already_exists, writing
 from experiments.reading import files
+from experiments.reading.hints import hint
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.data.columns import unseen
 from mdnjax.data.scaler import relative_transform, relative_units
-from mdnjax.data.values import TableError, check_name, values_of
+from mdnjax.data.values import TableError, check_name, numbers_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
 from mdnjax.predictor import Predictor
@@ -64,7 +65,7 @@ def _load_model(config: Predict) -> Predictor:
 
 def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndarray]]:
     path, inputs = Path(config.file), predictor.columns.inputs
-    text_format = files.TextFormat(config.delimiter, config.missing_values)
+    text_format = files.text_format_of(config)
     text_columns = [column.name for column in inputs if column.categories is not None]
     try:
         if config.output.suffix == ".csv":
@@ -73,7 +74,7 @@ def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndar
             text_columns += files.mixed_columns(path, text_format, config.chunk_rows, config.keep)
         yield from files.read_chunks(path, text_format, config.chunk_rows, text_columns)
     except TableError as error:
-        raise command.UserError(f"{path}: {error}") from None
+        raise command.UserError(f"{path}: {error}{hint(error, path, text_format)}") from None
 
 
 def _predict_chunk(
@@ -86,9 +87,10 @@ def _predict_chunk(
         density_at = [] if config.density_at is None else [config.density_at]
         for name in (*config.keep, *density_at):
             check_name(list(chunk), name)
-        at = [_relative(predictor, values_of(chunk, name, numeric=True)) for name in density_at]
+        at = [_relative(predictor, numbers_of(chunk, name)) for name in density_at]
     except TableError as error:
-        raise command.UserError(f"{config.file}: {error.below(first_row)}") from None
+        words = hint(error, Path(config.file), files.text_format_of(config))
+        raise command.UserError(f"{config.file}: {error.below(first_row)}{words}") from None
     key, names = jax.random.fold_in(jax.random.key(config.seed), first_row), list[str]()
 
     def compute(mixture: Mixture, *at: np.ndarray) -> list[np.ndarray]:

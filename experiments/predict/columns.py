@@ -13,7 +13,7 @@ from pydantic import Field
 from experiments.schemas import Runtime
 from experiments.sorted_modes import sorted_modes
 from mdnjax.cells import log_cell, probabilities_of, rounded_moments
-from mdnjax.config.section import Names, Section, Seed
+from mdnjax.config.section import Decimal, Encoding, Names, Section, Seed
 from mdnjax.data.lattice import Lattice
 from mdnjax.data.scaler import relative_units
 from mdnjax.data.units import Units
@@ -31,8 +31,10 @@ class Predict(Section, frozen=True):
     model: str = Field(default="", description="file of a trained model: model.safetensors of a run")
     file: str = Field(default="", description="rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns")
     delimiter: str | None = Field(default=None, description="separator of columns in a text file, or tab (null: by its suffix)")
+    decimal: Decimal = Field(default=".", description="character before decimals in a text file, as data.decimal in training")
+    encoding: Encoding = Field(default="utf-8", description="encoding of a text file, as data.encoding in training")
     missing_values: Names = Field(
-        default=(), description="texts of a text file that mean a missing value, as data.missing_values in training"
+        default=(), description="texts and numbers that mean a missing value, as data.missing_values in training"
     )
     output: Path = Field(default=Path("predictions.csv"), description="file to write, .csv or .parquet")
     keep: Names = Field(default=(), description="columns of the file to copy next to the predictions")

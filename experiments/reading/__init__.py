@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import TextFormat, read_file
-from experiments.reading.hints import check_printable, delimiter_hint, missing_hint, name_notes
+from experiments.reading.files import read_file, text_format_of
+from experiments.reading.hints import check_printable, hint, name_notes
 from experiments.reading.splits import Rows, split_rows, weight_of, without_weight_0
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
-from mdnjax.data.columns import Columns, check_scaled_inputs, fit_columns, input_name, to_inputs, to_targets
+from mdnjax.data.columns import Columns, blocks, check_scaled_inputs, input_labels, to_inputs, to_targets
 from mdnjax.data.dataset import select_rows
-from mdnjax.data.notes import notes_on, outliers
+from mdnjax.data.kinds import fit_columns
+from mdnjax.data.notes import codes, notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
 
@@ -42,9 +43,9 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         raise UserError("data.path: got nothing, expected a file")
     if not section.target:
         raise UserError("data.target: got nothing, expected a column of the file")
-    path = Path(section.path)
+    path, text_format = Path(section.path), text_format_of(section)
     try:
-        table = read_file(path, TextFormat(section.delimiter, section.missing_values), section.categorical)
+        table = read_file(path, text_format, (*section.categorical, *section.leave_out))
         targets, features = (_expanded(table, names) for names in (section.target, section.features))
         assert targets
         for name in targets:
@@ -58,24 +59,26 @@ def read_table(section: Table, seed: int) -> LoadedTable:
             rows = without_weight_0(rows, weight)
         in_training = np.concatenate(rows[:2])
         options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
-        inputs = _input_names(section, table, targets, features)
-        columns, notes = fit_columns(table, targets, inputs, rows=in_training, remedy="data.missing=impute", **options)
+        leave_out = _left_out(section, table, targets, features)
+        columns, notes = fit_columns(
+            table, targets, features, leave_out=leave_out, rows=in_training, remedy="data.missing=impute", **options
+        )
         check_printable(columns)
         whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
         splits = Splits(*(select_rows(whole, part) for part in rows))
         notes += name_notes(columns)
-        notes += [*check_values(section, columns, whole, rows.train), *notes_on(splits, _names(columns, whole.x))]
+        notes += [*check_values(section, columns, whole, rows.train), *notes_on(splits, _names(columns))]
     except TableError as error:
-        raise UserError(f"{path}: {error}{delimiter_hint(error, section)}{missing_hint(error)}") from None
+        raise UserError(f"{path}: {error}{hint(error, path, text_format, 'data.')}") from None
     return LoadedTable(path, columns, rows, splits, notes)
 
 
 def check_values(section: Table, columns: Columns, whole: Dataset, train: np.ndarray) -> list[str]:
-    """Returns notes on outliers among all rows of the file.
+    """Returns notes on outliers and on codes for missing values among all rows of the file.
 
     Raises: TableError, with the row of the file, if a target is outside of its support, or a value is too large for float32.
     """
-    names = _names(columns, whole.x)
+    names = _names(columns)
     try:
         support = make_support(section.target_support, whole.y.shape[1])
     except ValueError as error:
@@ -91,24 +94,27 @@ def check_values(section: Table, columns: Columns, whole: Dataset, train: np.nda
     except ValueError as error:
         raise TableError(str(error)) from None
     check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
-    return list(outliers(whole, names))
+    kinds = zip(columns.inputs, blocks(columns), strict=True)
+    numbers = [block.start for column, (_, block) in kinds if column.categories is None and column.dates is None]
+    of_numbers = Dataset(whole.x[:, numbers], whole.y), [*(names[i] for i in numbers), *columns.targets]
+    return [*outliers(whole, names), *codes(*of_numbers)]
 
 
-def _names(columns: Columns, x: np.ndarray) -> list[str]:
+def _names(columns: Columns) -> list[str]:
     """Returns the names of all inputs and then of the targets."""
-    return [*(input_name(columns, i) for i in range(x.shape[1])), *columns.targets]
+    return [*input_labels(columns), *columns.targets]
 
 
-def _input_names(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> Any:
-    """Returns the names of the input columns, or None for all but the targets.
+def _left_out(section: Table, table: Mapping[str, Any], targets: tuple[str, ...], features: Any) -> tuple[str, ...]:
+    """Returns the names of the columns that are not inputs.
 
     The column that splits the rows is an input only if `features` names it, since its values in new rows were never trained on.
     The column of weights is never an input.
     """
-    left_out = {section.weight, None if section.split in ("random", "rows") else section.split_by} - {None}
-    if features is not None or not left_out:
-        return features
-    return tuple(name for name in table if name not in (*targets, *left_out))
+    names, by = _expanded(table, section.leave_out) or (), section.split_by
+    weight = () if section.weight is None else (section.weight,)
+    splits = features is None and section.split not in ("random", "rows") and by not in (None, *targets)
+    return (*names, *weight, str(by)) if splits and by not in names else (*names, *weight)
 
 
 def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,20 +17,29 @@ import numpy as np
 
 from experiments.command import UserError
 from experiments.reading.arrays import ArraysError, read_arrays
-from mdnjax.data.values import TableError
+from mdnjax.data.content import DECIMAL_COMMA
+from mdnjax.data.values import TableError, parsed
 
 TAB = "tab"  # stands for the character, which is hard to type on a command line
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": r"\s+", ".parquet": "", ".npz": ""}
 
 
 class TextFormat(NamedTuple):
-    """The character between the columns of a text file (None: by its suffix), and the texts that mean a missing value."""
+    """The format of a text file, by the keys of `Table`; without a delimiter, the file's suffix determines it."""
 
     delimiter: str | None = None
     missing_values: tuple[str, ...] = ()
+    decimal: str = "."
+    encoding: str = "utf-8"
+
+
+def text_format_of(section: Any) -> TextFormat:
+    """Returns the format that a section sets which has these keys: that of a table, or of rows to predict for."""
+    return TextFormat(*(getattr(section, name) for name in TextFormat._fields))
 
 
 PLAIN = TextFormat()
+NUMBER_WITH_POINT = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
 
 
 def read_file(path: Path, text_format: TextFormat = PLAIN, text_columns: Collection[str] = ()) -> dict[str, np.ndarray]:
@@ -50,17 +60,18 @@ def read_chunks(
     """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows; without rows, one empty chunk."""
     kind = _kind(path)
     if kind == ".npz":
-        table = read_file(path)
+        table = read_file(path, text_format)
         num = len(next(iter(table.values())))
         yield from ({name: values[i : i + max_rows] for name, values in table.items()} for i in range(0, num, max_rows))
     elif kind == ".parquet":
         parquet = _parquet(path)
         batches = parquet.iter_batches(max_rows) if parquet.metadata.num_rows else [parquet.read()]
         for batch in batches:
-            yield {name: _to_numpy(column) for name, column in batch.to_pandas(ignore_metadata=True).items()}
+            frame = batch.to_pandas(ignore_metadata=True)
+            yield {name: _with_missing(_to_numpy(column), text_format) for name, column in frame.items()}
     else:
         for frame in _frames(path, text_format, max_rows, text_columns):
-            yield {name: _to_numpy(column) for name, column in frame.items()}
+            yield _columns_of(frame, text_format, text_columns)
 
 
 def mixed_columns(path: Path, text_format: TextFormat, max_rows: int, names: Collection[str]) -> list[str]:
@@ -78,15 +89,16 @@ def mixed_columns(path: Path, text_format: TextFormat, max_rows: int, names: Col
 def _read_file(path: Path, text_format: TextFormat, text_columns: frozenset[str], modified: int) -> dict[str, np.ndarray]:
     kind = _kind(path)
     if kind == ".npz":
-        table = _npz(path)
+        table = {name: _with_missing(values, text_format) for name, values in _npz(path).items()}
     elif kind == ".parquet":
-        table = {name: _to_numpy(column) for name, column in _parquet(path).read().to_pandas(ignore_metadata=True).items()}
+        frame = _parquet(path).read().to_pandas(ignore_metadata=True)
+        table = {name: _with_missing(_to_numpy(column), text_format) for name, column in frame.items()}
     else:
         (frame,) = _frames(path, text_format, None, text_columns)
         bools = [name for name, column in frame.items() if column.dtype == bool]
         if bools:  # read as text, since pandas does not report how the file spells true and false
             (frame,) = _frames(path, text_format, None, {*text_columns, *bools})
-        table = {name: _to_numpy(column) for name, column in frame.items()}
+        table = _columns_of(frame, text_format, text_columns)
     if not table or not len(next(iter(table.values()))):
         raise TableError("got no rows, expected a header and rows below it" if kind != ".txt" else "got no rows")
     return table
@@ -104,7 +116,12 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
         raise UserError(f"delimiter: got {delimiter!r}, expected a single ASCII character, or {TAB}")
     separator = ("\t" if delimiter == TAB else delimiter) or SUFFIXES[_kind(path)]
     options: dict[str, Any] = {"sep": separator, "engine": "c", "index_col": False, "skipinitialspace": True}
-    options |= {"keep_default_na": False, "na_values": ["", *text_format.missing_values]}
+    options |= {
+        "decimal": text_format.decimal,
+        "encoding": text_format.encoding,
+        "keep_default_na": False,
+        "na_values": ["", *text_format.missing_values],
+    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
@@ -132,8 +149,8 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
     except pandas.errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
         raise TableError(f"not a table: {' '.join(reason.split())[:200]}") from None
-    except UnicodeDecodeError:
-        raise TableError("got bytes that are not UTF-8 text") from None
+    except UnicodeError:  # not only UnicodeDecodeError, since UTF-16 may lack its first mark
+        raise TableError(f"got bytes that are not {text_format.encoding.upper()} text") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None
 
@@ -172,6 +189,37 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         if other := next(((name, length) for name, length in others if length != num), None):
             raise TableError(f"got {num} rows of {first!r} and {other[1]} of {other[0]!r}, expected the same number of each")
     return table
+
+
+def _columns_of(frame: Any, text_format: TextFormat, text_columns: Collection[str]) -> dict[str, np.ndarray]:
+    """Returns the columns of a text file as arrays; numbers that pandas leaves as text, since some are words, get a point."""
+    table = {name: _to_numpy(column) for name, column in frame.items()}
+    if text_format.decimal == ",":
+        for name in table.keys() - set(text_columns):
+            if table[name].dtype == object:
+                table[name] = np.array([_with_point(name, text) for text in table[name]], object)
+    return table
+
+
+def _with_point(name: str, text: Any) -> Any:
+    """Returns a number with a decimal comma with a point instead, and any other value as it is.
+
+    Raises: TableError for a number with a point, which may separate thousands.
+    """
+    if isinstance(text, str) and NUMBER_WITH_POINT.fullmatch(text):
+        raise TableError(f"column {name!r}: got {text!r}, expected numbers without a point, since their decimal sign is a comma")
+    return text.replace(",", ".") if isinstance(text, str) and DECIMAL_COMMA.fullmatch(text) else text
+
+
+def _with_missing(values: np.ndarray, text_format: TextFormat) -> np.ndarray:
+    """Returns a column of a Parquet or NPZ file without the texts and numbers that mean a missing value."""
+    if not text_format.missing_values:
+        return values
+    if values.dtype.kind in "iuf":
+        wrong = np.isin(values, parsed(np.array(text_format.missing_values, object))[0])
+        return np.where(wrong, np.nan, values) if wrong.any() else values
+    wrong = np.isin(values, text_format.missing_values) if values.dtype.kind in "OU" else np.zeros(1, bool)
+    return np.where(wrong, np.array(None, object), values.astype(object)) if wrong.any() else values
 
 
 def _to_numpy(column: Any) -> np.ndarray:

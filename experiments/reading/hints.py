@@ -9,9 +9,9 @@ from pathlib import Path
 
 from matplotlib import font_manager
 
-from experiments.reading.files import SUFFIXES, TAB
-from mdnjax.config.data import Table
+from experiments.reading.files import SUFFIXES, TAB, TextFormat
 from mdnjax.data.columns import Columns
+from mdnjax.data.content import DECIMAL_COMMA
 from mdnjax.data.values import TableError
 
 MISSING_WORDS = ("NA", "N/A", "n/a", "None", "none", "NULL", "null", "NaN", "nan", "?", "-", ".")  # in the tables of others
@@ -24,25 +24,48 @@ def check_printable(columns: Columns) -> None:
             raise TableError(f"column {name!r}: got a name with a control character, expected printable text; rename the column")
 
 
-def delimiter_hint(error: TableError, section: Table) -> str:
-    """Returns, for a text file without a column that is asked for, a hint which delimiter it seems to have."""
-    suffix = Path(section.path).suffix
-    if suffix not in (".csv", ".tsv") or "expected one of " not in str(error):
+def hint(error: TableError, path: Path, text_format: TextFormat, section: str = "") -> str:
+    """Returns the settings that would help after an error in a text file, with the prefix of their section, or nothing."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         return ""
-    header, used = _first_line(Path(section.path)), "\t" if section.delimiter == TAB else section.delimiter or SUFFIXES[suffix]
+    text = str(error)
+    if "expected one of " in text or "more fields than the header" in text or "not a table: " in text:
+        return _delimiter_hint(path, text_format, section)
+    if "got bytes that are not " in text:
+        with open(path, "rb") as file:
+            encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        return f"; if the file is in another encoding, which is often {encoding}, set {section}encoding={encoding}"
+    return _value_hint(text, text_format, section)
+
+
+def _delimiter_hint(path: Path, text_format: TextFormat, section: str) -> str:
+    """Returns which delimiter, and which decimal sign, a file seems to have."""
+    (header, row), suffix = _first_lines(path, text_format.encoding), path.suffix.lower()
+    used = "\t" if text_format.delimiter == TAB else text_format.delimiter or SUFFIXES[suffix]
     found = max((";", "\t", "|", ","), key=header.count)
-    if header.count(found) <= header.count(used):
+    if suffix == ".txt" or header.count(found) <= header.count(used):
         return ""
     delimiter = TAB if found == "\t" else found
-    return f" (if the columns of the header are separated by {delimiter!r}, set data.delimiter={delimiter!r})"
+    words = f"if the columns of the header are separated by {delimiter!r}, set {section}delimiter={delimiter!r}"
+    if text_format.decimal == "." and any(DECIMAL_COMMA.fullmatch(field.strip(' "')) for field in row.strip().split(found)):
+        words += f" and, as the numbers have a decimal comma, {section}decimal=,"
+    return f" ({words})"
 
 
-def missing_hint(error: TableError) -> str:
-    """Returns, for a word among numbers that often stands for a missing value, how to say so."""
-    found = re.search(r"got '(.*)', expected a number", str(error))
-    if found is None or found[1].strip() not in MISSING_WORDS:
+def _value_hint(text: str, text_format: TextFormat, section: str) -> str:
+    """Returns the settings for a value that is no number or no date: the decimal sign, or what means a missing value."""
+    if found := re.search(r"column ('.*'), row \d+: got '.*', a date whose day and month", text):
+        return f": {section}leave_out=[{found[1]}] or {section}categorical=[{found[1]}]"
+    if (found := re.search(r"got '(.*)', expected a (number|date)", text)) is None:
         return ""
-    return f"; if {found[1]!r} means a missing value, set data.missing_values=[{json.dumps(found[1])}]"
+    if text_format.decimal == "." and DECIMAL_COMMA.fullmatch(found[1]):
+        return f"; if the comma is the decimal sign, set {section}decimal=, (if it separates thousands, remove it from the file)"
+    if found[1].strip() not in MISSING_WORDS and " other rows" not in text:
+        return ""
+    impute = f" and {section}missing=impute" if section else ""
+    names = re.search(r"column '(.*?)', row", text) if section and "a number as in" in text else None
+    category = f"; if it is a category, set {section}categorical=[{json.dumps(names[1])}]" if names else ""
+    return f"; if {found[1]!r} means a missing value, set {section}missing_values=[{json.dumps(found[1])}]{impute}{category}"
 
 
 def name_notes(columns: Columns) -> Iterator[str]:
@@ -59,9 +82,9 @@ def name_notes(columns: Columns) -> Iterator[str]:
             yield f"column {name!r} has letters that the font of the figures lacks; figures show them as boxes"
 
 
-def _first_line(path: Path) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.readline(10_000)
+def _first_lines(path: Path, encoding: str) -> tuple[str, str]:
+    with open(path, encoding=encoding, errors="replace") as file:
+        return file.readline(10_000), file.readline(10_000)
 
 
 def _has_glyphs(text: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.command import UserError
 from mdnjax.config.data import Table
+from mdnjax.data.content import content_of
 from mdnjax.data.values import ROW, TableError, check_name, values_of
 
 NESTED = 1  # second part of the seed of a nested split
@@ -80,7 +81,7 @@ def _split(section: Table, table: Mapping[str, np.ndarray], num: int, seed: int)
     elif section.split == "named":
         return _named(np.array([str(value) for value in table[by or ""]]), order, section)
     elif section.split == "time":
-        order = np.argsort(_sortable(table[by], by), kind="stable") if by else np.arange(num)
+        order = np.argsort(_sortable(table, by), kind="stable") if by else np.arange(num)
         rest, test = order[:-num_test], order[-num_test:]
     elif section.split == "grouped":
         test, rest = _grouped(np.array([str(value) for value in table[by or ""]]), order, num_test, generator)
@@ -134,9 +135,10 @@ def _listed(path: Path, num: int) -> np.ndarray:
     return is_test
 
 
-def _sortable(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype != object:
-        return values
-    if missing := next((row for row, value in enumerate(values) if value is None), None):
-        raise TableError(f"data.split_by: column {name!r}, row {missing + 1}: got nothing, expected a time")
-    return np.unique(values.astype(str), return_inverse=True)[1]
+def _sortable(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Returns numbers in the order of the times in a column, which are numbers, dates or texts."""
+    values = content_of(table, name).values
+    missing = np.array([value is None for value in values]) if values.dtype == object else np.isnan(values)
+    if missing.any():
+        raise TableError(f"data.split_by: column {name!r}, row {ROW}: got nothing, expected a time", int(missing.argmax()))
+    return np.unique(values.astype(str), return_inverse=True)[1] if values.dtype == object else values

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mdnjax.config.section import Count, Names, Rounding, Section, Seed, Share, TargetSupport, Traced
+from mdnjax.config.section import Count, Decimal, Encoding, Names, Rounding, Section, Seed, Share, TargetSupport, Traced
 
 Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal", "two_moons"]
 
@@ -59,11 +59,16 @@ class Table(Examples, frozen=True):
     delimiter: str | None = Field(
         default=None, description="character between the columns of a text file, or tab (null: chosen by the file's suffix)"
     )
+    decimal: Decimal = Field(default=".", description="character before the decimals of the numbers in a text file")
+    encoding: Encoding = Field(default="utf-8", description="encoding of a text file, such as utf-8, latin-1 or cp1252")
     missing_values: Names = Field(
-        default=(), description="texts of a text file that mean a missing value, such as NA; an empty field always does"
+        default=(), description="texts and numbers that mean a missing value, such as [NA, 999]; an empty field always does"
     )
     target: Names = Field(default=(), description="column to predict, or a list of columns")
-    features: Names | None = Field(default=None, description="input columns (null: all but the targets and the split_by column)")
+    features: Names | None = Field(
+        default=None, description="input columns (null: all but the targets, leave_out, weight and split_by)"
+    )
+    leave_out: Names = Field(default=(), description="columns that are not inputs, such as [id, name]")
     weight: str | None = Field(
         default=None,
         description="column that says how much each row counts in training and in scores: 2 as two equal rows, 0 not at all "

@@ -22,6 +22,17 @@ from mdnjax.config.section import Section
 
 S = TypeVar("S", bound=Section)
 COMMAND_LINE = "command line"
+RESERVED = (
+    ",",
+    "|",
+    "&",
+    "*",
+    "!",
+    "%",
+    "@",
+    ">",
+    "`",
+)  # by YAML; a word whose value is one of them, such as a delimiter, is text
 # The options of an optimiser or a schedule; a different optimiser or schedule does not inherit them.
 OPTIONS_OF = {"name": "options", "schedule": "schedule_options"}
 
@@ -118,7 +129,7 @@ def read_words(words: Sequence[str]) -> Layer:
             layer.faults.append(f"{COMMAND_LINE}: {dotted!r} and {'.'.join(map(str, clash))!r} are both given")
             continue
         paths.append(path)
-        parsed = document.parse(text)
+        parsed = document.parse(json.dumps(text) if text in RESERVED else text)
         layer.faults.extend(f"{COMMAND_LINE}: {dotted}: {fault}" for _, fault in parsed.faults)
         if not parsed.faults:
             # Faults of the sections around the key are also due to this word.

@@ -69,8 +69,8 @@ class Model(Network, frozen=True):
     embedding_size: Units = Field(default=16, description="number of bins or frequencies of each input (only with an embedding)")
     experts: Annotated[tuple[Expert, ...], AfterValidator(_sorted_once)] = Field(
         default=(),
-        description="regression trees whose predictions are further inputs, which networks learn from by predictions for rows that "
-        "the trees have not seen: boosted_trees, extra_trees, or both",
+        description="regression trees whose predictions are further inputs; networks learn from predictions for rows that "
+        "the trees did not see: boosted_trees, extra_trees, or both",
     )
 
     @property

@@ -7,18 +7,31 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 
+from mdnjax.config.nearest import nearest
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Units = Annotated[int, Field(ge=1, le=10**5)]
 Positive = Annotated[float, Field(gt=0, le=1e30)]  # larger values could overflow in float32
 Scale = Annotated[float, Field(ge=0, le=1e15)]  # its square is still finite in float32
 Share = Annotated[float, Field(ge=0, lt=1)]
+Decimal = Literal[".", ","]
+ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "iso-8859-15", "gbk", "shift_jis", "euc-kr")  # frequent
 
 
 def _check_folder(path: Path) -> Path:
     if not path.name or "\0" in str(path):
         raise ValueError(f"got {str(path)!r}, expected a folder other than the current one or the root")
     return path
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        close = nearest(name, ENCODINGS)
+        raise ValueError(f"got {name!r}, expected an encoding of text, such as {', '.join(ENCODINGS[:4])}{close}") from None
+    return name
 
 
 def _check_support(value: Any, validate: Any) -> Any:
@@ -42,11 +55,11 @@ def _is_pair(support: Any) -> bool:
 
 
 def _check_names(value: Any, validate: Any) -> Any:
-    """Converts one name or a list of names to a tuple; a column without a name is named by its number."""
-    if isinstance(value, str | int) and not isinstance(value, bool):
+    """Converts one name or a list of names to a tuple; a number, such as that of a column without a name, becomes text."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
         value = [value]
     if isinstance(value, list | tuple):
-        value = tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
+        value = tuple(f"{name:.15g}" if isinstance(name, int | float) and not isinstance(name, bool) else name for name in value)
     names = validate(value)
     if repeated := next((name for i, name in enumerate(names) if name in names[:i]), None):
         raise ValueError(f"got {repeated!r} twice, expected it once")
@@ -73,6 +86,7 @@ TargetSupport = Annotated[
     Literal["real", "positive"] | Interval | Annotated[tuple[Interval, ...], Field(min_length=1)], WrapValidator(_check_support)
 ]
 Names = Annotated[tuple[str, ...], WrapValidator(_check_names)]
+Encoding = Annotated[str, AfterValidator(_check_encoding)]
 Folder = Annotated[Path, AfterValidator(_check_folder)]
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mdnjax.data.columns import Columns, as_table, fit_columns, names_of, numbered_columns, to_inputs, to_targets
+from mdnjax.data.columns import Columns, as_table, input_labels, names_of, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
+from mdnjax.data.kinds import fit_columns
+from mdnjax.data.notes import outliers
 from mdnjax.data.values import check_name, unmasked, values_of
+
+INNER = ("mdnjax", "sklearn", "jaxtyping", "beartype")  # packages whose lines tell a user nothing; the last two check types
 
 
 def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
@@ -25,22 +30,23 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, 
     """Returns the examples of a table x and its columns; y is the name of a target column, a list of names, or an array.
 
     Args: `weight` is the name of a column, which is then no input, or an array.
-    Warns of columns that are left out. Raises: ValueError if the table, the targets or the weights cannot be used.
+    Warns of columns that are left out, and of outliers.
+    Raises: ValueError if the table, the targets or the weights cannot be used.
     """
     if isinstance(categorical, str):
         categorical = [categorical]
     table = {str(name): unmasked(x[name]) for name in names_of(x)}
     if len(table) < len(names_of(x)):
         raise ValueError("x: got two columns of the same name, expected each name once")
-    features = None
     names = [y] if isinstance(y, str) else list(y) if _all_text(y) else None
     if names is None:
         values = as_numbers("y", y)
-        features, names = list(table), target_names(values.shape[1], set(table))
+        names = target_names(values.shape[1], set(table))
         table |= {name: values[:, i] for i, name in enumerate(names)}
+    leave_out = ()
     if isinstance(weight, str):
         check_name(list(table), weight)
-        features = [name for name in features or table if name not in (weight, *names)]
+        leave_out = (weight,)
         weight = values_of({weight: table[weight]}, weight, numeric=True)
     lengths = {name: len(values) if values.ndim else 0 for name, values in table.items()}
     if not all(lengths.values()):
@@ -48,14 +54,17 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, 
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{length} of {name!r}" for name, length in list(lengths.items())[:6])
         raise ValueError(f"got columns of different lengths, expected the same number of rows: {shown}")
-    columns, notes = fit_columns(table, names, features, categorical=tuple(categorical), impute=impute)
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
-    return _weighted(Dataset(to_inputs(columns, table), to_targets(columns, table)), weight), columns
+    columns, notes = fit_columns(table, names, leave_out=leave_out, categorical=tuple(categorical), impute=impute)
+    dataset = _weighted(Dataset(to_inputs(columns, table), to_targets(columns, table)), weight)
+    warn_caller([*notes, *outlier_notes(dataset, columns)])
+    return dataset, columns
 
 
 def examples_of_arrays(x: Any, y: Any, weight: Any = None) -> tuple[Dataset, Columns]:
-    """Returns the examples of arrays of numbers, and their columns. Raises: ValueError if the arrays cannot be used."""
+    """Returns the examples of arrays of numbers, and their columns.
+
+    Warns of outliers. Raises: ValueError if the arrays cannot be used.
+    """
     inputs, targets = as_numbers("x", x), as_numbers("y", y)
     if len(inputs) != len(targets):
         raise ValueError(f"got {len(inputs)} rows of x and {len(targets)} of y, expected the same number")
@@ -63,7 +72,23 @@ def examples_of_arrays(x: Any, y: Any, weight: Any = None) -> tuple[Dataset, Col
         if len(values) > 1 and (values == values[0]).all():
             raise ValueError(f"y: target {target} is {values[0]:g} in every row, expected it to vary")
     columns = numbered_columns(inputs.shape[1], targets.shape[1])
-    return _weighted(Dataset(to_inputs(columns, as_table(columns, inputs)), targets), weight), columns
+    dataset = _weighted(Dataset(to_inputs(columns, as_table(columns, inputs)), targets), weight)
+    warn_caller(outlier_notes(dataset, columns))
+    return dataset, columns
+
+
+def outlier_notes(dataset: Dataset, columns: Columns) -> list[str]:
+    """Returns the notes on outliers; rows are counted from 0, as those of arrays and data frames."""
+    return list(outliers(dataset, [*input_labels(columns), *columns.targets], first_row=0))
+
+
+def warn_caller(notes: Iterable[str]) -> None:
+    """Warns of each note, at the line that called this package, directly or through scikit-learn."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in INNER:
+        frame, level = frame.f_back, level + 1
+    for note in notes:
+        warnings.warn(note, stacklevel=level)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:

@@ -15,17 +15,25 @@ NOT_WILD = "other values lie between, so that it counts as it is, in the units o
 MIN_SHARE_OF_ONE_VALUE = 0.1  # of a target; it must also be three times as frequent as any other value
 MIN_ROWS, MIN_ROWS_PER_INPUT = 50, 5
 MIN_TEST_ROWS = 20
+MIN_SHARE_OF_TEST_COPIES, MIN_SHARE_OF_COPIES = 0.01, 0.2
+MAX_VALUES_OF_LATTICE = 20  # rows of so few different whole numbers are equal by chance
+MIN_REPEATS, MIN_SHARE_OF_CODE = 3, 0.005  # rows with a value that may be a code
+MIN_GAP, MIN_GAP_OF_ZERO = 0.1, 0.25  # between it and the others, in units of the width of their 80 % interval
+MIN_GAP_IN_STEPS = 2.0  # in units of the widest step between the others
+MIN_GAP_OF_FEW = 3.0  # in units of the range of the others, if these are few different values
+FEW_VALUES = 10
 MIN_OTHER_VALUES = 5  # an input is nearly constant if fewer rows have another value than the most frequent one
 
 
 def notes_on(splits: Splits, names: Sequence[str] | None = None) -> Iterator[str]:
-    """Yields all notes on the parts of a data set, without those on outliers, which need the numbers of the rows.
+    """Yields all notes on the parts of a data set, without those of `outliers` and `codes`, which need all rows of a file.
 
     Args: `names` are those of the inputs and targets.
     """
     num = len(splits.train.x) + len(splits.validation.x)
     known = joined(splits.train, splits.validation)
     yield from few_rows(num, known.x.shape[1], len(splits.test.x))
+    yield from copied_rows(known, splits.test)
     yield from repeated_targets(known, names)
     yield from nearly_constant_inputs(known, names)
 
@@ -73,11 +81,53 @@ def nearly_constant_inputs(dataset: Dataset, names: Sequence[str] | None = None)
             )
 
 
-def outliers(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:
+def copied_rows(known: Dataset, test: Dataset) -> Iterator[str]:
+    """Yields a sentence if test rows are copies of known rows, and one if many of all rows are copies of others."""
+    keys, test_keys = _row_keys(known), _row_keys(test)
+    distinct = set(keys)
+    shared, num = sum(key in distinct for key in test_keys), len(keys) + len(test_keys)
+    share = 1 - len(distinct | set(test_keys)) / num
+    if max(share, shared) == 0 or (_is_lattice(known.x) and _is_lattice(known.y)):
+        return
+    if shared >= MIN_SHARE_OF_TEST_COPIES * len(test_keys):
+        yield (
+            f"{shared} of {len(test_keys)} test rows have an exact copy among the training rows, so the scores are too good: set "
+            "data.split=grouped and data.split_by to a column that is the same in all copies of a row, or remove the copies"
+        )
+    if share >= MIN_SHARE_OF_COPIES:
+        yield (
+            f"{100 * share:.0f} % of the rows are copies of other rows: training counts each of them as a measurement of its "
+            "own, so intervals may be too narrow; remove the copies if they are the same measurement"
+        )
+
+
+def codes(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:
+    """Yields a sentence for each column with an extreme value, such as -1 or 999, that repeats and lies apart from all others.
+
+    Args: `names` are those of the inputs and targets.
+    """
+    for kind, values in (("input", dataset.x), ("target", dataset.y)):
+        for column, numbers in enumerate(values.T):
+            for code in {float(numbers.min()), float(numbers.max())}:
+                others = numbers[numbers != code]
+                num = len(numbers) - len(others)
+                if num >= max(MIN_REPEATS, MIN_SHARE_OF_CODE * len(numbers)) and _lies_apart(code, others):
+                    label = _label(kind, column + (dataset.x.shape[1] if kind == "target" else 0), column, names)
+                    where = f"in {num} rows and from {others.min():g} to {others.max():g} in all others"
+                    remedy = (
+                        f"set data.missing_values=[{code:.15g}] and data.missing=impute"
+                        if kind == "input"
+                        else "remove these rows"
+                    )
+                    yield (f"{label} is {code:.15g} {where}: it may be a code for a missing value; if it is, {remedy}")
+
+
+def outliers(dataset: Dataset, names: Sequence[str] | None = None, first_row: int = 1) -> Iterator[str]:
     """Yields a sentence for each column with a value so far from the others that it is wild, or nearly so.
 
-    Args: `names` are those of the inputs and targets. Rows are counted from 1, as in a file.
+    Args: `names` are those of the inputs and targets; `first_row` is the number of the first row, 1 as in a file, or 0.
     """
+    counted = "" if first_row == 1 else f" (from {first_row})"
     for kind, values in (("input", dataset.x), ("target", dataset.y)):
         wide = values.astype(np.float64)
         median, wild = np.median(wide, axis=0), np.atleast_1d(wild_values(wide).any(axis=0))
@@ -86,11 +136,41 @@ def outliers(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[s
             distance = np.abs(wide[:, column] - median[column]) / spread[column]
             if wild[column] or distance.max() > MIN_OUTLIER_DISTANCE:
                 row = int(distance.argmax())
+                place = f"row {row + first_row}{counted}"
                 label = _label(kind, int(column) + (dataset.x.shape[1] if kind == "target" else 0), int(column), names)
                 yield (
-                    f"{label} is {values[row, column]:g} in row {row + 1}, {distance[row]:.0g} times as far from the median as "
+                    f"{label} is {values[row, column]:g} in {place}, {distance[row]:.0g} times as far from the median as "
                     f"most values: {WILD if wild[column] else NOT_WILD}; correct or remove it if it is an error"
                 )
+
+
+def _row_keys(dataset: Dataset) -> list[bytes]:
+    """Returns a key of each row, which is the same for equal rows."""
+    rows = np.concatenate([np.asarray(part, np.float64) for part in dataset], axis=1) + 0.0  # -0.0 becomes 0.0
+    return [row.tobytes() for row in rows]
+
+
+def _is_lattice(values: np.ndarray) -> bool:
+    """Returns whether each column has a few different whole numbers."""
+    return bool((values == np.floor(values)).all()) and all(len(np.unique(c)) <= MAX_VALUES_OF_LATTICE for c in values.T)
+
+
+def _lies_apart(code: float, others: np.ndarray) -> bool:
+    """Returns whether an extreme value is so far from the others that it may be a code."""
+    distinct = np.unique(others)
+    if len(distinct) < 2 or not _looks_like_code(code):
+        return False
+    gap = float(np.abs(distinct - code).min())
+    if len(distinct) < FEW_VALUES:
+        return bool(gap >= MIN_GAP_OF_FEW * (distinct[-1] - distinct[0]))
+    low, high = np.quantile(others, (0.1, 0.9))
+    width = (MIN_GAP if code else MIN_GAP_OF_ZERO) * (high - low)
+    return bool(gap >= max(width, MIN_GAP_IN_STEPS * np.diff(distinct).max()))
+
+
+def _looks_like_code(value: float) -> bool:
+    """Returns whether a value is 0, -1, or written with nines alone, such as -999 or 99.9."""
+    return value in (0, -1) or set(f"{abs(value):.15g}".replace(".", "")) == {"9"}
 
 
 def _label(kind: str, index: int, column: int, names: Sequence[str] | None) -> str:

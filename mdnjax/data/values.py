@@ -1,12 +1,16 @@
-"""Reads the values of one column of a table as numbers or texts, whatever their type."""
+"""Reads the values of one column of a table as numbers, dates or texts, whatever their type."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
+
+from mdnjax.data.dates import EXAMPLES, day_of
 
 MAX_SHOWN = 40  # characters of a user's text in a message
 ROW = "\0"  # placeholder for a row number, which depends on how many rows of the file come before the table
@@ -44,18 +48,22 @@ def unmasked(values: Any) -> np.ndarray:
 def column_of(table: Mapping[str, Any], name: str) -> np.ndarray:
     """Returns a column as an array `[N]` of numbers, or else of Python objects.
 
-    Raises: TableError if it has another shape, or values that are neither numbers nor text.
+    Raises: TableError if it has another shape, or values that are neither numbers nor dates nor text.
     """
     values = unmasked(table[name])
     if values.ndim != 1:
         raise TableError(f"column {short(name)}: got an array of shape {values.shape}, expected one value a row")
-    if values.dtype.kind not in "biufOUST":
-        raise TableError(f"column {short(name)}: got values of type {values.dtype}, expected numbers or text")
+    if values.dtype.kind not in "biufMOUST":
+        raise TableError(f"column {short(name)}: got values of type {values.dtype}, expected numbers, dates or text")
     if values.dtype.kind in "biuf":
         return values
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[us]").astype(object)
     for row, value in enumerate(values := values.astype(object)):
         if isinstance(value, bytes):
             values[row] = value.decode(errors="replace")
+        elif isinstance(value, np.datetime64):
+            values[row] = value.astype("datetime64[us]").item()
         elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise TableError(f"column {short(name)}, row {ROW}: got {short(value)}, which is not valid Unicode", row)
         elif isinstance(value, list | tuple | dict | set | np.ndarray | complex):
@@ -64,33 +72,43 @@ def column_of(table: Mapping[str, Any], name: str) -> np.ndarray:
     return values
 
 
-def values_of(table: Mapping[str, Any], name: str, categorical: bool = False, numeric: bool = False) -> np.ndarray:
-    """Returns a column as float64 numbers (nan if missing) or texts (None if missing); texts that are all numbers are parsed.
+def numbers_of(table: Mapping[str, Any], name: str) -> np.ndarray:
+    """Returns a column as float64 numbers, nan where they are missing.
 
-    Args: with `categorical`, all values become texts; with `numeric`, all must be numbers.
-    Raises: TableError if a value is infinite, or is not a number where `numeric` or most other values require one.
+    Raises: TableError if a value is not a number, or is infinite.
     """
     values = column_of(table, name)
-    if (values.dtype.kind == "b" and not numeric) or (values.dtype.kind in "iu" and categorical):
-        return values.astype(str).astype(object)
-    if values.dtype.kind in "biuf":
-        numbers = values.astype(np.float64)
-        if np.isinf(numbers).any():
-            row = int(np.isinf(numbers).argmax())
-            raise TableError(f"column {short(name)}, row {ROW}: got {numbers[row]}, expected a finite number", row)
-        return np.array([_text_of(value) for value in _with_shortest_text(values)], object) if categorical else numbers
-    texts = np.array([_text_of(int(value) if numeric and _is_bool(value) else value) for value in values], object)
-    if categorical:
-        return texts
-    numbers, wrong = _parsed(texts)
-    present = sum(text is not None for text in texts)
-    if not wrong.any():
-        return values_of({name: numbers}, name)
-    if numeric or wrong.sum() < 0.5 * present:
+    if values.dtype.kind not in "biuf":
+        texts = np.array([_text_of(int(value) if _is_bool(value) else value) for value in values], object)
+        values, wrong = parsed(texts)
+        if wrong.any():
+            row = int(wrong.argmax())
+            got, expected = short(texts[row]), "expected a number"
+            if day_of(texts[row]) is not None:
+                got, expected = f"the date {got}", "expected a number; replace the dates by the days since the first of them"
+            raise TableError(f"column {short(name)}, row {ROW}: got {got}, {expected}", row)
+    check_finite(values, name)
+    return values.astype(np.float64)
+
+
+def days_of(table: Mapping[str, Any], name: str) -> np.ndarray:
+    """Returns the days since 1970-01-01 of a column of dates, nan where they are missing.
+
+    Raises: TableError if a value is not a date.
+    """
+    values = column_of(table, name)
+    days, wrong = parsed_days(values)
+    if wrong.any():
         row = int(wrong.argmax())
-        others = "" if numeric else f" as in {present - wrong.sum()} other rows (or name it among the categorical columns)"
-        raise TableError(f"column {short(name)}, row {ROW}: got {short(texts[row])}, expected a number{others}", row)
-    return texts
+        raise TableError(f"column {short(name)}, row {ROW}: got {short(values[row])}, expected {EXAMPLES}", row)
+    return days
+
+
+def check_finite(numbers: np.ndarray, name: str) -> None:
+    """Raises: TableError if a number of a column is infinite."""
+    if np.isinf(numbers).any():
+        row = int(np.isinf(numbers).argmax())
+        raise TableError(f"column {short(name)}, row {ROW}: got {numbers[row]}, expected a finite number", row)
 
 
 def category_indices(values: np.ndarray, categories: Sequence[str], missing: str) -> np.ndarray:
@@ -127,10 +145,19 @@ def _with_shortest_text(values: np.ndarray) -> Any:
     return values if values.dtype in (np.float32, np.float16) else values.tolist()
 
 
+def texts_of(values: np.ndarray) -> np.ndarray:
+    """Returns the texts of a column, None where they are missing."""
+    if values.dtype.kind in "biu":
+        return values.astype(str).astype(object)
+    return np.array([_text_of(value) for value in _with_shortest_text(values)], object)
+
+
 def _text_of(value: Any) -> str | None:
-    """Returns the text of a value, without a trailing ".0" of a number; None if it is missing."""
+    """Returns the text of a value, without a trailing ".0" of a number and without midnight; None if it is missing."""
     if is_missing(value):
         return None
+    if isinstance(value, date):
+        return str(value).removesuffix(" 00:00:00")
     if isinstance(value, float):
         return f"{value:.15g}"
     return str(value).strip().removesuffix(".0") if isinstance(value, np.floating) else str(value).strip()
@@ -140,7 +167,7 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-def _parsed(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def parsed(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the numbers that texts contain (nan if missing), and a mask of the texts that are not numbers."""
     numbers, wrong = np.full(len(texts), np.nan), np.zeros(len(texts), bool)
     for row, text in enumerate(texts):
@@ -150,6 +177,13 @@ def _parsed(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             except ValueError:
                 wrong[row] = True
     return numbers, wrong
+
+
+def parsed_days(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the days since 1970-01-01 of values (nan if missing), and a mask of the values that are not dates."""
+    days = [math.nan if is_missing(value) else day_of(value) for value in values]
+    wrong = np.array([day is None for day in days], bool)
+    return np.array([math.nan if day is None else day for day in days], np.float64), wrong
 
 
 def is_missing(value: Any) -> bool:
