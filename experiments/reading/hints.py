@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from matplotlib import font_manager
-
 from experiments.reading.files import SUFFIXES, TAB
 from mdnjax.config.data import Table
 from mdnjax.data.columns import Columns
@@ -66,5 +64,9 @@ def _first_line(path: Path) -> str:
 
 def _has_glyphs(text: str) -> bool:
     """Returns whether the font of the figures has all letters of a text."""
+    if text.isascii():
+        return True
+    from matplotlib import font_manager  # here, since the commands that draw nothing would wait for it
+
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
     return all(font.get_char_index(ord(letter)) for letter in text)
