@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 
-from experiments import locks
+from experiments import end_loading, locks
 from experiments.schemas import Runtime
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
@@ -81,6 +81,7 @@ def main(
 def one_line_errors() -> Iterator[None]:
     """Turns an expected error inside the block into one `error:` line on stderr and an exit status."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_loading()
     try:
         yield
     except (ConfigError, UserError) as error:

@@ -17,13 +17,10 @@ import textwrap
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -31,6 +28,9 @@ from rich.table import Table
 from experiments.progress import Clock
 from mdnjax.checkpoint import write_bytes
 from mdnjax.training.population import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "pydantic", "safetensors")
 MAX_WIDTH = 250  # of a printed table whose first column alone is wider than the terminal
@@ -57,6 +57,9 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Writes a figure as PNG or SVG; equal figures give equal bytes."""
+    import matplotlib as mpl  # here, since the commands that draw nothing would wait for it
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     content = io.BytesIO()
     with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": path.stem}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a note says so once

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments import command, report
 from experiments.pipeline import TRUTH_METRICS, Result
@@ -19,6 +18,9 @@ from mdnjax.data import Splits
 from mdnjax.fitting import choose_num_components, with_num_components
 from mdnjax.training import functions
 from mdnjax.training.selection import Candidates
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MODEL_FILE = "model.safetensors"
 TEST_SCORES_FILE = "test_scores.npz"

@@ -113,6 +113,14 @@ def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, sta
         assert words in last, last
 
 
+def difference_of(picture_file: Path, committed: Path, rows: float = 1.0) -> float:
+    """Returns the mean absolute difference of the colours of two pictures of the same size, in their upper share of rows."""
+    picture, expected = (matplotlib.image.imread(path)[..., :3] for path in (picture_file, committed))
+    assert picture.shape == expected.shape, committed
+    upper = slice(round(rows * len(picture)))
+    return float(np.mean(np.abs(picture[upper] - expected[upper])))
+
+
 def assert_not_blank(picture_file: Path) -> None:
     """Checks that a figure is large enough, has many colours, and is neither nearly empty nor nearly full."""
     picture = matplotlib.image.imread(picture_file)[..., :3]

@@ -126,6 +126,23 @@ def test_bases_can_be_swept(tmp_path):
     assert sweep.settings == [{"base": "a.yaml"}, {"base": "b.yaml"}]
 
 
+def test_a_base_is_found_beside_the_file_that_names_it_and_else_in_the_current_folder(tmp_path, monkeypatch):
+    sweep_folder, current = tmp_path / "sweeps", tmp_path / "current"
+    for folder, components in ((sweep_folder, 3), (current, 4)):
+        folder.mkdir()
+        (folder / "both.yaml").write_text(f"model: {{num_components: {components}}}")
+    (current / "only_here.yaml").write_text("model: {num_components: 5}")
+    monkeypatch.chdir(current)
+
+    def components_of(text, *words):
+        return [config.model.num_components for config in planned(sweep_folder, text, *words).configs]
+
+    assert components_of("base: both.yaml") == components_of("grid: {base: [both.yaml]}") == [3]
+    assert components_of("base: only_here.yaml") == components_of("grid: {base: [only_here.yaml]}") == [5]
+    assert components_of("", "base=both.yaml") == components_of("", "grid.base=[both.yaml]") == [4]
+    assert components_of("base: both.yaml\nlist: [{base: both.yaml}]", f"list=[{{base: {sweep_folder / 'both.yaml'}}}]") == [3]
+
+
 def test_blocks_can_be_given_as_words(tmp_path):
     assert rows(tmp_path, f"grid: {{{K}: [3, 5]}}", f"grid.{K}=[6, 7]") == [(6,), (7,)]
     assert rows(tmp_path, "", f"grid.{K}=[6]", f"grid.{NOISE}=[1, 2]") == [(6, 1), (6, 2)]
@@ -195,7 +212,7 @@ def test_sweeps_of_the_repository_are_valid(path):
         (f"random: {{space: {{{RATE}: {{unifrm: [0, 3]}}}}}}", [], "did you mean 'random.space.KEY.uniform'?"),
         (f"random: {{space: {{{RATE}: {{}}}}}}", [], "got none, expected one of uniform, log_uniform, choice"),
         (f"random: {{space: {{{RATE}: {{uniform: [-3, -2]}}}}}}", [], "learning_rate: got -"),
-        ("base: nothing.yaml", [], "s.yaml:1: base: cannot read nothing.yaml: No such file"),
+        ("base: nothing.yaml", [], "s.yaml:1: base: cannot read nothing.yaml: No such file or directory in "),
         ("base: s.yaml\ngrid: {}", [], "base: s.yaml is a sweep itself"),
         ("grid: {base: [nothing.yaml]}", [], "s.yaml:1: base: cannot read nothing.yaml"),
         ("grid: {base: [3]}", [], "s.yaml:1: base: got 3, expected a path"),

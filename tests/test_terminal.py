@@ -1,7 +1,11 @@
 """What the commands show on a terminal: their help, and tables in its width."""
 
+import io
+import sys
+
 import pytest
 
+import experiments
 from experiments.__main__ import commands
 from experiments.report import print_table
 from tests.commands import ROOT, run
@@ -42,3 +46,30 @@ def test_the_parts_of_a_table_repeat_no_more_names_than_fit(monkeypatch, capsys)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(lines).split().count("b" * 11) == 1
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["python", "-X", "dev", "-m", "experiments.tabular", "data.path=a.csv"], "tabular: loading libraries"),
+        (["python", "-m", "experiments"], ""),
+        (["python", "-m", "pytest"], ""),
+    ],
+)
+def test_a_terminal_shows_at_once_that_a_command_loads_its_libraries(words, shown, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "orig_argv", words)
+    for stream, text in ((Terminal(), shown), (io.StringIO(), "")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        experiments.begin_loading()
+        assert stream.getvalue().rstrip("\r") == text
+        experiments.end_loading()
+        experiments.end_loading()
+        assert stream.getvalue().removeprefix(f"{text}\r") == (experiments.CLEAR if text else "")

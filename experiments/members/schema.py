@@ -85,7 +85,7 @@ class Sweep(Section, frozen=True):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    base: Path | None = Field(default=None, description="configuration of a run, relative to the sweep file")
+    base: Path | None = Field(default=None, description="configuration of a run, beside the sweep file or in the current folder")
     output: Folder = Field(default=Path("results/sweep"), description="folder of results (default: results/NAME-OF-THE-FILE)")
     num_seeds: Count = Field(default=1, description="members of each setting: seed, seed + 1, ...")
     grid: Columns = Field(default={}, description="key: [values]; every combination of them")

@@ -8,35 +8,43 @@ from typing import Any
 from experiments.members.schema import Sweep
 from experiments.schemas import InverseSine
 from mdnjax.config import ConfigError, Layer, read_file
+from mdnjax.config.load import COMMAND_LINE
 
 SWEEP_KEYS = {field.alias or name for name, field in Sweep.model_fields.items()}
 RUN_KEYS = set(InverseSine.model_fields) - SWEEP_KEYS
 
 
 class Bases:
-    """Reads each base once; a path is relative to the folder of the sweep file, or else to the current folder."""
+    """Reads each base once.
+
+    A path is relative to the folder of the file that names it, or else to the current folder; on the command line, where a shell
+    completes paths, the current folder comes first.
+    """
 
     def __init__(self, folder: Path, place: str):
         self.folder, self.place = folder, place
-        self.layers: dict[str, Layer] = {}
+        self.layers: dict[Path, Layer] = {}
 
-    def find(self, base: Any) -> Path:
-        """Returns the path of a base."""
-        relative = self.folder / str(base)
-        return relative if relative.exists() else Path(str(base))
+    def find(self, base: str | Path, place: str) -> Path:
+        """Returns the path of a base that is named at this place."""
+        folders = (Path(), self.folder) if place == COMMAND_LINE else (self.folder, Path())
+        return next((path for folder in folders if (path := folder / base).exists()), Path(base))
 
     def __call__(self, base: Any, place: str | None) -> Layer:
+        place = place or self.place
         if not isinstance(base, str | Path):
-            raise ConfigError([f"{place or self.place}: base: got {base!r}, expected a path"])
-        if str(base) not in self.layers:
-            layer = read_file(self.find(base))
+            raise ConfigError([f"{place}: base: got {base!r}, expected a path"])
+        path = self.find(base, place)
+        if path not in self.layers:
+            layer = read_file(path)
             if layer.faults and not layer.places:  # the file cannot be read: the fault gets the place that names it
-                layer = layer._replace(faults=[f"{place or self.place}: base: {fault}" for fault in layer.faults])
+                beside = "" if path.exists() or path.is_absolute() else f" in {self.folder} and in the current folder"
+                layer = layer._replace(faults=[f"{place}: base: {fault}{beside}" for fault in layer.faults])
             if wrong := (SWEEP_KEYS - {"output", "runtime"}) & layer.tree.keys():
-                layer.faults.append(f"{place or self.place}: base: {base} is a sweep itself (it has {min(wrong)!r})")
+                layer.faults.append(f"{place}: base: {base} is a sweep itself (it has {min(wrong)!r})")
             tree = {key: value for key, value in layer.tree.items() if key not in SWEEP_KEYS}
-            self.layers[str(base)] = layer._replace(tree=tree)
-        return self.layers[str(base)]
+            self.layers[path] = layer._replace(tree=tree)
+        return self.layers[path]
 
 
 def split_layer(layer: Layer) -> tuple[Layer, Layer]:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from matplotlib import font_manager
-
 from experiments.reading.files import SUFFIXES, TAB, TextFormat
 from mdnjax.data.columns import Columns
 from mdnjax.data.content import DECIMAL_COMMA
@@ -89,5 +87,9 @@ def _first_lines(path: Path, encoding: str) -> tuple[str, str]:
 
 def _has_glyphs(text: str) -> bool:
     """Returns whether the font of the figures has all letters of a text."""
+    if text.isascii():
+        return True
+    from matplotlib import font_manager  # here, since the commands that draw nothing would wait for it
+
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
     return all(font.get_char_index(ord(letter)) for letter in text)

@@ -10,7 +10,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import kruskal
 
 from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
 from experiments.members.parts import Row, finished
@@ -134,6 +133,8 @@ def _draw_members(axes: Axes, positions: np.ndarray, scores: np.ndarray, spread:
         axes.plot(distinct, medians, color=TRUTH, marker="_", ms=16, mew=2, label="median", ls="")
         axes.legend(loc="best")
     elif not spread and len(distinct) >= NUM_GROUPS:
+        from scipy.stats import kruskal  # here, since importing it takes long
+
         groups = np.array_split(np.argsort(positions, kind="stable"), NUM_GROUPS)
         if min(map(len, groups)) >= MIN_GROUP and kruskal(*(scores[group] for group in groups)).pvalue < MAX_P_VALUE:
             middle = [[np.median(values[group]) for group in groups] for values in (positions, scores)]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from experiments import command, report
 from experiments.members import parts
 from experiments.members.chunks import member_data
-from experiments.members.plan import Member, digest_of
 from experiments.members.resume import train_members
 from experiments.run_folder import create_run_folder
 from experiments.study import prepare
-from experiments.uci import results
-from experiments.uci.problems import Problem, problems_of
+from experiments.uci import peers, results
+from experiments.uci.peer_fits import peer_rows
+from experiments.uci.points import interval_scores
+from experiments.uci.problems import problems_of
+from experiments.uci.runs import NETWORK, SplitRun, split_runs
 from experiments.uci.schema import Benchmark
-from mdnjax.config.data import Table
-from mdnjax.config.tabular import Tabular
 from mdnjax.data.dataset import joined
 from mdnjax.data.scaler import mixture_units
 from mdnjax.diagnostics import AT_FLOOR, scales_of
@@ -26,47 +27,35 @@ from mdnjax.mixture import Mixture, responsibilities
 from mdnjax.predictor import Predictor
 from mdnjax.training.placement import local_placement
 
-FILES = (parts.PATTERN, "tables/*.npz", "members.csv", "table.csv", "table.md", "environment.json")
-NETWORK, SINGLE = "network", "single Gaussian"
-
-
-class SplitRun(NamedTuple):
-    """One contender, trained on one split of a table."""
-
-    problem: str
-    contender: str
-    member: Member
+FILES = (parts.PATTERN, "tables/*.npz", "peers/*.json", "members.csv", "table.csv", "peers.csv", "table.md")
+FILES += ("environment.json",)
 
 
 def bench(config: Benchmark, overwrite: bool) -> None:
-    """Trains all splits that are not trained yet, and writes the table of scores."""
+    """Fits all contenders to all splits that they are not fitted to yet, and writes the table of scores."""
     prepare(config)
+    names, missing = peers.installed(config.peers)
+    if not (config.networks or names):
+        raise command.UserError(f"networks: got false and no installed peer, expected one of them; {peers.INSTALL}")
     problems = problems_of(config.data, config.output / "tables")
+    for note in (*missing, *(f"note: {note}" for problem in problems for note in problem.notes)):
+        print(note, flush=True)
     folder = create_run_folder(config, config.output, FILES, overwrite)
     runs = split_runs(config, problems)
-    rows = train_members([run.member for run in runs], local_placement(), folder, None)
-    row_of = {row["member"]: row for row in rows}
-    predictors = {number: predictor for part in parts.read_all(folder) for number, predictor in _predictors(part, runs)}
-    scores = [scores_of(run, row_of[run.member.number], predictors[run.member.number]) for run in runs]
-    report.write_csv(folder / "members.csv", list(scores[0]), [list(row.values()) for row in scores])
+    scores = network_rows(runs, folder) if config.networks else []
+    scores += peer_rows(names, [run for run in runs if run.contender == NETWORK], folder)
     report.write_json(folder / "environment.json", report.environment())
     results.write(folder, scores)
     results.show(scores)
     print(f"results: {folder}")
 
 
-def split_runs(config: Benchmark, problems: list[Problem]) -> list[SplitRun]:
-    """Returns a run for every table, contender and split, all with the same settings."""
-    runs: list[SplitRun] = []
-    contenders = {NETWORK: None, **({SINGLE: 1} if config.data.single_gaussian else {})}
-    for setting, problem in enumerate(problems):
-        splits = problem.first_splits(config.data.num_splits)
-        for contender, num_components in contenders.items():
-            for split in splits:
-                split_config = _split_config(config, split, num_components)
-                member = Member(len(runs), setting, split_config, digest_of(split_config))
-                runs.append(SplitRun(problem.name, contender, member))
-    return runs
+def network_rows(runs: list[SplitRun], folder: Path) -> list[dict[str, Any]]:
+    """Trains the networks of all runs that are not trained yet, and returns a row of scores for each run."""
+    rows = train_members([run.member for run in runs], local_placement(), folder, None)
+    row_of = {row["member"]: row for row in rows}
+    predictors = {number: predictor for part in parts.read_all(folder) for number, predictor in _predictors(part, runs)}
+    return [scores_of(run, row_of[run.member.number], predictors[run.member.number]) for run in runs]
 
 
 def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, Any]:
@@ -90,6 +79,7 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
         "rmse": evaluation.rmse[0],
         **{f"coverage_{100 * level:.0f}": evaluation.coverage[0][i] for i, level in enumerate(LEVELS)},
         **{f"width_{100 * level:.0f}": evaluation.width[0][i] for i, level in enumerate(LEVELS)},
+        **interval_scores(mixture, test.y, units),
         "calibration_error": evaluation.calibration[0],
         "linear_nll": evaluate_mixtures(
             linear_gaussian(known, test.x, None, units), test.y, units, lattice=predictor.lattice
@@ -107,13 +97,6 @@ def num_at_floor(mixture: Mixture, y: np.ndarray, floor: np.ndarray) -> int:
     """Counts the rows whose NLL the scale floor limits: components at the floor have most of the responsibility for y."""
     low = (np.asarray(scales_of(mixture.component)) <= AT_FLOOR * floor).any(axis=-1)
     return int(np.sum(np.sum(np.asarray(responsibilities(mixture, y)) * low, axis=1) > 0.5))
-
-
-def _split_config(config: Benchmark, split: Table, num_components: int | None) -> Tabular:
-    model = config.model if num_components is None else config.model.model_copy(update={"num_components": num_components})
-    settings = {name: getattr(config, name) for name in ("seed", "train", "ensemble", "selection")}
-    data = {name: getattr(config.data, name) for name in ("target_support", "standardise", "rounding", "lattice", "nested")}
-    return Tabular(data=split.model_copy(update=data), model=model, **settings)
 
 
 def _predictors(part: parts.Part, runs: list[SplitRun]) -> list[tuple[int, Predictor]]:

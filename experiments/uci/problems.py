@@ -1,4 +1,4 @@
-"""The tables of a benchmark and their splits: from a folder in the layout of UCI_Datasets, or from installed packages."""
+"""The tables of a benchmark and their splits: a file, a folder in the layout of UCI_Datasets, or those of installed packages."""
 
 from __future__ import annotations
 
@@ -9,32 +9,64 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import reading
 from experiments.command import UserError
 from experiments.reading.files import import_extra
 from experiments.uci.schema import Tables
 from mdnjax.checkpoint import write_bytes
-from mdnjax.config.data import Table
+from mdnjax.config.data import Examples, Table
 from mdnjax.config.nearest import nearest
+
+RESEEDED = ("random", "grouped")  # ways to split that depend on the seed
+FILE_KEYS = [key for key in Table.model_fields if key not in (*Examples.model_fields, "nested")]
 
 
 class Problem(NamedTuple):
-    """The name of a table, and a function that returns its first splits."""
+    """The name of a table, a function that returns its first splits, and notes on its values."""
 
     name: str
     first_splits: Callable[[int], list[Table]]
+    notes: tuple[str, ...] = ()
 
 
 def problems_of(section: Tables, folder: Path) -> list[Problem]:
     """Returns the tables of a benchmark; a table of a package is written to `folder` when its splits are requested.
 
-    Raises: UserError if a folder or table does not exist.
+    Raises: UserError if a file, folder or table does not exist, or a file cannot be trained on.
     """
+    _check_keys(section)
+    if section.path:
+        return [_file_problem(section)]
     known = _package_tables(folder) if section.root is None else _folder_tables(Path(section.root))
     if not known:
         raise UserError(f"data.root: got {section.root!r}, expected a folder with NAME/data/data.txt in it")
     if unknown := next((name for name in section.sets if name not in known), None):
         raise UserError(f"data.sets: got {unknown!r}, expected one of {', '.join(known)}{nearest(unknown, list(known))}")
     return [Problem(name, known[name]) for name in section.sets or known]
+
+
+def _check_keys(section: Tables) -> None:
+    """Raises: UserError for keys of a file without a file, and for keys of many tables with one."""
+    others = ("root", "sets") if section.path else FILE_KEYS
+    given = [key for key in others if getattr(section, key) != Tables.model_fields[key].default]
+    if given:
+        expected = "no data.path beside it" if section.path else "data.path=FILE beside it"
+        raise UserError(f"data.{given[0]}: got {getattr(section, given[0])!r}, expected {expected}")
+    if len(section.target) > 1:
+        raise UserError(f"data.target: got {len(section.target)} columns, expected one")
+
+
+def _file_problem(section: Tables) -> Problem:
+    """Reads the first split, so that mistakes are reported before anything is trained."""
+    table = Table(**{key: getattr(section, key) for key in Table.model_fields if key != "name"})
+
+    def first_splits(num: int) -> list[Table]:
+        return [table.model_copy(update={"seed": seed}) for seed in range(num if section.split in RESEEDED else 1)]
+
+    loaded = reading.read_table(table, 0)
+    if (num := len(loaded.columns.targets)) > 1:  # an array with several columns, by one name
+        raise UserError(f"data.target: got {num} columns, expected one")
+    return Problem(loaded.path.stem, first_splits, tuple(loaded.notes))
 
 
 def _folder_tables(root: Path) -> dict[str, Callable[[int], list[Table]]]:
