@@ -22,10 +22,11 @@ from mdnjax.data.lattice import lattice_of
 from mdnjax.data.scaler import limited_targets, make_scaler
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
+from mdnjax.training.inputs import Task
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
 from mdnjax.training.selection import Candidates, select_candidate
-from mdnjax.training.tasks import SelectedNetworks, Task, networks_of, train_networks
+from mdnjax.training.tasks import SelectedNetworks, networks_of, train_networks
 from mdnjax.training.training_file import load_training, save_training
 
 MIN_ROWS = 5

@@ -18,7 +18,7 @@ from mdnjax.config.schema import Model, Train
 from mdnjax.data import Dataset, make_scaler
 from mdnjax.ensemble import Networks, untrained
 from mdnjax.predictor import make_predictor
-from mdnjax.training.tasks import Task, training_functions_of, training_inputs
+from mdnjax.training.inputs import Task, training_functions_of, training_inputs
 from tests.commands import ROOT, SHORT
 
 

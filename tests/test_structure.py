@@ -32,7 +32,7 @@ ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evalu
 ORDER += ["fitting", "estimator"]
 ORDER += ["export", "plots"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "population", "threads"]
-ORDER_OF_TRAINING += ["selection", "functions", "train", "experts", "tasks", "training_file"]
+ORDER_OF_TRAINING += ["selection", "functions", "train", "experts", "inputs", "tasks", "training_file"]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 
 

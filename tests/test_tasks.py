@@ -20,9 +20,10 @@ from mdnjax.mixture import Mixture, log_prob, weights
 from mdnjax.model_file import load, save
 from mdnjax.predictor import make_predictor
 from mdnjax.statistics import pool
+from mdnjax.training.inputs import Task, rotated_split, training_inputs
 from mdnjax.training.placement import local_placement
 from mdnjax.training.selection import stacking_weights
-from mdnjax.training.tasks import Task, networks_of, rotated_split, train_networks, training_inputs
+from mdnjax.training.tasks import networks_of, train_networks
 
 NOISES = (0.01, 0.1, 0.3)
 SETTINGS = tuple({"train.x_noise": noise, "model.scale_floor": noise / 5} for noise in NOISES)

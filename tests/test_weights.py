@@ -19,8 +19,8 @@ from mdnjax.data.units import own_units
 from mdnjax.evaluation import evaluate_mixtures, linear_gaussian
 from mdnjax.training import functions
 from mdnjax.training.initialise import em_step, fit_linear_path, fit_marginal
+from mdnjax.training.inputs import rotated_split
 from mdnjax.training.selection import smallest_within_one_error, stacking_weights
-from mdnjax.training.tasks import rotated_split
 from tests.test_fitting import SMALL
 
 RNG = np.random.default_rng(0)

@@ -25,9 +25,9 @@ from experiments.members.chunks import chunks_of, member_data, train_chunk
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
 from mdnjax.config.schema import Loop
+from mdnjax.training.inputs import training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, local_placement, place
 from mdnjax.training.population import member as fit_of_member
-from mdnjax.training.tasks import training_functions_of, training_inputs
 from mdnjax.training.train import train_one, train_population
 
 ORIGINAL = CONFIGS / "inverse_sine_original.yaml"

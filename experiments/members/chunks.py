@@ -24,9 +24,10 @@ from mdnjax.ensemble import Networks, nlls_of, without_unused
 from mdnjax.fitting import make_task
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.functions import as_arrays
+from mdnjax.training.inputs import Task, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
 from mdnjax.training.population import Population, Report
-from mdnjax.training.tasks import Task, pooling_of, train_networks, training_functions_of, training_inputs
+from mdnjax.training.tasks import pooling_of, train_networks
 
 MAX_CPU_BYTES = 2**28  # memory of a chunk on a CPU; also assumed as the memory of a device that reports none
 MAX_GPU_MEMORY_SHARE = 0.5

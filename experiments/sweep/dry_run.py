@@ -13,8 +13,8 @@ from experiments.report import print_table
 from experiments.run_folder import flat
 from experiments.study import num_components_is_auto
 from experiments.sweep.summary import short
+from mdnjax.training.inputs import training_functions_of, training_inputs
 from mdnjax.training.placement import Placement
-from mdnjax.training.tasks import training_functions_of, training_inputs
 from mdnjax.training.train import train_one
 
 NUM_MEASURED_STEPS = 100

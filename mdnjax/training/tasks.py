@@ -13,28 +13,19 @@ import numpy as np
 from scipy.special import logsumexp
 
 from mdnjax.config.schema import Run
-from mdnjax.data.dataset import Dataset, joined, mean_over_rows, select_rows
-from mdnjax.data.scaler import Scaler, log_slopes, min_scale_of_rounding, to_training_units
+from mdnjax.data.dataset import Dataset, mean_over_rows
+from mdnjax.data.scaler import log_slopes
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.training import functions
-from mdnjax.training.experts import Experts, fit_experts
+from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, place, place_stacked
 from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
-from mdnjax.training.selection import best_runs, selected_params, selected_scores, stacking_weights, training_keys
+from mdnjax.training.selection import best_runs, selected_params, selected_scores, stacking_weights
 from mdnjax.training.train import compile_training, train_in_parts, validation_losses
 from mdnjax.trees import Trees, stacked
 from mdnjax.types import Bool, Float, Int, Params
 
 MIN_LOG_PROB = -1e4  # used where the density underflows to 0
-
-
-class Task(NamedTuple):
-    """A configuration, the training and validation examples of its networks, and the units of training."""
-
-    config: Run
-    train: Dataset
-    validation: Dataset
-    scaler: Scaler
 
 
 class SelectedNetworks(NamedTuple):
@@ -59,61 +50,6 @@ class SelectedNetworks(NamedTuple):
     def leading(self) -> Int[np.ndarray, " G"]:
         """The training of the network with the largest weight, the first one of equal weights."""
         return self.runs[np.arange(len(self.runs)), self.weight.argmax(axis=1)]
-
-
-def training_inputs(task: Task, experts: Experts | None = None) -> list[functions.TrainingInputs]:
-    """Returns the data, key and settings of each network that a task trains.
-
-    Without `experts` their predictions are 0, which is enough where only the shapes count.
-    """
-    config, (train, validation), scaler = task.config, _scaled(task, experts), task.scaler
-    ensemble = config.ensemble
-    keys = training_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
-    splits = [
-        rotated_split(train, validation, member) if ensemble.rotate else (train, validation)
-        for member in range(ensemble.num_members)
-    ]
-    min_scale = min_scale_of_rounding(config.data.rounding, scaler, joined(task.train, task.validation).y)
-    inputs = []
-    for setting in range(config.selection.num_settings):
-        with_setting = config.with_setting(setting)
-        numbers = functions.split_sections(with_setting.model, with_setting.train)[2]
-        numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], min_scale)
-        inputs += [
-            functions.make_training_inputs(numbers, key, *splits[run // ensemble.num_restarts]) for run, key in enumerate(keys)
-        ]
-    return inputs
-
-
-def fit_task_experts(task: Task) -> Experts | None:
-    """Fits the experts of a task, if it has any, to its train and validation rows."""
-    names = task.config.model.experts
-    if not names:
-        return None
-    z, targets, weight = joined(*(to_training_units(task.scaler, part) for part in (task.train, task.validation)))
-    return fit_experts(names, z, targets, task.config.seed, weight)
-
-
-def _scaled(task: Task, experts: Experts | None) -> list[Dataset]:
-    """Returns the train and validation rows in units of training, with the predictions of experts as the last inputs."""
-    parts = [to_training_units(task.scaler, part) for part in (task.train, task.validation)]
-    num_experts = len(task.config.model.experts) * parts[0].y.shape[1]
-    if not num_experts:
-        return parts
-    shape = (sum(len(part.x) for part in parts), num_experts)
-    predictions = np.zeros(shape, np.float32) if experts is None else experts.predictions
-    of_parts = np.split(predictions, [len(parts[0].x)])
-    return [part._replace(x=np.concatenate([part.x, more], axis=1)) for part, more in zip(parts, of_parts, strict=True)]
-
-
-def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
-    """Splits the same rows into parts of the same sizes; other rows are for validation: the last at turn 0, then those before."""
-    whole, size = joined(train, validation), len(validation.x)
-    num = len(whole.x)
-    end = num - turn % (num // size) * size
-    in_validation = np.zeros(num, bool)
-    in_validation[end - size : end] = True
-    return select_rows(whole, ~in_validation), select_rows(whole, in_validation)
 
 
 def _select(
@@ -190,7 +126,7 @@ def train_networks(
     which are continued.
     """
     loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
-    experts = [fit_task_experts(task) for task in tasks]
+    experts = [experts_of(task) for task in tasks]
     inputs = [run for task, of_task in zip(tasks, experts, strict=True) for run in training_inputs(task, of_task)]
     capacity = (capacity or len(tasks)) * num_runs
     if pad_to:
@@ -253,13 +189,6 @@ def pooling_of(config: Run, selected: SelectedNetworks) -> tuple[np.ndarray | No
     if not config.networks_differ:
         return None, None
     return selected.weight.astype(np.float32), selected.scale_floor.astype(np.float32)
-
-
-def training_functions_of(task: Task) -> functions.TrainingFunctions:
-    """Returns the functions that train the networks of a task; tasks that differ only in numbers, keys and data share them."""
-    config = task.config.with_setting(0)
-    model, train, _ = functions.split_sections(config.model, config.train)
-    return functions.make_training_functions(model, train, task.train.x.shape[1], task.train.y.shape[1])
 
 
 def _nll_offset(task: Task, part: Dataset) -> float:

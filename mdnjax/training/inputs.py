@@ -1,0 +1,85 @@
+"""What the networks of a task are trained on: data in units of training with the predictions of experts, keys and numbers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mdnjax.config.schema import Run
+from mdnjax.data.dataset import Dataset, joined, select_rows
+from mdnjax.data.scaler import Scaler, min_scale_of_rounding, to_training_units
+from mdnjax.training import functions
+from mdnjax.training.experts import Experts, fit_experts
+from mdnjax.training.selection import training_keys
+
+
+class Task(NamedTuple):
+    """A configuration, the training and validation examples of its networks, and the units of training."""
+
+    config: Run
+    train: Dataset
+    validation: Dataset
+    scaler: Scaler
+
+
+def training_inputs(task: Task, experts: Experts | None = None) -> list[functions.TrainingInputs]:
+    """Returns the data, key and settings of each network that a task trains.
+
+    Without `experts` their predictions are 0, which is enough where only the shapes count.
+    """
+    config, (train, validation), scaler = task.config, _scaled(task, experts), task.scaler
+    ensemble = config.ensemble
+    keys = training_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
+    splits = [
+        rotated_split(train, validation, member) if ensemble.rotate else (train, validation)
+        for member in range(ensemble.num_members)
+    ]
+    min_scale = min_scale_of_rounding(config.data.rounding, scaler, joined(task.train, task.validation).y)
+    inputs = []
+    for setting in range(config.selection.num_settings):
+        with_setting = config.with_setting(setting)
+        numbers = functions.split_sections(with_setting.model, with_setting.train)[2]
+        numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], min_scale)
+        inputs += [
+            functions.make_training_inputs(numbers, key, *splits[run // ensemble.num_restarts]) for run, key in enumerate(keys)
+        ]
+    return inputs
+
+
+def experts_of(task: Task) -> Experts | None:
+    """Fits the experts of a task, if it has any, to its train and validation rows."""
+    names = task.config.model.experts
+    if not names:
+        return None
+    whole = joined(*(to_training_units(task.scaler, part) for part in (task.train, task.validation)))
+    return fit_experts(names, whole.x, whole.y, task.config.seed, whole.weight)
+
+
+def _scaled(task: Task, experts: Experts | None) -> list[Dataset]:
+    """Returns the train and validation rows in units of training, with the predictions of experts as the last inputs."""
+    parts = [to_training_units(task.scaler, part) for part in (task.train, task.validation)]
+    num_experts = len(task.config.model.experts) * parts[0].y.shape[1]
+    if not num_experts:
+        return parts
+    shape = (sum(len(part.x) for part in parts), num_experts)
+    predictions = np.zeros(shape, np.float32) if experts is None else experts.predictions
+    of_parts = np.split(predictions, [len(parts[0].x)])
+    return [part._replace(x=np.concatenate([part.x, more], axis=1)) for part, more in zip(parts, of_parts, strict=True)]
+
+
+def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
+    """Splits the same rows into parts of the same sizes; other rows are for validation: the last at turn 0, then those before."""
+    whole, size = joined(train, validation), len(validation.x)
+    num = len(whole.x)
+    end = num - turn % (num // size) * size
+    in_validation = np.zeros(num, bool)
+    in_validation[end - size : end] = True
+    return select_rows(whole, ~in_validation), select_rows(whole, in_validation)
+
+
+def training_functions_of(task: Task) -> functions.TrainingFunctions:
+    """Returns the functions that train the networks of a task; tasks that differ only in numbers, keys and data share them."""
+    config = task.config.with_setting(0)
+    model, train, _ = functions.split_sections(config.model, config.train)
+    return functions.make_training_functions(model, train, task.train.x.shape[1], task.train.y.shape[1])
