@@ -113,12 +113,11 @@ def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, sta
         assert words in last, last
 
 
-def difference_of(picture_file: Path, committed: Path, rows: float = 1.0) -> float:
-    """Returns the mean absolute difference of the colours of two pictures of the same size, in their upper share of rows."""
+def difference_of(picture_file: Path, committed: Path) -> float:
+    """Returns the mean absolute difference of the colours, from 0 to 1, of two pictures, after checking that sizes are equal."""
     picture, expected = (matplotlib.image.imread(path)[..., :3] for path in (picture_file, committed))
     assert picture.shape == expected.shape, committed
-    upper = slice(round(rows * len(picture)))
-    return float(np.mean(np.abs(picture[upper] - expected[upper])))
+    return float(np.mean(np.abs(picture - expected)))
 
 
 def assert_not_blank(picture_file: Path) -> None:

@@ -19,7 +19,7 @@ from experiments.run_folder import create_run_folder
 from experiments.schemas import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
-from tests.commands import ROOT, SHORT, UNSTABLE, assert_not_blank, assert_one_line_error, run
+from tests.commands import ROOT, SHORT, UNSTABLE, assert_not_blank, assert_one_line_error, difference_of, run
 
 NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 
@@ -79,6 +79,13 @@ def test_history_ends_at_the_last_step(done):
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_not_blank(done, name):
     assert_not_blank(done[0] / "figures" / f"{name}.png")
+
+
+@pytest.mark.parametrize("name", ["ribbon", "intervals", "density", "calibration", "overview"])
+def test_the_pictures_of_the_pages_are_laid_out_as_those_of_the_command(done, name):
+    """A short training draws other curves in the same axes; the average colours are those of a page with little ink."""
+    committed = ROOT / "experiments" / f"{'inverse_sine' if name == 'overview' else name}.png"
+    assert difference_of(done[0] / "figures" / f"{name}.png", committed) < 0.12
 
 
 def test_the_resolved_configuration_gives_the_same_bits(done, tmp_path):

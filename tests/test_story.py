@@ -3,6 +3,7 @@
 import re
 
 import nbformat
+import pytest
 
 from experiments.notebook import NOTEBOOK, SCRIPT, execute, read_script
 from tests.commands import SHORT, use_test_cache
@@ -36,6 +37,21 @@ def test_the_notebook_is_the_script():
     assert_complete(saved)
     assert NOTEBOOK.stat().st_size < 1.2e6
     assert numbers_after("excess", saved)[0] < 0.1
+
+
+def test_the_table_of_the_study_in_the_readme_has_the_numbers_of_the_notebook():
+    """Both are of the full study with seed 0, which no test trains."""
+    saved, page = nbformat.read(NOTEBOOK, as_version=4), (SCRIPT.parent.parent / "README.md").read_text()
+    rows = {
+        name: list(map(float, re.findall(r"-?\d+\.\d+", cells))) for name, cells in re.findall(r"^ (.+?) +│(.*)$", page, re.M)
+    }
+    (train, inverse_train), (test, inverse_test) = (numbers_after(f"{part}", saved)[:2] for part in ("error: train", ", test"))
+    best, inverse_best = numbers_after("best possible", saved)
+    assert rows["regression, mean squared error"] == pytest.approx([train, test, best], rel=1e-3)
+    assert rows["inverse regression, mean squared error"] == pytest.approx([inverse_train, inverse_test, inverse_best], rel=1e-3)
+    nll, excess, entropy = (numbers_after(words, saved)[0] for words in ("NLL: mixture", "excess", "exact entropy"))
+    assert rows["mixture, NLL (nats)"][1:] == pytest.approx([nll, entropy], abs=1e-3)
+    assert rows["excess over the truth"][1] == pytest.approx(excess, abs=1e-3)
 
 
 def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):

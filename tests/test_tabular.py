@@ -16,9 +16,10 @@ from mdnjax.components import Support
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns
+from mdnjax.data.dataset import joined
 from mdnjax.data.units import own_units
 from mdnjax.evaluation import evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
-from tests.commands import assert_not_blank, assert_one_line_error, run
+from tests.commands import ROOT, assert_not_blank, assert_one_line_error, run
 
 FAST = [
     "train.num_steps=40",
@@ -205,6 +206,16 @@ def test_the_linear_gaussian_is_least_squares():
     np.testing.assert_allclose(np.asarray(mdn.mean(mixture))[:, 0], expected.predict(x), rtol=1e-3)
     residuals = table.target[:300] - expected.predict(table.data[:300])
     np.testing.assert_allclose(mdn.variance(mixture)[0], residuals @ residuals / 289, rtol=1e-3)
+
+
+def test_the_readme_has_the_nll_of_the_simple_models_on_the_table_of_its_example(tmp_path):
+    bunch: Any = load_diabetes(as_frame=True, scaled=False)
+    bunch.frame.to_csv(tmp_path / "diabetes.csv", index=False)
+    train, validation, test = reading.read_table(Table(path=str(tmp_path / "diabetes.csv"), target=("target",)), 0).splits
+    known, units = joined(train, validation), own_units(1)
+    mixtures = [make(known, test.x, None, units) for make in (linear_gaussian, marginal_gaussian)]
+    found = [f"{np.mean(np.asarray(mdn.nll(mixture, test.y.astype(np.float32)))):.2f}" for mixture in mixtures]
+    assert f", {found[0]} and {found[1]} here" in (ROOT / "README.md").read_text()
 
 
 def test_the_marginal_gaussian_of_a_positive_target_is_log_normal():

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -177,7 +178,8 @@ def test_a_file_is_split_by_seeds_and_read_as_for_a_single_run(tmp_path, calls):
 def test_the_crps_of_points_is_that_of_their_empirical_distribution():
     generator = np.random.default_rng(0)
     values, y = generator.normal(size=(50, 7)), 2 * generator.normal(size=50)
-    np.testing.assert_allclose(crps_of_points(values, y), scoringrules.crps_ensemble(y, values, estimator="nrg"), rtol=1e-12)
+    expected: Any = scoringrules.crps_ensemble(y, values, estimator="nrg")
+    np.testing.assert_allclose(crps_of_points(values, y), expected, rtol=1e-12)
     np.testing.assert_allclose(crps_of_points(values[:, :1], y), np.abs(values[:, 0] - y), rtol=1e-12)
 
 
