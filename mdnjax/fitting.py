@@ -22,6 +22,7 @@ from mdnjax.data.lattice import lattice_of
 from mdnjax.data.scaler import limited_targets, make_scaler
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
+from mdnjax.training import experts
 from mdnjax.training.inputs import Task
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
@@ -191,6 +192,8 @@ def make_config(changes: Mapping[str, Any], source: str) -> Tabular:
     """
     values = {str(key): value.item() if isinstance(value, np.generic) else value for key, value in changes.items()}
     changes = {"train.num_steps": NUM_STEPS, "train.patience": PATIENCE, **values}
+    if not experts.is_available():  # scikit-learn comes with an extra, and without it the networks do without these inputs
+        changes = {"model.experts": [], **changes}
     return resolve(Tabular, [settings_layer(changes, dict.fromkeys(changes, source))])
 
 

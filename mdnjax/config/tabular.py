@@ -8,14 +8,35 @@ from mdnjax.config.data import Table
 from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Init, Model, Optimizer, Run, Train
 
-MODEL = Model(hidden_sizes=(64, 64, 64), activation="gelu", num_components=5, line=True)
+EXPERTS = ("boosted_trees", "extra_trees")
+MODEL = Model(
+    hidden_sizes=(64, 64, 64),
+    activation="gelu",
+    num_components=5,
+    line=True,
+    embedding="piecewise_linear",
+    embedding_size=16,
+    experts=EXPERTS,
+)
 ENSEMBLE = Ensemble(num_members=5, rotate=True)
-# Noise on the inputs, scale floor, weight decay, factor of the fitted line. The first settings suit tables without noise, for
-# which the fitted line does not help. The last ones suit few and noisy rows, which a network with less weight decay overfits
-# before the first report.
-SETTING_VALUES = ((0.002, 0.001, 0.1, 0.0), (0.01, 0.003, 0.1, 1.0), (0.03, 0.01, 0.1, 1.0), (0.1, 0.02, 0.1, 1.0))
-SETTING_VALUES += ((0.03, 0.01, 1.0, 1.0), (0.1, 0.03, 3.0, 1.0), (0.1, 0.05, 10.0, 1.0), (0.1, 0.3, 10.0, 1.0))
+# Noise on the inputs, scale floor, weight decay, and the factors of the fitted line, of the embedded inputs and of the experts. The
+# first setting suits smooth tables without noise, for which nothing but the inputs helps. The embedded inputs suit rough targets,
+# the experts also rows with near twins. The last two settings suit few and noisy rows, which a network with less weight decay
+# overfits before the first report.
+SETTING_VALUES = (
+    (0.002, 0.001, 0.1, 0.0, 0.0, 0.0),
+    (0.002, 0.001, 0.1, 0.0, 1.0, 0.0),
+    (0.03, 0.01, 0.1, 1.0, 1.0, 0.0),
+    (0.03, 0.01, 1.0, 1.0, 1.0, 0.0),
+    (0.002, 0.001, 0.1, 0.0, 0.0, 1.0),
+    (0.1, 0.03, 3.0, 1.0, 0.0, 1.0),
+    (0.002, 0.001, 0.1, 0.0, 1.0, 1.0),
+    (0.03, 0.01, 1.0, 1.0, 1.0, 1.0),
+    (0.1, 0.05, 10.0, 1.0, 0.0, 0.0),
+    (0.1, 0.3, 10.0, 1.0, 0.0, 0.0),
+)
 SETTING_KEYS = ("train.x_noise", "model.scale_floor", "train.optimizer.weight_decay", "train.init.line")
+SETTING_KEYS += ("train.init.embedding", "train.init.experts")
 SELECTION = Selection(settings=tuple(dict(zip(SETTING_KEYS, values, strict=True)) for values in SETTING_VALUES))
 
 
