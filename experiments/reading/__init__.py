@@ -16,6 +16,7 @@ from mdnjax.config.data import Table
 from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.data.columns import Columns, check_scaled_inputs, fit_columns, input_name, to_inputs, to_targets
 from mdnjax.data.dataset import select_rows
+from mdnjax.data.lattice import lattice_of
 from mdnjax.data.notes import notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
@@ -64,7 +65,9 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
         splits = Splits(*(select_rows(whole, part) for part in rows))
         notes += name_notes(columns)
-        notes += [*check_values(section, columns, whole, rows.train), *notes_on(splits, _names(columns, whole.x))]
+        notes += check_values(section, columns, whole, rows.train)
+        cells = section.lattice and lattice_of(section.rounding, whole.y[in_training]).exists
+        notes += notes_on(splits, _names(columns, whole.x), cells)
     except TableError as error:
         raise UserError(f"{path}: {error}{delimiter_hint(error, section)}{missing_hint(error)}") from None
     return LoadedTable(path, columns, rows, splits, notes)
