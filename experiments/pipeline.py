@@ -75,7 +75,8 @@ class Result(NamedTuple):
     def notes(self) -> list[str]:
         """Sentences about what looks wrong, each with a remedy; the outliers of a table are reported when it is read."""
         of_data = () if isinstance(self.config.data, Table) else outliers(self.splits.train)
-        return [*of_data, *remedies(self.diagnosis, self.config)]
+        cells = self.predictor.lattice is not None  # there the NLL does not depend on the scale floor
+        return [*of_data, *remedies(self.diagnosis._replace(share_at_floor=0.0) if cells else self.diagnosis, self.config)]
 
 
 def make_data(config: Run) -> tuple[Splits, Truth | None]:

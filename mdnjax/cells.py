@@ -96,6 +96,23 @@ def rounded_moments(
     return np.stack(mean, axis=1), np.stack(variance, axis=1)
 
 
+def rounded_moments_of_row(mixture: Mixture, units: Units, lattice: Lattice) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
+    """Returns `rounded_moments` of one row in a compiled program, where the values must be the same for every row."""
+    found = []
+    for d, single in enumerate(marginals(mixture)):
+        (step,), (first,), (last,) = lattice.select(d)
+        beyond = max(last - first, MIN_BEYOND * step)
+        stride = int((last - first + 2 * beyond) / step // MAX_VALUES) + 1
+        values = np.arange(first - step * np.ceil(beyond / step), last + beyond + step, stride * step)
+        edges = units.select(d).relative(values[:-1, None] + stride * step / 2).astype(mixture.logits.dtype)
+        below = jnp.append(cdf(single, edges), 1.0)
+        shares = jnp.diff(below, prepend=0.0)
+        mean = jnp.sum(shares * values)
+        found.append((mean, jnp.sum(shares * (values - mean) ** 2)))
+    mean, variance = zip(*found, strict=True)
+    return jnp.stack(mean), jnp.stack(variance)
+
+
 def probabilities_of(mixture: Mixture, units: Units, values: Float[np.ndarray, " V"], step: float) -> Float[np.ndarray, "N V"]:
     """Returns the probability of each value of a lattice; the first and the last include everything beyond them."""
     return Discrete(values, _with_1(_cdf_at(mixture, units, values[:-1] + step / 2))).probabilities()

@@ -19,7 +19,7 @@ from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Column, Columns, is_table
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.dates import day_of
+from mdnjax.data.dates import has_dates
 from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, outlier_notes, target_names, warn_caller
 from mdnjax.fitting import fit_rows, make_config
 from mdnjax.mixture import Mixture
@@ -185,7 +185,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         for name, values in (("X", X), ("y", y)):  # scikit-learn would read dates as nanoseconds, and ignore a mask
             if isinstance(values, np.ma.MaskedArray):
                 raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
-            if _has_dates(values):
+            if has_dates(values):
                 frames = "; a data frame may have columns of dates" if name == "X" else ""
                 raise ValueError(
                     f"{name}: got dates or times, expected numbers, such as the days since the first of them{frames}"
@@ -246,12 +246,6 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 def _as_targets(y: Any) -> np.ndarray:
     dtype: Any = np.float64
     return check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
-
-
-def _has_dates(values: Any) -> bool:
-    """Returns whether an array is one of dates or times, or has them or their texts in its first row."""
-    kind = getattr(getattr(values, "dtype", None), "kind", "")
-    return kind in ("m", "M") or (kind in ("O", "U") and any(day_of(value) is not None for value in np.ravel(values[:1])))
 
 
 def _is_frame(X: Any) -> bool:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from mdnjax.cells import rounded_moments_of_row
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Column
 from mdnjax.data.dates import date_inputs
 from mdnjax.data.examples import as_probabilities
-from mdnjax.data.scaler import relative_transform, transform_targets
+from mdnjax.data.scaler import relative_transform, relative_units, transform_targets
 from mdnjax.ensemble import mixture_of
 from mdnjax.mixture import log_weights
 from mdnjax.predictor import Predictor
@@ -27,8 +28,8 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     """Returns a program from raw rows `[N, C]`, float64 and any N, to a dict of arrays.
 
     `mean` and `sd` `[N, D]`, and `quantiles` `[N, Q]` of a single target at the given probabilities, are float64 in the targets'
-    own units. The mixture over (y - offset) / factor is given by `log_weights`, the fields of its components, and `offset` and
-    `factor` `[N, D]`.
+    own units, and for targets on a lattice those of the rounded targets. The mixture over (y - offset) / factor is given by
+    `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
     number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.
@@ -43,9 +44,14 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
         mixture = mixture_of(shape, numbers, predictor.networks, z, len(scaler.y_offset))
         mixture = transform_targets(relative_transform(scaler), mixture)
         offset, factor = jnp.asarray(scaler.y_offset), jnp.asarray(scaler.y_factor)
-        statistics = {"mean": offset + factor * mean(mixture), "sd": factor * jnp.sqrt(variance(mixture))}
+        if scaler.lattice.exists:
+            moments = rounded_moments_of_row(mixture, relative_units(scaler), scaler.lattice)
+        else:
+            moments = offset + factor * mean(mixture), factor**2 * variance(mixture)
+        statistics = {"mean": moments[0], "sd": jnp.sqrt(moments[1])}
         if len(levels):
-            statistics["quantiles"] = (offset + factor * quantile(mixture, jnp.array(levels, dtype)))[..., 0]
+            found = (offset + factor * quantile(mixture, jnp.array(levels, dtype)))[..., 0]
+            statistics["quantiles"] = scaler.lattice.at_or_above(found) if scaler.lattice.exists else found
         fields = getattr(mixture.component, "_asdict", dict)()
         fields = {name: value for name, value in fields.items() if hasattr(value, "shape")}
         return statistics | {"log_weights": log_weights(mixture), "offset": offset, "factor": factor} | fields

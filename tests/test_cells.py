@@ -102,8 +102,9 @@ def test_mixtures_several_targets_and_supports_are_products_and_sums():
     two = random_mixture(1, (4,), 3, 2)
     low, high = jnp.full((4, 2), -0.5), jnp.full((4, 2), 0.8)
     np.testing.assert_allclose(jnp.exp(log_cell(two, low, high)), mdn.box_prob(two, low, high).value, rtol=1e-9)
-    tril = jnp.ones((6, 3, 1, 1)) / mixture.component.scale[..., None]
-    single = mdn.Mixture(mixture.logits, Full(mixture.component.loc, tril))
+    component: Any = mixture.component
+    tril = jnp.ones((6, 3, 1, 1)) / component.scale[..., None]
+    single = mdn.Mixture(mixture.logits, Full(component.loc, tril))
     ends = (jnp.full((6, 1), -0.5), jnp.full((6, 1), 0.8))
     np.testing.assert_allclose(log_cell(single, *ends), log_cell(mixture, *ends), rtol=1e-9)
 

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
 import mdnjax as mdn
+from mdnjax.data.lattice import Lattice
 from mdnjax.export import export_model
 from mdnjax.predictor import make_predictor
 from tests.test_tasks import CONFIG, SCALER, TRAIN, networks_of, selected  # noqa: F401 (a fixture)
@@ -41,3 +43,13 @@ def test_it_runs_without_flax_and_without_mdnjax(predictor, tmp_path):
     code += "print(program.call(np.ones((3, 2)))['mean'].shape)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "(3, 1)", done.stderr
+
+
+def test_rounded_targets_are_the_same_as_those_of_the_predictor(predictor):
+    lattice = Lattice(np.array([0.5]), np.array([-3.0]), np.array([3.0]))
+    rounded = replace(predictor, scaler=predictor.scaler._replace(lattice=lattice))
+    x = TRAIN.x[:5].astype(np.float64)
+    statistics = jax.export.deserialize(bytearray(export_model(rounded, quantiles=(0.1, 0.9)))).call(x)
+    np.testing.assert_allclose(statistics["mean"], rounded.mean(x), atol=1e-3)
+    np.testing.assert_allclose(statistics["sd"], rounded.sd(x), rtol=1e-3)
+    np.testing.assert_array_equal(statistics["quantiles"], rounded.quantiles(x, [0.1, 0.9])[..., 0])

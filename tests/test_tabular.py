@@ -198,6 +198,27 @@ def test_several_targets_on_a_support(tmp_path):
     assert (table["y_0_quantile_0.05"] > 0).all()
 
 
+def test_weighted_rows_of_whole_numbers_are_scored_by_cells(tmp_path):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(90, 2))
+    y = np.clip(np.rint(3 + x[:, 0] + 0.5 * generator.normal(size=90)), 1, 5)
+    table = pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y, "w": np.arange(90) % 3})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    words = [f"data.path={tmp_path / 't.csv'}", "data.target=y", "data.weight=w", f"output={tmp_path / 'run'}"]
+    process = run("tabular", *FAST, *words)
+    assert process.returncode == 0, process.stderr
+    printed = " ".join(process.stdout.split())
+    assert "with the weights of the rows: NLL in nats by the probabilities of cells, divided by the step" in printed
+    assert "at the scale floor" not in process.stdout
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["evaluation"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-4)
+    assert set(metrics["importance"]) == {"a", "b"}
+    predictor = mdn.load(tmp_path / "run" / "model.safetensors")
+    test = reading.read_table(Table(path=str(tmp_path / "t.csv"), target=("y",), weight="w"), 0).splits.test
+    nll = -predictor.log_prob(test.x, test.y)
+    assert metrics["mdn"]["test_nll"] == pytest.approx(np.average(nll, weights=test.weight), rel=1e-5)
+
+
 def test_the_linear_gaussian_is_least_squares():
     table: Any = load_diabetes()
     train, x = Dataset(table.data[:300].astype(np.float32), table.target[:300, None].astype(np.float32)), table.data[300:]

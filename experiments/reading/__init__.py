@@ -17,6 +17,7 @@ from mdnjax.data import Dataset, Splits, make_scaler, make_support
 from mdnjax.data.columns import Columns, blocks, check_scaled_inputs, input_labels, to_inputs, to_targets
 from mdnjax.data.dataset import select_rows
 from mdnjax.data.kinds import fit_columns
+from mdnjax.data.lattice import lattice_of
 from mdnjax.data.notes import codes, notes_on, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.values import ROW, TableError, check_name
@@ -67,7 +68,9 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
         splits = Splits(*(select_rows(whole, part) for part in rows))
         notes += name_notes(columns)
-        notes += [*check_values(section, columns, whole, rows.train), *notes_on(splits, _names(columns))]
+        notes += check_values(section, columns, whole, rows.train)
+        cells = section.lattice and lattice_of(section.rounding, whole.y[in_training]).exists
+        notes += notes_on(splits, _names(columns), cells)
     except TableError as error:
         raise UserError(f"{path}: {error}{hint(error, path, text_format, 'data.')}") from None
     return LoadedTable(path, columns, rows, splits, notes)

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.command import UserError
 from mdnjax.config.data import Table
 from mdnjax.data.content import content_of
-from mdnjax.data.values import ROW, TableError, check_name, values_of
+from mdnjax.data.values import ROW, TableError, check_name, numbers_of
 
 NESTED = 1  # second part of the seed of a nested split
 
@@ -50,7 +50,7 @@ def weight_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[
     check_name(list(table), name)
     if name in others:
         raise TableError(f"data.weight: got {name!r}, which is a target or an input, expected another column")
-    weight = values_of(table, name, numeric=True)
+    weight = numbers_of(table, name)
     if (wrong := ~(weight >= 0)).any():
         row = int(wrong.argmax())
         got = "nothing" if np.isnan(weight[row]) else f"{weight[row]:g}"

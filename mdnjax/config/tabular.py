@@ -19,8 +19,8 @@ MODEL = Model(
     experts=EXPERTS,
 )
 ENSEMBLE = Ensemble(num_members=5, rotate=True)
-# Noise on the inputs, scale floor, weight decay, and the factors of the fitted line, of the embedded inputs and of the experts. The
-# first setting suits smooth tables without noise, for which nothing but the inputs helps. The embedded inputs suit rough targets,
+# Noise on the inputs, scale floor, weight decay, and the factors of the fitted line, of the embedded inputs and of the experts.
+# The first setting suits smooth tables without noise, for which nothing but the inputs helps. Embedded inputs suit rough targets,
 # the experts also rows with near twins. The last two settings suit few and noisy rows, which a network with less weight decay
 # overfits before the first report.
 SETTING_VALUES = (

@@ -75,3 +75,9 @@ def date_labels(dates: Dates) -> tuple[str, ...]:
 def text_of_day(day: float) -> str:
     """Returns a number of days since 1970-01-01 as text."""
     return str(ORIGIN + day * DAY).removesuffix(" 00:00:00")
+
+
+def has_dates(values: Any) -> bool:
+    """Returns whether an array is one of dates or times, or has them or their texts in its first row."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    return kind in ("m", "M") or (kind in ("O", "U") and any(day_of(value) is not None for value in np.ravel(values[:1])))

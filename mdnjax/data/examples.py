@@ -13,7 +13,7 @@ from mdnjax.data.columns import Columns, as_table, input_labels, names_of, numbe
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.kinds import fit_columns
 from mdnjax.data.notes import outliers
-from mdnjax.data.values import check_name, unmasked, values_of
+from mdnjax.data.values import check_name, numbers_of, unmasked
 
 INNER = ("mdnjax", "sklearn", "jaxtyping", "beartype")  # packages whose lines tell a user nothing; the last two check types
 
@@ -47,7 +47,7 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, 
     if isinstance(weight, str):
         check_name(list(table), weight)
         leave_out = (weight,)
-        weight = values_of({weight: table[weight]}, weight, numeric=True)
+        weight = numbers_of({weight: table[weight]}, weight)
     lengths = {name: len(values) if values.ndim else 0 for name, values in table.items()}
     if not all(lengths.values()):
         raise ValueError("x: got no rows, or no columns")

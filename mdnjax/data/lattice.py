@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.data.dataset import rounding_step
@@ -34,10 +36,11 @@ class Lattice(NamedTuple):
         num = int(np.rint((self.last[0] - self.first[0]) / self.step[0])) + 1
         return np.asarray(self.first[0] + self.step[0] * np.arange(num))
 
-    def at_or_above(self, y: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
+    def at_or_above(self, y: Float[AnyArray, "*batch D"]) -> Any:
         """Returns the lowest value whose cell reaches y: the quantile of the rounded target, if y is that of the target."""
-        steps = (np.asarray(y, np.float64) - self.first) / self.step
-        return np.asarray(self.first + self.step * np.ceil(np.round(steps - 0.5, 6)))  # rounding, since y is computed in float32
+        xp: Any = jnp if isinstance(y, jax.Array) else np  # a compiled program gives its own arrays
+        steps = (y - self.first) / self.step
+        return self.first + self.step * xp.ceil(xp.round(steps - 0.5, 6))  # rounding, since y is computed in float32
 
     def nearest(self, y: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
         """Returns the value whose cell contains y."""

@@ -25,16 +25,16 @@ FEW_VALUES = 10
 MIN_OTHER_VALUES = 5  # an input is nearly constant if fewer rows have another value than the most frequent one
 
 
-def notes_on(splits: Splits, names: Sequence[str] | None = None) -> Iterator[str]:
+def notes_on(splits: Splits, names: Sequence[str] | None = None, cells: bool = False) -> Iterator[str]:
     """Yields all notes on the parts of a data set, without those of `outliers` and `codes`, which need all rows of a file.
 
-    Args: `names` are those of the inputs and targets.
+    Args: `names` are those of the inputs and targets; `cells` says that values of targets have probabilities, not densities.
     """
     num = len(splits.train.x) + len(splits.validation.x)
     known = joined(splits.train, splits.validation)
     yield from few_rows(num, known.x.shape[1], len(splits.test.x))
     yield from copied_rows(known, splits.test)
-    yield from repeated_targets(known, names)
+    yield from () if cells else repeated_targets(known, names)
     yield from nearly_constant_inputs(known, names)
 
 

@@ -63,10 +63,12 @@ def fit_linear_path(
     A ridge of s^2 has the same effect as noise of sd s on the inputs. With weights, of mean 1, it is X W X^T and X W Y^T.
     Source: Hoerl & Kennard (1970); Bishop (1995), Neural Computation 7, on noise.
     """
-    weighted = 1.0 if weight is None else weight
-    x, y = (values - jnp.mean(weighted * values, axis=1, keepdims=True) for values in (x, y))
-    y = weighted * y
-    return jnp.linalg.solve((weighted * x) @ x.T + x.shape[1] * ridge * jnp.eye(x.shape[0], dtype=x.dtype), x @ y.T)
+
+    def weighted(values: Array) -> Array:
+        return values if weight is None else weight * values
+
+    x, y = (values - jnp.mean(weighted(values), axis=1, keepdims=True) for values in (x, y))
+    return jnp.linalg.solve(weighted(x) @ x.T + x.shape[1] * ridge * jnp.eye(x.shape[0], dtype=x.dtype), weighted(x) @ y.T)
 
 
 class Marginal(NamedTuple):
