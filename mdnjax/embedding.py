@@ -84,4 +84,4 @@ def embed(params: dict[str, Any], x: Float[Array, "X *batch"]) -> Float[Array, "
         phase = 2 * jnp.pi * values["frequencies"].reshape(x.shape[0], -1, *batch) * x[:, None]
         embedded = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=1)
     factor = jax.lax.stop_gradient(values["factor"])
-    return jnp.concatenate([x, factor * embedded.reshape(-1, *x.shape[1:])])
+    return jnp.concatenate([x, factor * embedded.reshape(x.shape[0] * embedded.shape[1], *x.shape[1:])])

@@ -139,10 +139,13 @@ def choose_num_components(
 
 
 def single_network(config: Run, num_components: int) -> Run:
-    """Returns the configuration of a single network (the best of its restarts) with this number of components."""
-    return with_num_components(config, num_components).model_copy(
-        update={"ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)}
-    )
+    """Returns the configuration of a single network (the best of its restarts) with this number of components.
+
+    It has no experts: those for new rows have seen the validation rows, by which numbers of components are compared.
+    """
+    with_number = with_num_components(config, num_components)
+    model = with_number.model.model_copy(update={"experts": ()})
+    return with_number.model_copy(update={"model": model, "ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)})
 
 
 def with_num_components(config: Run, num_components: int) -> Run:

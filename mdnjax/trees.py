@@ -7,7 +7,7 @@ example stays there.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,28 +47,33 @@ def predictions(trees: dict[str, Trees], z: Float[AnyArray, "*batch X"]) -> Floa
 
 
 def _predict(trees: Trees, x: Float[Array, "X N"]) -> Float[Array, "D N"]:
-    """Adds the values of all trees, one tree of every target at a time, so that memory does not grow with their number."""
-    num_targets, columns = trees.baseline.shape[0], jnp.arange(x.shape[1])
-    targets = jnp.arange(num_targets)[:, None]
+    """Adds the values of all trees, those of one fold at a time, so that less memory is needed."""
+    num_targets, num_nodes = trees.feature.shape[0], trees.feature.shape[2]
+    columns = jnp.arange(x.shape[1])
 
-    def add(total: Array, tree: tuple[Array, ...]) -> tuple[Array, None]:
-        feature, threshold, left, right, value = tree
+    def add(total: Array, fold: list[Array]) -> tuple[Array, None]:
+        feature, threshold, left, right, value = (array.reshape(-1, num_nodes) for array in fold)
 
         def unfinished(state: tuple[Array, Array]) -> Array:
             return jnp.any(state[0] != state[1])
 
         def descend(state: tuple[Array, Array]) -> tuple[Array, Array]:
             node = state[1]
-            goes_left = x[feature[targets, node], columns] <= threshold[targets, node]
-            return node, jnp.where(goes_left, left[targets, node], right[targets, node])
+            goes_left = x[_at(feature, node), columns] <= _at(threshold, node)
+            return node, jnp.where(goes_left, _at(left, node), _at(right, node)).astype(node.dtype)
 
-        root = jnp.zeros((num_targets, x.shape[1]), left.dtype)
+        root = jnp.zeros((len(feature), x.shape[1]), jnp.int32)
         node = jax.lax.while_loop(unfinished, descend, (root - 1, root))[1]
-        return total + value[targets, node], None
+        return total + jnp.sum(_at(value, node).reshape(num_targets, len(feature) // num_targets, x.shape[1]), axis=1), None
 
-    arrays: Any = tuple(jnp.swapaxes(array, 0, 1) for array in trees[:5])
+    folds = [jnp.moveaxis(jnp.asarray(a).reshape(num_targets, NUM_FOLDS, -1, num_nodes), 1, 0) for a in trees[:5]]
     start = jnp.broadcast_to(jnp.asarray(trees.baseline)[:, None], (num_targets, x.shape[1]))
-    return jax.lax.scan(add, start, arrays)[0]
+    return jax.lax.scan(add, start, folds)[0]
+
+
+def _at(array: Array, node: Array) -> Array:
+    """Returns the entry of each tree at a node for each example."""
+    return jnp.take_along_axis(array, node, axis=1)
 
 
 def stacked(trees: list[dict[str, Trees]]) -> dict[str, Trees]:

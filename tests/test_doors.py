@@ -1,5 +1,7 @@
 """Predictions do not depend on the format of a row, follow offsets and factors of the data, and lose no digits."""
 
+import functools
+
 import jax
 import numpy as np
 import pandas
@@ -160,7 +162,11 @@ def test_a_row_has_the_same_mean_from_a_saved_and_an_exported_model_and_by_comma
 
 
 X, Y = RNG.normal(size=(NUM, 2)), RNG.normal(size=(NUM, 1))
-PLAIN = random_predictor(Dataset(X, Y))
+
+
+@functools.cache
+def plain_predictor():
+    return random_predictor(Dataset(X, Y))
 
 
 def statistics_of(predictor, x):
@@ -172,7 +178,7 @@ def statistics_of(predictor, x):
 def test_an_offset_changes_only_the_location(of, digits, sign):
     offset = sign * 10.0**digits
     x, y = (X + offset, Y) if of == "x" else (X, Y + offset)
-    moved, plain = statistics_of(random_predictor(Dataset(x, y)), x), statistics_of(PLAIN, X)
+    moved, plain = statistics_of(random_predictor(Dataset(x, y)), x), statistics_of(plain_predictor(), X)
     tolerance = 1e-5 + 1e-14 * abs(offset)  # float64 has lost these digits of the data
     for name, values in plain.items():
         location = offset if of == "y" and name != "sd" else 0
@@ -263,9 +269,9 @@ def test_a_target_too_far_from_its_bounds_is_refused_before_training():
 
 def test_no_rows_give_empty_arrays():
     nothing = np.zeros((0, 2))
-    assert (PLAIN.mean(nothing).shape, PLAIN.quantiles(nothing, [0.1, 0.2]).shape) == ((0, 1), (0, 2, 1))
-    assert (PLAIN(nothing).shape, PLAIN.log_prob(nothing, np.zeros((0, 1))).shape) == ((0,), (0,))
-    assert PLAIN.sample(jax.random.key(0), nothing, 3).shape == (0, 3, 1)
+    assert (plain_predictor().mean(nothing).shape, plain_predictor().quantiles(nothing, [0.1, 0.2]).shape) == ((0, 1), (0, 2, 1))
+    assert (plain_predictor()(nothing).shape, plain_predictor().log_prob(nothing, np.zeros((0, 1))).shape) == ((0,), (0,))
+    assert plain_predictor().sample(jax.random.key(0), nothing, 3).shape == (0, 3, 1)
 
 
 def test_a_file_that_is_not_there_is_named_and_a_header_without_rows_gives_a_header(predictor, tmp_path):

@@ -100,7 +100,7 @@ def test_split_and_join_are_inverse():
         assert join(shape, numbers) == section
         assert shape != section
     assert set(split(config.train)[1]) == {
-        *("optimizer.learning_rate", "x_noise", "init.slope", "init.head_scale", "init.line")
+        *("optimizer.learning_rate", "x_noise", "init.slope", "init.head_scale", "init.embedding", "init.experts", "init.line")
     }  # noise that is off belongs to the shape
 
 

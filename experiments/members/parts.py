@@ -82,7 +82,7 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in sizes)
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.float64)] * 3)  # pyright: ignore
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    networks = Networks(params, *pooling, trees)
+    networks = Networks(params, pooling[0], pooling[1], trees)  # pyright: ignore[reportArgumentType]
     like: Any = Outcome(networks, Scaler(*units, lattice, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)

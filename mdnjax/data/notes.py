@@ -146,7 +146,7 @@ def outliers(dataset: Dataset, names: Sequence[str] | None = None, first_row: in
 
 def _row_keys(dataset: Dataset) -> list[bytes]:
     """Returns a key of each row, which is the same for equal rows."""
-    rows = np.concatenate([np.asarray(part, np.float64) for part in dataset], axis=1) + 0.0  # -0.0 becomes 0.0
+    rows = np.concatenate([np.asarray(part, np.float64) for part in dataset[:2]], axis=1) + 0.0  # -0.0 becomes 0.0
     return [row.tobytes() for row in rows]
 
 

@@ -71,7 +71,8 @@ def _cross_fit(
             values = (feature, threshold, left, right, value / num_folds)
             for array, column in zip(arrays, values, strict=True):
                 array[index, : len(column)] = column
-    return Trees(*arrays, np.float32(baseline)), out_of_fold  # pyright: ignore[reportArgumentType]
+    feature, threshold, left, right, value = arrays
+    return Trees(feature, threshold, left, right, value, np.asarray(baseline, np.float32)), out_of_fold
 
 
 def _estimator(name: str, seed: int) -> Any:
@@ -79,11 +80,10 @@ def _estimator(name: str, seed: int) -> Any:
 
     num_trees, num_leaves = SIZES[name]
     common: Any = {"max_leaf_nodes": num_leaves, "min_samples_leaf": MIN_ROWS_OF_LEAF[name], "random_state": seed}
+    boosted: Any = {"max_iter": num_trees, "learning_rate": LEARNING_RATE, "l2_regularization": 1.0, "early_stopping": False}
     if name == "extra_trees":
         return ExtraTreesRegressor(num_trees, **common)
-    return HistGradientBoostingRegressor(
-        max_iter=num_trees, learning_rate=LEARNING_RATE, l2_regularization=1.0, early_stopping=False, **common
-    )
+    return HistGradientBoostingRegressor(**boosted, **common)
 
 
 def _arrays_of(name: str, estimator: Any) -> tuple[float, Iterator[tuple[np.ndarray, ...]]]:

@@ -29,9 +29,9 @@ def start_at_data(
     slope: Any,
     head_scale: Any,
     line: Any,
-    embedding: Any,
-    experts: Any,
     ridge: Any,
+    embedding: Any = 1.0,
+    experts: Any = 1.0,
     num_experts: int = 0,
     weight: Float[Array, " N"] | None = None,
 ) -> Params:
