@@ -138,7 +138,12 @@ def test_the_times_of_a_command_are_measured(tmp_path):
 
 
 def test_times_of_small_fits_are_in_the_order_of_the_table(monkeypatch, capsys):
-    small = {"num_members": 1, "hidden_sizes": (4,), "num_components": 1, "settings": {"selection.settings": []}}
+    small = {
+        "num_members": 1,
+        "hidden_sizes": (4,),
+        "num_components": 1,
+        "settings": {"selection.settings": [], "model.experts": []},
+    }
     monkeypatch.setattr(mdnjax, "MDNRegressor", functools.partial(mdnjax.MDNRegressor, **small), raising=False)
     monkeypatch.setattr(small_fits, "NUM_ROWS", 40)
     small_fits.measure_here("one_fit", 1)

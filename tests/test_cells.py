@@ -173,7 +173,7 @@ def test_a_fit_of_whole_numbers_predicts_whole_numbers(tmp_path):
     x = generator.normal(size=(120, 2))
     y = np.clip(np.rint(4 + x[:, 0] + 0.6 * generator.normal(size=120)), 1, 8)
     settings = {"selection.settings": [], "ensemble.num_members": 1, "train.num_steps": 100, "train.report_every": 50}
-    settings |= {"model.hidden_sizes": [8], "model.num_components": 2, "model.scale_floor": 0.001}
+    settings |= {"model.hidden_sizes": [8], "model.num_components": 2, "model.scale_floor": 0.001, "model.experts": []}
     predictor = mdn.fit(x, y, settings=settings)
     assert predictor.lattice is not None
     values, probabilities = predictor.probabilities(x)

@@ -17,6 +17,7 @@ from mdnjax import MDNRegressor
 
 SMALL = {"num_steps": 60, "num_members": 1, "hidden_sizes": (8,), "num_components": 2, "random_state": 0}
 SMALL["settings"] = {"selection.settings": [], "train.report_every": 30, "train.batch_size": 32, "train.x_noise": 0}
+SMALL["settings"] |= {"model.experts": [], "model.embedding": "none"}
 SMALL["settings"] |= {"train.init.name": "glorot", "model.line": False}  # less to compile for each of the many shapes
 BUNCH: Any = load_diabetes()
 X, Y = BUNCH.data, BUNCH.target

@@ -50,7 +50,9 @@ def test_the_number_of_components_can_be_selected_automatically():
     settings = {**SMALL, "model.num_components": "auto", "selection.num_components": [1, 2]}
     assert mdn.fit(X, Y, settings=settings).model.num_components in (1, 2)
     regressor = mdn.MDNRegressor(num_components="auto", random_state=0, num_steps=40, num_members=1, hidden_sizes=(8,))
-    regressor.settings = {key: value for key, value in settings.items() if not key.startswith(("model", "ensemble", "train.num"))}
+    regressor.settings = {
+        key: value for key, value in settings.items() if not key.startswith(("model.num", "model.hid", "ensemble", "train.num"))
+    }
     assert regressor.fit(X, Y).predictor_.model.num_components in (1, 2)
 
 

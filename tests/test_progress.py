@@ -70,7 +70,7 @@ def test_a_short_activity_says_nothing(capsys):
 def test_the_estimator_shows_its_progress_and_keeps_the_curves(capsys):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(100, 2))
-    small = {"hidden_sizes": (5,), "num_members": 2, "num_steps": 50, "settings": {"train.report_every": 25}}
+    small = {"hidden_sizes": (5,), "num_members": 2, "num_steps": 50, "settings": {"train.report_every": 25, "model.experts": []}}
     regressor = mdn.MDNRegressor(random_state=0, verbose=1, **small).fit(x, x[:, 0])
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("MDNRegressor: step 50/50")

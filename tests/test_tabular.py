@@ -28,6 +28,7 @@ FAST = [
     "model.num_components=2",
     "ensemble.num_members=2",
 ]
+FAST += ["model.experts=[]", "model.embedding=none"]
 FAST += ["selection.settings=[{train.x_noise: 0.05, model.scale_floor: 0.01}, {train.x_noise: 0.3, model.scale_floor: 0.1}]"]
 
 

@@ -22,6 +22,8 @@ from mdnjax.data.units import Units, own_units
 from tests.commands import assert_one_line_error, run
 from tests.test_tabular import FAST
 
+TINY = [*FAST, "model.experts=[extra_trees]", "model.embedding=piecewise_linear"]
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -46,7 +48,7 @@ def rows_of(path):
 @pytest.fixture(scope="module")
 def done(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "uci"
-    return folder, run("uci", *FAST, f"data.root={root}", f"output={folder}", "data.single_gaussian=true")
+    return folder, run("uci", *TINY, f"data.root={root}", f"output={folder}", "data.single_gaussian=true")
 
 
 def test_every_split_of_every_table_is_scored(done):
@@ -69,7 +71,7 @@ def test_it_continues_from_finished_parts(done, root):
     before = rows_of(folder / "members.csv")
     (folder / "parts" / "000000.safetensors").unlink()
     words = [f"data.root={root}", f"output={folder}", "data.single_gaussian=true"]
-    assert run("uci", *FAST, *words).returncode == 0
+    assert run("uci", *TINY, *words).returncode == 0
     after = rows_of(folder / "members.csv")
     same = [[row[key] for key in row if key != "seconds"] for row in before]
     assert [[row[key] for key in row if key != "seconds"] for row in after] == same
@@ -120,7 +122,7 @@ def calls(monkeypatch):
 def test_peers_are_scored_beside_the_networks_and_only_once(done, root, calls):
     folder, _ = done
     before = rows_of(folder / "members.csv")
-    words = [*FAST, f"data.root={root}", f"output={folder}", "data.single_gaussian=true", "peers=[numpy,scipy,absent]"]
+    words = [*TINY, f"data.root={root}", f"output={folder}", "data.single_gaussian=true", "peers=[numpy,scipy,absent]"]
     process = run("uci", *words)
     assert process.returncode == 0, process.stderr
     assert "note: absent is not installed, so it is skipped; pip install -e '.[peers]' installs it" in process.stdout

@@ -109,7 +109,7 @@ def test_a_row_of_weight_0_is_left_out_and_a_column_of_weights_is_no_input():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         regressor = mdn.MDNRegressor(random_state=0, num_steps=40, num_members=1, hidden_sizes=(8,), num_components=2)
-        regressor.settings = {"selection.settings": [], "train.x_noise": 0, "train.report_every": 20}
+        regressor.settings = {"selection.settings": [], "train.x_noise": 0, "train.report_every": 20, "model.experts": []}
         assert regressor.fit(x, y, sample_weight=weight).score(x, y, sample_weight=weight) > 0
 
 
