@@ -28,7 +28,7 @@ def test_entropy_agrees_with_the_published_value(problem):
 
 def test_entropy_agrees_with_the_mean_nll_of_draws(problem):
     _, truth, draws = problem
-    nll = -truth.log_prob(*draws)
+    nll = -truth.log_prob(draws.x, draws.y)
     assert np.isfinite(nll).all()
     assert nll.mean() == pytest.approx(truth.entropy(), abs=5 * nll.std() / np.sqrt(len(nll)) + 1e-5)
 
