@@ -27,7 +27,7 @@ from mdnjax.data.scaler import mixture_units
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
 from mdnjax.evaluation import crps_of, mean_of_first_rows
-from mdnjax.fitting import fit_networks, make_task, placement_of
+from mdnjax.fitting import fit_networks, make_task, placement_of, preparation_of
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.progress import training_progress
@@ -125,7 +125,8 @@ def run(
 
     The model is saved right after training, so that no later error can lose it.
     """
-    with clock.phase("mixture training"), training_progress("mixture", config.train.num_steps, "validation NLL") as observe:
+    progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config))
+    with clock.phase("mixture training"), progress as observe:
         fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe)
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)

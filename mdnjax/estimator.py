@@ -21,7 +21,7 @@ from mdnjax.data.columns import Column, Columns, is_table
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.dates import has_dates
 from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, outlier_notes, target_names, warn_caller
-from mdnjax.fitting import fit_rows, make_config
+from mdnjax.fitting import fit_rows, make_config, preparation_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor
@@ -101,8 +101,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             if self.compile_cache:
                 runtime.use_compile_cache()
             rows, columns = self._examples(X, np.asarray(y, np.float64).reshape(len(y), -1))
-            progress = training_progress("MDNRegressor", self.config_.train.num_steps) if self.verbose else nullcontext()
-            with progress as observe:
+            shown = training_progress("MDNRegressor", self.config_.train.num_steps, preparation=preparation_of(self.config_))
+            with shown if self.verbose else nullcontext() as observe:
                 fitted = fit_rows(self.config_, rows._replace(weight=weight), columns, observe)
         self.predictor_, self.history_ = fitted.predictor, fitted.history
         return self

@@ -84,6 +84,11 @@ def has_cells(config: Run, num_targets: int) -> bool:
     return config.data.lattice and config.train.loss == "nll" and independent
 
 
+def preparation_of(config: Run) -> str:
+    """Returns what a fit does before its first step, for showing its progress."""
+    return "fitting trees and compiling" if config.model.experts else "compiling"
+
+
 def placement_of(config: Run) -> Placement:
     """Returns the devices that train the networks of a configuration: all, or for a single network the first."""
     return local_placement() if config.num_runs > 1 else Placement(tuple(jax.local_devices()[:1]), width=1)

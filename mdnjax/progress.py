@@ -86,15 +86,17 @@ def running(what: str) -> Iterator[Callable[[str], None]]:
 
 
 @contextlib.contextmanager
-def training_progress(name: str, num_steps: int, score_name: str = "validation NLL") -> Iterator[PopulationObserver]:
+def training_progress(
+    name: str, num_steps: int, score_name: str = "validation NLL", preparation: str = "compiling"
+) -> Iterator[PopulationObserver]:
     """Gives an observer of trainings that shows step, loss and validation score, their speed, and the time left.
 
     Of several trainings, the loss is the median over those that continue, and the best score is the median over all, each at its
-    best report so far.
+    best report so far. `preparation` says what happens before the first step.
     """
     line, start, best = ProgressLine(), None, np.zeros(0)
 
-    with running(f"{name}: compiling") as rename:
+    with running(f"{name}: {preparation}") as rename:
 
         def observe(report: Report) -> None:
             nonlocal start, best

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -150,8 +149,8 @@ def cost_of(member: Member) -> MemberCost:
     run_bytes = 3 * data_bytes + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
     mixture_sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
     num_outputs = mixture_sizes.num_components + sum(FAMILIES[model.family].raw_sizes(mixture_sizes))
-    layer_sizes = [num_inputs, *model.hidden_sizes, num_outputs]
-    num_products, num_units = sum(a * b for a, b in itertools.pairwise(layer_sizes)), sum(model.hidden_sizes)
+    num_products = sum(leaf.size for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1)  # those of all kernels
+    num_units = sum(model.hidden_sizes)
     noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
     nanoseconds = 10 + 0.07 * num_products + 0.5 * num_units + 1.4 * num_outputs + noise  # per example; fitted to measurements
     step_rows = min(num_train, train.batch_size or num_train) * train.noise_copies
