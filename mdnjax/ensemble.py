@@ -16,6 +16,7 @@ from mdnjax.config.numbers import join
 from mdnjax.data.scaler import TargetTransform, transform_targets
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
+from mdnjax.networks import EXPERTS
 from mdnjax.statistics import pool
 from mdnjax.trees import Trees, predictions, trees_like
 from mdnjax.types import AnyArray, Array, Float, Int, Params
@@ -42,7 +43,7 @@ def mixture_of(
     """Returns the mixture over scaled targets at scaled inputs; `split` gives shape and numbers of a model configuration."""
     num_inputs = z.shape[-1]
     if networks.trees is not None:
-        z = jnp.concatenate([jnp.asarray(z), predictions(networks.trees, z)], axis=-1)
+        z = jnp.concatenate([jnp.asarray(z), _of_experts(networks.params, networks.trees, z)], axis=-1)
 
     def apply(params: Params, scale_floor: Any) -> Mixture:
         changed = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
@@ -51,6 +52,13 @@ def mixture_of(
     if num_networks(networks) == 1:
         return apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
     return pool(jax.vmap(apply)(networks.params, networks.scale_floor), networks.weight)
+
+
+def _of_experts(params: Params, trees: dict[str, Trees], z: Float[AnyArray, "*batch X"]) -> Float[Array, "*batch I"]:
+    """Returns the predictions of the experts; zeros, without evaluating the trees, if no network of the ensemble uses them."""
+    like = jax.eval_shape(predictions, trees, z)
+    is_used = jnp.any(params[EXPERTS]["factor"] != 0)
+    return jax.lax.cond(is_used, lambda: predictions(trees, z), lambda: jnp.zeros(like.shape, like.dtype))
 
 
 def nlls_of(
