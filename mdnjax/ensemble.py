@@ -18,7 +18,7 @@ from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.networks import EXPERTS
 from mdnjax.statistics import pool
-from mdnjax.trees import Trees, predictions, trees_like
+from mdnjax.trees import Trees, empty_trees, predictions
 from mdnjax.types import AnyArray, Array, Float, Int, Params
 
 MIN_WEIGHT_SHARE = 0.01  # networks with less than this share of an equal weight are dropped
@@ -118,6 +118,5 @@ def params_like(model: schema.Model, num_inputs: int, num_targets: int, num_memb
 def untrained(model: schema.Model, num_inputs: int, num_targets: int, num_members: int = 1) -> Networks:
     """Returns networks with the shapes of trained ones, whose parameters are all 0."""
     like = params_like(model, num_inputs, num_targets, num_members)
-    trees = trees_like(model.experts, num_targets) if model.experts else None
-    zeros: Any = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), (like, trees))
-    return Networks(zeros[0], trees=zeros[1])
+    zeros: Any = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    return Networks(zeros, trees=empty_trees(model.experts, num_targets) or None)

@@ -22,7 +22,7 @@ from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.predictor import Predictor
-from mdnjax.trees import trees_like
+from mdnjax.trees import ends_in_leaves, empty_trees
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)
@@ -97,7 +97,7 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
     units: Any = (jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes)
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.dtype(np.float64))] * 3)  # pyright: ignore
-    trees = trees_like(model.experts, num_targets) if model.experts else None
+    trees = empty_trees(model.experts, num_targets) or None
     return {"networks": Networks(params, *optional, trees), "scaler": Scaler(*units, lattice)}  # pyright: ignore
 
 
@@ -124,6 +124,8 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     step, first, last = scaler.lattice
     if not ((step >= 0) & (last >= first) & (last - first <= MAX_STEPS * np.where(step > 0, step, np.inf))).all():
         return "lattice: got a negative step, or no reasonable number of values"
+    if not all(ends_in_leaves(trees) for trees in (networks.trees or {}).values()):
+        return "trees: got a tree in which a node leads back to itself"
     weight, floor = networks.weight, networks.scale_floor
     if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
         return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"

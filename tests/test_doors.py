@@ -66,12 +66,11 @@ def random_predictor(data, columns=None, support="real"):
 
 def random_trees(generator, num_inputs, num_targets):
     """Trees with one split, at the root."""
-    like = trees.trees_like(MODEL.experts, num_targets)["boosted_trees"]
-    found = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-    found.feature[..., 0] = generator.integers(num_inputs, size=found.feature.shape[:-1])
-    found.threshold[..., 0] = generator.normal(size=found.threshold.shape[:-1])
+    found = trees.empty_trees(MODEL.experts, num_targets)["boosted_trees"]
+    found.feature[...] = generator.integers(num_inputs, size=found.feature.shape)
+    found.threshold[...] = generator.normal(size=found.threshold.shape)
     found.value[...] = generator.normal(size=found.value.shape)
-    found.left[...], found.right[...] = [1, 1, 2], [2, 1, 2]
+    found.mask[...] = 2  # the leaf on the left is ruled out
     return {"boosted_trees": found}
 
 

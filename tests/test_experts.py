@@ -5,7 +5,7 @@ import pytest
 
 from mdnjax import trees
 from mdnjax.training import experts
-from mdnjax.trees import NUM_FOLDS, predictions, trees_like
+from mdnjax.trees import NUM_FOLDS, predictions, empty_trees
 
 NAMES = ("boosted_trees", "extra_trees")
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def test_a_leak_would_be_seen(fitted):
 
 
 def test_arrays_have_the_shapes_that_a_file_must_have(fitted):
-    for name, like in trees_like(NAMES, 2).items():
+    for name, like in empty_trees(NAMES, 2).items():
         for array, expected in zip(fitted.trees[name], like, strict=True):
             assert (array.shape, array.dtype) == (expected.shape, expected.dtype)
 
@@ -61,6 +61,17 @@ def test_a_batch_of_any_shape_has_the_same_predictions(fitted):
     np.testing.assert_array_equal(
         np.asarray(predictions(fitted.trees, Z[:6].reshape(2, 3, 3))).reshape(6, 4), predictions(fitted.trees, Z[:6])
     )
+
+
+def test_every_way_down_the_trees_ends(fitted):
+    large = fitted.trees["extra_trees"]
+    assert trees.ends_in_leaves(large)
+    assert trees.ends_in_leaves(trees.empty_expert("extra_trees"))
+    back = large._replace(branch=large.branch.copy())
+    back.branch[0, 3, 1] = 0  # its left child is the root
+    assert not trees.ends_in_leaves(back)
+    beyond = large._replace(branch=np.where(large.branch > 0, large.branch + 10**3, large.branch))
+    assert not trees.ends_in_leaves(beyond)
 
 
 def test_fewer_rows_than_folds_are_enough(sizes):

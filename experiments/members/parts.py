@@ -20,7 +20,7 @@ from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
 from mdnjax.data.lattice import Lattice
 from mdnjax.ensemble import Networks, params_like
-from mdnjax.trees import trees_like
+from mdnjax.trees import empty_trees
 
 FOLDER = "parts"
 PATTERN = f"{FOLDER}/*.safetensors"
@@ -76,7 +76,7 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     num_networks = member.config.selection.num_settings * member.config.ensemble.num_members
     params = params_like(model, num_inputs, num_targets, num_networks)
     pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
-    trees = trees_like(model.experts, num_targets) if model.experts else None
+    trees = empty_trees(model.experts, num_targets) or None
     support = make_support(member.config.data.target_support, num_targets)
     sizes = (*(num_inputs,) * 2, *(num_targets,) * 4, *(num_inputs,) * 2)
     units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in sizes)

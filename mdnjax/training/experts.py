@@ -12,12 +12,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnjax.trees import NUM_FOLDS, SIZES, Trees
-from mdnjax.types import Float
+from mdnjax.trees import ALL_LEAVES, ALWAYS_LEFT, CHILD_BITS, NUM_FOLDS, SIZES, SmallTrees, Trees, empty_expert, stacked
+from mdnjax.types import Float, Int
 
 EXTRA = "pip install 'mdnjax[tabular]'"
 LEARNING_RATE = 0.07
 MIN_ROWS_OF_LEAF = {"boosted_trees": 5, "extra_trees": 1}
+
+
+class Tree(NamedTuple):
+    """The V nodes of one tree; a leaf has no children, -1, and all nodes have a value."""
+
+    feature: Int[np.ndarray, " V"]
+    threshold: Float[np.ndarray, " V"]
+    left: Int[np.ndarray, " V"]
+    right: Int[np.ndarray, " V"]
+    value: Float[np.ndarray, " V"]
 
 
 class Experts(NamedTuple):
@@ -47,9 +57,7 @@ def fit_experts(
     fold = np.arange(len(z)) * min(NUM_FOLDS, len(z)) // len(z)
     with threadpool_limits(1):  # threads of OpenMP wait actively, and take the cores from each other
         fitted = {name: [_cross_fit(name, z, target, fold, seed, weight) for target in targets.T] for name in sorted(names)}
-    trees = {
-        name: Trees(*map(np.stack, zip(*(trees for trees, _ in of_targets), strict=True))) for name, of_targets in fitted.items()
-    }
+    trees = {name: stacked([trees for trees, _ in of_targets]) for name, of_targets in fitted.items()}
     return Experts(trees, np.stack([values for of_targets in fitted.values() for _, values in of_targets], axis=1))
 
 
@@ -57,22 +65,53 @@ def _cross_fit(
     name: str, z: np.ndarray, target: np.ndarray, fold: np.ndarray, seed: int, weight: Any
 ) -> tuple[Trees, Float[np.ndarray, " N"]]:
     """Returns the trees of all folds for one target, and the predictions for the rows of each fold by the trees of the others."""
-    num_trees, num_leaves = SIZES[name]
-    shape = (NUM_FOLDS * num_trees, 2 * num_leaves - 1)
-    out_of_fold, baseline, num_folds = np.zeros(len(z), np.float32), 0.0, fold.max() + 1
-    arrays = [np.zeros(shape, dtype) for dtype in (np.int16, np.float32, np.int16, np.int16, np.float32)]
+    trees, num_folds = empty_expert(name), fold.max() + 1
+    out_of_fold, baseline = np.zeros(len(z), np.float32), 0.0
     for part in range(num_folds):
         rest = fold != part
         estimator = _estimator(name, seed + part).fit(z[rest], target[rest], None if weight is None else weight[rest])
         out_of_fold[~rest] = estimator.predict(z[~rest])
-        constant, trees = _arrays_of(name, estimator)
+        constant, fitted = _trees_of(name, estimator)
         baseline += constant / num_folds
-        for index, (feature, threshold, left, right, value) in enumerate(trees, part * num_trees):
-            values = (feature, threshold, left, right, value / num_folds)
-            for array, column in zip(arrays, values, strict=True):
-                array[index, : len(column)] = column
-    feature, threshold, left, right, value = arrays
-    return Trees(feature, threshold, left, right, value, np.asarray(baseline, np.float32)), out_of_fold
+        for index, tree in enumerate(fitted, part * SIZES[name][0]):
+            shared = tree._replace(value=tree.value / num_folds)
+            rows = _as_small(shared) if isinstance(trees, SmallTrees) else _as_large(shared)
+            for array, row in zip(trees, rows, strict=False):
+                array[index, : len(row)] = row
+    return trees._replace(baseline=np.asarray(baseline, np.float32)), out_of_fold
+
+
+def _as_small(tree: Tree) -> tuple[np.ndarray, ...]:
+    """Returns feature, threshold and mask of the inner nodes, and the values of the leaves from left to right."""
+    left, right, leaves, inner, masks = tree.left.tolist(), tree.right.tolist(), [], [], []
+
+    def visit(node: int) -> None:
+        if left[node] < 0:
+            leaves.append(node)
+            return
+        place, first = len(inner), len(leaves)
+        inner.append(node)
+        masks.append(0)
+        visit(left[node])
+        masks[place] = int(ALL_LEAVES) & ~(2 ** len(leaves) - 2**first)
+        visit(right[node])
+
+    visit(0)
+    inner = np.array(inner, np.int64)  # a tree may be a single leaf
+    return tree.feature[inner], _as_float32(tree.threshold[inner]), np.array(masks, np.uint32), tree.value[leaves]
+
+
+def _as_large(tree: Tree) -> tuple[np.ndarray, ...]:
+    """Returns branch, threshold and value of the nodes, in an order in which two children are neighbours."""
+    inner = np.flatnonzero(tree.left >= 0)
+    number = np.zeros(len(tree.left), np.int32)
+    number[tree.left[inner]] = 1 + 2 * np.arange(len(inner))
+    number[tree.right[inner]] = 2 + 2 * np.arange(len(inner))
+    branch, threshold = number.copy(), np.full(len(number), ALWAYS_LEFT, np.float64)
+    branch[inner] = (tree.feature[inner] << CHILD_BITS) + number[tree.left[inner]]
+    threshold[inner] = tree.threshold[inner]
+    order = np.argsort(number)
+    return branch[order], _as_float32(threshold[order]), tree.value[order]
 
 
 def _estimator(name: str, seed: int) -> Any:
@@ -86,8 +125,8 @@ def _estimator(name: str, seed: int) -> Any:
     return HistGradientBoostingRegressor(**boosted, **common)
 
 
-def _arrays_of(name: str, estimator: Any) -> tuple[float, Iterator[tuple[np.ndarray, ...]]]:
-    """Returns the constant that the trees of an estimator are added to, and the arrays of each tree."""
+def _trees_of(name: str, estimator: Any) -> tuple[float, Iterator[Tree]]:
+    """Returns the constant that the trees of an estimator are added to, and the trees."""
     if name == "extra_trees":
         return 0.0, (_of_extra_tree(tree.tree_, len(estimator.estimators_)) for tree in estimator.estimators_)
     # scikit-learn has no public access to these trees; a test compares the arrays with its own predictions
@@ -95,21 +134,17 @@ def _arrays_of(name: str, estimator: Any) -> tuple[float, Iterator[tuple[np.ndar
     return baseline, (_of_boosted_tree(tree.nodes) for (tree,) in estimator._predictors)
 
 
-def _of_extra_tree(tree: Any, num_trees: int) -> tuple[np.ndarray, ...]:
-    is_leaf, own = tree.children_left < 0, np.arange(tree.node_count)
-    left, right = (np.where(is_leaf, own, children) for children in (tree.children_left, tree.children_right))
-    value = tree.value[:, 0, 0] / num_trees
-    return np.where(is_leaf, 0, tree.feature), _as_float32(np.where(is_leaf, 0, tree.threshold)), left, right, value
+def _of_extra_tree(tree: Any, num_trees: int) -> Tree:
+    return Tree(tree.feature, tree.threshold, tree.children_left, tree.children_right, tree.value[:, 0, 0] / num_trees)
 
 
-def _of_boosted_tree(nodes: np.ndarray) -> tuple[np.ndarray, ...]:
-    is_leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
-    left, right = (np.where(is_leaf, own, nodes[side].astype(np.int64)) for side in ("left", "right"))
-    threshold = _as_float32(np.where(is_leaf, 0, nodes["num_threshold"]))
-    return np.where(is_leaf, 0, nodes["feature_idx"]), threshold, left, right, nodes["value"]
+def _of_boosted_tree(nodes: np.ndarray) -> Tree:
+    left, right = (np.where(nodes["is_leaf"], -1, nodes[side].astype(np.int64)) for side in ("left", "right"))
+    return Tree(nodes["feature_idx"], nodes["num_threshold"], left, right, nodes["value"])
 
 
 def _as_float32(threshold: np.ndarray) -> np.ndarray:
     """Returns the largest float32 that is at most the threshold: the same inputs of float32 are on either side of it."""
-    rounded = np.clip(threshold, np.finfo(np.float32).min, np.finfo(np.float32).max).astype(np.float32)
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(threshold, np.float64).astype(np.float32)
     return np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)

@@ -47,9 +47,15 @@ def place(placement: Placement, members: Sequence[T], capacity: int) -> T:
 
 def place_stacked(placement: Placement, stacked: T, capacity: int) -> T:
     """Does the same as `place` for members that are stacked already."""
-    capacity = -(-capacity // len(placement.devices)) * len(placement.devices)
+    capacity = _rounded_up(placement, capacity)
     stacked = jax.tree.map(lambda leaf: _pad_members(leaf, capacity), stacked)
     return jax.device_put(stacked, sharding_of(placement))
+
+
+def placed_like(placement: Placement, member: Any, capacity: int) -> Any:
+    """Returns the shapes, dtypes and sharding of what `place` returns for members like this one, for compiling a program."""
+    shape, sharding = (_rounded_up(placement, capacity),), sharding_of(placement)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*shape, *leaf.shape), leaf.dtype, sharding=sharding), member)
 
 
 def map_members(placement: Placement, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +85,11 @@ def _stack(*leaves: Any) -> Any:
     if jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(np.stack([np.asarray(jax.random.key_data(key)) for key in leaves])))
     return np.stack(leaves)
+
+
+def _rounded_up(placement: Placement, capacity: int) -> int:
+    """Returns the smallest multiple of the number of devices that is at least the capacity."""
+    return -(-capacity // len(placement.devices)) * len(placement.devices)
 
 
 def _pad_members(leaf: Any, capacity: int) -> Any:

@@ -5,23 +5,26 @@ The trainings are ordered by task, then by setting, then by network of the ensem
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from scipy.special import logsumexp
 
+from mdnjax.compilation import in_background
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, mean_over_rows
 from mdnjax.data.scaler import log_slopes
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.training import functions
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
-from mdnjax.training.placement import Placement, place, place_stacked
+from mdnjax.training.placement import Placement, place, place_stacked, placed_like
 from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
 from mdnjax.training.selection import best_runs, selected_params, selected_scores, stacking_weights
-from mdnjax.training.train import compile_training, train_in_parts, validation_losses
+from mdnjax.training.train import compile_training, compile_validation_losses, train_in_parts, validation_losses
 from mdnjax.trees import Trees, stacked
 from mdnjax.types import Bool, Float, Int, Params
 
@@ -126,9 +129,12 @@ def train_networks(
     which are continued.
     """
     loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
-    experts = [experts_of(task) for task in tasks]
+    num_tasks = capacity or len(tasks)
+    compile_while_fitting_trees = in_background(partial(compile_networks, tasks[0], placement, num_tasks, pad_to))
+    with compile_while_fitting_trees if tasks[0].config.model.experts else contextlib.nullcontext():
+        experts = [experts_of(task) for task in tasks]
     inputs = [run for task, of_task in zip(tasks, experts, strict=True) for run in training_inputs(task, of_task)]
-    capacity = (capacity or len(tasks)) * num_runs
+    capacity = num_tasks * num_runs
     if pad_to:
         inputs = [functions.pad_inputs(run, *pad_to) for run in inputs]
     offsets = [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks]
@@ -172,10 +178,18 @@ def _with_earlier_history(start: Population, population: Population) -> Populati
     return Population(population.state, history, population.diverged | start.diverged)
 
 
-def compile_networks(task: Task, placement: Placement) -> None:
-    """Compiles the programs that `train_networks` runs to train the networks of one task."""
-    part = training_inputs(task)[:: placement.num_threads]
-    compile_training(training_functions_of(task), task.config.train, placement, place(placement, part, len(part)))
+def compile_networks(task: Task, placement: Placement, num_tasks: int = 1, pad_to: tuple[int, int] | None = None) -> None:
+    """Compiles the programs that `train_networks` runs for this number of tasks like this one."""
+    config, training_functions = task.config, training_functions_of(task)
+    inputs = training_inputs(task._replace(config=config.with_setting(0)))[0]
+    inputs = functions.pad_inputs(inputs, *pad_to) if pad_to else inputs
+    num_runs = num_tasks * config.num_runs
+    of_thread = placed_like(placement, inputs, -(-num_runs // placement.num_threads))
+    compile_training(training_functions, config.train, placement, of_thread)
+    if config.selection.settings:
+        params = jax.eval_shape(training_functions.init, inputs).params
+        arrays = (placed_like(placement, tree, num_runs) for tree in (params, inputs))
+        compile_validation_losses(training_functions, *arrays, placement)
 
 
 def networks_of(config: Run, selected: SelectedNetworks) -> Networks:

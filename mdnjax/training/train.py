@@ -110,6 +110,11 @@ def validation_losses(
     return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
 
 
+def compile_validation_losses(functions: TrainingFunctions, params: Params, inputs: TrainingInputs, placement: Placement) -> None:
+    """Compiles the program of `validation_losses`, for placed arguments or their shapes."""
+    _population_losses.compile(functions.validation_losses, placement, params, inputs)
+
+
 def _losses_of_all(
     losses: Callable[[Params, TrainingInputs], Array], placement: Placement, params: Params, inputs: TrainingInputs
 ) -> Array:
