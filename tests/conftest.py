@@ -17,6 +17,8 @@ if FOLDER not in os.environ:  # the first process; its workers and their command
     os.environ[FOLDER] = tempfile.mkdtemp(prefix="mdnjax-tests-")
     os.environ["XDG_CACHE_HOME"] = os.environ[FOLDER]
     os.environ.setdefault("XLA_FLAGS", QUICK)
+    os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # where each operation was traced is not recorded
+    os.environ.setdefault("JAX_TRACEBACK_FILTERING", "off")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -25,11 +27,12 @@ from jaxtyping import install_import_hook  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))  # the commands use it too
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # it takes as long to store and read smaller programs
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 from experiments import locks  # noqa: E402
+from tests import types_at_calls  # noqa: E402, F401
 
-hook = install_import_hook("mdnjax", "beartype.beartype")
+hook = install_import_hook("mdnjax", "tests.types_at_calls.checker")
 gc.set_threshold(100_000, 50, 1000)  # traced functions stay in memory, and collecting garbage among them often takes seconds
 
 # The slowest files come first, so that no worker is still busy with one of them at the end.
@@ -62,6 +65,12 @@ def pytest_collection_modifyitems(items):
     """Sorts the test files; the order within a file does not change."""
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+def pytest_collection_finish():
+    """Takes what is in memory before the first test, half a million objects, out of the garbage collector's search."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
