@@ -22,7 +22,7 @@ from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.predictor import Predictor
-from mdnjax.trees import ends_in_leaves, empty_trees
+from mdnjax.trees import empty_trees, ends_in_leaves
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)

@@ -44,8 +44,8 @@ class SmallTrees(NamedTuple):
 class LargeTrees(NamedTuple):
     """T trees of V nodes for each of D targets, whose values are added, and a constant `baseline` for each target.
 
-    The right child of a node follows the left one. `branch` is feature * 2^16 + left child; a leaf is its own left child and sends
-    all examples there, so that they stay.
+    The right child of a node follows the left one. `branch` is feature * 2^16 + left child. A leaf is its own left child, and
+    sends all examples there, so that they stay.
     """
 
     branch: Int[AnyArray, "*members D T V"]
@@ -125,7 +125,7 @@ def _value_of_large(tree: list[Array], x: Float[Array, "X N"]) -> Float[Array, "
 
 
 def ends_in_leaves(trees: Trees) -> bool:
-    """Returns whether every way down the trees ends: in arrays that come from a file, a node might lead back to an earlier one."""
+    """Returns whether every way down the trees ends: in the arrays of a file, a node might lead back to an earlier one."""
     if isinstance(trees, SmallTrees):
         return True
     left, own = np.asarray(trees.branch) & (2**CHILD_BITS - 1), np.arange(trees.branch.shape[-1])

@@ -66,7 +66,7 @@ def random_predictor(data, columns=None, support="real"):
 
 def random_trees(generator, num_inputs, num_targets):
     """Trees with one split, at the root."""
-    found = trees.empty_trees(MODEL.experts, num_targets)["boosted_trees"]
+    found: Any = trees.empty_trees(MODEL.experts, num_targets)["boosted_trees"]
     found.feature[...] = generator.integers(num_inputs, size=found.feature.shape)
     found.threshold[...] = generator.normal(size=found.threshold.shape)
     found.value[...] = generator.normal(size=found.value.shape)

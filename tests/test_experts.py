@@ -5,7 +5,7 @@ import pytest
 
 from mdnjax import trees
 from mdnjax.training import experts
-from mdnjax.trees import NUM_FOLDS, predictions, empty_trees
+from mdnjax.trees import NUM_FOLDS, empty_trees, predictions
 
 NAMES = ("boosted_trees", "extra_trees")
 RNG = np.random.default_rng(0)

@@ -97,8 +97,8 @@ def _as_small(tree: Tree) -> tuple[np.ndarray, ...]:
         visit(right[node])
 
     visit(0)
-    inner = np.array(inner, np.int64)  # a tree may be a single leaf
-    return tree.feature[inner], _as_float32(tree.threshold[inner]), np.array(masks, np.uint32), tree.value[leaves]
+    nodes = np.array(inner, np.int64)  # a tree may be a single leaf
+    return tree.feature[nodes], _as_float32(tree.threshold[nodes]), np.array(masks, np.uint32), tree.value[leaves]
 
 
 def _as_large(tree: Tree) -> tuple[np.ndarray, ...]:

@@ -188,8 +188,8 @@ def compile_networks(task: Task, placement: Placement, num_tasks: int = 1, pad_t
     compile_training(training_functions, config.train, placement, of_thread)
     if config.selection.settings:
         params = jax.eval_shape(training_functions.init, inputs).params
-        arrays = (placed_like(placement, tree, num_runs) for tree in (params, inputs))
-        compile_validation_losses(training_functions, *arrays, placement)
+        params, inputs = (placed_like(placement, tree, num_runs) for tree in (params, inputs))
+        compile_validation_losses(training_functions, params, inputs, placement)
 
 
 def networks_of(config: Run, selected: SelectedNetworks) -> Networks:
