@@ -1,6 +1,7 @@
 """Predictions do not depend on the format of a row, follow offsets and factors of the data, and lose no digits."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
