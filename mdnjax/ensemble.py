@@ -14,6 +14,7 @@ from mdnjax.cells import log_cell
 from mdnjax.config import schema
 from mdnjax.config.numbers import join
 from mdnjax.data.scaler import TargetTransform, transform_targets
+from mdnjax.least_squares import LeastSquares, with_least_squares
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.model import make_mdn
 from mdnjax.networks import EXPERTS
@@ -29,19 +30,21 @@ class Networks(NamedTuple):
 
     `weight` is the weight of each network in the mixture (None: equal), `scale_floor` its scale floor (None: that of the model).
     `trees` are those of the experts, whose predictions are further inputs of all networks; None without experts.
+    `least_squares` takes its own weights of the mixture, and the networks share what it leaves; None without it.
     """
 
     params: Params
     weight: Float[AnyArray, "*members M"] | None = None
     scale_floor: Float[AnyArray, "*members M"] | None = None
     trees: dict[str, Trees] | None = None
+    least_squares: LeastSquares | None = None
 
 
 def mixture_of(
     shape: schema.Model, numbers: dict[str, Any], networks: Networks, z: Float[AnyArray, "*batch X"], num_targets: int
 ) -> Mixture:
     """Returns the mixture over scaled targets at scaled inputs; `split` gives shape and numbers of a model configuration."""
-    num_inputs = z.shape[-1]
+    num_inputs, own_inputs = z.shape[-1], z
     if networks.trees is not None:
         z = jnp.concatenate([jnp.asarray(z), _of_experts(networks.params, networks.trees, z)], axis=-1)
 
@@ -50,8 +53,10 @@ def mixture_of(
         return make_mdn(num_inputs, num_targets, **dict(join(shape, changed))).apply(params, z)
 
     if num_networks(networks) == 1:
-        return apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
-    return pool(jax.vmap(apply)(networks.params, networks.scale_floor), networks.weight)
+        mixture = apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
+    else:
+        mixture = pool(jax.vmap(apply)(networks.params, networks.scale_floor), networks.weight)
+    return mixture if networks.least_squares is None else with_least_squares(mixture, networks.least_squares, own_inputs)
 
 
 def _of_experts(params: Params, trees: dict[str, Trees], z: Float[AnyArray, "*batch X"]) -> Float[Array, "*batch I"]:
@@ -95,7 +100,9 @@ def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> N
 
 
 def without_unused(networks: Networks) -> Networks:
-    """Returns the ensemble without networks of negligible weight."""
+    """Returns the ensemble without networks of negligible weight, and without least squares if its weight is negligible."""
+    if networks.least_squares is not None and np.sum(networks.least_squares.weight) < MIN_WEIGHT_SHARE:
+        networks = networks._replace(least_squares=None)
     return networks if networks.weight is None else select_networks(networks, used_networks(networks.weight))
 
 

@@ -23,7 +23,7 @@ from mdnjax.data.scaler import limited_targets, make_scaler
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training import experts
-from mdnjax.training.inputs import Task
+from mdnjax.training.inputs import Task, whole_folds
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
 from mdnjax.training.selection import Candidates, select_candidate
@@ -32,6 +32,7 @@ from mdnjax.training.training_file import load_training, save_training
 
 MIN_ROWS = 5
 VALIDATION_SHARE = 0.1
+MIN_ROWS_FOR_SHARES = 50  # with fewer, every row is used for validation, since a tenth of them says little
 # Steps of a fit, and reports without a better validation NLL. A fit takes a third of the recommended time or less; the densities
 # differ only for a few tables with hardly any noise.
 NUM_STEPS = 1000
@@ -67,9 +68,11 @@ class Fitted(NamedTuple):
 def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
     """Returns the configuration and the data to train, with the units of training computed from the train rows.
 
-    Wild targets are replaced by the nearest others (`limited_targets`).
+    Wild targets are replaced by the nearest others (`limited_targets`). With few rows more of them are used for validation.
     Raises: ValueError if a target is outside of the support that the configuration sets.
     """
+    if config.ensemble.rotate and len(train.x) + len(validation.x) < MIN_ROWS_FOR_SHARES:
+        train, validation = whole_folds(train, validation, config.ensemble.num_members)
     support = make_support(config.data.target_support, train.y.shape[1])
     scaler = make_scaler(train, config.data.standardise, support)
     train, validation = limited_targets(scaler, train, validation)
@@ -134,7 +137,7 @@ def choose_num_components(
     Selects the smallest number whose validation NLL is within one standard error of the best. A candidate that diverged is never
     selected, unless all diverged: then it is the smallest. Args: observe(number) is called before each candidate is trained.
     """
-    nlls, scored = {}, make_task(config, train, validation).validation
+    nlls, scored = {}, make_task(single_network(config, 1), train, validation).validation
     for number in sorted(config.selection.num_components):
         if observe:
             observe(number)

@@ -21,6 +21,7 @@ from mdnjax.data.columns import Column, Columns, numbered_columns
 from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
+from mdnjax.least_squares import least_squares_like
 from mdnjax.predictor import Predictor
 from mdnjax.trees import empty_trees, ends_in_leaves
 
@@ -98,7 +99,8 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     units: Any = (jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes)
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.dtype(np.float64))] * 3)  # pyright: ignore
     trees = empty_trees(model.experts, num_targets) or None
-    return {"networks": Networks(params, *optional, trees), "scaler": Scaler(*units, lattice)}  # pyright: ignore
+    linear = least_squares_like(num_inputs, num_targets) if "networks/least_squares/weight" in arrays else None
+    return {"networks": Networks(params, *optional, trees, linear), "scaler": Scaler(*units, lattice)}  # pyright: ignore
 
 
 def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
@@ -126,6 +128,10 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
         return "lattice: got a negative step, or no reasonable number of values"
     if not all(ends_in_leaves(trees) for trees in (networks.trees or {}).values()):
         return "trees: got a tree in which a node leads back to itself"
+    if linear := networks.least_squares:
+        positive = all((np.asarray(values) > 0).all() for values in (linear.scale, linear.df, linear.share, linear.stretch))
+        if not positive or not (np.asarray(linear.weight) >= 0).all() or np.sum(linear.weight) > 1 + 1e-3:
+            return "least_squares: got a scale that is not positive, or weights that are no shares"
     weight, floor = networks.weight, networks.scale_floor
     if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
         return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"

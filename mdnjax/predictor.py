@@ -69,6 +69,7 @@ class Predictor:
         names = [column.name for column in self.columns.inputs]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         kind = f"{num_networks(self.networks)} networks of {self.model.num_components} {self.model.family} components"
+        kind += ", least squares" if self.networks.least_squares else ""
         return f"Predictor({', '.join(self.columns.targets)} from {shown}; {kind})"
 
     def __call__(self, rows: Any) -> Mixture:

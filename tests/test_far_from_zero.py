@@ -48,7 +48,7 @@ def truth(family, weight, loc, scale, y):
     u, rule = panels(np.append(loc, y), scale)
     standard = (u[:, None] - loc) / scale
     tail = np.where(u < y, z.cdf(standard) @ weight, z.sf(standard) @ weight)
-    log_p = special.logsumexp(z.logpdf(standard) - np.log(scale), b=weight, axis=1)
+    log_p = np.asarray(special.logsumexp(z.logpdf(standard) - np.log(scale), b=weight, axis=1))
     shortfalls = []
     for p in P:
         q = quantile(z, weight, loc, scale, p)

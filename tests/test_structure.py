@@ -20,6 +20,7 @@ ORDER += [
     "diagnostics",
     "data",
     "cells",
+    "least_squares",
     "embedding",
     "trees",
     "networks",
@@ -32,7 +33,7 @@ ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evalu
 ORDER += ["fitting", "estimator"]
 ORDER += ["export", "plots"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "population", "threads"]
-ORDER_OF_TRAINING += ["selection", "functions", "train", "experts", "inputs", "tasks", "training_file"]
+ORDER_OF_TRAINING += ["selection", "functions", "train", "experts", "inputs", "stacking", "tasks", "training_file"]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 
 

@@ -110,7 +110,7 @@ def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, in
 
     tasks = [data.task for data in of_members]
     selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=observe_report)
-    networks = Networks(selected.params, *pooling_of(config, selected), selected.trees)
+    networks = Networks(selected.params, *pooling_of(config, selected), selected.trees, selected.least_squares)
     nlls = list(_score(chunk, placement, networks, of_members))
     metrics = [
         nll_metrics(nlls_of_parts, data.splits, data.truth_nll) for *nlls_of_parts, data in zip(*nlls, of_members, strict=True)

@@ -20,6 +20,7 @@ from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
 from mdnjax.data.lattice import Lattice
 from mdnjax.ensemble import Networks, params_like
+from mdnjax.least_squares import least_squares_like
 from mdnjax.trees import empty_trees
 
 FOLDER = "parts"
@@ -31,12 +32,12 @@ Row = dict[str, Any]
 class Part(NamedTuple):
     """A finished chunk: its file, a row of results for each member in the order of the file's arrays, and sizes of the arrays.
 
-    `sizes` are the numbers of inputs, targets and reports.
+    `sizes` are the numbers of inputs, targets and reports, and 1 if the networks are pooled with least squares.
     """
 
     path: Path
     rows: list[Row]
-    sizes: tuple[int, int, int]
+    sizes: tuple[int, ...]
 
 
 def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
@@ -45,6 +46,7 @@ def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
     path.parent.mkdir(exist_ok=True)
     scaler = outcome.scaler
     sizes = (scaler.x_mean.shape[1], scaler.y_offset.shape[1], len(outcome.report_steps))
+    sizes = (*sizes, int(outcome.networks.least_squares is not None))
     checkpoint.save(path, outcome, {"rows": json.dumps(rows), "sizes": json.dumps(sizes)})
     return Part(path, rows, sizes)
 
@@ -71,7 +73,7 @@ def outcome_of(part: Part, member: Member) -> Outcome:
 
     Raises: CheckpointError if the file is damaged.
     """
-    num_inputs, num_targets, num_reports = part.sizes
+    num_inputs, num_targets, num_reports, *others = part.sizes  # files until November 2026 have three sizes
     model = member.config.model.model_copy(update={"num_components": part.rows[0]["num_components"]})
     num_networks = member.config.selection.num_settings * member.config.ensemble.num_members
     params = params_like(model, num_inputs, num_targets, num_networks)
@@ -82,7 +84,8 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in sizes)
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.float64)] * 3)  # pyright: ignore
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    networks = Networks(params, pooling[0], pooling[1], trees)  # pyright: ignore[reportArgumentType]
+    linear = least_squares_like(num_inputs, num_targets) if any(others) else None
+    networks = Networks(params, pooling[0], pooling[1], trees, linear)  # pyright: ignore[reportArgumentType]
     like: Any = Outcome(networks, Scaler(*units, lattice, support), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)

@@ -20,6 +20,7 @@ from experiments.tabular.cells import HEADINGS, cells_of
 from mdnjax.data import make_support
 from mdnjax.data.dataset import joined
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.statistics import marginal
 
@@ -100,11 +101,15 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
 
 def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
     """Returns lines about the settings with the largest weights, and about what looks wrong."""
-    settings = zip(result.setting_weights, result.config.selection.settings, strict=False)
-    for weight, setting in sorted(settings, key=lambda pair: -pair[0]):
+    parts = [
+        (weight, "networks with " + ", ".join(f"{key} {value:g}" for key, value in setting.items()))
+        for weight, setting in zip(result.setting_weights, result.config.selection.settings, strict=False)
+    ]
+    if (linear := result.predictor.networks.least_squares) is not None:
+        parts += zip(linear.weight.tolist(), NAMES, strict=True)
+    for weight, name in sorted(parts, key=lambda part: -part[0]):
         if weight >= MIN_WEIGHT_SHOWN:
-            values = ", ".join(f"{key} {value:g}" for key, value in setting.items())
-            yield f"{100 * weight:.0f} % of the mixture: networks with {values}"
+            yield f"{100 * weight:.0f} % of the mixture: {name}"
     yield from (f"note: {text}" for text in result.notes)
     network, linear = evaluations["network"].nll, evaluations["linear Gaussian"].nll
     if network > linear:

@@ -35,6 +35,12 @@ class Selection(Section, frozen=True):
         "the networks of all settings are pooled with the weights that maximise the likelihood of the validation rows",
     )
 
+    least_squares: bool = Field(
+        default=False,
+        description="pool the networks of selection.settings also with least squares and with a constant, both with Student's "
+        "predictive distribution, if there are fewer than 200 rows and model.family is diagonal",
+    )
+
     @property
     def num_settings(self) -> int:
         """The number of settings to try; 1 if there is nothing to choose from."""

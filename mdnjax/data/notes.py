@@ -42,8 +42,8 @@ def few_rows(num_rows: int, num_inputs: int, num_test: int) -> Iterator[str]:
     """Yields a sentence if there are few rows to learn from, and one if there are few to test with."""
     if num_rows < max(MIN_ROWS, MIN_ROWS_PER_INPUT * num_inputs):
         yield (
-            f"{num_rows} rows for {num_inputs} input{'s' * (num_inputs > 1)} are few: intervals may be far too narrow for new "
-            "rows; use fewer columns, or a linear model, and trust no interval that the test rows do not confirm"
+            f"{num_rows} rows for {num_inputs} input{'s' * (num_inputs > 1)} are few: hardly more than a linear function can be "
+            "learned from them; use fewer columns, and compare the share of test rows inside of the intervals"
         )
     if num_test < MIN_TEST_ROWS:
         yield (

@@ -78,6 +78,13 @@ def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Datas
     return select_rows(whole, ~in_validation), select_rows(whole, in_validation)
 
 
+def whole_folds(train: Dataset, validation: Dataset, num_members: int) -> tuple[Dataset, Dataset]:
+    """Splits few rows so that each, but for a remainder, is a validation row of one of the networks that rotate."""
+    whole = joined(train, validation)
+    num = len(whole.x) - max(len(validation.x), len(whole.x) // num_members)
+    return select_rows(whole, slice(num)), select_rows(whole, slice(num, None))
+
+
 def training_functions_of(task: Task) -> functions.TrainingFunctions:
     """Returns the functions that train the networks of a task; tasks that differ only in numbers, keys and data share them."""
     config = task.config.with_setting(0)

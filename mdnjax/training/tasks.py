@@ -12,23 +12,22 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import logsumexp
 
 from mdnjax.compilation import in_background
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, mean_over_rows
 from mdnjax.data.scaler import log_slopes
 from mdnjax.ensemble import Networks, without_unused
+from mdnjax.least_squares import LeastSquares
 from mdnjax.training import functions
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, place, place_stacked, placed_like
 from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
-from mdnjax.training.selection import best_runs, selected_params, selected_scores, stacking_weights
+from mdnjax.training.selection import best_runs, selected_params, selected_scores
+from mdnjax.training.stacking import Stack, stack_settings
 from mdnjax.training.train import compile_training, compile_validation_losses, train_in_parts, validation_losses
 from mdnjax.trees import Trees, stacked
 from mdnjax.types import Bool, Float, Int, Params
-
-MIN_LOG_PROB = -1e4  # used where the density underflows to 0
 
 
 class SelectedNetworks(NamedTuple):
@@ -36,8 +35,8 @@ class SelectedNetworks(NamedTuple):
 
     `runs` are the indices of their trainings, `weight` their weights in the mixture, `setting_weights` the weights of C settings.
     `validation_nll` is the mean NLL of the networks on their validation rows; if there are several settings, it is that of the
-    settings pooled by their weights. `trees` are those of the experts, if there are any. `diverged` is true if the training of a
-    network with a positive weight diverged.
+    settings pooled by their weights. `trees` are those of the experts, `least_squares` are fits that take what the settings leave
+    of the weight, if there are any. `diverged` is true if the training of a network with a positive weight diverged.
     """
 
     runs: Int[np.ndarray, "G R"]
@@ -45,6 +44,7 @@ class SelectedNetworks(NamedTuple):
     scale_floor: Float[np.ndarray, "G R"]
     params: Params
     trees: dict[str, Trees] | None
+    least_squares: LeastSquares | None
     setting_weights: Float[np.ndarray, "G C"]
     validation_nll: Float[np.ndarray, " G"]
     diverged: Bool[np.ndarray, " G"]
@@ -66,50 +66,22 @@ def _select(
     scores = selected_scores(population, config.train.keep)
     best = best_runs(scores, config.ensemble.num_restarts)
     params = selected_params(population.state, config.train.keep)
-    setting_weights, validation_nll = np.ones((num_tasks, 1)), scores[best].reshape(num_tasks, -1).mean(axis=1)
+    stack = Stack(np.ones((num_tasks, 1)), None, scores[best].reshape(num_tasks, -1).mean(axis=1))
     if config.selection.settings:
         placed = (place_stacked(placement, params, capacity), place(placement, inputs, capacity))
         losses = validation_losses(training_functions_of(tasks[0]), *placed, placement)[best]
         finite = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
-        setting_weights, validation_nll = _stack_settings(config, losses, finite, [_validation_weight(task) for task in tasks])
+        stack = stack_settings(tasks, losses, finite, population.history.validation_scores[best])
     num_members, runs = config.ensemble.num_members, best.reshape(num_tasks, -1)
-    weight = np.repeat(setting_weights / num_members, num_members, axis=1)
+    weight = np.repeat(stack.setting_weights / num_members, num_members, axis=1)
+    total = np.sum(weight, axis=1, keepdims=True)  # least squares has the rest
+    weight = np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / weight.shape[1])
     floors = np.array([run.numbers["model"]["scale_floor"] for run in inputs])[runs]
-    validation_nll = validation_nll + [_rotated_validation_offset(task) for task in tasks]
+    validation_nll = stack.validation_nll + [_rotated_validation_offset(task) for task in tasks]
     diverged = np.any(population.diverged[runs] & (weight > 0), axis=1)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params)
-    return SelectedNetworks(runs, weight, floors, params, None, setting_weights, validation_nll, diverged)
-
-
-def _validation_weight(task: Task) -> np.ndarray | None:
-    """Returns the weights of the validation rows of all networks, in the order in which `_stack_settings` has these rows."""
-    turns = range(task.config.ensemble.num_members if task.config.ensemble.rotate else 1)
-    if task.validation.weight is None:
-        return None
-    return np.concatenate([rotated_split(task.train, task.validation, turn)[1].weight for turn in turns])  # pyright: ignore
-
-
-def _stack_settings(
-    config: Run, losses: np.ndarray, finite: np.ndarray, row_weights: Sequence[np.ndarray | None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the weights of the settings `[G, C]` by the validation rows, and the NLL of these rows `[G]`.
-
-    Args: `row_weights` has the weights of the validation rows of each task.
-    """
-    shape = (len(row_weights), config.selection.num_settings, config.ensemble.num_members)
-    log_probs = -losses.astype(np.float64).reshape(*shape, -1)
-    if config.ensemble.rotate:  # a row is a validation row of one network, or of none
-        row_log_probs = log_probs.reshape(*shape[:2], -1)
-    else:
-        row_log_probs = np.asarray(logsumexp(log_probs, axis=2)) - np.log(config.ensemble.num_members)
-    usable = np.all(finite.reshape(shape), axis=2)
-    usable[~np.any(usable, axis=1)] = True
-    row_log_probs = np.where(usable[..., None], np.nan_to_num(row_log_probs, nan=-np.inf), -np.inf)
-    row_log_probs = np.maximum(row_log_probs, MIN_LOG_PROB)
-    tasks = list(zip(row_log_probs, row_weights, strict=True))
-    setting_weights = np.array([stacking_weights(*task) for task in tasks])
-    pooled = np.asarray(logsumexp(row_log_probs, axis=1, b=setting_weights[..., None]))
-    return setting_weights, -np.array([mean_over_rows(*task) for task in zip(pooled, row_weights, strict=True)])
+    selected = (runs, weight, floors, params, None, stack.least_squares, stack.setting_weights, validation_nll, diverged)
+    return SelectedNetworks(*selected)
 
 
 def train_networks(
@@ -194,7 +166,7 @@ def compile_networks(task: Task, placement: Placement, num_tasks: int = 1, pad_t
 
 def networks_of(config: Run, selected: SelectedNetworks) -> Networks:
     """Returns the networks of the first task, without those of negligible weight."""
-    arrays = (selected.params, *pooling_of(config, selected), selected.trees)
+    arrays = (selected.params, *pooling_of(config, selected), selected.trees, selected.least_squares)
     return without_unused(Networks(*jax.tree.map(lambda leaf: leaf[0], arrays)))
 
 
