@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,11 @@ from scipy import stats
 import mdnjax as mdn
 from experiments import command
 from experiments.findings import Findings, write
-from experiments.proof.prove import report_progress
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from mdnjax.config.section import Count, Folder, Section, Seed
 from mdnjax.least_squares import NAMES, fit_least_squares, location_and_scale, log_probs
+from mdnjax.progress import ProgressLine, pace
 
 FILES = ("few_rows.csv", "few_rows.md", "environment.json")
 LEVEL = 0.9
@@ -62,18 +63,24 @@ def measure(settings: FewRows, overwrite: bool) -> None:
     create_run_folder(settings, settings.output, FILES, overwrite)
     header = ["law", "rows", "NLL", *(f"NLL of {name}" for name in NAMES), "above the better"]
     header += [f"in {100 * LEVEL:.0f} %", f"in {100 * LEVEL:.0f} % of least squares"]
-    rows, start = [], time.perf_counter()
-    for problem in settings.problems:
-        for num in settings.num_rows:
-            rows.append([problem, str(num), *_cells(settings, LAWS[problem], num)])
-            report_progress(f"{problem}, {num} rows: {time.perf_counter() - start:.0f} s")
+    wanted, line, start = list(itertools.product(settings.problems, settings.num_rows)), ProgressLine(), time.perf_counter()
+    rows = []
+    for count, (problem, num) in enumerate(wanted):
+        scores = []
+        for index in range(settings.num_sets):
+            scores.append(scores_of(LAWS[problem], num, settings.seed + index))
+            done, total = count * settings.num_sets + index + 1, len(wanted) * settings.num_sets
+            speed = pace(done, total - done, time.perf_counter() - start, "sets")
+            text = f"{problem}, {num} rows: set {index + 1} of {settings.num_sets}{speed}"
+            line.update(lambda _, text=text: text)
+        rows.append([problem, str(num), *_cells(scores)])
+    line.end()
     note = f"Means over {settings.num_sets} data sets, each scored on {NUM_TEST} new rows."
     note += " No numbers of least squares: it needs more rows than it has terms."
     write(settings.output, Findings([[header, *rows]], [note]), "few_rows")
 
 
-def _cells(settings: FewRows, law: Law, num_rows: int) -> list[str]:
-    scores = [scores_of(law, num_rows, settings.seed + index) for index in range(settings.num_sets)]
+def _cells(scores: list[list[float]]) -> list[str]:
     nll, constant, linear, *shares = np.mean(scores, axis=0).tolist()
     cells = [f"{value:.3f}" for value in (nll, constant, linear, nll - np.nanmin([constant, linear]))]
     return ["" if "nan" in cell else cell for cell in [*cells, *(f"{100 * share:.1f} %" for share in shares)]]

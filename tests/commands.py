@@ -25,6 +25,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 240
+TEST_CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 SHORT = ["data.num_train=60", "data.num_validation=20", "data.num_test=200", "train.num_steps=40", "train.report_every=20"]
 SHORT += ["regression.num_steps=30", "model.num_components=3", "model.hidden_sizes=[5]"]
 
@@ -73,15 +78,24 @@ def _like_a_process(arguments: list[str]) -> Iterator[None]:
 
 def run_process(module: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
     """Runs a command in a fork of a process that has imported the libraries already."""
+    return _fork([module, *map(str, words)], ROOT, environment)
+
+
+def run_program(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Runs the text of a Python program in a folder, in a fork of a process that has imported the libraries already."""
+    return _fork(["-c", program], folder, environment)
+
+
+def _fork(words: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
     forks = _forks()
     assert forks.stdin is not None
     assert forks.stdout is not None
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
-        request = {"module": f"experiments.{module}", "words": [*map(str, words)], "environment": environment}
-        print(json.dumps(request | {"outputs": [*map(str, outputs)], "timeout": TIMEOUT}), file=forks.stdin, flush=True)
+        request = {"words": words, "cwd": str(cwd), "environment": environment, "outputs": [*map(str, outputs)]}
+        print(json.dumps(request | {"timeout": TIMEOUT}), file=forks.stdin, flush=True)
         status = int(forks.stdout.readline())
-        return subprocess.CompletedProcess([module, *map(str, words)], status, *(path.read_text() for path in outputs))
+        return subprocess.CompletedProcess(words, status, *(path.read_text() for path in outputs))
 
 
 @functools.cache
@@ -96,9 +110,8 @@ def _forks() -> subprocess.Popen:
 
 def use_test_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes processes that use no compilation cache by themselves use that of the tests."""
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["XDG_CACHE_HOME"], "mdnjax"))
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    for name, value in TEST_CACHE.items():
+        monkeypatch.setenv(name, value)
 
 
 def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, status: int = 2) -> None:

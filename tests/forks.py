@@ -49,19 +49,27 @@ def fork_each() -> dict[str, Any]:
     sys.exit(0)
 
 
-def run_command(module: str, words: list[str], environment: dict[str, str], outputs: list[str], timeout: int) -> None:
-    """Runs `python -m MODULE words...` in this process, with stdout and stderr in two files; a timeout kills the process."""
+def run_words(words: list[str], cwd: str, environment: dict[str, str], outputs: list[str], timeout: int) -> None:
+    """Runs `python -m experiments.COMMAND words...` or `python -c PROGRAM` in this process, with stdout and stderr in two files.
+
+    A timeout kills the process.
+    """
     signal.alarm(timeout)
+    os.chdir(cwd)
     os.environ.update(environment)
     for name, value in environment.items():
         if name.startswith("JAX_"):  # jax has already read its environment variables
-            jax.config.update(name.lower(), int(value) if value.isdigit() else value)
+            jax.config.update(name.lower(), int(value) if value.lstrip("-").isdigit() else value)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv[1:] = words
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    name, *rest = words
+    sys.argv[1:] = rest
+    if name == "-c":
+        exec(compile(rest[0], "<program>", "exec"), {"__name__": "__main__"})
+    else:
+        runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    run_command(**fork_each())
+    run_words(**fork_each())

@@ -3,8 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from experiments import command
 from experiments.__main__ import commands
 from experiments.members.plan import read
 from mdnjax.config import keys
-from tests.commands import difference_of, run, use_test_cache
+from tests.commands import TEST_CACHE, difference_of, run, run_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in ROOT.rglob("README.md") if not any(part[0] == "." for part in path.relative_to(ROOT).parts))
@@ -23,13 +21,10 @@ def python_blocks(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-def printed_by(program, folder, monkeypatch):
+def printed_by(program, folder):
     """What a program prints in a folder of its own, compiled with little optimisation, since it trains for long."""
-    use_test_cache(monkeypatch)
     flags = os.environ.get("XLA_FLAGS", "").replace("optimization_level=0", "optimization_level=1")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "MPLBACKEND": "agg"}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
+    done = run_program(program, folder, XLA_FLAGS=flags, MPLBACKEND="agg", **TEST_CACHE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -39,13 +34,13 @@ def numbers_after(words, text):
     return [list(map(float, re.findall(rf"{word}: \[(.*?)\]", text)[0].split())) for word in words]
 
 
-def test_the_examples_of_the_project_give_sensible_numbers(tmp_path, monkeypatch):
+def test_the_examples_of_the_project_give_sensible_numbers(tmp_path):
     regressor, training, statistics = python_blocks("README.md")
     assert len((ROOT / "README.md").read_text().splitlines()) <= 170
     assert len([line for line in training.splitlines() if line.strip()]) <= 15
     probabilities = 'print("probabilities:", mdn.interval_prob(mixture, jnp.zeros(1), jnp.ones(1)))\n'
     program = regressor + training + statistics.replace("print(", probabilities + "print(")
-    printed, page = printed_by(program, tmp_path, monkeypatch), (ROOT / "README.md").read_text()
+    printed, page = printed_by(program, tmp_path), (ROOT / "README.md").read_text()
     share, share_of_page = (float(re.findall(r"share of targets inside: ([\d.]+)", text)[-1]) for text in (printed, page))
     assert 0.8 <= share == pytest.approx(share_of_page, abs=0.1)  # 42 rows, intervals of 90 %
     # Another processor rounds otherwise, and trains slightly different networks.
@@ -63,16 +58,16 @@ def test_the_examples_of_the_project_give_sensible_numbers(tmp_path, monkeypatch
     assert float(printed.split()[-1].strip("[]")) == pytest.approx(3, abs=0.1)  # E[second | first = 3] of two separate clusters
 
 
-def test_the_example_of_a_network_of_ones_own_runs(tmp_path, monkeypatch):
+def test_the_example_of_a_network_of_ones_own_runs(tmp_path):
     exported, _, own_network = python_blocks("mdnjax/README.md")
-    printed = printed_by(exported + own_network, tmp_path, monkeypatch)
+    printed = printed_by(exported + own_network, tmp_path)
     assert "(2, 2)" in printed
     assert "5 Diagonal components" in printed
 
 
-def test_the_good_and_the_bad_fit_of_the_page_are_good_and_bad(tmp_path, monkeypatch):
+def test_the_good_and_the_bad_fit_of_the_page_are_good_and_bad(tmp_path):
     block = next(block for block in python_blocks("mdnjax/README.md") if "fit.png" in block)
-    printed = printed_by(block.replace("4000", "2000"), tmp_path, monkeypatch)
+    printed = printed_by(block.replace("4000", "2000"), tmp_path)
     (good, good_share), (bad, bad_share) = re.findall(r"test NLL (\S+), (\d+) %", printed)
     nll_of_page, share_of_page = re.findall(r"`good: test NLL (\S+), (\d+) %", (ROOT / "mdnjax" / "README.md").read_text())[0]
     assert float(good) == pytest.approx(float(nll_of_page), abs=0.1)

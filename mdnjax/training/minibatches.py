@@ -18,12 +18,13 @@ def minibatch(size: int | None, key: PRNGKey, step: Int[Array, ""], train: B, nu
     """Returns the examples of a step. Each epoch has a new permutation; a remainder that does not fill a minibatch is left out.
 
     Examples are the last axis of every leaf. With padded data only the first `num` examples are used. If these are fewer than a
-    minibatch, they are repeated in order, and the next minibatch continues after the last example of this one.
+    minibatch, of at most as many as are stored, they are repeated in order, and the next minibatch continues after the last
+    example of this one.
     """
     num_stored: int = jax.tree.leaves(train)[0].shape[-1]
     if num is None and (size is None or size >= num_stored):
         return train
-    size = size or num_stored
+    size = min(size or num_stored, num_stored)
     num_examples: Any = num_stored if num is None else num
     num_steps = num_examples // size if num is None else jnp.maximum(num // size, 1)
     epoch, step_of_epoch = step // num_steps, step % num_steps
