@@ -180,6 +180,7 @@ def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tupl
     x, networks = splits.train.x[:MAX_SAMPLED_POINTS], predictor.networks
     samples = predictor.units.absolute(np.asarray(sample(sample_key, predictor.at(x))))
     largest = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
+    largest = largest._replace(least_squares=None)
     floor = predictor.model.scale_floor if largest.scale_floor is None else float(largest.scale_floor[0])
     return samples, diagnose(replace(predictor, networks=largest).at(x), floor * mixture_units(predictor.scaler)[1].sd)
 

@@ -122,7 +122,7 @@ def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, in
     seconds = (time.perf_counter() - start) / len(chunk.members)
     times = (seconds, _training_seconds(step_times, placement) / len(chunk.members))
     rows = [
-        _row(member, selected.setting_weights[i].tolist(), bool(selected.diverged[i]), int(steps[i]), *times, metrics[i])
+        _row(member, selected.shares(i), bool(selected.diverged[i]), int(steps[i]), *times, metrics[i])
         for i, member in enumerate(chunk.members)
     ]
     return FinishedChunk(rows, _outcome(population, selected.leading, networks, tasks), nlls[1])
@@ -199,7 +199,7 @@ def _training_seconds(step_times: Sequence[tuple[int, float]], placement: Placem
 
 def _row(
     member: Member,
-    of_settings: list[float],
+    shares: dict[str, list[float]],
     diverged: bool,
     steps: int,
     seconds: float,
@@ -217,7 +217,7 @@ def _row(
         "status": "finished" if finished else "diverged",
         "steps": steps,
         "num_components": member.config.model.num_components,
-        "of_settings": of_settings,
+        **shares,
         "seconds": seconds,
         "training_seconds": training_seconds,
         **metrics,

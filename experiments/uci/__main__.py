@@ -67,6 +67,8 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
     known = joined(train, validation)
     network_floors = np.array([config.model.scale_floor]) if floors is None else np.asarray(floors)
     floor = np.repeat(network_floors, config.model.fixed_num_components)[:, None] * mixture_units(predictor.scaler)[1].sd
+    others = mixture.logits.shape[-1] - len(floor)  # components of least squares, which have no floor
+    floor = np.pad(floor, ((0, others), (0, 0)))
     return {
         "table": run.problem,
         "contender": run.contender,
@@ -86,6 +88,7 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
         ).nll,
         "validation_nll": row["validation_nll"],
         "of_settings": row["of_settings"],
+        "of_least_squares": row.get("of_least_squares", []),
         "scale_floor": float(floor.min()),
         "num_at_floor": num_at_floor(mixture, units.relative(test.y).astype(np.float32), floor),
         "num_test": len(test.x),

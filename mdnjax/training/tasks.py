@@ -54,6 +54,11 @@ class SelectedNetworks(NamedTuple):
         """The training of the network with the largest weight, the first one of equal weights."""
         return self.runs[np.arange(len(self.runs)), self.weight.argmax(axis=1)]
 
+    def shares(self, task: int) -> dict[str, list[float]]:
+        """Returns the weights in the mixture of the settings, and of a constant and least squares."""
+        of_linear = [] if self.least_squares is None else self.least_squares.weight[task].tolist()
+        return {"of_settings": self.setting_weights[task].tolist(), "of_least_squares": of_linear}
+
 
 def _select(
     tasks: Sequence[Task], population: Population, inputs: Sequence[functions.TrainingInputs], placement: Placement, capacity: int
