@@ -21,7 +21,7 @@ MIN_LOG_PROB = -1e4  # used where the density underflows to 0
 MAX_ROWS_OF_LEAST_SQUARES = 200
 # Chosen on simulated data of 5 to 50 rows (`python -m experiments.few_rows` draws others of the same laws).
 COST_OF_NETWORKS = 8.0  # nats by which networks must explain all validation rows better than least squares
-ROWS_OF_PRIOR = 0.25  # rows that only the constant explains, and as many that only least squares explains
+ROWS_OF_PRIOR = 0.1  # rows that only the constant explains, and as many that only least squares explains
 
 
 class Stack(NamedTuple):

@@ -79,8 +79,8 @@ def _select(
         stack = stack_settings(tasks, losses, finite, population.history.validation_scores[best])
     num_members, runs = config.ensemble.num_members, best.reshape(num_tasks, -1)
     weight = np.repeat(stack.setting_weights / num_members, num_members, axis=1)
-    total = np.sum(weight, axis=1, keepdims=True)  # least squares has the rest
-    weight = np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / weight.shape[1])
+    total = np.sum(weight, axis=1, keepdims=True)  # least squares has the rest; if it has all, one network is kept
+    weight = np.where(total > 0, weight / np.where(total > 0, total, 1), np.eye(1, weight.shape[1]))
     floors = np.array([run.numbers["model"]["scale_floor"] for run in inputs])[runs]
     validation_nll = stack.validation_nll + [_rotated_validation_offset(task) for task in tasks]
     diverged = np.any(population.diverged[runs] & (weight > 0), axis=1)
