@@ -9,9 +9,12 @@ import pytest
 import mdnjax as mdn
 from experiments.few_rows import LAWS, scores_of
 from tests.commands import assert_one_line_error, run
+from tests.test_least_squares import SETTINGS
 
 
-def test_the_command_writes_its_table(tmp_path):
+def test_the_command_writes_its_table(tmp_path, monkeypatch):
+    fit = mdn.fit
+    monkeypatch.setattr("mdnjax.fit", lambda x, y, seed: fit(x, y, seed=seed, settings=SETTINGS))  # with few small networks
     done = run("few_rows", "problems=[line]", "num_rows=[8]", "num_sets=2", f"output={tmp_path / 'out'}")
     assert done.returncode == 0, done.stderr
     ((law, rows, nll, constant, linear, above, inside, _),) = list(

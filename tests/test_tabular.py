@@ -54,7 +54,7 @@ def test_a_table_is_trained_on_and_evaluated(done):
     folder, _, _, process = done
     assert process.returncode == 0, process.stderr
     assert "'one' is left out: it is 1 in every row" in process.stdout
-    for row in ("network", "linear Gaussian", "marginal Gaussian", "% of the mixture: networks with train.x_noise"):
+    for row in ("network", "linear Gaussian", "marginal Gaussian", "% of the mixture: least squares"):
         assert row in process.stdout
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
     assert metrics["evaluation"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
