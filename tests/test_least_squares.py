@@ -9,10 +9,12 @@ from scipy import stats
 
 import mdnjax as mdn
 from mdnjax.components import Diagonal
+from mdnjax.data import Dataset
 from mdnjax.export import export_model
+from mdnjax.fitting import make_config, make_task
 from mdnjax.least_squares import fit_least_squares, location_and_scale, log_probs, student_as_gaussians
 from mdnjax.least_squares import with_least_squares as pooled_with
-from mdnjax.training.stacking import optimism_of
+from mdnjax.training.stacking import optimism_of, stack_settings
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 2))
@@ -82,6 +84,16 @@ def test_the_optimism_is_the_difference_from_the_step_that_the_others_choose():
     curves = np.array([[3.0, 1.0, 2.0], [3.0, 2.0, 1.0], [3.0, 2.0, np.nan]])  # the third has ended after two reports
     np.testing.assert_allclose(optimism_of(curves, 3), [1.0, 1.0, 0.0])
     np.testing.assert_allclose(optimism_of(curves, 1), 0)
+
+
+@pytest.mark.parametrize(("keep", "optimism"), [("best", 1.0), ("last", 0.0)])
+def test_the_nll_has_no_costs_and_only_a_chosen_step_is_optimistic(keep, optimism):
+    config = make_config({**SETTINGS, "train.keep": keep}, "a test")
+    task = make_task(config, Dataset(X[:9], Y[:9]), Dataset(X[9:], Y[9:]))
+    curves = np.tile([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], (2, 1))  # the others choose another step only for the first network
+    stack = stack_settings([task], np.full((6, len(task.validation.x)), -9.0), np.ones(6, bool), curves)
+    assert stack.setting_weights.sum() > 0.9
+    assert stack.validation_nll[0] == pytest.approx(-9 + optimism / 3, abs=0.1)
 
 
 @pytest.fixture(scope="module")

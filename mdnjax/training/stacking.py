@@ -46,15 +46,17 @@ def stack_settings(
     """
     config, row_weights = tasks[0].config, [_validation_weight(task) for task in tasks]
     fits = [_fit_all_rows(task) for task in tasks] if uses_least_squares(tasks[0]) else None
-    if fits is not None:
+    if fits is not None and config.train.keep == "best":
         losses = losses + optimism_of(curves, config.ensemble.num_members)[:, None]
     log_prob = _row_log_probs(config, losses, finite, len(tasks))
     num_settings = log_prob.shape[1]
-    if fits is not None:
-        log_prob = log_prob - COST_OF_NETWORKS / _num_rows(tasks[0])
-        log_prob = np.concatenate([log_prob, [_out_of_fold(task, fit) for task, fit in zip(tasks, fits, strict=True)]], axis=1)
-    rows = list(zip(log_prob, row_weights, strict=True))
-    weights = np.array([stacking_weights(*(of_task if fits is None else _with_prior(*of_task))) for of_task in rows])
+    if fits is None:
+        weights = np.array([stacking_weights(*of_task) for of_task in zip(log_prob, row_weights, strict=True)])
+    else:
+        others = np.array([_out_of_fold(task, fit) for task, fit in zip(tasks, fits, strict=True)])
+        costly = np.concatenate([log_prob - COST_OF_NETWORKS / _num_rows(tasks[0]), others], axis=1)
+        weights = np.array([stacking_weights(*_with_prior(*of_task)) for of_task in zip(costly, row_weights, strict=True)])
+        log_prob = np.concatenate([log_prob, others], axis=1)  # the NLL has no costs
     pooled = np.asarray(logsumexp(log_prob, axis=1, b=weights[..., None]))
     nll = -np.array([mean_over_rows(*of_task) for of_task in zip(pooled, row_weights, strict=True)])
     of_settings, of_others = weights[:, :num_settings], weights[:, num_settings:]
