@@ -98,7 +98,7 @@ def scores_of(law: Law, num_rows: int, seed: int) -> list[float]:
     ends = np.asarray(mdn.central_interval(predictor(new_x), LEVEL))
     inside = float(np.mean((ends[:, :1] <= new_y) & (new_y <= ends[:, 1:])))
     simple = fit_least_squares(x, y)
-    constant, linear = (-np.mean(values) for values in log_probs(simple, new_x, new_y))
+    constant, linear = (-np.mean(values) for values in log_probs(simple, mdn.data.Dataset(new_x, new_y)))
     loc, scale = location_and_scale(simple, new_x)
     inside_linear = np.mean(np.abs(new_y - loc[1]) <= scale[1] * stats.t.isf((1 - LEVEL) / 2, simple.df[1]))
     if not simple.weight[1]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,15 +15,15 @@ import numpy as np
 from experiments import reading
 from experiments.command import UserError
 from experiments.progress import Clock
-from mdnjax.cells import discrete, lattice_pit
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
-from mdnjax.data import SOURCES, Splits, Truth, make_scaler, make_support, to_training_units
+from mdnjax.data import SOURCES, Splits, Truth, make_scaler, to_training_units
 from mdnjax.data.bounds import check_inside
 from mdnjax.data.columns import Columns
-from mdnjax.data.dataset import mean_over_rows
+from mdnjax.data.dataset import joined, mean_over_rows
 from mdnjax.data.notes import outliers
 from mdnjax.data.scaler import mixture_units
+from mdnjax.data.training_units import support_and_atoms
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
 from mdnjax.evaluation import crps_of, mean_of_first_rows
@@ -75,7 +75,7 @@ class Result(NamedTuple):
     def notes(self) -> list[str]:
         """Sentences about what looks wrong, each with a remedy; the outliers of a table are reported when it is read."""
         of_data = () if isinstance(self.config.data, Table) else outliers(self.splits.train)
-        cells = self.predictor.lattice is not None  # there the NLL does not depend on the scale floor
+        cells = self.predictor.observed.lattice is not None  # there the NLL does not depend on the scale floor
         return [*of_data, *remedies(self.diagnosis._replace(share_at_floor=0.0) if cells else self.diagnosis, self.config)]
 
 
@@ -103,15 +103,17 @@ def columns_of(config: Run) -> Columns | None:
 
 def check_support(data: Examples, splits: Splits) -> None:
     """Raises: UserError if a target is outside of the configured support, or a value is too large for the units of training."""
-    support: Any = None
+    try:
+        support, atoms = support_and_atoms(data, joined(*splits[:2]))
+    except ValueError as error:
+        raise UserError(str(error)) from None
     for name, part in zip(Splits._fields, splits, strict=True):
         try:
-            support = make_support(data.target_support, part.y.shape[1])
-            check_inside(support, part.y)
+            check_inside(support, part.y if atoms is None else atoms.latent(part.y))
         except ValueError as error:
             raise UserError(f"data.target_support: {name}: {error}") from None
     try:
-        scaler = make_scaler(splits.train, data.standardise, support)
+        scaler = make_scaler(splits.train, data.standardise, support, atoms)
         for part in splits:
             to_training_units(scaler, part)
     except ValueError as error:
@@ -155,20 +157,20 @@ def compile_ahead(config: Run, splits: Splits) -> Predictor:
 
 def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Returns scores by name, and those of each test row (see `Result`)."""
-    test, lattice = splits.test, predictor.lattice
+    test, observed = splits.test, predictor.observed
     nlls = [predictor.nll(part) for part in splits]
     metrics = {**nll_metrics(nlls, splits, nll_of_truth(splits, truth)), "entropy": truth.entropy() if truth else math.nan}
     test_scores = {"nll": nlls[-1]}
     if test.y.shape[1] > 1:
         return metrics, test_scores
     mixture, units = predictor.at(test.x), predictor.units
-    if lattice is None:
+    if observed.is_plain:
         y = units.relative(test.y).astype(np.float32)
         test_scores["crps"] = np.asarray(crps_of(mixture, y), np.float64) * float(units.factor[0])
         test_scores["pit"] = np.asarray(pit(mixture, y))
     else:
-        test_scores["crps"] = discrete(mixture, units, lattice, test.y[:, 0]).crps(test.y[:, 0])
-        test_scores["pit"] = lattice_pit(mixture, units, lattice, test.y[:, 0])
+        scores = observed.as_recorded().scores(mixture, units, test.y)
+        test_scores |= {"crps": scores.crps, "pit": scores.pit}
     metrics["test_crps"] = mean_of_first_rows(test_scores["crps"], test.weight)
     metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level, test.weight)) for level in (0.5, 0.9)}
     return metrics, test_scores
@@ -178,7 +180,7 @@ def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tupl
     """Returns a sample for each of the first training points, and a diagnosis of the network with the largest weight on them."""
     sample_key = jax.random.fold_in(jax.random.key(seed), functions.SAMPLE)
     x, networks = splits.train.x[:MAX_SAMPLED_POINTS], predictor.networks
-    samples = predictor.units.absolute(np.asarray(sample(sample_key, predictor.at(x))))
+    samples = predictor.observed.draws(predictor.units.absolute(np.asarray(sample(sample_key, predictor.at(x)))))
     largest = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
     largest = largest._replace(least_squares=None)
     floor = predictor.model.scale_floor if largest.scale_floor is None else float(largest.scale_floor[0])

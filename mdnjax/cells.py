@@ -20,7 +20,7 @@ from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture
 from mdnjax.statistics import cdf, quantile
 from mdnjax.statistics.targets import marginals
-from mdnjax.types import AnyArray, Array, Float
+from mdnjax.types import AnyArray, Array, Bool, Float
 
 TAIL = 1e-5  # probability on either side beyond which values are not distinguished
 MAX_VALUES = 4096  # that are distinguished
@@ -40,8 +40,38 @@ def mixture_log_cell(
     return logsumexp(shifted + of_components, axis=0) - jnp.log(jnp.sum(jnp.exp(shifted), axis=0))
 
 
+def mixture_log_prob_or_cell(
+    logits: Float[Array, "K *batch"],
+    component: Component,
+    y: Float[Array, "D *batch"],
+    cells: Float[Array, "2 D *batch"],
+    exact: Bool[Array, "D *batch"],
+) -> Float[Array, "..."]:
+    """Returns the log density of targets that are exact, and the log probability of the cells of the others; batch-last."""
+    shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=0))
+    marginals = component.marginals()
+    densities = marginals.target_log_probs(y)
+    of_cells = marginals.log_between(jnp.where(exact, -jnp.inf, cells[0]), jnp.where(exact, jnp.inf, cells[1]))  # pyright: ignore
+    of_components = jnp.sum(jnp.where(exact, densities, of_cells), axis=1)
+    return logsumexp(shifted + of_components, axis=0) - jnp.log(jnp.sum(jnp.exp(shifted), axis=0))
+
+
 @jax.jit
-def log_cell(mixture: Mixture, low: Float[AnyArray, "*batch D"], high: Float[AnyArray, "*batch D"]) -> Float[Array, "*batch"]:
+def log_prob_or_cell(
+    mixture: Mixture, y: Float[AnyArray, "N D"], cells: Float[AnyArray, "N 2 D"], exact: Bool[AnyArray, "N D"]
+) -> Float[Array, " N"]:
+    """Returns `mixture_log_prob_or_cell` of mixtures `[N]` on the whole real line."""
+
+    def batch_last(logits: Array, component: Component, y: Array, low: Array, high: Array, exact: Array) -> Array:
+        return mixture_log_prob_or_cell(logits, component, y, jnp.stack([low, high]), exact > 0)
+
+    return map_examples(batch_last, mixture, y, cells[:, 0], cells[:, 1], exact)
+
+
+@jax.jit
+def log_cell(
+    mixture: Mixture, low: Float[AnyArray, "*batch_y D"], high: Float[AnyArray, "*batch_y D"]
+) -> Float[Array, "*broadcast"]:
     """Returns log P(low < Y <= high|x), accurate far into the tails; ends may be infinite."""
     return map_examples(mixture_log_cell, mixture, low, high)
 

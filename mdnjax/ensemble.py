@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.cells import log_cell
+from mdnjax.cells import log_cell, log_prob_or_cell
 from mdnjax.config import schema
 from mdnjax.config.numbers import join
 from mdnjax.data.scaler import TargetTransform, transform_targets
@@ -20,7 +20,7 @@ from mdnjax.model import make_mdn
 from mdnjax.networks import EXPERTS
 from mdnjax.statistics import pool
 from mdnjax.trees import Trees, empty_trees, predictions
-from mdnjax.types import AnyArray, Array, Float, Int, Params
+from mdnjax.types import AnyArray, Array, Bool, Float, Int, Params
 
 MIN_WEIGHT_SHARE = 0.01  # networks with less than this share of an equal weight are dropped
 
@@ -73,12 +73,15 @@ def nlls_of(
     z: Float[AnyArray, "N X"],
     targets: Float[AnyArray, "N D"],
     cells: Float[AnyArray, "N 2 D"] | None = None,
+    exact: Bool[AnyArray, "N D"] | None = None,
 ) -> Float[Array, " N"]:
     """Computes the NLL of every scaled example, in nats; the caller compiles it, alone or mapped over a population.
 
-    For targets on a lattice it is that of their cells.
+    For targets with cells it is that of their cells.
     """
     mixture = mixture_of(shape, numbers, networks, z, targets.shape[-1])
+    if cells is not None and exact is not None:
+        return -log_prob_or_cell(mixture, targets, cells, exact)
     return -log_prob(mixture, targets) if cells is None else -log_cell(mixture, cells[:, 0], cells[:, 1])
 
 

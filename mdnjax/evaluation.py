@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.cells import discrete, lattice_pit, log_cell
 from mdnjax.components import GAUSSIAN, Full, Support
 from mdnjax.data import Dataset
+from mdnjax.data.atoms import Atoms
 from mdnjax.data.columns import blocks
 from mdnjax.data.dataset import mean_over_rows, select_rows
 from mdnjax.data.examples import as_weight
-from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import Units
+from mdnjax.mixed import atom_probabilities, log_prob_with_atoms
 from mdnjax.mixture import Mixture, warp
+from mdnjax.observed import PLAIN, Observed
 from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, crps, nll, pit
 from mdnjax.statistics import central_interval, mean
@@ -27,6 +27,20 @@ LEVELS = (0.5, 0.8, 0.95)
 MAX_CRPS_ROWS = 1000  # if the CRPS is computed by quadrature
 NUM_SHUFFLES = 5
 MAX_IMPORTANCE_ROWS = 5000
+
+
+class PartScores(NamedTuple):
+    """Scores of a target with atoms: their values, how often they occur and are predicted to, and the NLL of both parts.
+
+    The NLL is `nll_of_kind`, that of being one of the atoms or none, plus the share of targets that are none times `nll_of_rest`,
+    the mean NLL of their density.
+    """
+
+    values: list[float]
+    observed_share: list[float]
+    predicted_share: list[float]
+    nll_of_kind: float
+    nll_of_rest: float
 
 
 class Evaluation(NamedTuple):
@@ -43,10 +57,13 @@ class Evaluation(NamedTuple):
     width: list[list[float]]
     calibration: list[float]
     pit: np.ndarray
+    atoms: PartScores | None = None
 
     def numbers(self) -> dict[str, Any]:
         """Returns all scores but the PIT values, and the levels, for a JSON file."""
-        return {name: value for name, value in self._asdict().items() if name != "pit"} | {"levels": list(LEVELS)}
+        numbers = {name: value for name, value in self._asdict().items() if name not in ("pit", "atoms")}
+        parts = {} if self.atoms is None else {"atoms": self.atoms._asdict()}
+        return numbers | parts | {"levels": list(LEVELS)}
 
 
 def evaluate(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> Evaluation:
@@ -57,33 +74,35 @@ def evaluate(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> Eva
     """
     inputs = predictor.inputs(rows)
     weight = None if weight is None else as_weight("weight", weight, len(inputs))
-    observed = predictor.checked_targets(y, len(inputs))
-    return evaluate_mixtures(predictor.at(inputs), observed, predictor.units, weight, predictor.lattice)
+    y = predictor.checked_targets(y, len(inputs))
+    return evaluate_mixtures(predictor.at(inputs), y, predictor.units, weight, predictor.observed)
 
 
 def evaluate_mixtures(
     mixture: Mixture,
-    observed: np.ndarray,
+    y: np.ndarray,
     units: Units,
     weight: Float[np.ndarray, " N"] | None = None,
-    lattice: Lattice | None = None,
+    observed: Observed = PLAIN,
 ) -> Evaluation:
-    """Scores the mixtures `[N]` of N rows, which are in these units, by the observed targets `[N, D]` in their own units.
+    """Scores the mixtures `[N]` of N rows, which are in these units, by the recorded targets y `[N, D]` in their own units.
 
     With weights all means, medians and distributions over rows are weighted, so that whole numbers have the effect of copies.
     With a lattice all scores are those of the rounded targets: the NLL of cells, the CRPS of the discrete distribution, the
-    randomised PIT, and intervals whose ends are values of the lattice, with the share of rows inside of them.
+    randomised PIT, and intervals whose ends are values of the lattice, with the share of rows inside of them. With atoms they are
+    those of the target that has them, and with bounds beyond which targets are censored those of what is recorded.
     """
-    find = scores_of_density if lattice is None else partial(scores_of_cells, lattice=lattice)
-    scores = find(mixture, observed, units)
+    plain, atoms = observed.is_plain, observed.atoms
+    scores = scores_of_density(mixture, y, units) if plain else scores_of_probabilities(mixture, y, units, observed)
     return Evaluation(
         nll=float(mean_over_rows(scores.nll, weight)),
         crps=[mean_of_first_rows(score, weight) for score in scores.crps],
-        rmse=[float(value) for value in np.sqrt(mean_over_rows((scores.mean - observed).T ** 2, weight))],
+        rmse=[float(value) for value in np.sqrt(mean_over_rows((scores.mean - y).T ** 2, weight))],
         coverage=[[float(mean_over_rows(inside, weight)) for inside in target] for target in scores.inside],
         width=[[median_over_rows(width, weight) for width in (ends[..., 1] - ends[..., 0]).T] for ends in scores.ends],
         calibration=[float(calibration_error(values, weight)) for values in scores.pit],
         pit=scores.pit.T,
+        atoms=None if atoms is None else parts_of_atoms(mixture, y, units, atoms, weight),
     )
 
 
@@ -101,9 +120,9 @@ class RowScores(NamedTuple):
     inside: Float[np.ndarray, "D L N"]
 
 
-def scores_of_density(mixture: Mixture, observed: np.ndarray, units: Units) -> RowScores:
+def scores_of_density(mixture: Mixture, targets: np.ndarray, units: Units) -> RowScores:
     """Returns the scores of rows by their densities."""
-    y, factor = units.relative(observed).astype(mixture.logits.dtype), units.factor
+    y, factor = units.relative(targets).astype(mixture.logits.dtype), units.factor
     singles = [(single, y[:, [target]]) for target, single in enumerate(marginals(mixture))]
     ends = [np.asarray(central_interval(single[:, None], jnp.array(LEVELS)), np.float64) for single, _ in singles]
     pits = np.stack([np.asarray(pit(*single), np.float64) for single in singles])
@@ -117,27 +136,43 @@ def scores_of_density(mixture: Mixture, observed: np.ndarray, units: Units) -> R
     )
 
 
-def scores_of_cells(mixture: Mixture, observed: np.ndarray, units: Units, lattice: Lattice) -> RowScores:
-    """Returns the scores of rows of rounded targets."""
-    dtype, half = mixture.logits.dtype, np.asarray(lattice.step) / 2
-    low, high = (units.relative(observed + sign * half).astype(dtype) for sign in (-1, 1))
-    parts = [(single, units.select(d), lattice.select(d)) for d, single in enumerate(marginals(mixture))]
-    known = [discrete(*part, observed[:, d]) for d, part in enumerate(parts)]
+def scores_of_probabilities(mixture: Mixture, y: np.ndarray, units: Units, observed: Observed) -> RowScores:
+    """Returns the scores of rows of targets of which values have probabilities."""
+    recorded = observed.as_recorded()
+    singles = [(single, units.select(d), recorded.select(d)) for d, single in enumerate(marginals(mixture))]
+    scores = [single.scores(mixture, units, y[:, [d]]) for d, (mixture, units, single) in enumerate(singles)]
     ends = np.stack(
         [
-            lattice.at_or_above(units.absolute(central_interval(single[:, None], jnp.array(LEVELS))))
-            for single, units, lattice in parts
+            single.quantiles(units.absolute(central_interval(mixture[:, None], jnp.array(LEVELS))[..., None]))[..., 0]
+            for mixture, units, single in singles
         ]
     )
-    y = observed.T[..., None]
+    at = y.T[..., None]
     return RowScores(
-        nll=np.sum(np.log(lattice.step)) - np.asarray(log_cell(mixture, low, high), np.float64),
-        crps=[distribution.crps(observed[:, d]) for d, distribution in enumerate(known)],
-        pit=np.stack([lattice_pit(*part, observed[:, d]) for d, part in enumerate(parts)]),
-        mean=np.stack([distribution.mean_and_variance()[0] for distribution in known], axis=1),
+        nll=-recorded.log_prob(mixture, units, y),
+        crps=[score.crps for score in scores],
+        pit=np.stack([score.pit for score in scores]),
+        mean=np.stack([score.mean for score in scores], axis=1),
         ends=ends,
-        inside=np.moveaxis((ends[..., 0] <= y) & (y <= ends[..., 1]), 1, 2).astype(np.float64),
+        inside=np.moveaxis((ends[..., 0] <= at) & (at <= ends[..., 1]), 1, 2).astype(np.float64),
     )
+
+
+def parts_of_atoms(mixture: Mixture, y: np.ndarray, units: Units, atoms: Atoms, weight: np.ndarray | None) -> PartScores:
+    """Returns scores apart of which atom a recorded target is, or none, and of the density of those that are none."""
+    recorded = atoms.as_recorded()
+    share = atom_probabilities(mixture, units, recorded)
+    place, rest = recorded.place_of(y)[:, 0], np.maximum(1 - share.sum(axis=1), np.finfo(np.float64).tiny)
+    ordinary = place < 0
+    index = np.searchsorted(recorded.predicted, place)
+    of_kind = np.log(np.where(ordinary, rest, np.maximum(share[np.arange(len(y)), np.where(ordinary, 0, index)], 1e-300)))
+    of_rest = log_prob_with_atoms(mixture, units, recorded, y) - of_kind
+    mean_rest = mean_over_rows(of_rest[ordinary], None if weight is None else weight[ordinary]) if ordinary.any() else np.nan
+    kinds = [mean_over_rows((place == p).astype(float), weight) for p in recorded.predicted]
+    values = np.asarray(recorded.value)[recorded.predicted].tolist()
+    predicted = mean_over_rows(share.T, weight)
+    nll = -float(mean_over_rows(of_kind, weight))
+    return PartScores(values, [float(v) for v in kinds], [float(v) for v in predicted], nll, -float(mean_rest))
 
 
 def crps_of(mixture: Mixture, y: np.ndarray) -> np.ndarray:

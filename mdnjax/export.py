@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from mdnjax.cells import rounded_moments_of_row
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Column
 from mdnjax.data.dates import date_inputs
 from mdnjax.data.examples import as_probabilities
 from mdnjax.data.scaler import relative_transform, relative_units, transform_targets
 from mdnjax.ensemble import mixture_of
+from mdnjax.mixed import atom_probabilities_of_row
 from mdnjax.mixture import log_weights
 from mdnjax.predictor import Predictor
-from mdnjax.statistics import mean, quantile, variance
+from mdnjax.statistics import quantile
 from mdnjax.types import Array, Float
 
 PLATFORMS = ("cpu", "cuda")
@@ -28,7 +28,8 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
     """Returns a program from raw rows `[N, C]`, float64 and any N, to a dict of arrays.
 
     `mean` and `sd` `[N, D]`, and `quantiles` `[N, Q]` of a single target at the given probabilities, are float64 in the targets'
-    own units, and for targets on a lattice those of the rounded targets. The mixture over (y - offset) / factor is given by
+    own units, those of rounded targets on a lattice, and of targets with their atoms. `probabilities` `[N, A]` are those of the
+    atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor is given by
     `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
     number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
@@ -44,14 +45,13 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
         mixture = mixture_of(shape, numbers, predictor.networks, z, len(scaler.y_offset))
         mixture = transform_targets(relative_transform(scaler), mixture)
         offset, factor = jnp.asarray(scaler.y_offset), jnp.asarray(scaler.y_factor)
-        if scaler.lattice.exists:
-            moments = rounded_moments_of_row(mixture, relative_units(scaler), scaler.lattice)
-        else:
-            moments = offset + factor * mean(mixture), factor**2 * variance(mixture)
+        moments = predictor.observed.moments_of_row(mixture, relative_units(scaler))
         statistics = {"mean": moments[0], "sd": jnp.sqrt(moments[1])}
         if len(levels):
             found = (offset + factor * quantile(mixture, jnp.array(levels, dtype)))[..., 0]
-            statistics["quantiles"] = scaler.lattice.at_or_above(found) if scaler.lattice.exists else found
+            statistics["quantiles"] = predictor.observed.quantiles(found)
+        if predictor.observed.atoms is not None:
+            statistics["probabilities"] = atom_probabilities_of_row(mixture, relative_units(scaler), predictor.observed.atoms)
         fields = getattr(mixture.component, "_asdict", dict)()
         fields = {name: value for name, value in fields.items() if hasattr(value, "shape")}
         return statistics | {"log_weights": log_weights(mixture), "offset": offset, "factor": factor} | fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,11 @@ from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
-from mdnjax.data.bounds import make_support
 from mdnjax.data.columns import Columns, is_table
-from mdnjax.data.dataset import Dataset, joined, select_rows
-from mdnjax.data.examples import examples_of_arrays, examples_of_table
-from mdnjax.data.lattice import lattice_of
-from mdnjax.data.scaler import limited_targets, make_scaler
+from mdnjax.data.dataset import Dataset, select_rows
+from mdnjax.data.examples import examples_of_arrays, examples_of_table, warn_caller
+from mdnjax.data.notes import notes_on_atoms
+from mdnjax.data.training_units import fit_units, support_and_atoms
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training import experts
@@ -68,23 +67,19 @@ class Fitted(NamedTuple):
 def make_task(config: Run, train: Dataset, validation: Dataset) -> Task:
     """Returns the configuration and the data to train, with the units of training computed from the train rows.
 
-    Wild targets are replaced by the nearest others (`limited_targets`). With few rows more of them are used for validation.
-    Raises: ValueError if a target is outside of the support that the configuration sets.
+    Wild targets are replaced by the nearest others (see `fit_units`). With few rows more of them are used for validation.
+    Raises: ValueError if a target is outside of the support that the configuration sets, or has no such atoms.
     """
     if config.ensemble.rotate and len(train.x) + len(validation.x) < MIN_ROWS_FOR_SHARES:
         train, validation = whole_folds(train, validation, config.ensemble.num_members)
-    support = make_support(config.data.target_support, train.y.shape[1])
-    scaler = make_scaler(train, config.data.standardise, support)
-    train, validation = limited_targets(scaler, train, validation)
-    if has_cells(config, train.y.shape[1]):
-        scaler = scaler._replace(lattice=lattice_of(config.data.rounding, joined(train, validation).y))
+    scaler, train, validation = fit_units(config.data, train, validation, has_cells(config, train.y.shape[1]))
     return Task(config, train, validation, scaler)
 
 
 def has_cells(config: Run, num_targets: int) -> bool:
-    """Returns whether targets on a lattice are trained by the probabilities of cells: they need independent targets."""
+    """Returns whether the loss can be that of the probabilities of cells, which need independent targets."""
     independent = num_targets == 1 or config.model.family not in ("full", "low_rank")
-    return config.data.lattice and config.train.loss == "nll" and independent
+    return config.train.loss == "nll" and independent
 
 
 def preparation_of(config: Run) -> str:
@@ -178,6 +173,7 @@ def fit_rows(
     rows = rows if rows.weight is None else select_rows(rows, rows.weight > 0)
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
+    warn_caller(_notes_on_atoms(config, rows, columns))
     order = np.random.default_rng(config.seed).permutation(len(rows.x))
     num = max(1, round(VALIDATION_SHARE * len(order)))
     train, validation = (select_rows(rows, part) for part in (order[:-num], order[-num:]))
@@ -194,6 +190,11 @@ def fit_rows(
     if fitted.diverged:
         raise ValueError("training diverged with every setting: the loss was no longer finite")
     return fitted
+
+
+def _notes_on_atoms(config: Run, rows: Dataset, columns: Columns) -> Iterator[str]:
+    atoms = support_and_atoms(config.data, rows, has_cells(config, rows.y.shape[1]))[1]
+    return iter(()) if atoms is None else notes_on_atoms(columns.targets[0], atoms, rows.y)
 
 
 def make_config(changes: Mapping[str, Any], source: str) -> Tabular:
@@ -234,7 +235,8 @@ def fit(
         observe: Called as observe(step, loss, validation NLL), means over the networks in training, at each report.
         training_file: File that the training is saved to. If it exists, training continues from it, up to a larger
             "train.num_steps"; networks that `train.patience` had stopped stay as they are.
-    Warns of columns that are left out, and of outliers with their row, counted from 0.
+    Warns of columns that are left out, of outliers with their row, counted from 0, and of values of the target that get a
+    probability of their own.
     Raises: ValueError if the examples, the weights or the settings cannot be used.
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")

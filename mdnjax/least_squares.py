@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from mdnjax.components import Diagonal
+from mdnjax.data.dataset import Dataset
 from mdnjax.mixture import Mixture, log_weights
 from mdnjax.types import AnyArray, Array, Float
 
@@ -70,21 +71,16 @@ def fit_least_squares(
     return LeastSquares(*(np.stack(arrays).astype(np.float64) for arrays in zip(*fits, strict=True)))
 
 
-def log_probs(
-    fit: LeastSquares,
-    x: Float[np.ndarray, "N X"],
-    y: Float[np.ndarray, "N D"],
-    cells: Float[np.ndarray, "N 2 D"] | None = None,
-) -> Float[np.ndarray, "S N"]:
+def log_probs(fit: LeastSquares, scaled: Dataset) -> Float[np.ndarray, "S N"]:
     """Returns log p(y|x) by the constant and by the linear function, or the log probabilities of cells."""
-    loc, scale = location_and_scale(fit, x)
+    loc, scale = location_and_scale(fit, scaled.x)
     df = fit.df[:, None, None]
-    if cells is None:
-        values = stats.t.logpdf((y - loc) / scale, df) - np.log(scale)
-    else:
-        low, high = (stats.t.cdf((cells[:, side] - loc) / scale, df) for side in (0, 1))
-        values = np.log(np.maximum(high - low, np.finfo(float).tiny))
-    return np.sum(values, axis=2)
+    densities = stats.t.logpdf((scaled.y - loc) / scale, df) - np.log(scale)
+    if scaled.cells is None:
+        return np.sum(densities, axis=2)
+    low, high = (stats.t.cdf((scaled.cells[:, side] - loc) / scale, df) for side in (0, 1))
+    of_cells = np.log(np.maximum(high - low, np.finfo(float).tiny))
+    return np.sum(of_cells if scaled.exact is None else np.where(scaled.exact, densities, of_cells), axis=2)
 
 
 def location_and_scale(fit: LeastSquares, x: Float[AnyArray, "*batch X"]) -> tuple[AnyArray, AnyArray]:

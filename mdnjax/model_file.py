@@ -17,6 +17,7 @@ from mdnjax import checkpoint
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.components import Support
 from mdnjax.config import schema
+from mdnjax.data.atoms import Atoms, atoms_like
 from mdnjax.data.columns import Column, Columns, numbered_columns
 from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.scaler import Scaler
@@ -100,7 +101,8 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.dtype(np.float64))] * 3)  # pyright: ignore
     trees = empty_trees(model.experts, num_targets) or None
     linear = least_squares_like(num_inputs, num_targets) if "networks/least_squares/weight" in arrays else None
-    return {"networks": Networks(params, *optional, trees, linear), "scaler": Scaler(*units, lattice)}  # pyright: ignore
+    atoms = atoms_like() if "scaler/atoms/value" in arrays else None
+    return {"networks": Networks(params, *optional, trees, linear), "scaler": Scaler(*units, lattice, atoms=atoms)}  # pyright: ignore
 
 
 def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
@@ -115,7 +117,7 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     """Returns why the numbers cannot come from a training, or None if they can."""
     if not (scaler.x_low <= scaler.x_high).all():
         return "x_low: got a limit that is above x_high, or is not a number"
-    numbers = {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0)}
+    numbers = {**networks._asdict(), **scaler._asdict(), "x_sd": np.nan_to_num(scaler.x_sd, posinf=1.0), "atoms": None}
     for name, array in ((name, array) for name, array in numbers.items() if name not in LIMITS):
         for leaf in jax.tree.leaves(array):
             if not np.isfinite(leaf).all():
@@ -126,6 +128,8 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     step, first, last = scaler.lattice
     if not ((step >= 0) & (last >= first) & (last - first <= MAX_STEPS * np.where(step > 0, step, np.inf))).all():
         return "lattice: got a negative step, or no reasonable number of values"
+    if scaler.atoms is not None and not _are_atoms(scaler.atoms):
+        return "atoms: got an interval without a number in it, or a value that is not finite"
     if not all(ends_in_leaves(trees) for trees in (networks.trees or {}).values()):
         return "trees: got a tree in which a node leads back to itself"
     if linear := networks.least_squares:
@@ -136,6 +140,15 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
         return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"
     return "scale_floor: got a negative number" if floor is not None and not (np.asarray(floor) >= 0).all() else None
+
+
+def _are_atoms(atoms: Atoms) -> bool:
+    """Returns whether training can have made the intervals: inside of each is its number, and they do not overlap."""
+    if not all(np.isfinite(values).all() for values in (atoms.value, atoms.at, atoms.inserted, atoms.censored)):
+        return False
+    inside = (atoms.low < atoms.at) & (atoms.at < atoms.high) | (atoms.low == atoms.high) & np.isfinite(atoms.low)
+    low, high = (np.asarray(ends)[np.asarray(atoms.used)] for ends in (atoms.low, atoms.high))
+    return bool(inside.all() and len(low) and (high[:-1] <= low[1:]).all())
 
 
 def _check_columns(columns: Columns) -> None:

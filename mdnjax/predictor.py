@@ -18,7 +18,6 @@ import numpy as np
 from jax.core import Tracer
 
 from mdnjax.batching import padded_size
-from mdnjax.cells import probabilities_of, rounded_moments
 from mdnjax.config import schema
 from mdnjax.config.numbers import split
 from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, is_table, numbered_columns, to_inputs
@@ -44,6 +43,7 @@ from mdnjax.data.units import Units
 from mdnjax.data.values import TableError
 from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compiled
 from mdnjax.mixture import Mixture
+from mdnjax.observed import Observed, observed_of
 from mdnjax.statistics import central_interval, mean, quantile, sample, variance
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
@@ -75,6 +75,7 @@ class Predictor:
     def __call__(self, rows: Any) -> Mixture:
         """Returns the mixture p(y|x) in the targets' own units; an array of rows may have any batch axes.
 
+        If the target has atoms, it is the mixture of the latent number, of which `observed.quantiles` makes the target.
         Raises: TableError (a ValueError) if the rows lack a column that the networks were trained on, or hold a value that is
         missing or far outside of the training data; ValueError if float32 cannot represent the mixture (then use `relative`).
         """
@@ -106,9 +107,15 @@ class Predictor:
         return mixture_units(self.scaler)[0]
 
     @property
+    def observed(self) -> Observed:
+        """The lattice or the atoms of the targets, if they have any: with them, all numbers but the mixtures are those of the
+        rounded targets, or of targets that are partly atoms."""
+        return observed_of(self.scaler)
+
+    @property
     def lattice(self) -> Lattice | None:
-        """The lattice of the targets, or None: with it, all numbers but the mixtures are those of the rounded targets."""
-        return self.scaler.lattice if self.scaler.lattice.exists else None
+        """The lattice of the targets, or None."""
+        return self.observed.lattice
 
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
         """Standardises inputs for the networks. Raises: TableError for a value that is far outside of the training data."""
@@ -122,7 +129,7 @@ class Predictor:
         shape, numbers = split(self.model)
         starts = range(0, len(scaled.x), MAX_ROWS_PER_NLL_CALL)
         blocks = [select_rows(scaled, slice(i, i + MAX_ROWS_PER_NLL_CALL)) for i in starts]
-        nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells) for part in blocks]
+        nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact) for part in blocks]
         return np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
 
     def map_rows(
@@ -154,14 +161,14 @@ class Predictor:
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the mean of each target."""
-        if self.lattice is not None:
-            return self._rounded_moments(rows)[0]
+        if self.observed.has_probabilities:
+            return self._observed_moments(rows)[0]
         return self.absolute(self._relative_statistic(mean, rows))
 
     def sd(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the standard deviation of each target."""
-        if self.lattice is not None:
-            return np.sqrt(self._rounded_moments(rows)[1])
+        if self.observed.has_probabilities:
+            return np.sqrt(self._observed_moments(rows)[1])
         return np.sqrt(self._relative_statistic(variance, rows)) * self.scaler.y_factor
 
     def quantiles(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N Q D"]:
@@ -175,26 +182,25 @@ class Predictor:
         return self._marginal_statistic(lambda single: central_interval(single, probabilities), rows)
 
     def probabilities(self, rows: Any) -> tuple[Float[np.ndarray, " V"], Float[np.ndarray, "N V"]]:
-        """Returns the values of a single target on a lattice from the first to the last of training, and their probabilities.
+        """Returns the values of a single target that have probabilities, and these: atoms, or all values of a lattice.
 
-        The first and the last include everything beyond them. Raises: ValueError if the target is on no lattice.
+        The first and the last of a lattice include everything beyond them. Raises: ValueError if no value has a probability.
         """
-        if self.lattice is None or len(self.columns.targets) > 1:
-            raise ValueError("probabilities: got no single target on a lattice, which is found where data.lattice is true")
-        values, step = self.lattice.values(), float(self.lattice.step[0])
-        function = partial(probabilities_of, units=relative_units(self.scaler), values=values, step=step)
-        return values, self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler))
+        if not self.observed.has_probabilities or len(self.columns.targets) > 1:
+            expected = "expected atoms (data.atoms), or a lattice of values (data.lattice)"
+            raise ValueError(f"probabilities: got no single target of which values have probabilities, {expected}")
+        function = partial(self.observed.probabilities, units=relative_units(self.scaler))
+        return self.observed.values, self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler))
 
     def sample(self, key: PRNGKey, rows: Any, num: int) -> Float[np.ndarray, "N S D"]:
         """Draws `num` samples of the targets of each row."""
         mixture = self.relative(rows)
-        draws = self.absolute(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1))
-        return draws if self.lattice is None else self.lattice.nearest(draws)
+        return self.observed.draws(self.absolute(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1)))
 
     def log_prob(self, rows: Any, y: Any) -> Float[np.ndarray, " N"]:
         """Computes log p(y|x) of each row, in nats and the targets' own units; y is `[N, D]`, or `[N]` for a single target.
 
-        For targets on a lattice it is log(P(cell of y) / step).
+        For targets on a lattice it is log(P(cell of y) / step), for an atom, or a target beyond a bound, log P.
         Raises: ValueError if y has another shape, or a value in it is not a finite number.
         """
         inputs = self.inputs(rows)
@@ -222,12 +228,11 @@ class Predictor:
         def stacked(mixture: Mixture) -> Array:
             return jnp.stack([function(single[:, None]) for single in marginals(mixture)], axis=-1)
 
-        values = self.absolute(self._relative_statistic(stacked, rows))
-        return values if self.lattice is None else self.lattice.at_or_above(values)
+        return self.observed.quantiles(self.absolute(self._relative_statistic(stacked, rows)))
 
-    def _rounded_moments(self, rows: Any) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
-        """Returns mean and variance of rounded targets."""
-        function = partial(rounded_moments, units=relative_units(self.scaler), lattice=self.scaler.lattice)
+    def _observed_moments(self, rows: Any) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
+        """Returns mean and variance of targets of which values have probabilities."""
+        function = partial(self.observed.moments, units=relative_units(self.scaler))
         return self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler))
 
     def _mixture(self, rows: Any, transform: TargetTransform) -> Mixture:

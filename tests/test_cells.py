@@ -15,6 +15,7 @@ from mdnjax.components import Diagonal, Full, Laplace, StudentT, Support
 from mdnjax.data.lattice import Lattice, lattice_of
 from mdnjax.data.units import Units, own_units
 from mdnjax.evaluation import evaluate_mixtures
+from mdnjax.observed import Observed
 from tests.commands import run
 from tests.oracles import random_mixture
 
@@ -154,7 +155,7 @@ def test_the_discrete_distribution_agrees_with_brute_force(units):
     at = np.array([np.searchsorted(grid, value - 1e-9) for value in observed])
     rows = np.arange(5)
     assert ((pit >= cdf[rows, at - 1] - 1e-9) & (pit <= cdf[rows, at] + 1e-9)).all()
-    evaluation = evaluate_mixtures(mixture, observed[:, None], units, lattice=lattice)
+    evaluation = evaluate_mixtures(mixture, observed[:, None], units, observed=Observed(lattice))
     assert evaluation.nll == pytest.approx(-np.mean(np.log(mass[rows, at] / step)), rel=1e-3)
     low, high = (np.array([grid[np.argmax(row >= level)] for row in cdf]) for level in (0.25, 0.75))
     assert evaluation.coverage[0][0] == np.mean((low <= observed) & (observed <= high))
@@ -202,5 +203,5 @@ def test_a_fit_of_whole_numbers_predicts_whole_numbers(tmp_path):
     np.testing.assert_array_equal(mdn.load(tmp_path / "m.safetensors").probabilities(x)[1], probabilities)
     plain = mdn.fit(x, y, settings={**settings, "data.lattice": False})
     assert plain.lattice is None
-    with pytest.raises(ValueError, match="got no single target on a lattice"):
+    with pytest.raises(ValueError, match="got no single target of which values have probabilities"):
         plain.probabilities(x)

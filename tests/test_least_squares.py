@@ -68,7 +68,7 @@ def test_the_mixture_has_the_weights_of_all_parts():
     fit = fit_least_squares(X, Y)._replace(weight=np.array([0.3, 0.2]))
     network = mdn.Mixture(jnp.zeros((7, 1)), Diagonal(jnp.full((7, 1, 1), 0.5), jnp.ones((7, 1, 1))))
     y = RNG.standard_normal((7, 1))
-    parts = np.array([stats.norm.logpdf(y[:, 0], 0.5), *log_probs(fit, NEW, y)])
+    parts = np.array([stats.norm.logpdf(y[:, 0], 0.5), *log_probs(fit, Dataset(NEW, y))])
     expected = np.log(np.array([0.5, 0.3, 0.2]) @ np.exp(parts))
     np.testing.assert_allclose(mdn.log_prob(pooled_with(network, fit, NEW), y), expected, atol=0.02)
 
@@ -76,7 +76,7 @@ def test_the_mixture_has_the_weights_of_all_parts():
 def test_probabilities_of_cells_add_up_to_one():
     fit, edges = fit_least_squares(X, Y), np.concatenate([[-np.inf], np.arange(-3, 4), [np.inf]])
     cells = np.stack([edges[:-1], edges[1:]], axis=1)[..., None]
-    found = log_probs(fit, np.repeat(NEW[:1], 8, axis=0), np.zeros((8, 1)), cells)
+    found = log_probs(fit, Dataset(np.repeat(NEW[:1], 8, axis=0), np.zeros((8, 1)), None, cells))
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
 
 

@@ -14,7 +14,7 @@ from mdnjax.components import Diagonal
 from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Config, Model, Train
 from mdnjax.data import Dataset, make_scaler
-from mdnjax.data.scaler import min_scale_of_rounding
+from mdnjax.data.training_units import min_scale_of_rounding
 from mdnjax.ensemble import Networks, num_networks, select_networks, without_unused
 from mdnjax.mixture import Mixture, log_prob, weights
 from mdnjax.model_file import load, save

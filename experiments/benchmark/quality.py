@@ -155,7 +155,8 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], Curve]:
     from mdnjax import runtime
     from mdnjax.config import load
     from mdnjax.data.dataset import Dataset
-    from mdnjax.data.scaler import log_slopes, make_scaler, to_training_units
+    from mdnjax.data.scaler import log_slopes, to_training_units
+    from mdnjax.data.training_units import make_scaler
     from mdnjax.training import functions
     from mdnjax.training.train import train_one
 

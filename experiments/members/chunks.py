@@ -159,14 +159,15 @@ def cost_of(member: Member) -> MemberCost:
 
 
 def _table_shapes(member: Member) -> Any:
-    """Returns the shapes of the parts of a table, and whether it has a lattice; both are not in the configuration.
+    """Returns the shapes of the parts of a table, and whether it has a lattice or atoms; these are not in the configuration.
 
     It is None for other data.
     """
     if not isinstance(member.config.data, Table):
         return None
     data = member_data(member)
-    return jax.tree.map(np.shape, data.splits), data.task.scaler.lattice.exists
+    scaler = data.task.scaler
+    return jax.tree.map(np.shape, data.splits), scaler.lattice.exists, scaler.atoms is None
 
 
 def _equal_chunks(group: Group, members: list[Member], placement: Placement, chunk_members: int | None) -> Iterator[Chunk]:
@@ -246,7 +247,8 @@ def _score(chunk: Chunk, placement: Placement, networks: Networks, of_members: S
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _nlls(placement: Placement, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
     member_nlls = map_members(
-        placement, lambda numbers, networks, part: nlls_of(shape, numbers, networks, part.x, part.y, part.cells)
+        placement,
+        lambda numbers, networks, part: nlls_of(shape, numbers, networks, part.x, part.y, part.cells, part.exact),
     )
     return member_nlls(numbers, networks, part)
 

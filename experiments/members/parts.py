@@ -18,6 +18,7 @@ from experiments.members.chunks import Outcome
 from experiments.members.plan import Member
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
+from mdnjax.data.atoms import atoms_like
 from mdnjax.data.lattice import Lattice
 from mdnjax.ensemble import Networks, params_like
 from mdnjax.least_squares import least_squares_like
@@ -32,7 +33,8 @@ Row = dict[str, Any]
 class Part(NamedTuple):
     """A finished chunk: its file, a row of results for each member in the order of the file's arrays, and sizes of the arrays.
 
-    `sizes` are the numbers of inputs, targets and reports, and 1 if the networks are pooled with least squares.
+    `sizes` are the numbers of inputs, targets and reports, and 1 if the networks are pooled with least squares, and if there are
+    atoms.
     """
 
     path: Path
@@ -46,7 +48,7 @@ def save(folder: Path, rows: list[Row], outcome: Outcome) -> Part:
     path.parent.mkdir(exist_ok=True)
     scaler = outcome.scaler
     sizes = (scaler.x_mean.shape[1], scaler.y_offset.shape[1], len(outcome.report_steps))
-    sizes = (*sizes, int(outcome.networks.least_squares is not None))
+    sizes = (*sizes, int(outcome.networks.least_squares is not None), int(scaler.atoms is not None))
     checkpoint.save(path, outcome, {"rows": json.dumps(rows), "sizes": json.dumps(sizes)})
     return Part(path, rows, sizes)
 
@@ -79,14 +81,15 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     params = params_like(model, num_inputs, num_targets, num_networks)
     pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
     trees = empty_trees(model.experts, num_targets) or None
+    atoms = atoms_like() if any(others[1:]) else None
     support = make_support(member.config.data.target_support, num_targets)
     sizes = (*(num_inputs,) * 2, *(num_targets,) * 4, *(num_inputs,) * 2)
     units: Any = (jax.ShapeDtypeStruct((n,), np.float64) for n in sizes)
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.float64)] * 3)  # pyright: ignore
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
-    linear = least_squares_like(num_inputs, num_targets) if any(others) else None
+    linear = least_squares_like(num_inputs, num_targets) if any(others[:1]) else None
     networks = Networks(params, pooling[0], pooling[1], trees, linear)  # pyright: ignore[reportArgumentType]
-    like: Any = Outcome(networks, Scaler(*units, lattice, support), curve, curve, curve)  # pyright: ignore
+    like: Any = Outcome(networks, Scaler(*units, lattice, support, atoms), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)
     return checkpoint.load(part.path, stacked._replace(report_steps=steps))

@@ -16,7 +16,7 @@ from experiments.reading import files
 from experiments.reading.hints import hint
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.data.columns import unseen
-from mdnjax.data.scaler import relative_transform, relative_units
+from mdnjax.data.scaler import relative_transform
 from mdnjax.data.values import TableError, check_name, numbers_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
@@ -38,9 +38,9 @@ def predict(config: Predict, overwrite: bool) -> None:
         raise already_exists(config.output)
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single target")
-    lattice, num_values = predictor.lattice, 0
-    if config.probabilities and lattice is not None:
-        num_values = max(len(lattice.select(d).values()) for d in range(len(predictor.columns.targets)))
+    num_values = 0
+    if config.probabilities and predictor.observed.has_probabilities:
+        num_values = max(len(predictor.observed.select(d).values) for d in range(len(predictor.columns.targets)))
     if config.probabilities and not 0 < num_values <= MAX_VALUES:
         got = f"{num_values} values" if num_values else "a target on no lattice, such as whole numbers"
         raise command.UserError(f"probabilities: got a model of {got}, expected a lattice of at most {MAX_VALUES} values")
@@ -87,7 +87,7 @@ def _predict_chunk(
         density_at = [] if config.density_at is None else [config.density_at]
         for name in (*config.keep, *density_at):
             check_name(list(chunk), name)
-        at = [_relative(predictor, numbers_of(chunk, name)) for name in density_at]
+        at = [numbers_of(chunk, name) for name in density_at]
     except TableError as error:
         words = hint(error, Path(config.file), files.text_format_of(config))
         raise command.UserError(f"{config.file}: {error.below(first_row)}{words}") from None
@@ -103,10 +103,6 @@ def _predict_chunk(
     if clash := next((name for name in copied if name in names), None):
         raise command.UserError(f"keep: got {clash!r}, which is the name of a column of the predictions; rename it in the file")
     return {**copied, **dict(zip(names, values, strict=True))}
-
-
-def _relative(predictor: Predictor, y: np.ndarray) -> np.ndarray:
-    return relative_units(predictor.scaler).relative(y).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ from pydantic import Field
 
 from experiments.schemas import Runtime
 from experiments.sorted_modes import sorted_modes
-from mdnjax.cells import log_cell, probabilities_of, rounded_moments
 from mdnjax.config.section import Decimal, Encoding, Names, Section, Seed
-from mdnjax.data.lattice import Lattice
 from mdnjax.data.scaler import relative_units
 from mdnjax.data.units import Units
-from mdnjax.mixture import Mixture, log_prob
+from mdnjax.mixture import Mixture
+from mdnjax.observed import Observed
 from mdnjax.predictor import Predictor
-from mdnjax.statistics import central_interval, marginal, mean, modes, quantile, sample, variance
+from mdnjax.statistics import central_interval, marginal, modes, quantile, sample
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 MIN_MODE_MASS = 0.001  # of the modes that are written
@@ -46,7 +45,7 @@ class Predict(Section, frozen=True):
         default=0, description="number of modes, the most probable first, each with its probability mass"
     )
     probabilities: bool = Field(
-        default=False, description="write the probability of each value of a target on a lattice, such as whole numbers"
+        default=False, description="write the probability of each atom, or of each value of a lattice, such as whole numbers"
     )
     density_at: str | None = Field(default=None, description="column at whose values the log density is written (single target)")
     samples: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="number of draws from each row's distribution")
@@ -68,11 +67,10 @@ def columns_of(
     for target, prefix in enumerate(prefixes):
         single = marginal(mixture, [target]) if len(targets) > 1 else mixture
         units = relative_units(predictor.scaler).select(target)
-        lattice = None if predictor.lattice is None else predictor.lattice.select(target)
-        columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at, lattice)}
+        observed = predictor.observed.select(target)
+        columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at, observed)}
     if config.samples:
-        draws = predictor.absolute(np.asarray(sample(key, mixture, (config.samples,))))
-        draws = draws if predictor.lattice is None else predictor.lattice.nearest(draws)
+        draws = predictor.observed.draws(predictor.absolute(np.asarray(sample(key, mixture, (config.samples,)))))
         for target, prefix in enumerate(prefixes):
             columns |= {f"{prefix}sample_{i + 1}": draws[i, :, target] for i in range(config.samples)}
     return {name: _rounded(column, float(np.min(predictor.scaler.y_factor))) for name, column in columns.items()}
@@ -87,47 +85,34 @@ def _rounded(values: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _target_columns(
-    config: Predict, units: Units, mixture: Mixture, at: Sequence[np.ndarray], lattice: Lattice | None
+    config: Predict, units: Units, mixture: Mixture, at: Sequence[np.ndarray], observed: Observed
 ) -> Iterator[tuple[str, np.ndarray]]:
     if config.mean or config.sd:
-        means, sds = _moments(units, mixture, lattice)
-        yield from (("mean", means),) * config.mean
-        yield from (("sd", sds),) * config.sd
+        means, variances = observed.moments(mixture, units)
+        yield from (("mean", means[:, 0]),) * config.mean
+        yield from (("sd", np.sqrt(variances[:, 0])),) * config.sd
     expanded = mixture[:, None]  # broadcasts against levels
-    rounded = (lambda values: values) if lattice is None else lattice.at_or_above
     if config.quantiles:
-        values = rounded(units.absolute(quantile(expanded, jnp.array(config.quantiles))))[..., 0]
+        values = observed.quantiles(units.absolute(quantile(expanded, jnp.array(config.quantiles))))[..., 0]
         yield from ((f"quantile_{level!r}", values[:, i]) for i, level in enumerate(config.quantiles))
     if config.intervals:
-        ends = rounded(units.absolute(central_interval(expanded, jnp.array(config.intervals))))
+        ends = observed.quantiles(units.absolute(central_interval(expanded, jnp.array(config.intervals))[..., None]))[..., 0]
         for i, level in enumerate(config.intervals):
             yield f"low_{level!r}", ends[:, i, 0]
             yield f"high_{level!r}", ends[:, i, 1]
     if config.modes:
         for name, values in _modes(mixture, config.modes):
-            yield name, values if "mass" in name else units.absolute(values)
-    if config.probabilities and lattice is not None:
-        points = lattice.values()
-        shares = probabilities_of(mixture, units, points, float(lattice.step[0]))
-        yield from ((f"probability_{point:.10g}", shares[:, i]) for i, point in enumerate(points))
+            yield name, values if "mass" in name else _with_atoms(observed, units.absolute(values))
+    if config.probabilities and observed.has_probabilities:
+        shares = observed.probabilities(mixture, units)
+        yield from ((f"probability_{point:.10g}", shares[:, i]) for i, point in enumerate(observed.values))
     for values in at:
-        yield "log_density", _log_density(units, mixture, values[:, None], lattice)
+        yield "log_density", observed.log_prob(mixture, units, values[:, None])
 
 
-def _moments(units: Units, mixture: Mixture, lattice: Lattice | None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of a single target, of its rounded values if it is on a lattice."""
-    if lattice is not None:
-        means, variances = rounded_moments(mixture, units, lattice)
-        return means[:, 0], np.sqrt(variances[:, 0])
-    return units.absolute(mean(mixture))[:, 0], units.factor * np.sqrt(np.asarray(variance(mixture), np.float64)[:, 0])
-
-
-def _log_density(units: Units, mixture: Mixture, y: np.ndarray, lattice: Lattice | None) -> np.ndarray:
-    """Returns the log density at relative values y, in units of the target; on a lattice it is that of their cells."""
-    if lattice is None:
-        return np.asarray(log_prob(mixture, y), np.float64) - np.log(units.factor)
-    half = (lattice.step / 2 / units.factor).astype(y.dtype)
-    return np.asarray(log_cell(mixture, y - half, y + half), np.float64) - np.log(lattice.step)
+def _with_atoms(observed: Observed, modes: np.ndarray) -> np.ndarray:
+    """Returns the values of targets with atoms at modes of the mixture; those of a lattice stay between its values."""
+    return modes if observed.atoms is None else observed.atoms.observed(modes)
 
 
 def _modes(mixture: Mixture, num: int) -> Iterator[tuple[str, np.ndarray]]:

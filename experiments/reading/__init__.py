@@ -13,13 +13,14 @@ from experiments.reading.files import read_file, text_format_of
 from experiments.reading.hints import check_printable, hint, name_notes
 from experiments.reading.splits import Rows, split_rows, weight_of, without_weight_0
 from mdnjax.config.data import Table
-from mdnjax.data import Dataset, Splits, make_scaler, make_support
+from mdnjax.data import Dataset, Splits, make_scaler
 from mdnjax.data.columns import Columns, blocks, check_scaled_inputs, input_labels, to_inputs, to_targets
 from mdnjax.data.dataset import select_rows
 from mdnjax.data.kinds import fit_columns
 from mdnjax.data.lattice import lattice_of
-from mdnjax.data.notes import codes, notes_on, outliers
+from mdnjax.data.notes import codes, notes_on, notes_on_atoms, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
+from mdnjax.data.training_units import support_and_atoms
 from mdnjax.data.values import ROW, TableError, check_name
 
 MIN_ROWS = 10
@@ -68,32 +69,37 @@ def read_table(section: Table, seed: int) -> LoadedTable:
         whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
         splits = Splits(*(select_rows(whole, part) for part in rows))
         notes += name_notes(columns)
-        notes += check_values(section, columns, whole, rows.train)
+        notes += check_values(section, columns, whole, rows.train, in_training)
         cells = section.lattice and lattice_of(section.rounding, whole.y[in_training]).exists
-        notes += notes_on(splits, _names(columns), cells)
+        atoms = support_and_atoms(section, select_rows(whole, in_training))[1]
+        notes += notes_on(splits, _names(columns), cells or atoms is not None)
+        notes += () if atoms is None else notes_on_atoms(columns.targets[0], atoms, whole.y)
     except TableError as error:
         raise UserError(f"{path}: {error}{hint(error, path, text_format, 'data.')}") from None
     return LoadedTable(path, columns, rows, splits, notes)
 
 
-def check_values(section: Table, columns: Columns, whole: Dataset, train: np.ndarray) -> list[str]:
+def check_values(
+    section: Table, columns: Columns, whole: Dataset, train: np.ndarray, in_training: np.ndarray | None = None
+) -> list[str]:
     """Returns notes on outliers and on codes for missing values among all rows of the file.
 
     Raises: TableError, with the row of the file, if a target is outside of its support, or a value is too large for float32.
     """
     names = _names(columns)
     try:
-        support = make_support(section.target_support, whole.y.shape[1])
+        support, atoms = support_and_atoms(section, select_rows(whole, train if in_training is None else in_training))
     except ValueError as error:
-        raise UserError(f"data.target_support: {error}") from None
-    for target, (name, values) in enumerate(zip(columns.targets, whole.y.T, strict=True)):
+        raise UserError(str(error)) from None
+    latent = whole.y if atoms is None else atoms.latent(whole.y)
+    for target, (name, values) in enumerate(zip(columns.targets, latent.T, strict=True)):
         low, high = (support.low[target], support.high[target]) if support else (-np.inf, np.inf)
         if (outside := ~((values > low) & (values < high))).any():
             row = int(outside.argmax())
-            expected = f"expected {low:g} < y < {high:g} (data.target_support)"
-            raise TableError(f"target {name!r}, row {ROW}: got {values[row]:g}, {expected}", row)
+            expected = f"expected {low:g} < y < {high:g} (data.target_support), or an atom (data.atoms)"
+            raise TableError(f"target {name!r}, row {ROW}: got {whole.y[row, target]:g}, {expected}", row)
     try:
-        scaler = make_scaler(select_rows(whole, train), section.standardise, support)
+        scaler = make_scaler(select_rows(whole, train), section.standardise, support, atoms)
     except ValueError as error:
         raise TableError(str(error)) from None
     check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)

@@ -16,9 +16,9 @@ from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
-from experiments.tabular.cells import HEADINGS, cells_of
-from mdnjax.data import make_support
+from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
 from mdnjax.data.dataset import joined
+from mdnjax.data.scaler import latent_targets
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
@@ -58,11 +58,12 @@ def study(config: TabularRun, overwrite: bool) -> None:
 def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     """Evaluates the network, a linear Gaussian and the marginal Gaussian of the targets on the test rows."""
     train, validation, test = result.splits
-    support = make_support(result.config.data.target_support, train.y.shape[1])
+    scaler = result.predictor.scaler
     simple = {"linear Gaussian": linear_gaussian, "marginal Gaussian": marginal_gaussian}
     known, units = joined(train, validation), result.predictor.units
-    mixtures = {"network": mixture, **{name: make(known, test.x, support, units) for name, make in simple.items()}}
-    more = {"weight": test.weight, "lattice": result.predictor.lattice}
+    known = known._replace(y=latent_targets(scaler, known.y))
+    mixtures = {"network": mixture, **{name: make(known, test.x, scaler.support, units) for name, make in simple.items()}}
+    more = {"weight": test.weight, "observed": result.predictor.observed}
     return {name: evaluate_mixtures(predicted, test.y, units, **more) for name, predicted in mixtures.items()}
 
 
@@ -74,14 +75,15 @@ def draw(
     yield "loss", plot_history(result.fit.history, noisy=result.noisy)
     yield "importance", figures.plot_importance(dict(rises))
     nll, units = result.predictor.nll(test), result.predictor.units
-    observed = units.relative(test.y).astype(np.float32)
+    observed, atoms = units.relative(test.y).astype(np.float32), result.predictor.observed.atoms
+    atoms = None if atoms is None else atoms.relative(units)
     for target, name in enumerate(table.columns.targets):
         several = num_targets(mixture) > 1
         single, y, suffix = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
         name = as_label(units.select(target).label(name))
-        yield f"observed{suffix}", figures.plot_observed(single, y, name)
+        yield f"observed{suffix}", figures.plot_observed(single, y, name, atoms)
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
-        yield f"densities{suffix}", figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name)
+        yield f"densities{suffix}", figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name, atoms)
 
 
 def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable, evaluations: Mapping[str, Evaluation]) -> None:
@@ -91,9 +93,12 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
-    cells = "" if result.predictor.lattice is None else " by the probabilities of cells, divided by the step"
+    cells = "" if result.predictor.observed.lattice is None else " by the probabilities of cells, divided by the step"
     title = f"Scores on the test rows{weighted}: NLL in nats{cells}; CRPS, RMSE and widths in the target's units"
     report.print_table(title, [HEADINGS, *cells_of(evaluations, targets)])
+    if evaluations["network"].atoms is not None:
+        title = "Both parts of the target: which atom it is, or none, with probabilities, and the density of all others"
+        report.print_table(title, table_of_atoms(evaluations))
     for line in notes(result, evaluations):
         print(line)
     report.print_end((), clock, folder)

@@ -6,22 +6,31 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.charts import DATA, MODEL, STYLE, TRUTH, as_label
+from mdnjax.data.atoms import Atoms
+from mdnjax.data.units import own_units
+from mdnjax.mixed import atom_probabilities
 from mdnjax.mixture import Mixture, prob
 from mdnjax.statistics import central_interval, median
 
 MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals
 LEVEL = 0.8
 NUM_GRID = 400
+LABEL = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
 
 
-def plot_observed(mixture: Mixture, y: np.ndarray, name: str) -> Figure:
-    """Plots observed values of a single target against predicted medians, with the central interval of each row."""
+def plot_observed(mixture: Mixture, y: np.ndarray, name: str, atoms: Atoms | None = None) -> Figure:
+    """Plots observed values of a single target against predicted medians, with the central interval of each row.
+
+    Args: `atoms` are in the units of the mixture.
+    """
     rows = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
     shown = mixture[rows]
     middle, ends, observed = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[rows, 0]
+    middle, ends = (middle, ends) if atoms is None else (atoms.observed(middle), atoms.observed(ends))
     inside = (ends[:, 0] <= observed) & (observed <= ends[:, 1])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 5.2), layout="constrained")
@@ -58,8 +67,13 @@ def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, in
     return list(rows.items())
 
 
-def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Sequence[int], name: str) -> Figure:
-    """Plots the density of a single target and its observed value at a few rows; `numbers` are their row numbers in the file."""
+def plot_densities(
+    mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Sequence[int], name: str, atoms: Atoms | None = None
+) -> Figure:
+    """Plots the density of a single target and its observed value at a few rows; `numbers` are their row numbers in the file.
+
+    Args: `atoms` are in the units of the mixture; each is drawn as a bar with its probability.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 5.4), layout="constrained")
         panels = figure.subplots(2, 3)
@@ -68,18 +82,41 @@ def plot_densities(mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Se
             axes.set_axis_off()
         for axes, (label, row) in zip(panels.flat, examples, strict=False):
             single = mixture[row]
-            wide = np.asarray(central_interval(single, 0.998))
+            wide, ends = (_observed(atoms, np.asarray(central_interval(single, level))) for level in (0.998, LEVEL))
             low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
             margin = 0.05 * (high - low)
             grid = np.linspace(low - margin, high + margin, NUM_GRID, dtype=np.float32)
-            density = np.asarray(prob(single, grid[:, None]))
-            ends = np.asarray(central_interval(single, LEVEL))
+            density = _density(single, grid, atoms)
             axes.plot(grid, density, color=MODEL, lw=1.8)
             axes.fill_between(grid, density, where=((grid >= ends[0]) & (grid <= ends[1])).tolist(), color=MODEL, alpha=0.2, lw=0)
             axes.axvline(y[row, 0], color=TRUTH, lw=1.4)
+            if atoms is not None:
+                _draw_atoms(axes, single, atoms, float(density.max()))
             axes.set(title=f"row {numbers[row]}: {label}", xlabel=name, ylim=(0, None), yticks=[])
-        figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange", fontsize=12)
+        bars = "" if atoms is None else ", bars for values with a probability"
+        figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange{bars}", fontsize=12)
     return figure
+
+
+def _observed(atoms: Atoms | None, values: np.ndarray) -> np.ndarray:
+    return values if atoms is None else np.asarray(atoms.observed(values))
+
+
+def _density(single: Mixture, y: np.ndarray, atoms: Atoms | None) -> np.ndarray:
+    """Returns the density of a target at values, 0 beyond an atom that is the smallest or largest one."""
+    if atoms is None:
+        return np.asarray(prob(single, y[:, None]))
+    shown = atoms._replace(low=np.where(atoms.censored > 0, atoms.high, atoms.low))  # predictions have no bounds of censoring
+    density = np.asarray(prob(single, shown.latent(y[:, None]).astype(np.float32)))
+    return np.where(shown.place_of(y[:, None])[:, 0] < 0, density, 0)
+
+
+def _draw_atoms(axes: Axes, single: Mixture, atoms: Atoms, top: float) -> None:
+    """Draws each atom as a bar whose height is its probability times that of the figure, and writes the probability beside it."""
+    for place, share in zip(atoms.predicted, atom_probabilities(single[None], own_units(1), atoms)[0], strict=True):
+        at = float(atoms.value[place])
+        axes.vlines(at, 0, share * top, color=MODEL, lw=5, alpha=0.75)
+        axes.annotate(f"P = {share:.2f}", (at, share * top), xytext=(5, 3), textcoords="offset points", fontsize=8, bbox=LABEL)
 
 
 def plot_importance(rises: dict[str, np.ndarray], max_columns: int = 20) -> Figure:

@@ -20,7 +20,7 @@ from experiments.uci.problems import problems_of
 from experiments.uci.runs import NETWORK, SplitRun, split_runs
 from experiments.uci.schema import Benchmark
 from mdnjax.data.dataset import joined
-from mdnjax.data.scaler import mixture_units
+from mdnjax.data.scaler import latent_targets, mixture_units
 from mdnjax.diagnostics import AT_FLOOR, scales_of
 from mdnjax.evaluation import LEVELS, evaluate_mixtures, linear_gaussian
 from mdnjax.mixture import Mixture, responsibilities
@@ -63,8 +63,10 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
     config, floors = run.member.config, predictor.networks.scale_floor
     train, validation, test = member_data(run.member).splits
     mixture, units = predictor.at(test.x), predictor.units
-    evaluation = evaluate_mixtures(mixture, test.y, units, lattice=predictor.lattice)
+    evaluation = evaluate_mixtures(mixture, test.y, units, observed=predictor.observed)
     known = joined(train, validation)
+    latent = known._replace(y=latent_targets(predictor.scaler, known.y))
+    simple = linear_gaussian(latent, test.x, None, units)
     network_floors = np.array([config.model.scale_floor]) if floors is None else np.asarray(floors)
     floor = np.repeat(network_floors, config.model.fixed_num_components)[:, None] * mixture_units(predictor.scaler)[1].sd
     others = mixture.logits.shape[-1] - len(floor)  # components of least squares, which have no floor
@@ -83,9 +85,7 @@ def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, 
         **{f"width_{100 * level:.0f}": evaluation.width[0][i] for i, level in enumerate(LEVELS)},
         **interval_scores(mixture, test.y, units),
         "calibration_error": evaluation.calibration[0],
-        "linear_nll": evaluate_mixtures(
-            linear_gaussian(known, test.x, None, units), test.y, units, lattice=predictor.lattice
-        ).nll,
+        "linear_nll": evaluate_mixtures(simple, test.y, units, observed=predictor.observed).nll,
         "validation_nll": row["validation_nll"],
         "of_settings": row["of_settings"],
         "of_least_squares": row.get("of_least_squares", []),

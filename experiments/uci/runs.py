@@ -39,5 +39,6 @@ def split_runs(config: Benchmark, problems: list[Problem]) -> list[SplitRun]:
 def _split_config(config: Benchmark, split: Table, num_components: int | None) -> Tabular:
     model = config.model if num_components is None else config.model.model_copy(update={"num_components": num_components})
     settings = {name: getattr(config, name) for name in ("seed", "train", "ensemble", "selection")}
-    data = {name: getattr(config.data, name) for name in ("target_support", "standardise", "rounding", "lattice", "nested")}
+    names = ("target_support", "standardise", "rounding", "lattice", "atoms", "censored", "nested")
+    data = {name: getattr(config.data, name) for name in names}
     return Tabular(data=split.model_copy(update=data), model=model, **settings)

@@ -43,6 +43,9 @@ class Diagonal(LocationAndScale, LocationScale):
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -jnp.exp(self.log_density(z))
 
+    def lower_square(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.lower_tail(z) + z * self.lower_mean(z)
+
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns the exact quantile as both bounds."""
         z = jnp.broadcast_to(-jax.scipy.special.ndtri(tail), jnp.broadcast_shapes(tail.shape, self.loc.shape))

@@ -48,6 +48,10 @@ class Laplace(LocationAndScale, LocationScale):
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         return -0.5 * (1 + jnp.abs(z)) * jnp.exp(-jnp.abs(z))
 
+    def lower_square(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        tail = 0.5 * jnp.exp(-jnp.abs(z)) * (z**2 + 2 * jnp.abs(z) + 2)
+        return jnp.where(z < 0, tail, 2 - tail)
+
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns the exact quantile as both bounds."""
         z = jnp.broadcast_to(-jnp.log(2 * tail), jnp.broadcast_shapes(tail.shape, self.loc.shape))

@@ -72,8 +72,8 @@ class LocationAndScale(NamedTuple):
 class LocationScale:
     """Functions of y = loc + scale * z, with z symmetric around 0 and independent between targets.
 
-    They are written for one example (`loc[K, D]`); batch axes, if there are any, are last. A family defines the six functions of
-    z that raise NotImplementedError here.
+    They are written for one example (`loc[K, D]`); batch axes, if there are any, are last. A family defines the seven functions
+    of z that raise NotImplementedError here.
     """
 
     __slots__ = ()
@@ -101,6 +101,10 @@ class LocationScale:
 
     def lower_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """Returns the integral of t f(t) up to z."""
+        raise NotImplementedError
+
+    def lower_square(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns the integral of t^2 f(t) up to z."""
         raise NotImplementedError
 
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -155,6 +159,11 @@ class LocationScale:
         """Returns E_k[max(y_d - Y_d, 0)]."""
         z = (y - self.loc) / self.scale
         return self.scale * (z * self.lower_tail(z) - self.lower_mean(z))
+
+    def squared_deficits(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns E_k[max(y_d - Y_d, 0)^2]."""
+        z = (y - self.loc) / self.scale
+        return self.scale**2 * (z**2 * self.lower_tail(z) - 2 * z * self.lower_mean(z) + self.lower_square(z))
 
     def brackets(self, p: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns two values that bracket the p-quantile of each component."""

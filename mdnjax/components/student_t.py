@@ -77,6 +77,11 @@ class StudentT(_Fields, LocationScale):
         log_mean = _log_density(self.df, z) + _log_one_plus(self.df, z)
         return jnp.where(self.df > 1, -self.df / (self.df - 1) * jnp.exp(log_mean), jnp.nan)
 
+    def lower_square(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns ((df - 1) z M(z) + df F(z)) / (df - 2) with M of `lower_mean`, by parts; infinite for df <= 2."""
+        value = ((self.df - 1) * z * self.lower_mean(z) + self.df * self.lower_tail(z)) / (self.df - 2)
+        return jnp.where(self.df > 2, value, jnp.inf)
+
     def tail_bounds(self, tail: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns the Gaussian quantile, and z with x = df / (df + z^2) = min(1/2, (sqrt(2) tail a B(a, 1/2))^(1/a)), a = df / 2.
 

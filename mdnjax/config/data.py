@@ -6,7 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mdnjax.config.section import Count, Decimal, Encoding, Names, Rounding, Section, Seed, Share, TargetSupport, Traced
+from mdnjax.config.section import (
+    AtomValues,
+    Bounds,
+    Count,
+    Decimal,
+    Encoding,
+    Names,
+    Rounding,
+    Section,
+    Seed,
+    Share,
+    TargetSupport,
+    Traced,
+)
 
 Source = Literal["sinusoid", "bishop_curve", "robot_arm", "econ_density", "arma_jump", "skew_normal", "two_moons"]
 
@@ -14,6 +27,10 @@ ROUNDING = "step to which the targets were rounded: the scale floor is at least 
 ROUNDING += "auto uses the smallest step between the values if each value occurs ten times on average"
 LATTICE = "whether targets that are multiples of a step (see rounding) are trained and scored by the probabilities of the step's "
 LATTICE += "cells, log((F(y + step / 2) - F(y - step / 2)) / step), instead of densities; there rounding sets no scale floor"
+ATOMS = "values of a single target that have probabilities of their own, such as [0] for rain, beside a density of all others; "
+ATOMS += "auto finds those that a tenth of the rows or more have, if no other value is frequent"
+CENSORED = "lower and upper bound, such as [null, 50], at or beyond which a single target is only known to be there; predictions "
+CENSORED += "are those of the target without such bounds"
 NESTED = (
     "leave out the test rows, and use as many of the other rows for testing: settings can then be compared without the test rows"
 )
@@ -34,6 +51,8 @@ class Examples(Section, frozen=True):
     )
     rounding: Rounding = Field(default=0.0, description=ROUNDING)
     lattice: bool = Field(default=False, description=LATTICE)
+    atoms: AtomValues = Field(default=(), description=ATOMS)
+    censored: Bounds = Field(default=(None, None), description=CENSORED)
 
 
 class Data(Examples, frozen=True):
@@ -53,6 +72,7 @@ class Table(Examples, frozen=True):
     name: Literal["table"] = Field(default="table", description="source of the data")
     rounding: Rounding = Field(default="auto", description=ROUNDING)
     lattice: bool = Field(default=True, description=LATTICE)
+    atoms: AtomValues = Field(default="auto", description=ATOMS)
     path: str = Field(
         default="", description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers separated by blanks, no header)"
     )

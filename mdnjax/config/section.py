@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -54,6 +55,27 @@ def _is_pair(support: Any) -> bool:
     return isinstance(support, tuple) and isinstance(support[0], float)
 
 
+def _check_atoms(value: Any, validate: Any) -> Any:
+    try:
+        atoms = validate(_as_tuple([value] if isinstance(value, int | float) else value))
+    except ValidationError:
+        raise ValueError(f"got {value!r}, expected a list of numbers, or auto") from None
+    if atoms != "auto" and (not all(map(math.isfinite, atoms)) or len(set(atoms)) < len(atoms)):
+        raise ValueError(f"got {value!r}, expected finite numbers, each once")
+    return atoms
+
+
+def _check_bounds(value: Any, validate: Any) -> Any:
+    try:
+        low, high = validate(_as_tuple(value))
+    except ValidationError:
+        raise ValueError(f"got {value!r}, expected a lower and an upper bound, such as [null, 50]") from None
+    finite = all(bound is None or math.isfinite(bound) for bound in (low, high))
+    if not finite or (low is not None and high is not None and low >= high):
+        raise ValueError(f"got {value!r}, expected finite bounds or null, the lower one first, such as [null, 50]")
+    return low, high
+
+
 def _check_names(value: Any, validate: Any) -> Any:
     """Converts one name or a list of names to a tuple; a number, such as that of a column without a name, becomes text."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -85,6 +107,8 @@ Interval = tuple[float, float]
 TargetSupport = Annotated[
     Literal["real", "positive"] | Interval | Annotated[tuple[Interval, ...], Field(min_length=1)], WrapValidator(_check_support)
 ]
+AtomValues = Annotated[tuple[float, ...] | Literal["auto"], WrapValidator(_check_atoms)]
+Bounds = Annotated[tuple[float | None, float | None], WrapValidator(_check_bounds)]
 Names = Annotated[tuple[str, ...], WrapValidator(_check_names)]
 Encoding = Annotated[str, AfterValidator(_check_encoding)]
 Folder = Annotated[Path, AfterValidator(_check_folder)]

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from mdnjax.data import arma_jump, bishop_curve, econ_density, robot_arm, sinusoid, skew_normal, two_moons
 from mdnjax.data.bounds import make_support
 from mdnjax.data.dataset import Dataset, Splits, Truth
-from mdnjax.data.scaler import Scaler, make_scaler, to_training_units
+from mdnjax.data.scaler import Scaler, to_training_units
+from mdnjax.data.training_units import make_scaler
 
 # A source makes the parts of a data set from a seed and their sizes, and has the exact truth if there is a density.
 SOURCES: dict[str, tuple[Callable[..., Splits], Truth | None]] = {

@@ -7,19 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnjax.types import AnyArray, Float
+from mdnjax.types import AnyArray, Bool, Float
 
 
 class Dataset(NamedTuple):
     """Examples: inputs `x[N, X]`, targets `y[N, D]`, and how much each row counts (None: all the same).
 
-    In units of training, targets on a lattice also have the ends of their cells `cells[N, 2, D]`.
+    In units of training, targets on a lattice also have the ends of their cells `cells[N, 2, D]`. If only some targets have
+    cells, those that are atoms or censored, `exact` marks the others.
     """
 
     x: Float[np.ndarray, "N X"]
     y: Float[np.ndarray, "N D"]
     weight: Float[np.ndarray, " N"] | None = None
     cells: Float[np.ndarray, "N 2 D"] | None = None
+    exact: Bool[np.ndarray, "N D"] | None = None
 
 
 class Splits(NamedTuple):

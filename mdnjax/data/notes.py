@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mdnjax.data.atoms import Atoms
 from mdnjax.data.centre import wild_values
 from mdnjax.data.dataset import Dataset, Splits, joined
+from mdnjax.types import Float
 
 MIN_OUTLIER_DISTANCE = 1e4  # from the median, in units of the distance within which three quarters of the values are
 WILD = "no other value is near it, so that training counts it as one of the farthest others"
@@ -62,7 +64,25 @@ def repeated_targets(dataset: Dataset, names: Sequence[str] | None = None) -> It
             yield (
                 f"{label} is {found[counts.argmax()]:g} in {100 * first / len(values):.0f} % of the rows: a density has no such "
                 "atom, so a narrow component stands for it, whose width is the scale floor, and the NLL depends on that floor; "
-                "compare models by CRPS and coverage, or predict apart whether a row has this value"
+                "data.atoms gives a value of a single target its own probability; else compare models by CRPS and coverage"
+            )
+
+
+def notes_on_atoms(name: str, atoms: Atoms, y: Float[np.ndarray, "N 1"]) -> Iterator[str]:
+    """Yields a sentence for each atom of a target, and for each bound beyond which it is censored."""
+    place = atoms.place_of(y)[:, 0]
+    for i in np.flatnonzero(np.asarray(atoms.used)):
+        share = f"in {100 * np.mean(place == i):.0f} % of the rows"
+        if atoms.censored[i]:
+            side = "or more" if atoms.value[i] <= atoms.low[i] else "or less"
+            yield (
+                f"target {name!r} is {atoms.value[i]:g} {side} {share}: these rows only say that it lies there, and predictions "
+                "are those of the target without the bound"
+            )
+        else:
+            yield (
+                f"target {name!r} is {atoms.value[i]:g} {share}: this value has a probability of its own, and all others have a "
+                "density (data.atoms)"
             )
 
 

@@ -14,17 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.components import Support
-from mdnjax.data.bounds import check_inside, check_spread
-from mdnjax.data.centre import centre_of, offset_and_factor, wild_values, without_wild_values
-from mdnjax.data.dataset import Dataset, joined, rounding_step
-from mdnjax.data.lattice import Lattice, no_lattice
+from mdnjax.data.atoms import Atoms
+from mdnjax.data.bounds import check_inside
+from mdnjax.data.dataset import Dataset
+from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
 from mdnjax.types import AnyArray, Array, Float
 
 MAX_OFFSET = 1e4  # in scales of a target: farther from 0, float32 has too few digits left for the scale
 MAX_FACTOR = 1e15  # also of the inverse: squares of larger scales may overflow in float32
-LIMIT_MARGIN = 0.5  # on either side of the inputs of the train rows, in lengths of their range
 MAX_SCALED = 1e18  # in standard deviations of the train rows: squares of larger numbers may overflow in float32
 
 
@@ -33,8 +32,8 @@ class Scaler(NamedTuple):
 
     An input that is constant in the train rows has an infinite sd, so that its later values have no effect. `x_low` and `x_high`
     limit z; they are infinite if the data are not standardised. Targets on a `lattice` are trained and scored by the
-    probabilities of cells. `support` contains the bounds of the targets in their own units;
-    None if there are none.
+    probabilities of cells. With `atoms`, all units and the support are those of the latent number of which the target is a
+    function. `support` contains the bounds in the targets' own units. Both are None if there are none.
     """
 
     x_mean: Float[AnyArray, "*members X"]
@@ -47,6 +46,7 @@ class Scaler(NamedTuple):
     x_high: Float[AnyArray, "*members X"]
     lattice: Lattice
     support: Support | None = None
+    atoms: Atoms | None = None
 
     @property
     def relative_support(self) -> Support | None:
@@ -63,33 +63,6 @@ class TargetTransform(NamedTuple):
     mean: Float[AnyArray, " D"]
     sd: Float[AnyArray, " D"]
     support: Support | None = None
-
-
-def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None) -> Scaler:
-    """Returns the scaler that gives a data set mean 0 and sd 1, or without `standardise` only applies the support.
-
-    Wild values (see `mdnjax.data.centre`) have no effect on it. It has no lattice.
-    Raises: ValueError if a target is outside of its support, or too far from its bounds for float32.
-    """
-    check_inside(support, dataset.y)
-    if not standardise:
-        (x_zeros, x_ones), (y_zeros, y_ones) = ((np.zeros(n), np.ones(n)) for n in (dataset.x.shape[1], dataset.y.shape[1]))
-        no_limit = np.full(dataset.x.shape[1], np.inf)
-        units = (x_zeros, x_ones, y_zeros, y_ones, y_zeros, y_ones, -no_limit, no_limit)
-        return Scaler(*units, no_lattice(dataset.y.shape[1]), support)
-    y = np.asarray(dataset.y, np.float64)
-    bounds = support or Support((-np.inf,) * y.shape[1], (np.inf,) * y.shape[1])
-    weight = dataset.weight
-    offset, factor = np.array([offset_and_factor(*target, weight) for target in zip(y.T, *bounds, strict=True)]).T
-    x = centre_of(dataset.x, np.inf, weight)
-    margin = LIMIT_MARGIN * (x.high - x.low)
-    limits = ((x.low - margin - x.mean) / x.sd, (x.high + margin - x.mean) / x.sd)
-    line = (np.zeros(len(offset)), np.ones(len(offset)))
-    scaler = Scaler(x.mean, x.sd, offset, factor, *line, *limits, no_lattice(len(offset)), support)
-    line_mean, line_sd, *_ = centre_of(_to_line(scaler, y), 1.0, weight)
-    if support is not None:
-        check_spread(support, (y - offset) / factor)
-    return scaler._replace(line_mean=line_mean, line_sd=line_sd)
 
 
 def scaled_inputs(scaler: Scaler, x: Float[AnyArray, "*batch X"]) -> Float[np.ndarray, "*batch X"]:
@@ -110,28 +83,15 @@ def limited_inputs(scaler: Scaler, z: Float[AnyArray, "*batch X"]) -> Float[np.n
     return np.clip(z, scaler.x_low, scaler.x_high)
 
 
-def limited_targets(scaler: Scaler, *parts: Dataset) -> tuple[Dataset, ...]:
-    """Returns parts to train and select with, in which each wild target is replaced by the nearest one that is not wild.
-
-    A network that is to explain a wild target changes the distributions of other rows. Only scores use the target itself.
-    """
-    y = joined(*parts).y
-    wild = wild_values(_to_line(scaler, y))
-    if not wild.any():
-        return parts
-    ends = np.cumsum([len(part.y) for part in parts])[:-1]
-    limited = np.split(without_wild_values(y, wild), ends)
-    return tuple(part._replace(y=values) for part, values in zip(parts, limited, strict=True))
-
-
 def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32) -> Dataset:
     """Returns the data set in units of training, rounded to a dtype.
 
     Raises: ValueError if a target is outside of its support, or a scaled value is larger than MAX_SCALED.
     """
-    check_inside(scaler.support, dataset.y)
-    z = _scaled_targets(scaler, dataset.y)
-    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight, _cells(scaler, dataset.y))
+    latent = latent_targets(scaler, dataset.y)
+    check_inside(scaler.support, latent)
+    z = _scaled_targets(scaler, latent)
+    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight, *_cells(scaler, dataset.y))
     for name, values, scaled_values in zip(("input", "target"), dataset[:2], scaled[:2], strict=True):
         too_large = ~(np.abs(scaled_values) <= MAX_SCALED)
         if too_large.any():
@@ -139,31 +99,27 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
             expected = f"expected at most {MAX_SCALED:.0e} standard deviations of training from its mean"
             raise ValueError(f"{name} {column} of row {row} (from 0): got {values[row, column]:g}, {expected}")
     scaled = scaled._replace(x=limited_inputs(scaler, scaled.x))
-    return Dataset(*(None if values is None else values.astype(dtype) for values in scaled))  # pyright: ignore
-
-
-def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
-    """Returns the sd of the targets' rounding errors, step / sqrt(12), in units of training; the smallest of several targets.
-
-    With a support it is 0, since there a rounding step has no constant size on the real line; with a lattice, because a cell has
-    a probability of at most 1 however narrow a component is.
-    """
-    if scaler.support is not None or rounding == 0 or scaler.lattice.exists:
-        return 0.0
-    return float(np.min(rounding_step(rounding, y) / np.sqrt(12) / (scaler.y_factor * scaler.line_sd)))
+    arrays = (None if values is None or values.dtype == bool else values.astype(dtype) for values in scaled)
+    return Dataset(*arrays)._replace(exact=scaled.exact)  # pyright: ignore
 
 
 def log_slopes(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
     """Returns log |dy/dz| of every example in float64: its NLL in the data's own units minus that in units of training.
 
-    With a lattice it is the sum of the logarithms of the steps, which makes the probability of a cell a mean density.
+    With a lattice it is the sum of the logarithms of the steps, which makes the probability of a cell a mean density. For an
+    atom, which has a probability, it is 0.
     """
     if scaler.lattice.exists:
         return np.full(len(y), np.sum(np.log(scaler.lattice.step)))
-    slopes = np.full(len(y), np.sum(np.log(scaler.y_factor) + np.log(scaler.line_sd)))
+    slopes, latent = np.full(len(y), np.sum(np.log(scaler.y_factor) + np.log(scaler.line_sd))), latent_targets(scaler, y)
     if support := scaler.relative_support:
-        slopes -= np.sum(support.log_slope(_to_line(scaler, y), axis=1), axis=1)
-    return slopes
+        slopes -= np.sum(support.log_slope(to_line(scaler, latent), axis=1), axis=1)
+    return slopes if scaler.atoms is None else np.where(scaler.atoms.place_of(y)[:, 0] < 0, slopes, 0)
+
+
+def latent_targets(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
+    """Returns the latent numbers of targets with atoms, else the targets."""
+    return y if scaler.atoms is None else scaler.atoms.latent(y)
 
 
 def relative_transform(scaler: Scaler) -> TargetTransform:
@@ -217,20 +173,26 @@ def float32_problem(scaler: Scaler) -> str | None:
     return None
 
 
-def _cells(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N 2 D"] | None:
-    """Returns the scaled ends of the cells around targets on a lattice, or None; a bound of the support is an infinite end."""
+def _cells(scaler: Scaler, y: Float[AnyArray, "N D"]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns the scaled ends `[N, 2, D]` of the cells of targets, and which targets have none; None where there are no cells.
+
+    A bound of the support is an infinite end.
+    """
+    if scaler.atoms is not None:
+        low, high, exact = scaler.atoms.cells(y)
+        return np.stack([_scaled_targets(scaler, ends) for ends in (low, high)], axis=1), exact
     if not scaler.lattice.exists:
-        return None
+        return None, None
     half = np.asarray(scaler.lattice.step) / 2
-    return np.stack([_scaled_targets(scaler, np.asarray(y, np.float64) + sign * half) for sign in (-1, 1)], axis=1)
+    return np.stack([_scaled_targets(scaler, np.asarray(y, np.float64) + sign * half) for sign in (-1, 1)], axis=1), None
 
 
 def _scaled_targets(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:
-    """Returns z of targets y."""
-    return (_to_line(scaler, y) - scaler.line_mean) / scaler.line_sd
+    """Returns z of targets y, or of their latent numbers."""
+    return (to_line(scaler, y) - scaler.line_mean) / scaler.line_sd
 
 
-def _to_line(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:
-    """Returns u of targets y."""
+def to_line(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:
+    """Returns u of targets y, or of their latent numbers."""
     v = (np.asarray(y, np.float64) - scaler.y_offset) / scaler.y_factor
     return v if scaler.support is None else np.asarray(scaler.relative_support.to_line(v, axis=1))  # pyright: ignore

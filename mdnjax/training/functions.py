@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.cells import mixture_log_cell
+from mdnjax.cells import mixture_log_cell, mixture_log_prob_or_cell
 from mdnjax.components import Component, Sizes
 from mdnjax.config import schema
 from mdnjax.config.numbers import join, split
@@ -92,6 +92,8 @@ def _batch_of(part: Dataset) -> Batch:
     batch: Any = Batch(np.ascontiguousarray(part.x.T), np.ascontiguousarray(part.y.T))  # pyright: ignore
     if part.weight is not None:
         batch = batch._replace(weight=part.weight / np.mean(part.weight))
+    if part.exact is not None:
+        batch = batch._replace(exact=np.ascontiguousarray(part.exact.T))
     return batch if part.cells is None else batch._replace(cells=np.ascontiguousarray(np.moveaxis(part.cells, 0, -1)))
 
 
@@ -136,7 +138,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-        x, y, weight, _ = inputs.train
+        x, y, weight = inputs.train[:3]
         num_experts = num_targets * len(model.experts)
         return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
 
@@ -171,10 +173,12 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
 
 
 def _losses(name: str, logits: Float[Array, "K N"], component: Component, batch: Batch) -> Float[Array, " N"]:
-    """Returns the loss of every example; for targets on a lattice it is -log P(cell)."""
+    """Returns the loss of every example; for targets with cells it is -log P(cell)."""
     if batch.cells is None:
         return LOSSES[name](logits, component, batch.y)
-    return -mixture_log_cell(logits, component, batch.cells[0], batch.cells[1])
+    if batch.exact is None:
+        return -mixture_log_cell(logits, component, batch.cells[0], batch.cells[1])
+    return -mixture_log_prob_or_cell(logits, component, batch.y, batch.cells, batch.exact)
 
 
 def _mean(values: Float[Array, " N"], weight: Float[Array, " N"] | None) -> Float[Array, ""]:

@@ -138,6 +138,6 @@ def _out_of_fold(task: Task, whole: LeastSquares) -> Float[np.ndarray, "S V"]:
     for parts in _turns(task):
         train, validation = (to_training_units(task.scaler, part) for part in parts)
         fit = fit_least_squares(train.x, train.y, train.weight)
-        values = log_probs(fit, validation.x, validation.y, validation.cells)
+        values = log_probs(fit, validation)
         found.append(np.where(fit.weight[:, None] > 0, values, values[:1]))
     return np.where(whole.weight[:, None] > 0, np.maximum(np.concatenate(found, axis=1), MIN_LOG_PROB), MIN_LOG_PROB)

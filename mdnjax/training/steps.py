@@ -16,13 +16,15 @@ from mdnjax.types import Array, Bool, Float, Int, Params, PRNGKey
 class Batch(NamedTuple):
     """Examples, batch-last: `x[X, N]`, `y[D, N]`, and their weights `[N]`, of mean 1 over all examples (None: all are 1).
 
-    Targets on a lattice also have the ends of their cells `cells[2, D, N]`.
+    Targets on a lattice also have the ends of their cells `cells[2, D, N]`. If only some targets have cells, those that are atoms
+    or censored, `exact` marks the others.
     """
 
     x: Float[Array, "X N"]
     y: Float[Array, "D N"]
     weight: Float[Array, " N"] | None = None
     cells: Float[Array, "2 D N"] | None = None
+    exact: Bool[Array, "D N"] | None = None
 
 
 class Best(NamedTuple):
