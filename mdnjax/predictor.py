@@ -23,7 +23,6 @@ from mdnjax.config.numbers import split
 from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, is_table, numbered_columns, to_inputs
 from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import as_numbers, as_probabilities
-from mdnjax.data.lattice import Lattice
 from mdnjax.data.scaler import (
     MAX_SCALED,
     Scaler,
@@ -111,11 +110,6 @@ class Predictor:
         """The lattice or the atoms of the targets, if they have any: with them, all numbers but the mixtures are those of the
         rounded targets, or of targets that are partly atoms."""
         return observed_of(self.scaler)
-
-    @property
-    def lattice(self) -> Lattice | None:
-        """The lattice of the targets, or None."""
-        return self.observed.lattice
 
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
         """Standardises inputs for the networks. Raises: TableError for a value that is far outside of the training data."""

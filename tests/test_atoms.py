@@ -233,7 +233,7 @@ def test_a_fit_predicts_the_probability_of_an_atom_through_every_door(rain, tmp_
     assert draws.min() == 0
     np.testing.assert_allclose(np.mean(draws == 0, axis=1), probabilities[:20, 0], atol=0.04)
     np.testing.assert_allclose(draws.mean(axis=1), predictor.mean(x[:20])[:, 0], atol=0.2)
-    np.testing.assert_allclose(draws.std(axis=1), predictor.sd(x[:20])[:, 0], rtol=0.1, atol=0.05)
+    np.testing.assert_allclose(draws.std(axis=1), predictor.sd(x[:20])[:, 0], rtol=0.1, atol=0.2)
     quantiles = predictor.quantiles(x, [0.05, 0.5, 0.95])[..., 0]
     assert quantiles.min() == 0
     assert ((quantiles[:, 1] == 0) == (probabilities[:, 0] >= 0.5)).all()

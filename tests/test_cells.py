@@ -176,7 +176,7 @@ def test_a_fit_of_whole_numbers_predicts_whole_numbers(tmp_path):
     settings = {"selection.settings": [], "ensemble.num_members": 1, "train.num_steps": 100, "train.report_every": 50}
     settings |= {"model.hidden_sizes": [8], "model.num_components": 2, "model.scale_floor": 0.001, "model.experts": []}
     predictor = mdn.fit(x, y, settings=settings)
-    assert predictor.lattice is not None
+    assert predictor.observed.lattice is not None
     values, probabilities = predictor.probabilities(x)
     np.testing.assert_array_equal(values, np.arange(y.min(), y.max() + 1))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
@@ -202,6 +202,6 @@ def test_a_fit_of_whole_numbers_predicts_whole_numbers(tmp_path):
     np.testing.assert_array_equal(written[["quantile_0.5", "sample_1"]], np.rint(written[["quantile_0.5", "sample_1"]]))
     np.testing.assert_array_equal(mdn.load(tmp_path / "m.safetensors").probabilities(x)[1], probabilities)
     plain = mdn.fit(x, y, settings={**settings, "data.lattice": False})
-    assert plain.lattice is None
+    assert plain.observed.is_plain
     with pytest.raises(ValueError, match="got no single target of which values have probabilities"):
         plain.probabilities(x)

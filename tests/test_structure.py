@@ -20,6 +20,8 @@ ORDER += [
     "diagnostics",
     "data",
     "cells",
+    "mixed",
+    "observed",
     "least_squares",
     "embedding",
     "trees",

@@ -166,8 +166,7 @@ def _table_shapes(member: Member) -> Any:
     if not isinstance(member.config.data, Table):
         return None
     data = member_data(member)
-    scaler = data.task.scaler
-    return jax.tree.map(np.shape, data.splits), scaler.lattice.exists, scaler.atoms is None
+    return jax.tree.map(np.shape, data.splits), data.task.scaler.lattice.exists, data.task.scaler.atoms is None
 
 
 def _equal_chunks(group: Group, members: list[Member], placement: Placement, chunk_members: int | None) -> Iterator[Chunk]:
