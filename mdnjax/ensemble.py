@@ -53,7 +53,7 @@ def mixture_of(
         return make_mdn(num_inputs, num_targets, **dict(join(shape, changed))).apply(params, z)
 
     if num_networks(networks) == 1:
-        mixture = apply(*jax.tree.map(lambda leaf: leaf[0], (networks.params, networks.scale_floor)))
+        mixture = apply(*jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], (networks.params, networks.scale_floor)))
     else:
         mixture = pool(jax.vmap(apply)(networks.params, networks.scale_floor), networks.weight)
     return mixture if networks.least_squares is None else with_least_squares(mixture, networks.least_squares, own_inputs)

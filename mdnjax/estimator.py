@@ -130,7 +130,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return self._as_output(values, [f"{end}_{float(level)!r}" for end in ("low", "high")], X)
 
     def predict_probabilities(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the atoms of a target, or the values of its lattice, such as whole numbers, and their probabilities `[N, V]`."""
+        """Returns the atoms of a target, or the values of its lattice (whole numbers), and their probabilities `[N, V]`."""
         return self._fitted().probabilities(self._validated(X))
 
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
