@@ -35,6 +35,11 @@ class Selection(Section, frozen=True):
         "the networks of all settings are pooled with the weights that maximise the likelihood of the validation rows",
     )
 
+    racing: bool = Field(
+        default=False,
+        description="end the trainings of a setting whose validation NLL is so far behind that of another setting that it would "
+        "not come near it by the last step, even if it fell three times as fast as it does",
+    )
     least_squares: bool = Field(
         default=False,
         description="pool the networks of selection.settings also with least squares and with a constant, both with Student's "

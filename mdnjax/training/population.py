@@ -71,6 +71,7 @@ class Report(NamedTuple):
 
 Observer = Callable[[int, float, float], None]
 PopulationObserver = Callable[[Report], None]
+Runner = Callable[[int, np.ndarray], np.ndarray]
 
 
 @renamed_argument("held_out_score", "validation_score")
@@ -120,11 +121,13 @@ def fit_population(
     validation_score: Score | None = None,
     patience: int | None = None,
     observe: PopulationObserver | None = None,
+    race: Runner | None = None,
 ) -> Population:
     """Runs `train_loop` for the first `num_members` of a placed population; the others are padding and take no steps.
 
     Members whose state has taken fewer steps than the others have ended before, and take no more steps. A member that diverges
-    stops without an effect on the others. observe(report) is called after each chunk.
+    stops without an effect on the others. observe(report) is called after each chunk. race(step, best scores) returns which
+    members continue.
     """
     max_steps, start_steps = _chunk_size(num_steps, report_every), np.asarray(states.step)
     size, start = len(start_steps), int(start_steps.max())
@@ -145,6 +148,8 @@ def fit_population(
         previous, states, done = states, after, done + count
         out_of_patience = done - np.asarray(states.best.step) >= max_steps * patience if patience else ~started
         running = running & ~diverged & ~out_of_patience
+        if race is not None:
+            running[:num_members] &= race(done, np.asarray(states.best.score)[:num_members])
         steps.append(done)
         losses.append(np.asarray(chunk_losses)[:, :count])
         scores.append(np.asarray(score)[:, None])

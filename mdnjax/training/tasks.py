@@ -23,6 +23,7 @@ from mdnjax.training import functions
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, place, place_stacked, placed_like
 from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
+from mdnjax.training.racing import Race
 from mdnjax.training.selection import best_runs, selected_params, selected_scores
 from mdnjax.training.stacking import Stack, stack_settings
 from mdnjax.training.train import compile_training, compile_validation_losses, train_in_parts, validation_losses
@@ -129,6 +130,7 @@ def train_networks(
         capacity=capacity,
         observe=observe_in_data_units,
         states=start and start.state,
+        race=_race_of(tasks),
     )
     population = on_host(population, len(inputs))
     if start is not None:
@@ -137,6 +139,16 @@ def train_networks(
     if fitted := [of_task.trees for of_task in experts if of_task]:
         selected = selected._replace(trees=stacked(fitted))
     return selected, _with_offsets(population, offsets)
+
+
+def _race_of(tasks: Sequence[Task]) -> Race | None:
+    """Returns the race of the settings of tasks, if their configuration wants one."""
+    config = tasks[0].config
+    if not config.selection.racing or len(config.selection.settings) < 2:
+        return None
+    of_setting = config.num_runs // config.selection.num_settings
+    of_tasks, settings = np.divmod(np.arange(len(tasks) * config.num_runs) // of_setting, config.selection.num_settings)
+    return Race(of_tasks, settings, config.train.num_steps, config.train.report_every)
 
 
 def _with_offsets(population: Population, offsets: Float[np.ndarray, "2 M"]) -> Population:

@@ -14,7 +14,8 @@ from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Fit, Population, PopulationObserver, compile_chunk, fit_one, fit_population
+from mdnjax.training.population import Fit, Population, PopulationObserver, Runner, compile_chunk, fit_one, fit_population
+from mdnjax.training.racing import Race
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
 from mdnjax.types import Array, Float, Params
@@ -44,6 +45,7 @@ def train_population(
     placement: Placement,
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
+    race: Runner | None = None,
 ) -> Population:
     """Trains a population from its first states or from the given states; inputs and states are placed already."""
     if states is None:
@@ -59,6 +61,7 @@ def train_population(
         validation_score=functions.validation_score,
         patience=loop.patience,
         observe=observe,
+        race=race,
     )
 
 
@@ -71,10 +74,12 @@ def train_in_parts(
     capacity: int | None = None,
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
+    race: Race | None = None,
 ) -> Population:
     """Places members, and their `states` if given, and trains them; each of `num_threads` threads trains a part of them.
 
     Args: `capacity` is the number of members for which a program is compiled, if another call has more members than this one.
+    `race` ends members that are far behind others.
     """
     capacity = -(-(capacity or len(members)) // placement.num_threads)
 
@@ -83,7 +88,17 @@ def train_in_parts(
         part_states = None
         if states is not None:
             part_states = place_stacked(placement, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
-        return train_population(functions, loop, inputs, len(part), placement, observe, part_states)
+        arguments = (functions, loop, inputs, len(part), placement, observe, part_states)
+        if race is None:
+            return train_population(*arguments)
+        try:
+            population = train_population(*arguments, functools.partial(race.continuing, part))
+        except BaseException:
+            race.stop()
+            raise
+        best = np.asarray(population.state.best.score)[: len(part)]
+        race.end(part, int(np.max(population.state.step)), best)
+        return population
 
     indices = range(len(members))
     if placement.num_threads == 1 or len(members) == 1:
