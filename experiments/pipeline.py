@@ -127,9 +127,10 @@ def run(
 
     The model is saved right after training, so that no later error can lose it.
     """
-    progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config))
+    budget = getattr(config, "budget", None)
+    progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config), budget=budget)
     with clock.phase("mixture training"), progress as observe:
-        fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe)
+        fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget)
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
     with clock.phase("scores"), COMPILATION_LOCK:

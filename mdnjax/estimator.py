@@ -101,7 +101,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             if self.compile_cache:
                 runtime.use_compile_cache()
             rows, columns = self._examples(X, np.asarray(y, np.float64).reshape(len(y), -1))
-            shown = training_progress("MDNRegressor", self.config_.train.num_steps, preparation=preparation_of(self.config_))
+            options = {"preparation": preparation_of(self.config_), "budget": self.config_.budget}
+            shown = training_progress("MDNRegressor", self.config_.train.num_steps, **options)
             with shown if self.verbose else nullcontext() as observe:
                 fitted = fit_rows(self.config_, rows._replace(weight=weight), columns, observe)
         self.predictor_, self.history_ = fitted.predictor, fitted.history

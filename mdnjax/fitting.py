@@ -22,6 +22,7 @@ from mdnjax.data.training_units import fit_units, support_and_atoms
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training import experts
+from mdnjax.training.budget import Budget
 from mdnjax.training.inputs import Task, whole_folds
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, History, Observer, Population, PopulationObserver, means_of, member
@@ -102,20 +103,24 @@ def fit_networks(
     observe: PopulationObserver | None = None,
     pad_to: tuple[int, int] | None = None,
     start: Population | None = None,
+    budget: float | None = None,
 ) -> Fitted:
     """Trains all networks of a configuration as one population, and makes a predictor from the selected networks.
 
     Args: observe(report) gets the losses and validation NLLs of all trainings; `pad_to` are the numbers of train and
     validation rows that programs are compiled for, at least those of the data; `start` is the population of an earlier fit with
-    the same settings and examples, whose unfinished trainings continue up to `train.num_steps`.
+    the same settings and examples, whose unfinished trainings continue up to `train.num_steps`. `budget` are the seconds that
+    all of this may take: training ends before, with rates that fall with the time, so that results depend on the machine.
     Raises: ValueError if the trainings in `start` have already taken that many steps.
     """
     if start is not None and int(np.max(start.state.step)) >= config.train.num_steps:
         got, taken = config.train.num_steps, int(np.max(start.state.step))
         raise ValueError(f"train.num_steps: got {got} for trainings that have taken {taken} steps, expected more")
 
+    limit = None if budget is None else Budget(budget)
+    config = config if limit is None else with_constant_rates(config)
     task, placement = make_task(config, train, validation), placement or placement_of(config)
-    selected, population = train_networks([task], placement, observe=observe, pad_to=pad_to, start=start)
+    selected, population = train_networks([task], placement, observe=observe, pad_to=pad_to, start=start, budget=limit)
     return Fitted(make_predictor(config.model, networks_of(config, selected), task.scaler, columns), selected, population)
 
 
@@ -151,6 +156,12 @@ def single_network(config: Run, num_components: int) -> Run:
     return with_number.model_copy(update={"model": model, "ensemble": Ensemble(num_restarts=config.ensemble.num_restarts)})
 
 
+def with_constant_rates(config: Run) -> Run:
+    """Returns the configuration with an optimiser of a constant learning rate, which a budget multiplies by a cosine."""
+    optimizer = config.train.optimizer.model_copy(update={"schedule": "constant_schedule", "schedule_options": {}})
+    return config.model_copy(update={"train": config.train.model_copy(update={"optimizer": optimizer})})
+
+
 def with_num_components(config: Run, num_components: int) -> Run:
     """Returns the configuration with this number of components."""
     return config.model_copy(update={"model": config.model.model_copy(update={"num_components": num_components})})
@@ -184,7 +195,8 @@ def fit_rows(
     task = make_task(config, train, validation)
     if path is not None and path.exists():
         start = load_training(path, task)
-    fitted = fit_networks(config, train, validation, columns=columns, observe=observe, pad_to=pad_to, start=start)
+    more = {"columns": columns, "observe": observe, "pad_to": pad_to, "start": start}
+    fitted = fit_networks(config, train, validation, **more, budget=getattr(config, "budget", None))
     if path is not None:
         save_training(path, fitted.population, task)
     if fitted.diverged:

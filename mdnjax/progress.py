@@ -87,14 +87,19 @@ def running(what: str) -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def training_progress(
-    name: str, num_steps: int, score_name: str = "validation NLL", preparation: str = "compiling"
+    name: str,
+    num_steps: int,
+    score_name: str = "validation NLL",
+    preparation: str = "compiling",
+    budget: float | None = None,
 ) -> Iterator[PopulationObserver]:
     """Gives an observer of trainings that shows step, loss and validation score, their speed, and the time left.
 
     Of several trainings, the loss is the median over those that continue, and the best score is the median over all, each at its
-    best report so far. `preparation` says what happens before the first step.
+    best report so far. `preparation` says what happens before the first step. `budget` are the seconds from now to the end at
+    most.
     """
-    line, start, best = ProgressLine(), None, np.zeros(0)
+    line, start, best, opened = ProgressLine(), None, np.zeros(0), time.perf_counter()
 
     with running(f"{name}: {preparation}") as rename:
 
@@ -108,7 +113,8 @@ def training_progress(
             ended, limit = not report.running.any(), "at most " * (len(scores) > 1)
 
             def make(now: float) -> str:
-                speed = pace(report.step - first[0], num_steps - report.step, now - first[1], "steps", limit)
+                left = None if budget is None else max(0.0, budget - (now - opened))
+                speed = pace(report.step - first[0], num_steps - report.step, now - first[1], "steps", limit, left)
                 return text + speed * (not ended)
 
             line.update(make, always=ended)
@@ -136,10 +142,13 @@ def _state(report: Report, num_steps: int, score_name: str, best: np.ndarray) ->
     return f"{step}  loss {loss:.4g}  {score_name} {score:.4g} (best {of_best})"
 
 
-def pace(done: float | int, left: float | int, seconds: float, things: str, limit: str = "") -> str:
-    """Returns speed and time left as text; empty until something is done."""
+def pace(
+    done: float | int, left: float | int, seconds: float, things: str, limit: str = "", max_seconds: float | None = None
+) -> str:
+    """Returns speed and time left, at most `max_seconds`, as text; empty until something is done."""
     if done <= 0 or seconds <= 0:
         return ""
     speed = done / seconds
     shown = f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
-    return f"  {shown} {things}/s  {limit}{left / speed:.0f} s left"
+    seconds_left = left / speed if max_seconds is None else min(left / speed, max_seconds)
+    return f"  {shown} {things}/s  {limit}{seconds_left:.0f} s left"

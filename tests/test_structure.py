@@ -34,7 +34,8 @@ ORDER += [
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "outside", "ranks", "c2st"]
 ORDER += ["fitting", "estimator"]
 ORDER += ["export", "plots"]
-ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "population", "threads", "racing"]
+ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "budget", "population"]
+ORDER_OF_TRAINING += ["threads", "racing"]
 ORDER_OF_TRAINING += ["selection", "functions", "train", "experts", "inputs", "stacking", "tasks", "training_file"]
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 

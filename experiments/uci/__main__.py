@@ -33,6 +33,9 @@ FILES += ("environment.json",)
 
 def bench(config: Benchmark, overwrite: bool) -> None:
     """Fits all contenders to all splits that they are not fitted to yet, and writes the table of scores."""
+    if config.budget is not None:
+        got = f"budget: got {config.budget:g}, expected null: the splits of a benchmark are trained together"
+        raise command.UserError(got)
     prepare(config)
     names, missing = peers.installed(config.peers)
     if not (config.networks or names):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from mdnjax.config.data import Table
@@ -19,24 +21,26 @@ MODEL = Model(
     experts=EXPERTS,
 )
 ENSEMBLE = Ensemble(num_members=5, rotate=True)
-# Noise on the inputs, scale floor, weight decay, and the factors of the fitted line, of the embedded inputs and of the experts.
+# Noise on the inputs, scale floor, weight decay, factors of the fitted line, of the embedded inputs and of the experts, and rate.
 # The first setting suits smooth tables without noise, for which nothing but the inputs helps. Embedded inputs suit rough targets,
-# the experts also rows with near twins. The last two settings suit few and noisy rows, which a network with less weight decay
-# overfits before the first report.
+# the experts also rows with near twins. Those with a weight decay of 10 suit few and noisy rows, which a network with less weight
+# decay overfits before the first report. The last two settings learn slowly, which suits embedded inputs if there are many steps.
 SETTING_VALUES = (
-    (0.002, 0.001, 0.1, 0.0, 0.0, 0.0),
-    (0.002, 0.001, 0.1, 0.0, 1.0, 0.0),
-    (0.03, 0.01, 0.1, 1.0, 1.0, 0.0),
-    (0.03, 0.01, 1.0, 1.0, 1.0, 0.0),
-    (0.002, 0.001, 0.1, 0.0, 0.0, 1.0),
-    (0.1, 0.03, 3.0, 1.0, 0.0, 1.0),
-    (0.002, 0.001, 0.1, 0.0, 1.0, 1.0),
-    (0.03, 0.01, 1.0, 1.0, 1.0, 1.0),
-    (0.1, 0.05, 10.0, 1.0, 0.0, 0.0),
-    (0.1, 0.3, 10.0, 1.0, 0.0, 0.0),
+    (0.002, 0.001, 0.1, 0.0, 0.0, 0.0, 0.02),
+    (0.002, 0.001, 0.1, 0.0, 1.0, 0.0, 0.02),
+    (0.03, 0.01, 0.1, 1.0, 1.0, 0.0, 0.02),
+    (0.03, 0.01, 1.0, 1.0, 1.0, 0.0, 0.02),
+    (0.002, 0.001, 0.1, 0.0, 0.0, 1.0, 0.02),
+    (0.1, 0.03, 3.0, 1.0, 0.0, 1.0, 0.02),
+    (0.002, 0.001, 0.1, 0.0, 1.0, 1.0, 0.02),
+    (0.03, 0.01, 1.0, 1.0, 1.0, 1.0, 0.02),
+    (0.1, 0.05, 10.0, 1.0, 0.0, 0.0, 0.02),
+    (0.1, 0.3, 10.0, 1.0, 0.0, 0.0, 0.02),
+    (0.002, 0.001, 0.1, 0.0, 1.0, 0.0, 0.007),
+    (0.03, 0.01, 0.1, 1.0, 1.0, 0.0, 0.007),
 )
 SETTING_KEYS = ("train.x_noise", "model.scale_floor", "train.optimizer.weight_decay", "train.init.line")
-SETTING_KEYS += ("train.init.embedding", "train.init.experts")
+SETTING_KEYS += ("train.init.embedding", "train.init.experts", "train.optimizer.learning_rate")
 SELECTION = Selection(
     settings=tuple(dict(zip(SETTING_KEYS, values, strict=True)) for values in SETTING_VALUES), racing=True, least_squares=True
 )
@@ -57,4 +61,9 @@ class Tabular(Run, frozen=True):
     model: Model = Field(default=MODEL, description="mixture density network")
     train: Train = Field(default_factory=recommended_train, description="training of the mixture density network")
     ensemble: Ensemble = Field(default=ENSEMBLE, description="several networks that are pooled")
+    budget: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        default=None,
+        description="seconds that a fit may take, with its trees and compilation (null: no limit); the learning rates fall with "
+        "the time, so that results depend on the speed of the machine",
+    )
     selection: Selection = Field(default=SELECTION, description="what is selected with the validation rows")

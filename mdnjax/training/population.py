@@ -7,6 +7,7 @@ it reports and checks which members continue.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.deprecated import renamed_argument, warn_of
+from mdnjax.training.budget import RATE, Budget
 from mdnjax.training.placement import Placement, map_members, sharding_of
 from mdnjax.training.steps import Score, TrainState, TrainStep, advance, replay
 from mdnjax.types import Array
@@ -71,7 +73,7 @@ class Report(NamedTuple):
 
 Observer = Callable[[int, float, float], None]
 PopulationObserver = Callable[[Report], None]
-Runner = Callable[[int, np.ndarray], np.ndarray]
+Runner = Callable[[int, np.ndarray, int], np.ndarray]
 
 
 @renamed_argument("held_out_score", "validation_score")
@@ -122,20 +124,24 @@ def fit_population(
     patience: int | None = None,
     observe: PopulationObserver | None = None,
     race: Runner | None = None,
+    budget: Budget | None = None,
 ) -> Population:
     """Runs `train_loop` for the first `num_members` of a placed population; the others are padding and take no steps.
 
     Members whose state has taken fewer steps than the others have ended before, and take no more steps. A member that diverges
-    stops without an effect on the others. observe(report) is called after each chunk. race(step, best scores) returns which
-    members continue.
+    stops without an effect on the others. observe(report) is called after each chunk. race(step, best scores, last step) returns
+    which members continue. All end when the `budget` is used; then the inputs are `TrainingInputs`, with constant learning rates.
     """
     max_steps, start_steps = _chunk_size(num_steps, report_every), np.asarray(states.step)
     size, start = len(start_steps), int(start_steps.max())
     started = (np.arange(size) < num_members) & (start_steps == start)
     running, diverged, done, previous = started, np.zeros(size, bool), start, states
     losses, scores, steps = [np.zeros((size, 0))], [np.zeros((size, 0))], []
+    rates, begin = None if budget is None else np.asarray(inputs[0].numbers["train"][RATE]), time.monotonic()
     while done < num_steps and running.any():
         count = min(max_steps, num_steps - done)
+        if budget is not None and rates is not None:
+            inputs = budget.with_rates(inputs, rates, done / num_steps, begin)
         counts = np.where(running, count, 0).astype(np.int32)
         with CALL_LOCK:  # the call returns when the program has started; reading its results, below, waits for them
             after, chunk_losses, score, finite = _advance(
@@ -148,8 +154,11 @@ def fit_population(
         previous, states, done = states, after, done + count
         out_of_patience = done - np.asarray(states.best.step) >= max_steps * patience if patience else ~started
         running = running & ~diverged & ~out_of_patience
+        if budget is not None and budget.is_used():
+            running = np.zeros(size, bool)
         if race is not None:
-            running[:num_members] &= race(done, np.asarray(states.best.score)[:num_members])
+            last_step = num_steps if budget is None else budget.last_step(done, num_steps, begin)
+            running[:num_members] &= race(done, np.asarray(states.best.score)[:num_members], last_step)
         steps.append(done)
         losses.append(np.asarray(chunk_losses)[:, :count])
         scores.append(np.asarray(score)[:, None])

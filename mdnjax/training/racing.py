@@ -39,7 +39,9 @@ class Race:
         self.posted = np.zeros(self.best.shape, bool)
         self.changed, self.stopped = threading.Condition(), False
 
-    def continuing(self, part: Sequence[int], step: int, best: Float[AnyArray, " P"]) -> Bool[np.ndarray, " P"]:
+    def continuing(
+        self, part: Sequence[int], step: int, best: Float[AnyArray, " P"], last_step: int | None = None
+    ) -> Bool[np.ndarray, " P"]:
         """Returns which trainings of a part continue after a step, from the best scores of this part; it waits for the others."""
         if step not in self.steps:
             return np.ones(len(part), bool)
@@ -47,7 +49,7 @@ class Race:
         self._post(part, slice(index, index + 1), best)
         with self.changed:
             self.changed.wait_for(lambda: self.stopped or self.posted[index].all())
-        return np.ones(len(part), bool) if self.stopped else self.in_reach(index)[list(part)]
+        return np.ones(len(part), bool) if self.stopped else self.in_reach(index, last_step or self.num_steps)[list(part)]
 
     def end(self, part: Sequence[int], step: int, best: Float[AnyArray, " P"]) -> None:
         """Takes the last scores of a part whose trainings have ended."""
@@ -59,15 +61,13 @@ class Race:
             self.stopped = True
             self.changed.notify_all()
 
-    def in_reach(self, index: int) -> Bool[np.ndarray, " M"]:
+    def in_reach(self, index: int, last_step: int) -> Bool[np.ndarray, " M"]:
         """Returns which trainings may still come near the best setting of their task, by the scores at this checkpoint."""
         before = next((i for i in range(index) if self.steps[i] >= self.steps[index] / 2 - 0.5 * self.steps[0]), 0)
         result = np.ones(len(self.tasks), bool)
         if self.steps[index] < MIN_SHARE * self.num_steps or before == index:
             return result
-        doublings, left = (
-            np.log2(a / b) for a, b in ((self.steps[index], self.steps[before]), (self.num_steps, self.steps[index]))
-        )
+        doublings, left = (np.log2(a / b) for a, b in ((self.steps[index], self.steps[before]), (last_step, self.steps[index])))
         for task in np.unique(self.tasks):
             of_task = self.tasks == task
             known = np.unique(self.settings[of_task])

@@ -20,6 +20,7 @@ from mdnjax.data.scaler import log_slopes
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.least_squares import LeastSquares
 from mdnjax.training import functions
+from mdnjax.training.budget import Budget
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, place, place_stacked, placed_like
 from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
@@ -98,13 +99,14 @@ def train_networks(
     observe: PopulationObserver | None = None,
     pad_to: tuple[int, int] | None = None,
     start: Population | None = None,
+    budget: Budget | None = None,
 ) -> tuple[SelectedNetworks, Population]:
     """Trains all networks of tasks that differ only in numbers, keys and data; returns the selected networks and all trainings.
 
     Losses and scores are in nats and the data's own units.
     Args: `capacity` is the number of tasks for which a program is compiled, if another call has more tasks than this one.
     `pad_to` are the sizes to which the train and validation parts are padded. `start` has earlier trainings of the same tasks,
-    which are continued.
+    which are continued. The trainings end when the `budget` is used; the optimiser must have a constant schedule then.
     """
     loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
     num_tasks = capacity or len(tasks)
@@ -131,6 +133,7 @@ def train_networks(
         observe=observe_in_data_units,
         states=start and start.state,
         race=_race_of(tasks),
+        budget=budget,
     )
     population = on_host(population, len(inputs))
     if start is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
+from mdnjax.training.budget import Budget
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
 from mdnjax.training.population import Fit, Population, PopulationObserver, Runner, compile_chunk, fit_one, fit_population
@@ -46,6 +47,7 @@ def train_population(
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
     race: Runner | None = None,
+    budget: Budget | None = None,
 ) -> Population:
     """Trains a population from its first states or from the given states; inputs and states are placed already."""
     if states is None:
@@ -62,6 +64,7 @@ def train_population(
         patience=loop.patience,
         observe=observe,
         race=race,
+        budget=budget,
     )
 
 
@@ -75,11 +78,12 @@ def train_in_parts(
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
     race: Race | None = None,
+    budget: Budget | None = None,
 ) -> Population:
     """Places members, and their `states` if given, and trains them; each of `num_threads` threads trains a part of them.
 
     Args: `capacity` is the number of members for which a program is compiled, if another call has more members than this one.
-    `race` ends members that are far behind others.
+    `race` ends members that are far behind others, and `budget` all of them.
     """
     capacity = -(-(capacity or len(members)) // placement.num_threads)
 
@@ -90,9 +94,9 @@ def train_in_parts(
             part_states = place_stacked(placement, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
         arguments = (functions, loop, inputs, len(part), placement, observe, part_states)
         if race is None:
-            return train_population(*arguments)
+            return train_population(*arguments, budget=budget)
         try:
-            population = train_population(*arguments, functools.partial(race.continuing, part))
+            population = train_population(*arguments, functools.partial(race.continuing, part), budget)
         except BaseException:
             race.stop()
             raise
