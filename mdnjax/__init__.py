@@ -27,6 +27,13 @@ from mdnjax.evaluation import (
 )
 from mdnjax.export import export_model
 from mdnjax.fitting import fit
+from mdnjax.guarantees import (
+    conformal,
+    guaranteed_bounds,
+    guaranteed_intervals,
+    in_guaranteed_region,
+    with_guarantee,
+)
 from mdnjax.mixture import (
     Mixture,
     affine,
@@ -157,6 +164,7 @@ __all__ = [
     "cdf",
     "central_interval",
     "condition",
+    "conformal",
     "covariance",
     "coverage",
     "crps",
@@ -170,12 +178,15 @@ __all__ = [
     "expected_shortfall",
     "export_model",
     "fit",
+    "guaranteed_bounds",
+    "guaranteed_intervals",
     "hdr",
     "hdr_coverage",
     "hdr_level",
     "hdr_mass",
     "hdr_mass_by_samples",
     "highest_mode",
+    "in_guaranteed_region",
     "init_state",
     "init_steady_state",
     "interval_prob",
@@ -220,6 +231,7 @@ __all__ = [
     "variance",
     "warp",
     "weights",
+    "with_guarantee",
 ]
 
 

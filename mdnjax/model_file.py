@@ -17,6 +17,7 @@ from mdnjax import checkpoint
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.components import Support
 from mdnjax.config import schema
+from mdnjax.conformity import Conformal
 from mdnjax.data.atoms import Atoms, atoms_like
 from mdnjax.data.columns import Column, Columns, numbered_columns
 from mdnjax.data.lattice import Lattice, no_lattice
@@ -44,7 +45,10 @@ def save(path: str | Path, predictor: Predictor) -> None:
         "versions": json.dumps(versions),
         "columns": COLUMNS.dump_json(predictor.columns).decode(),
     }
-    arrays = {"networks": predictor.networks, "scaler": predictor.scaler._replace(support=None)}
+    arrays: dict[str, Any] = {"networks": predictor.networks, "scaler": predictor.scaler._replace(support=None)}
+    if predictor.conformal is not None:
+        arrays["conformal"] = predictor.conformal[:4]
+        texts["groups"] = json.dumps(predictor.conformal.names)
     checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts})
 
 
@@ -75,11 +79,16 @@ def load(path: str | Path) -> Predictor:
         arrays = {**arrays, **{f"scaler/{name}": np.full(num_inputs, limit) for name, limit in LIMITS.items()}}
         lattice = no_lattice(len(columns.targets))._asdict()
         arrays |= {f"scaler/lattice/{name}": values for name, values in lattice.items()}
-    restored = checkpoint.restore(path, arrays, _like(path, model, columns, arrays))
+    own = {name: array for name, array in arrays.items() if not name.startswith("conformal/")}
+    restored = checkpoint.restore(path, own, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
     if reason := _invalid_number(networks, scaler):
         raise CheckpointError(f"{path}: {reason}")
-    return Predictor(model, networks, scaler, columns)
+    try:
+        scores = _scores_of(arrays, json.loads(metadata.get("groups", "null")), len(columns.targets))
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path}: its scores for guarantees cannot be used: {str(error)[:100]}") from None
+    return Predictor(model, networks, scaler, columns, scores)
 
 
 def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -140,6 +149,18 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
         return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"
     return "scale_floor: got a negative number" if floor is not None and not (np.asarray(floor) >= 0).all() else None
+
+
+def _scores_of(arrays: Mapping[str, np.ndarray], names: Any, num_targets: int) -> Conformal | None:
+    """Returns the scores for guarantees, if the file has any. Raises: ValueError if they are not those of rows."""
+    if names is None:
+        return None
+    scores = Conformal(*(arrays[f"conformal/{i}"] for i in range(4)), names=tuple(map(str, names)))
+    num = len(scores.density)
+    shapes = scores.upper.shape == scores.lower.shape == (num, num_targets) and scores.group.shape == (num,)
+    if not shapes or not np.isin(scores.group, np.arange(len(scores.names))).all() or np.isnan(scores.upper).any():
+        raise ValueError("got arrays of different numbers of rows, or groups without a name")
+    return scores
 
 
 def _are_atoms(atoms: Atoms) -> bool:

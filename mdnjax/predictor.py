@@ -20,6 +20,7 @@ from jax.core import Tracer
 from mdnjax.batching import padded_size
 from mdnjax.config import schema
 from mdnjax.config.numbers import split
+from mdnjax.conformity import Conformal
 from mdnjax.data.columns import Columns, as_table, check_scaled_inputs, is_table, numbered_columns, to_inputs
 from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import as_numbers, as_probabilities
@@ -63,6 +64,7 @@ class Predictor:
     networks: Networks
     scaler: Scaler
     columns: Columns
+    conformal: Conformal | None = None
 
     def __repr__(self) -> str:
         names = [column.name for column in self.columns.inputs]

@@ -45,3 +45,10 @@ def parts(mixture: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns weights, locations and scales in float64."""
     logits, loc, scale = (np.asarray(leaf, np.float64) for leaf in (mixture.logits, *mixture.component))
     return special.softmax(logits, axis=-1), loc, scale
+
+
+def in_simulation_error(covered, low, high):
+    """Whether the share of draws is between two bounds, up to four standard errors."""
+    share, num = np.mean(covered), len(covered)
+    error = 4 * np.sqrt(0.25 * max(4 * share * (1 - share), 4 / num) / num)
+    return low - error <= share <= high + error

@@ -22,6 +22,7 @@ ORDER += [
     "cells",
     "mixed",
     "observed",
+    "conformity",
     "least_squares",
     "embedding",
     "trees",
@@ -31,7 +32,7 @@ ORDER += [
     "ensemble",
     "checkpoint",
 ]
-ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "outside", "ranks", "c2st"]
+ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "ranks", "c2st"]
 ORDER += ["fitting", "estimator"]
 ORDER += ["export", "plots"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "budget", "population"]
