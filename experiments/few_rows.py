@@ -50,7 +50,7 @@ class FewRows(Section, frozen=True):
     output: Folder = Field(default=Path("results/few_rows"), description="folder of the table")
     seed: Seed = Field(default=0, description="seed of the data sets and of the fits")
     problems: tuple[Problem, ...] = Field(default=get_args(Problem), description="laws that the data sets are drawn from")
-    num_rows: tuple[Annotated[int, Field(ge=mdn.fitting.MIN_ROWS)], ...] = Field(
+    num_rows: tuple[Annotated[int, Field(ge=mdn.fit_examples.MIN_ROWS)], ...] = Field(
         default=(5, 10, 20, 50, 100), description="rows of a data set"
     )
     num_sets: Count = Field(default=50, description="data sets for each law and number of rows")

@@ -26,7 +26,7 @@ from mdnjax.evaluation import (
     permutation_importance,
 )
 from mdnjax.export import export_model
-from mdnjax.fitting import fit
+from mdnjax.fit_examples import fit
 from mdnjax.guarantees import (
     conformal,
     guaranteed_bounds,

@@ -30,8 +30,9 @@ EVERY_ROW = ""  # the group of rows that have none
 class Conformal(NamedTuple):
     """The scores of n rows, of D targets, each larger for a target that the predictor expected less.
 
-    `upper` is F(y|x) and `lower` is 1 - F(y|x); beyond the quantiles of TAIL, 1 plus or 0 minus the distance from there. `density` is
-    -log p(y|x) of all targets together. `group` is the place of each row's group in `names`; each group has sets of its own.
+    `upper` is F(y|x) and `lower` is 1 - F(y|x); beyond the quantiles of TAIL, 1 plus or 0 minus the distance from there.
+    `density` is -log p(y|x) of all targets together. `group` is the place of each row's group in `names`; each group has sets of
+    its own.
     """
 
     upper: Float[AnyArray, "n D"]

@@ -11,21 +11,24 @@ from typing import Any
 import jax
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mdnjax import runtime
 from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
-from mdnjax.data.columns import Column, Columns, is_table
+from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.dates import has_dates
 from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, outlier_notes, target_names, warn_caller
-from mdnjax.fitting import fit_rows, make_config, preparation_of
+from mdnjax.fit_examples import fit_rows, make_config
+from mdnjax.fitting import preparation_of
+from mdnjax.guarantees import guaranteed_intervals
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor
 from mdnjax.progress import training_progress
+from mdnjax.sklearn_values import as_targets, is_frame, seed_of
 
 OUTPUTS = ("default", "pandas", "polars")
 
@@ -95,7 +98,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         """
         X, y = self._checked(X, y)
         weight = None if sample_weight is None else as_weight("sample_weight", sample_weight, len(y))
-        self.config_ = self._config(_seed_of(self.random_state))
+        self.config_ = self._config(seed_of(self.random_state))
         self.single_target_ = np.ndim(y) == 1
         with runtime.one_cache_warning():
             if self.compile_cache:
@@ -123,12 +126,16 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         values = self._fitted().quantiles(self._validated(X), as_probabilities("quantiles", quantiles))
         return self._as_output(values, [f"quantile_{float(quantile)!r}" for quantile in quantiles], X)
 
-    def predict_interval(self, X: Any, level: float = 0.9) -> Any:
-        """Returns the central interval that has this probability: `[N, 2]`, or `[N, 2, D]`; after `set_output` a frame."""
+    def predict_interval(self, X: Any, level: float = 0.9, guarantee: bool = False) -> Any:
+        """Returns the central interval that has this probability: `[N, 2]`, or `[N, 2, D]`; after `set_output` a frame.
+
+        With `guarantee` it contains y with at least this probability, by the rows of settings={"data.calibration_share": 0.2}.
+        """
         if not 0 < level < 1:
             raise ValueError(f"level: got {level!r}, expected a number between 0 and 1")
-        values = self._fitted().intervals(self._validated(X), [level])[:, 0]
-        return self._as_output(values, [f"{end}_{float(level)!r}" for end in ("low", "high")], X)
+        rows, predictor = self._validated(X), self._fitted()
+        values = guaranteed_intervals(predictor, rows, [level]) if guarantee else predictor.intervals(rows, [level])
+        return self._as_output(values[:, 0], [f"{end}_{float(level)!r}" for end in ("low", "high")], X)
 
     def predict_probabilities(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Returns the atoms of a target, or the values of its lattice (whole numbers), and their probabilities `[N, V]`."""
@@ -136,13 +143,13 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws samples of y for every row: `[N, S]`, or `[N, S, D]`."""
-        key = jax.random.key(_seed_of(random_state))
+        key = jax.random.key(seed_of(random_state))
         return self._without_target_axis(self._fitted().sample(key, self._validated(X), num_samples), 2)
 
     def log_density(self, X: Any, y: Any) -> np.ndarray:
         """Computes log p(y|x) of every row, in nats; the NLL is minus its mean."""
         rows = self._validated(X)
-        y = _as_targets(y)
+        y = as_targets(y)
         return self._fitted().log_prob(rows, y.reshape(len(y), -1))
 
     def set_output(self, *, transform: str | None = None) -> MDNRegressor:
@@ -191,20 +198,20 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
                 raise ValueError(
                     f"{name}: got dates or times, expected numbers, such as the days since the first of them{frames}"
                 )
-        if not _is_frame(X):
+        if not is_frame(X):
             finite: Any = "allow-nan" if self.impute else True
             checked: Any = validate_data(
                 self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_all_finite=finite
             )
             return checked
         validate_data(self, X, skip_check_array=True)
-        y = _as_targets(y)
+        y = as_targets(y)
         check_consistent_length(X, y)
         return X, y
 
     def _examples(self, X: Any, y: np.ndarray) -> tuple[Dataset, Columns]:
         """Returns the examples and their columns; warns of outliers, and of columns of a table that are left out."""
-        if _is_frame(X) or self.impute:
+        if is_frame(X) or self.impute:
             return examples_of_table(self._as_table(X), y, self.categorical, bool(self.impute))
         names = self._names(X)
         columns = Columns(tuple(Column(name) for name in names), target_names(y.shape[1], set(names)))
@@ -215,12 +222,12 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return [str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])]
 
     def _as_table(self, X: Any) -> Any:
-        return X if _is_frame(X) else dict(zip(self._names(X), X.T, strict=True))
+        return X if is_frame(X) else dict(zip(self._names(X), X.T, strict=True))
 
     def _validated(self, X: Any) -> Any:
         """Returns rows to predict for; an array has the columns of the rows of training, also those that were left out."""
         check_is_fitted(self)
-        if _is_frame(X):
+        if is_frame(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             return X
         plain = all(column.categories is None and column.dates is None for column in self.predictor_.columns.inputs)
@@ -242,19 +249,3 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def _without_target_axis(self, values: np.ndarray, axis: int) -> np.ndarray:
         return values[(slice(None),) * axis + (0,)] if self.single_target_ else values
-
-
-def _as_targets(y: Any) -> np.ndarray:
-    dtype: Any = np.float64
-    return check_array(y, ensure_2d=False, dtype=dtype, input_name="y")
-
-
-def _is_frame(X: Any) -> bool:
-    return is_table(X) and not hasattr(X, "toarray")  # some sparse arrays have keys
-
-
-def _seed_of(random_state: Any) -> int:
-    """Returns a seed that is drawn as scikit-learn draws one, or from a generator of numpy."""
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31))
-    return int(check_random_state(random_state).randint(2**31))

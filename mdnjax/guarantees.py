@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mdnjax.conformity import EVERY_ROW, Conformal, ends_at, scores_of
+from mdnjax.conformity import Conformal, ends_at, scores_of
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_probabilities
 from mdnjax.data.scaler import relative_transform, relative_units
@@ -29,13 +29,18 @@ def conformal(predictor: Predictor, rows: Any, y: Any, groups: Sequence[Any] | n
     Raises: TableError (a ValueError) if the rows lack a column of the predictor; ValueError if y or groups has another shape.
     """
     inputs = predictor.inputs(rows)
-    y = predictor.checked_targets(y, len(inputs))
-    names, group = (EVERY_ROW,), np.zeros(len(y), int)
-    if groups is not None:
-        found, group = np.unique([str(label) for label in groups], return_inverse=True)
-        names = tuple(found.tolist())
-        if len(group) != len(y):
-            raise ValueError(f"groups: got {len(group)} labels, expected one for each of {len(y)} rows")
+    scores = conformal_of_examples(predictor, Dataset(inputs, predictor.checked_targets(y, len(inputs))))
+    if groups is None:
+        return scores
+    names, group = np.unique([str(label) for label in groups], return_inverse=True)
+    if len(group) != len(inputs):
+        raise ValueError(f"groups: got {len(group)} labels, expected one for each of {len(inputs)} rows")
+    return scores._replace(group=group.ravel(), names=tuple(names.tolist()))
+
+
+def conformal_of_examples(predictor: Predictor, examples: Dataset) -> Conformal:
+    """Returns the scores of examples whose inputs are those of `predictor.inputs`, in one group."""
+    inputs, y = examples[:2]
     units, observed = relative_units(predictor.scaler), predictor.observed.as_recorded()
 
     def scores(mixture: Mixture, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +50,7 @@ def conformal(predictor: Predictor, rows: Any, y: Any, groups: Sequence[Any] | n
         return upper, lower
 
     upper, lower = predictor.map_rows(scores, inputs, y, transform=relative_transform(predictor.scaler))
-    return Conformal(upper, lower, predictor.nll(Dataset(inputs, y)), group.ravel(), names)
+    return Conformal(upper, lower, predictor.nll(Dataset(inputs, y)), np.zeros(len(y), int))
 
 
 def with_guarantee(predictor: Predictor, scores: Conformal) -> Predictor:
@@ -61,18 +66,24 @@ def guaranteed_intervals(
     An interval is all y for which both F(y|x) and 1 - F(y|x) are at most a threshold. It is infinite if there are fewer than
     level / (1 - level) rows with scores. Raises: ValueError if the predictor has no scores, or a group has none.
     """
+    return guaranteed_intervals_of_inputs(predictor, predictor.inputs(rows), levels, groups)
+
+
+def guaranteed_intervals_of_inputs(
+    predictor: Predictor, inputs: Float[np.ndarray, "N X"], levels: Sequence[float | int] | np.ndarray, groups: Any = None
+) -> Float[np.ndarray, "N L 2 D"]:
+    """Returns `guaranteed_intervals` of rows whose inputs are those of `predictor.inputs`."""
     scores = _scores(predictor)
-    both = np.maximum(scores.upper, scores.lower)
-    return _ends(predictor, rows, both, levels, groups)
+    return _ends(predictor, inputs, np.maximum(scores.upper, scores.lower), levels, groups)
 
 
 def guaranteed_bounds(
     predictor: Predictor, rows: Any, levels: Sequence[float | int] | np.ndarray, groups: Any = None
 ) -> Float[np.ndarray, "N L 2 D"]:
     """Returns a lower and an upper bound of each target, each of which holds with at least these probabilities."""
-    scores = _scores(predictor)
-    low = _ends(predictor, rows, np.asarray(scores.lower), levels, groups)[:, :, 0]
-    return np.stack([low, _ends(predictor, rows, np.asarray(scores.upper), levels, groups)[:, :, 1]], axis=2)
+    scores, inputs = _scores(predictor), predictor.inputs(rows)
+    low = _ends(predictor, inputs, np.asarray(scores.lower), levels, groups)[:, :, 0]
+    return np.stack([low, _ends(predictor, inputs, np.asarray(scores.upper), levels, groups)[:, :, 1]], axis=2)
 
 
 def in_guaranteed_region(predictor: Predictor, rows: Any, y: Any, level: float, groups: Any = None) -> Bool[np.ndarray, " N"]:
@@ -86,8 +97,8 @@ def in_guaranteed_region(predictor: Predictor, rows: Any, y: Any, level: float, 
     return predictor.nll(Dataset(inputs, predictor.checked_targets(y, len(inputs)))) <= limit
 
 
-def _ends(predictor: Predictor, rows: Any, scores: np.ndarray, levels: Any, groups: Any) -> Float[np.ndarray, "N L 2 D"]:
-    known, inputs = _scores(predictor), predictor.inputs(rows)
+def _ends(predictor: Predictor, inputs: np.ndarray, scores: np.ndarray, levels: Any, groups: Any) -> Float[np.ndarray, "N L 2 D"]:
+    known = _scores(predictor)
     units, places = relative_units(predictor.scaler), known.groups_of(groups, len(inputs))
     probabilities = as_probabilities("levels", levels)
     limits = np.stack(

@@ -8,7 +8,8 @@ import pytest
 
 import mdnjax as mdn
 from mdnjax.data import Dataset
-from mdnjax.fitting import choose_num_components, fit_networks, make_config
+from mdnjax.fit_examples import make_config
+from mdnjax.fitting import choose_num_components, fit_networks
 
 SMALL = {
     "train.num_steps": 40,

@@ -1,8 +1,10 @@
 """Sets with a guarantee: coverage over many draws of data, also by a wrong model, and the same sets through every door."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 import mdnjax as mdn
@@ -12,6 +14,7 @@ from mdnjax.data import Dataset, make_scaler
 from mdnjax.data.lattice import Lattice
 from mdnjax.ensemble import untrained
 from mdnjax.predictor import make_predictor
+from tests.commands import run
 from tests.oracles import in_simulation_error
 
 RNG = np.random.default_rng(0)
@@ -142,3 +145,42 @@ def test_scores_go_on_beyond_the_last_quantiles_that_float32_tells_apart():
     assert (np.diff(scores.upper[:, 0]) > 0).all()
     assert scores.upper[0, 0] < 1 - TAIL
     assert scores.upper[1, 0] > 1
+
+
+def test_a_table_keeps_rows_for_a_guarantee_and_predictions_have_it(tmp_path):
+    x = RNG.normal(size=(160, 2))
+    y = x[:, 0] + RNG.standard_t(3, 160)
+    pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).to_csv(tmp_path / "t.csv", index=False)
+    small = [
+        "train.num_steps=40",
+        "model.hidden_sizes=[4]",
+        "ensemble.num_members=1",
+        "model.experts=[]",
+        "selection.settings=[]",
+    ]
+    output = f"output={tmp_path / 'run'}"
+    process = run("tabular", f"data.path={tmp_path / 't.csv'}", "data.target=y", "data.calibration_share=0.3", output, *small)
+    assert process.returncode == 0, process.stderr
+    assert "Intervals with a guarantee of 90 %, by 39 rows that nothing was trained on, contain" in process.stdout
+    model = tmp_path / "run" / "model.safetensors"
+    predictor = mdn.load(model)
+    assert predictor.conformal is not None
+    assert len(predictor.conformal.density) == 39
+    options = ["intervals=[0.8]", "guarantee=true", f"output={tmp_path / 'p.csv'}"]
+    process = run("predict", model, tmp_path / "t.csv", *options)
+    assert process.returncode == 0, process.stderr
+    written: Any = pandas.read_csv(tmp_path / "p.csv")
+    expected = mdn.guaranteed_intervals(predictor, {"a": x[:, 0], "b": x[:, 1]}, [0.8])[:, 0, :, 0]
+    np.testing.assert_allclose(written[["low_0.8", "high_0.8"]], expected, rtol=1e-4, atol=1e-4)
+    mdn.save(tmp_path / "plain.safetensors", replace(predictor, conformal=None))
+    process = run("predict", tmp_path / "plain.safetensors", tmp_path / "t.csv", *options[:2], f"output={tmp_path / 'q.csv'}")
+    assert process.returncode == 2
+    assert process.stderr.strip().startswith("error: guarantee: got a model with no rows for it, expected one trained with")
+
+
+def test_the_command_draws_data_sets_and_its_table_says_what_is_inside(tmp_path):
+    process = run("guarantees", "num_draws=60", "num_rows=[20]", "levels=[0.5,0.99]", f"output={tmp_path / 'g'}")
+    assert process.returncode == 0, process.stderr
+    table: Any = pandas.read_csv(tmp_path / "g" / "guarantees.csv")
+    assert (table["inside of the limits"] == "yes").all()
+    assert (table["coverage of 99 %"] == "100.00 %").all()  # 20 rows are too few, so that intervals have no ends

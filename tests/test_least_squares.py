@@ -11,7 +11,8 @@ import mdnjax as mdn
 from mdnjax.components import Diagonal
 from mdnjax.data import Dataset
 from mdnjax.export import export_model
-from mdnjax.fitting import make_config, make_task
+from mdnjax.fit_examples import make_config
+from mdnjax.fitting import make_task
 from mdnjax.least_squares import fit_least_squares, location_and_scale, log_probs, student_as_gaussians
 from mdnjax.least_squares import with_least_squares as pooled_with
 from mdnjax.training.stacking import optimism_of, stack_settings

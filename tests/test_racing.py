@@ -94,9 +94,9 @@ def test_a_fit_takes_fewer_steps_and_keeps_its_weights():
     settings |= {"model.hidden_sizes": [16], "model.num_components": 2, "model.experts": [], "selection.least_squares": False}
     steps, weights = [], []
     for racing in (False, True):
-        config = mdn.fitting.make_config({**settings, "train.patience": None, "selection.racing": racing}, "test")
+        config = mdn.fit_examples.make_config({**settings, "train.patience": None, "selection.racing": racing}, "test")
         rows, columns = mdn.data.examples.examples_of_arrays(x, y)
-        fitted = mdn.fitting.fit_rows(config, rows, columns)
+        fitted = mdn.fit_examples.fit_rows(config, rows, columns)
         steps.append(fitted.population.state.step.tolist())
         weights.append(fitted.selected.setting_weights[0])
     assert steps[0] == [400, 400]

@@ -15,6 +15,7 @@ from experiments.predict.writing import already_exists, writing
 from experiments.reading import files
 from experiments.reading.hints import hint
 from mdnjax.checkpoint import CheckpointError
+from mdnjax.conformity import EVERY_ROW
 from mdnjax.data.columns import unseen
 from mdnjax.data.scaler import relative_transform
 from mdnjax.data.values import TableError, check_name, numbers_of
@@ -38,6 +39,9 @@ def predict(config: Predict, overwrite: bool) -> None:
         raise already_exists(config.output)
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single target")
+    if config.guarantee and (predictor.conformal is None or predictor.conformal.names != (EVERY_ROW,)):
+        got = "no rows for it" if predictor.conformal is None else "rows in groups"
+        raise command.UserError(f"guarantee: got a model with {got}, expected one trained with data.calibration_share=0.2")
     num_values = 0
     if config.probabilities and predictor.observed.has_probabilities:
         num_values = max(len(predictor.observed.select(d).values) for d in range(len(predictor.columns.targets)))

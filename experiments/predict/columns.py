@@ -13,6 +13,7 @@ from pydantic import Field
 from experiments.schemas import Runtime
 from experiments.sorted_modes import sorted_modes
 from mdnjax.config.section import Decimal, Encoding, Names, Section, Seed
+from mdnjax.conformity import ends_at
 from mdnjax.data.scaler import relative_units
 from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture
@@ -41,6 +42,11 @@ class Predict(Section, frozen=True):
     sd: bool = Field(default=True, description="write the standard deviation")
     quantiles: tuple[Level, ...] = Field(default=(0.05, 0.5, 0.95), description="probabilities whose quantiles are written")
     intervals: tuple[Level, ...] = Field(default=(), description="levels of the central intervals whose ends are written")
+    guarantee: bool = Field(
+        default=False,
+        description="widen or narrow the intervals so that they contain the target with at least their level, by the rows of "
+        "data.calibration_share in training",
+    )
     modes: Annotated[int, Field(ge=0, le=50)] = Field(
         default=0, description="number of modes, the most probable first, each with its probability mass"
     )
@@ -69,6 +75,7 @@ def columns_of(
         units = relative_units(predictor.scaler).select(target)
         observed = predictor.observed.select(target)
         columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at, observed)}
+        columns |= {f"{prefix}{name}": column for name, column in _intervals(config, predictor, single, target)}
     if config.samples:
         draws = predictor.observed.draws(predictor.absolute(np.asarray(sample(key, mixture, (config.samples,)))))
         for target, prefix in enumerate(prefixes):
@@ -95,11 +102,6 @@ def _target_columns(
     if config.quantiles:
         values = observed.quantiles(units.absolute(quantile(expanded, jnp.array(config.quantiles))))[..., 0]
         yield from ((f"quantile_{level!r}", values[:, i]) for i, level in enumerate(config.quantiles))
-    if config.intervals:
-        ends = observed.quantiles(units.absolute(central_interval(expanded, jnp.array(config.intervals))[..., None]))[..., 0]
-        for i, level in enumerate(config.intervals):
-            yield f"low_{level!r}", ends[:, i, 0]
-            yield f"high_{level!r}", ends[:, i, 1]
     if config.modes:
         for name, values in _modes(mixture, config.modes):
             yield name, values if "mass" in name else _with_atoms(observed, units.absolute(values))
@@ -108,6 +110,21 @@ def _target_columns(
         yield from ((f"probability_{point:.10g}", shares[:, i]) for i, point in enumerate(observed.values))
     for values in at:
         yield "log_density", observed.log_prob(mixture, units, values[:, None])
+
+
+def _intervals(config: Predict, predictor: Predictor, mixture: Mixture, target: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields both ends of central intervals of a single target, with a guarantee if it is asked for."""
+    units, observed = relative_units(predictor.scaler).select(target), predictor.observed.select(target)
+    for level in config.intervals:
+        if config.guarantee and (scores := predictor.conformal) is not None:
+            both = np.maximum(scores.upper, scores.lower)[:, target]
+            limits = scores.thresholds(both, level, np.zeros(len(mixture), int))
+            low, high = ends_at(mixture, units, observed, limits)
+        else:
+            ends = units.absolute(np.asarray(central_interval(mixture, level))[..., None])
+            low, high = observed.quantiles(ends)[..., 0].T
+        yield f"low_{level!r}", low
+        yield f"high_{level!r}", high
 
 
 def _with_atoms(observed: Observed, modes: np.ndarray) -> np.ndarray:

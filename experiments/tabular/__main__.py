@@ -17,14 +17,19 @@ from experiments.schemas import TabularRun
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
-from mdnjax.data.dataset import joined
+from mdnjax.conformity import Conformal
+from mdnjax.data.dataset import Dataset, joined
 from mdnjax.data.scaler import latent_targets
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.fit_examples import without_calibration_rows
+from mdnjax.guarantees import conformal_of_examples, guaranteed_intervals_of_inputs, with_guarantee
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
+from mdnjax.model_file import save
 from mdnjax.statistics import marginal
 
 MIN_WEIGHT_SHOWN = 0.01
+GUARANTEED_LEVEL = 0.9
 FIGURE_PATTERNS = ("loss", "importance", "observed*", "calibration*", "densities*")
 FILES = (*RUN_FILES, *(f"figures/{name}.png" for name in FIGURE_PATTERNS))
 
@@ -38,8 +43,11 @@ def study(config: TabularRun, overwrite: bool) -> None:
     for note in table.notes:  # before training, since some of them may make it useless
         print(f"note: {note}", flush=True)
     folder = create_run_folder(config, config.output, FILES, overwrite)
-    resolved = resolve_num_components(config, table.splits, clock)
-    result = run(resolved, table.splits, None, clock, folder / MODEL_FILE, table.columns)
+    train, held = without_calibration_rows(config, table.splits.train)
+    splits = table.splits._replace(train=train)
+    resolved = resolve_num_components(config, splits, clock)
+    result = run(resolved, splits, None, clock, folder / MODEL_FILE, table.columns)
+    result = with_scores(result, held, folder / MODEL_FILE)
     test = table.splits.test
     with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
@@ -53,6 +61,15 @@ def study(config: TabularRun, overwrite: bool) -> None:
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations)
     check_finite(folder, result)
+
+
+def with_scores(result: Result, held: Dataset, model_file: Path) -> Result:
+    """Returns the result with the rows for a guarantee, if there are any, in its predictor, which is saved again."""
+    if not len(held.x):
+        return result
+    predictor = with_guarantee(result.predictor, conformal_of_examples(result.predictor, held))
+    save(model_file, predictor)
+    return result._replace(predictor=predictor)
 
 
 def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
@@ -99,9 +116,24 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
     if evaluations["network"].atoms is not None:
         title = "Both parts of the target: which atom it is, or none, with probabilities, and the density of all others"
         report.print_table(title, table_of_atoms(evaluations))
+    if (scores := result.predictor.conformal) is not None:
+        print(guarantee_note(result, scores))
     for line in notes(result, evaluations):
         print(line)
     report.print_end((), clock, folder)
+
+
+def guarantee_note(result: Result, scores: Conformal) -> str:
+    """Returns a sentence about the intervals with a guarantee on the test rows."""
+    test, num = result.splits.test, len(scores.density)
+    level = min(GUARANTEED_LEVEL, num / (num + 1))
+    ends = guaranteed_intervals_of_inputs(result.predictor, test.x, [level])[:, 0]
+    inside = 100 * np.mean((ends[:, 0] <= test.y) & (test.y <= ends[:, 1]), axis=0)
+    width = np.median(ends[:, 1] - ends[:, 0], axis=0)
+    shown = ", ".join(
+        f"{share:.1f} % of the test rows, median width {value:.4g}" for share, value in zip(inside, width, strict=True)
+    )
+    return f"Intervals with a guarantee of {100 * level:.3g} %, by {num} rows that nothing was trained on, contain {shown}"
 
 
 def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:

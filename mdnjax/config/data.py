@@ -110,6 +110,10 @@ class Table(Examples, frozen=True):
         description="column with the groups, times (null: the rows are in order) or names, or the file of row numbers",
     )
     test_share: Annotated[Share, Field(gt=0)] = Field(default=0.1, description="share of the rows that are test rows")
+    calibration_share: Share = Field(
+        default=0.0,
+        description="share of the rows for training that are used for nothing but the guarantee of intervals, such as 0.2",
+    )
     nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of the other rows that are validation rows"
