@@ -59,9 +59,10 @@ def test_the_examples_of_the_project_give_sensible_numbers(tmp_path):
 
 
 def test_the_example_of_a_network_of_ones_own_runs(tmp_path):
-    exported, _, own_network = python_blocks("mdnjax/README.md")
-    printed = printed_by(exported + own_network, tmp_path)
+    exported, guaranteed, _, own_network = python_blocks("mdnjax/README.md")
+    printed = printed_by(exported + guaranteed + own_network, tmp_path)
     assert "(2, 2)" in printed
+    assert "True" in printed
     assert "5 Diagonal components" in printed
 
 
