@@ -82,6 +82,13 @@ def test_an_atom_is_found_only_where_all_other_values_are_rare():
         atoms_of((0.0, 1.0, 2.0, 3.0, 4.0), POSITIVE)
 
 
+def test_weights_of_whole_numbers_have_the_effect_of_copies():
+    weight = RNG.integers(0, 3, 100).astype(float)
+    weighted, copied = found("auto", SPIKE, weight=weight), found("auto", np.repeat(SPIKE, weight.astype(int), axis=0))
+    for first, second in zip(weighted, copied, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_target_is_a_monotone_function_of_its_latent_number_and_comes_back(kind):
     atoms, y = KINDS[kind].as_recorded(), DATA[kind]
@@ -295,4 +302,10 @@ def test_wrong_atoms_and_bounds_are_one_line(changes, message):
     x = np.arange(40.0)
     with pytest.raises(ValueError, match=message) as error:
         mdn.fit(x, np.sin(x), settings={**SMALL, **changes})
-    assert "\n" not in str(error.value).strip() or "data.atoms" in str(error.value) or "data.censored" in str(error.value)
+    assert "data." in str(error.value)
+
+
+def test_few_zeros_of_a_positive_target_are_an_error_that_names_the_key():
+    x = np.arange(40.0)
+    with pytest.raises(ValueError, match=r"got a target of 0 .*; data.atoms=\[0\] gives this value a probability of its own"):
+        mdn.fit(x, np.where(x == 3, 0, 1 + x), settings={**SMALL, "data.target_support": "positive"})

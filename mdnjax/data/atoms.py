@@ -140,11 +140,14 @@ def atoms_of(
         if asked:
             raise ValueError(f"got {y.shape[1]} targets, expected a single one for atoms or censored bounds")
         return None
+    if weight is not None:
+        y, weight = y[weight > 0], weight[weight > 0]
     values = np.asarray(y[:, 0], np.float64)
     inside = (values > (-math.inf if below is None else below)) & (values < (math.inf if above is None else above))
     known = _frequent_values(values[inside], None if weight is None else weight[inside]) if wanted == "auto" else wanted
     known = sorted({float(value) for value in known})
-    others = values[inside & ~np.isin(values, known)]
+    is_other = inside & ~np.isin(values, known)
+    others, of_others = values[is_other], None if weight is None else weight[is_other]
     if not known and not asked:
         return None
     if len(np.unique(others)) < MIN_OTHERS:
@@ -153,7 +156,7 @@ def atoms_of(
         )
     if len(known) + sum(bound is not None for bound in censored) > MAX_ATOMS:
         raise ValueError(f"got {len(known)} atoms, expected at most {MAX_ATOMS} with the bounds of censoring")
-    return _intervals(known, others, support, below, above)
+    return _intervals(known, others, float(centre_of(others[:, None], 1.0, of_others).sd[0]), support, below, above)
 
 
 def _frequent_values(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -169,11 +172,10 @@ def _frequent_values(values: np.ndarray, weight: np.ndarray | None) -> np.ndarra
 
 
 def _intervals(
-    values: list[float], others: np.ndarray, support: Support | None, below: float | None, above: float | None
+    values: list[float], others: np.ndarray, sd: float, support: Support | None, below: float | None, above: float | None
 ) -> Atoms:
-    """Returns the atoms and the bounds of censoring with their intervals of latent numbers."""
+    """Returns the atoms and the bounds of censoring with their intervals of latent numbers; `sd` is that of the others."""
     low_bound, high_bound = (-math.inf, math.inf) if support is None else (support.low[0], support.high[0])
-    sd = float(centre_of(others[:, None], 1.0).sd[0])
     rows, shift = [], 0.0
     if below is not None:
         rows.append((below, low_bound, below, _inside(low_bound, below, sd), 0.0, 1.0))

@@ -36,7 +36,10 @@ def check_inside(support: Support | None, y: Float[AnyArray, "N D"]) -> None:
     if outside.any():
         row, target = np.argwhere(outside)[0]
         bounds = f"{support.low[target]:g} < y < {support.high[target]:g}"
-        raise ValueError(f"got a target of {y[row, target]:g} (row {row} from 0), expected {bounds}")
+        value = float(y[row, target])
+        at_bound = value in (support.low[target], support.high[target]) and y.shape[1] == 1
+        hint = f"; data.atoms=[{value:g}] gives this value a probability of its own" if at_bound else ""
+        raise ValueError(f"got a target of {value:g} (row {row} from 0), expected {bounds}{hint}")
 
 
 def check_spread(support: Support, v: Float[np.ndarray, "N D"]) -> None:
