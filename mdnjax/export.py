@@ -10,13 +10,14 @@ import numpy as np
 from jax import export
 
 from mdnjax.config.numbers import split
+from mdnjax.conformity import TAIL
 from mdnjax.data.columns import Column
 from mdnjax.data.dates import date_inputs
 from mdnjax.data.examples import as_probabilities
 from mdnjax.data.scaler import relative_transform, relative_units, transform_targets
 from mdnjax.ensemble import mixture_of
 from mdnjax.mixed import atom_probabilities_of_row
-from mdnjax.mixture import log_weights
+from mdnjax.mixture import Mixture, log_weights
 from mdnjax.predictor import Predictor
 from mdnjax.statistics import quantile
 from mdnjax.types import Array, Float
@@ -24,18 +25,25 @@ from mdnjax.types import Array, Float
 PLATFORMS = ("cpu", "cuda")
 
 
-def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platforms: Sequence[str] = PLATFORMS) -> bytes:
+def export_model(
+    predictor: Predictor,
+    *,
+    quantiles: Sequence[float] = (),
+    guarantee: Sequence[float] = (),
+    platforms: Sequence[str] = PLATFORMS,
+) -> bytes:
     """Returns a program from raw rows `[N, C]`, float64 and any N, to a dict of arrays.
 
     `mean` and `sd` `[N, D]`, and `quantiles` `[N, Q]` of a single target at the given probabilities, are float64 in the targets'
-    own units, those of rounded targets on a lattice, and of targets with their atoms. `probabilities` `[N, A]` are those of the
-    atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor is given by
+    own units, those of rounded targets on a lattice, and of targets with their atoms. `intervals` `[N, L, 2]` are those of
+    `guaranteed_intervals` at the levels `guarantee`, for one target with scores in one group. `probabilities` `[N, A]` are those of
+    the atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor is given by
     `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
     number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.
     """
-    levels = as_probabilities("quantiles", quantiles)
+    levels, limits = as_probabilities("quantiles", quantiles), _limits(predictor, guarantee)
     scaler, (shape, numbers) = predictor.scaler, split(predictor.model)
     dtype = jax.tree.leaves(predictor.networks.params)[0].dtype
 
@@ -50,6 +58,9 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
         if len(levels):
             found = (offset + factor * quantile(mixture, jnp.array(levels, dtype)))[..., 0]
             statistics["quantiles"] = predictor.observed.quantiles(found)
+        if len(limits):
+            statistics["intervals"] = offset + factor * _ends(mixture, limits)[..., None]
+            statistics["intervals"] = predictor.observed.quantiles(statistics["intervals"])[..., 0]
         if predictor.observed.atoms is not None:
             statistics["probabilities"] = atom_probabilities_of_row(mixture, relative_units(scaler), predictor.observed.atoms)
         fields = getattr(mixture.component, "_asdict", dict)()
@@ -61,6 +72,28 @@ def export_model(predictor: Predictor, *, quantiles: Sequence[float] = (), platf
         like = jax.ShapeDtypeStruct((rows, len(predictor.columns.inputs)), np.dtype(np.float64))
         # vmap of a single row, since code that computes in blocks needs to know the number of rows
         return bytes(export.export(jax.jit(jax.vmap(predict_row)), platforms=list(platforms))(like).serialize())
+
+
+def _limits(predictor: Predictor, levels: Sequence[float]) -> Float[np.ndarray, " L"]:
+    """Returns the thresholds of central intervals with a guarantee."""
+    probabilities = as_probabilities("guarantee", levels)
+    if not len(probabilities):
+        return probabilities
+    scores = predictor.conformal
+    if scores is None or len(scores.names) > 1 or len(predictor.columns.targets) > 1:
+        raise ValueError("guarantee: got a predictor without scores of one target in one group, expected one with them")
+    both = np.maximum(scores.upper, scores.lower)[:, 0]
+    return np.array([scores.thresholds(both, float(level), np.zeros(1, int))[0] for level in probabilities])
+
+
+def _ends(mixture: Mixture, limits: Float[np.ndarray, " L"]) -> Float[Array, "L 2"]:
+    """Returns the ends of intervals with these thresholds for one row, as `mdnjax.conformity.ends_at` does for many."""
+    share = np.clip(limits, TAIL, 1 - TAIL)
+    levels = np.concatenate([1 - share, share, [0.25, 0.75]])
+    found = quantile(mixture, jnp.array(levels, mixture.logits.dtype))[..., 0]
+    low, high, (first, third) = found[: len(limits)], found[len(limits) : -2], found[-2:]
+    beyond = jnp.asarray(np.maximum(limits - 1, 0)) * (third - first)
+    return jnp.stack([low - beyond, high + beyond], axis=-1)
 
 
 def _inputs(columns: Sequence[Column], row: Float[Array, " C"]) -> Float[Array, " X"]:

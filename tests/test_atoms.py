@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 import mdnjax as mdn
+from experiments.uci.points import interval_scores
 from mdnjax.cells import log_prob_or_cell
 from mdnjax.components import Diagonal, Laplace, StudentT, Support
 from mdnjax.data import Dataset, to_training_units
@@ -199,6 +200,12 @@ def test_units_of_training_do_not_depend_on_how_often_an_atom_occurs(kind):
     assert z.cells is not None
     np.testing.assert_array_less(z.cells[~ordinary, 0], z.y[~ordinary])
     np.testing.assert_array_less(z.y[~ordinary], z.cells[~ordinary, 1])
+
+
+def test_intervals_of_a_benchmark_end_at_the_atom():
+    below_0 = mdn.Mixture(jnp.zeros((3, 1)), Diagonal(jnp.full((3, 1, 1), -2.0), jnp.full((3, 1, 1), 0.1)))
+    scores = interval_scores(below_0, np.zeros((3, 1)), own_units(1), Observed(atoms=KINDS["end"]))
+    assert scores == {"coverage_90": 1.0, "width_90": 0.0}
 
 
 def test_scores_of_both_parts_add_up():

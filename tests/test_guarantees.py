@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 import pandas
 import pytest
@@ -184,3 +185,14 @@ def test_the_command_draws_data_sets_and_its_table_says_what_is_inside(tmp_path)
     table: Any = pandas.read_csv(tmp_path / "g" / "guarantees.csv")
     assert (table["inside of the limits"] == "yes").all()
     assert (table["coverage of 99 %"] == "100.00 %").all()  # 20 rows are too few, so that intervals have no ends
+
+
+def test_an_exported_program_has_the_same_intervals():
+    x, y = RNG.normal(size=(150, 2)), LAWS["far from it"](150)
+    predictor = mdn.with_guarantee(predictor_of(), mdn.conformal(predictor_of(), x[:60], y[:60]))
+    with jax.enable_x64(True):
+        program = jax.export.deserialize(bytearray(mdn.export_model(predictor, guarantee=(0.5, 0.9))))
+        exported = program.call(x)["intervals"]
+    np.testing.assert_allclose(exported, mdn.guaranteed_intervals(predictor, x, [0.5, 0.9])[..., 0], rtol=1e-5)
+    with pytest.raises(ValueError, match="guarantee: got a predictor without scores"):
+        mdn.export_model(predictor_of(), guarantee=(0.5,))

@@ -10,6 +10,7 @@ import numpy as np
 from mdnjax.data.units import Units
 from mdnjax.evaluation import evaluate_mixtures
 from mdnjax.mixture import Mixture
+from mdnjax.observed import PLAIN, Observed
 from mdnjax.statistics import central_interval
 from mdnjax.types import Float
 
@@ -41,14 +42,21 @@ def scores_of(prediction: Mixture | Points, observed: Float[np.ndarray, "N 1"], 
     return {"nll": nll, "crps": crps, "rmse": rmse, **interval_scores(prediction, observed, units)}
 
 
-def interval_scores(prediction: Mixture | Points, observed: Float[np.ndarray, "N 1"], units: Units) -> dict[str, float]:
-    """Returns the share of targets inside of the central interval of 90 %, and the median width of this interval."""
+def interval_scores(
+    prediction: Mixture | Points, targets: Float[np.ndarray, "N 1"], units: Units, observed: Observed = PLAIN
+) -> dict[str, float]:
+    """Returns the share of targets inside of the central interval of 90 %, and the median width of this interval.
+
+    Its ends are values of a lattice, or those of targets with atoms, if the targets are `observed` like that.
+    """
     if isinstance(prediction, Mixture):
-        ends = np.asarray(central_interval(prediction, LEVEL), np.float64)
+        ends = units.absolute(np.asarray(central_interval(prediction, LEVEL), np.float64)[..., None])
+        ends = np.asarray(observed.as_recorded().quantiles(ends))[..., 0]
     else:  # of this method's quantiles, that at (s - 1/2) / S is the s-th smallest value
         ends = np.quantile(prediction.values, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2), axis=1, method="hazen").T
-    y = units.relative(observed)[:, 0]
-    inside, width = (ends[:, 0] <= y) & (y <= ends[:, 1]), units.factor[0] * (ends[:, 1] - ends[:, 0])
+        ends = units.absolute(ends[..., None])[..., 0]
+    y = targets[:, 0]
+    inside, width = (ends[:, 0] <= y) & (y <= ends[:, 1]), ends[:, 1] - ends[:, 0]
     return {"coverage_90": float(np.mean(inside)), "width_90": float(np.median(width))}
 
 
