@@ -36,9 +36,9 @@ def export_model(
 
     `mean` and `sd` `[N, D]`, and `quantiles` `[N, Q]` of a single target at the given probabilities, are float64 in the targets'
     own units, those of rounded targets on a lattice, and of targets with their atoms. `intervals` `[N, L, 2]` are those of
-    `guaranteed_intervals` at the levels `guarantee`, for one target with scores in one group. `probabilities` `[N, A]` are those of
-    the atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor is given by
-    `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
+    `guaranteed_intervals` at the levels `guarantee`, for one target with scores in one group. `probabilities` `[N, A]` are those
+    of the atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor is given
+    by `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
     number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.

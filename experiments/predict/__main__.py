@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -21,6 +22,7 @@ from mdnjax.data.scaler import relative_transform
 from mdnjax.data.values import TableError, check_name, numbers_of
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
+from mdnjax.outside import outside_of_training
 from mdnjax.predictor import Predictor
 from mdnjax.progress import ProgressLine
 
@@ -49,15 +51,24 @@ def predict(config: Predict, overwrite: bool) -> None:
         got = f"{num_values} values" if num_values else "a target on no lattice, such as whole numbers"
         raise command.UserError(f"probabilities: got a model of {got}, expected a lattice of at most {MAX_VALUES} values")
     num, notes, progress, start = 0, dict[str, None](), ProgressLine(), time.perf_counter()
+    counts = Counter[str]()
     with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):
-            write(_predict_chunk(config, predictor, chunk, num, notes))
+            write(_predict_chunk(config, predictor, chunk, num, notes, counts))
             num += len(next(iter(chunk.values())))
             progress.update(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
     progress.end()
-    for note in notes:
+    for note in (*notes, *(f"{count:,} of {num:,} rows: {name}" for name, count in counts.most_common())):
         print(f"note: {note}")
     print(f"{num:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
+
+
+def _names_outside(found: Mapping[str, np.ndarray], num_rows: int, counts: Counter[str]) -> np.ndarray:
+    """Returns the names of the columns in which each row is outside, and counts the rows of each."""
+    for name, is_outside in found.items():
+        counts[f"column {name!r} is outside of what training had, so that their predictions are a guess"] += int(is_outside.sum())
+    names = [[name for name, is_outside in found.items() if is_outside[row]] for row in range(num_rows)]
+    return np.array(["; ".join(of_row) for of_row in names], dtype=object)
 
 
 def _load_model(config: Predict) -> Predictor:
@@ -82,7 +93,12 @@ def _chunks(config: Predict, predictor: Predictor) -> Iterator[dict[str, np.ndar
 
 
 def _predict_chunk(
-    config: Predict, predictor: Predictor, chunk: dict[str, np.ndarray], first_row: int, notes: dict[str, None]
+    config: Predict,
+    predictor: Predictor,
+    chunk: dict[str, np.ndarray],
+    first_row: int,
+    notes: dict[str, None],
+    counts: Counter[str],
 ) -> dict[str, np.ndarray]:
     try:
         x = predictor.inputs(chunk)
@@ -104,6 +120,12 @@ def _predict_chunk(
 
     values = predictor.map_rows(compute, x, *at, transform=relative_transform(predictor.scaler), max_rows=config.chunk_rows)
     copied = {name: chunk[name] for name in config.keep}
+    if config.outside:
+        if "outside" in copied:
+            raise command.UserError(
+                "keep: got 'outside', which is the name of a column of the predictions; rename it in the file"
+            )
+        copied["outside"] = _names_outside(outside_of_training(predictor, x), len(x), counts)
     if clash := next((name for name in copied if name in names), None):
         raise command.UserError(f"keep: got {clash!r}, which is the name of a column of the predictions; rename it in the file")
     return {**copied, **dict(zip(names, values, strict=True))}

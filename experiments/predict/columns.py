@@ -53,6 +53,9 @@ class Predict(Section, frozen=True):
     probabilities: bool = Field(
         default=False, description="write the probability of each atom, or of each value of a lattice, such as whole numbers"
     )
+    outside: bool = Field(
+        default=False, description="write the names of the columns whose value is outside of the range of training, or unseen"
+    )
     density_at: str | None = Field(default=None, description="column at whose values the log density is written (single target)")
     samples: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="number of draws from each row's distribution")
     seed: Seed = Field(default=0, description="seed of the draws")
