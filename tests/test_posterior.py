@@ -168,8 +168,56 @@ def test_bad_files_raise_one_line_errors(name, tmp_path):
 def test_bad_reference_folders_raise_errors(tmp_path):
     with pytest.raises(UserError, match="expected a folder with num_observation_1"):
         make_problem(Simulations(root=str(tmp_path)), 0, 10)
-    with pytest.raises(UserError, match="only two moons have reference posteriors"):
-        make_problem(Simulations(root=str(tmp_path), path="x.npz"), 0, 10)
+    path = str(write(tmp_path / "s.npz", theta=THETA, x=X))
+    with pytest.raises(UserError, match=r"data\.observations: got 'o\.npz' with data\.root, expected null"):
+        make_problem(Simulations(root=str(tmp_path), path=path, observations="o.npz"), 0, 10)
+    reference_folder(tmp_path, 1, X[:1], THETA[:, :2])
+    with pytest.raises(UserError, match=r"draws of shape \(60, 2\), expected \(1, 2\) and 3 columns, as the simulations"):
+        make_problem(Simulations(root=str(tmp_path), path=path), 0, 10)
+
+
+def reference_folder(root, number, observation, draws):
+    folder = root / f"num_observation_{number}"
+    folder.mkdir(parents=True)
+    for name, rows in (("observation.csv", observation), ("reference_posterior_samples.csv", draws)):
+        text = "\n".join([",".join(f"c{i}" for i in range(rows.shape[1])), *(",".join(map(repr, row)) for row in rows.tolist())])
+        if name.startswith("reference"):
+            (folder / f"{name}.bz2").write_bytes(bz2.compress(text.encode()))
+        else:
+            (folder / name).write_text(text)
+
+
+def test_simulations_of_a_file_are_scored_by_reference_posteriors(tmp_path):
+    path = write(tmp_path / "s.npz", theta=THETA, x=X)
+    for number in (1, 2, 10):
+        reference_folder(tmp_path / "root", number, X[[number]], THETA + number)
+    problem = make_problem(Simulations(root=str(tmp_path / "root"), path=str(path)), 0, 10)
+    np.testing.assert_allclose(problem.observed, X[[1, 2, 10]])
+    assert problem.references is not None
+    assert [round(float(np.mean(draws - THETA))) for draws in problem.references] == [1, 2, 10]
+    words = [f"data.path={path}", f"data.root={tmp_path / 'root'}", f"output={tmp_path / 'run'}"]
+    done = run("posterior", *TINY, *words)
+    assert done.returncode == 0, done.stderr
+    assert "C2ST" in done.stdout
+    assert_not_blank(tmp_path / "run" / "figures" / "c2st.png")
+
+
+def test_failed_simulations_are_left_out_and_bounds_are_moved_inside(tmp_path):
+    theta = np.clip(np.abs(THETA) / 5, 0.001, 0.999)
+    theta[3, 1], theta[4, 0] = 1.0, np.float32(0.0)
+    x = np.where(np.arange(60)[:, None] == 7, np.nan, X)
+    path = str(write(tmp_path / "s.npz", theta=theta, x=x))
+    data = Simulations(path=path, missing="drop", target_support=(0.0, 1.0))
+    problem = make_problem(data, 0, 10)
+    assert problem.notes == (
+        "1 of 60 simulations (1.7 %) have missing numbers and are left out",
+        "2 simulations have a theta on a bound of its support, by rounding; it was moved inside",
+    )
+    y = np.concatenate([problem.simulations.y, problem.test.y])
+    assert len(y) == 59
+    assert 0 < y.min() < y.max() < 1
+    with pytest.raises(UserError, match=r"data\.missing=drop leaves out failed simulations"):
+        make_problem(data.model_copy(update={"missing": "refuse"}), 0, 10)
 
 
 def test_the_command_with_simulations_of_a_file(tmp_path):

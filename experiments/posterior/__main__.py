@@ -64,7 +64,7 @@ def study(config: Posterior, overwrite: bool) -> None:
         drawn = figures.draw(evaluations, problem.references, problem.truth is not None)
         report.write_figures(folder / "figures", drawn)
     write_metrics(config, folder, clock, problem, outcomes)
-    report.print_end([*notes, *outliers(problem.simulations), *outcomes[-1].result.notes], clock, folder)
+    report.print_end([*problem.notes, *notes, *outliers(problem.simulations), *outcomes[-1].result.notes], clock, folder)
     for outcome in outcomes:
         check_not_diverged(folder, config, outcome)
 
@@ -130,7 +130,8 @@ def metrics_of(outcome: Outcome) -> dict[str, Any]:
 def table_of(outcomes: list[Outcome], problem: Problem) -> list[list[str]]:
     """Returns a row for each number of simulations; for two moons with the exact NLL and the published scores."""
     header = ["simulations", "test NLL"] + ["truth", "excess"] * bool(problem.truth) + ["in 50 %", "in 90 %", "rank error"]
-    two_sample = ["C2ST", "smallest", "largest", *PUBLISHED] if problem.references is not None else []
+    two_sample = ["C2ST", "smallest", "largest"] if problem.references is not None else []
+    two_sample += PUBLISHED if two_sample and problem.truth else []
     return [header + two_sample, *(_row(outcome, problem) for outcome in outcomes)]
 
 
@@ -143,6 +144,7 @@ def _row(outcome: Outcome, problem: Problem) -> list[str]:
     row += [f"{100 * ranks.coverage(level):.1f} %" for level in (0.5, 0.9)] + [f"{max(ranks.errors()):.3f}"]
     if problem.references is not None:
         row += [f"{value:.3f}" for value in (float(np.mean(c2st)), min(c2st), max(c2st))]
+    if problem.references is not None and problem.truth:
         row += [f"{scores[num]:.3f}" if num in scores else "" for scores in PUBLISHED.values()]
     return row
 

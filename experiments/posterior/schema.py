@@ -26,10 +26,14 @@ class Simulations(Examples, frozen=True):
         description="NPZ file with an array x[M, X] of observations (null: the array x_observed of data.path if it has one, "
         "otherwise test simulations)",
     )
+    missing: Literal["refuse", "drop"] = Field(
+        default="refuse", description="treatment of simulations with missing numbers: refuse is an error, drop leaves them out"
+    )
     root: str | None = Field(
         default=None,
-        description="folder of the public benchmark's two moons with num_observation_1 and so on, each of which has "
-        "observation.csv and reference_posterior_samples.csv.bz2 (null and no other file: both are drawn)",
+        description="folder of a task of the public benchmark with num_observation_1 and so on, each of which has "
+        "observation.csv and reference_posterior_samples.csv.bz2, for the simulations of data.path or for two moons "
+        "(null and no other file: both are drawn)",
     )
     num_simulations: Annotated[tuple[Annotated[Count, Field(ge=20)], ...], Field(max_length=20)] = Field(
         default=(),

@@ -13,7 +13,7 @@ from experiments.command import UserError
 from experiments.posterior.schema import Simulations
 from experiments.reading.arrays import ArraysError, read_arrays
 from mdnjax.config.nearest import nearest
-from mdnjax.data import Dataset, Splits, Truth, two_moons
+from mdnjax.data import Dataset, Splits, Truth, make_support, two_moons
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import select_rows
 
@@ -35,6 +35,7 @@ class Problem(NamedTuple):
     references: list[Array] | None
     truth: Truth | None
     sizes: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def make_problem(data: Simulations, seed: int, num_draws: int) -> Problem:
@@ -66,7 +67,7 @@ def _of_two_moons(data: Simulations, seed: int, num_draws: int) -> Problem:
     sizes = data.num_simulations or DEFAULT_SIZES
     simulations, _, test = two_moons.make_splits(seed, num_train=max(sizes), num_validation=1, num_test=data.num_test)
     if data.root is not None:
-        observed, references = _read_benchmark(Path(data.root))
+        observed, references = _read_benchmark(Path(data.root), 2, 2)
     elif data.observations is not None:
         observed, references = _read_observations(data, 2), None
     else:
@@ -79,12 +80,15 @@ def _of_two_moons(data: Simulations, seed: int, num_draws: int) -> Problem:
 
 def _of_file(data: Simulations, seed: int) -> Problem:
     assert data.path is not None
-    if data.root is not None:
-        raise UserError(f"data.root: got {data.root!r} with data.path, expected null: only two moons have reference posteriors")
+    if data.root is not None and data.observations is not None:
+        expected = "expected null: the folder has its own observations"
+        raise UserError(f"data.observations: got {data.observations!r} with data.root, {expected}")
     arrays = _read(data.path, "data.path")
-    theta, x = (_table(arrays, name, data.path, "data.path") for name in ("theta", "x"))
+    drop = data.missing == "drop"
+    theta, x = (_table(arrays, name, data.path, "data.path", failed=drop) for name in ("theta", "x"))
     if len(theta) != len(x):
         raise UserError(f"data.path: {data.path}: got {len(theta)} rows of theta and {len(x)} of x, expected the same number")
+    theta, x, notes = _usable(theta, x, data)
     num_test = min(data.num_test, len(x) // 10)
     max_size = len(x) - num_test
     sizes = data.num_simulations or (max_size,)
@@ -94,11 +98,40 @@ def _of_file(data: Simulations, seed: int) -> Problem:
     order = np.random.default_rng(seed).permutation(len(x))
     shuffled = Dataset(x[order], theta[order])
     test, simulations = select_rows(shuffled, slice(num_test)), select_rows(shuffled, slice(num_test, None))
+    if data.root is not None:
+        observed, references = _read_benchmark(Path(data.root), x.shape[1], theta.shape[1])
+        return Problem(simulations, test, observed, references, None, sizes, notes)
     if data.observations is not None or "x_observed" in arrays:
         observed = _read_observations(data, x.shape[1])
     else:
         observed = test.x[: data.num_observations]
-    return Problem(simulations, test, observed, None, None, sizes)
+    return Problem(simulations, test, observed, None, None, sizes, notes)
+
+
+def _usable(theta: Array, x: Array, data: Simulations) -> tuple[Array, Array, tuple[str, ...]]:
+    """Leaves out failed simulations, pulls theta that rounding has put on a bound inside, and says what was done.
+
+    No correction is needed for failures: theta of the successful simulations has the density p(theta) p(success|theta), so that
+    what is learnt from them is p(theta|x) for an x that was observed.
+    """
+    failed: Array = ~(np.isfinite(theta).all(axis=1) & np.isfinite(x).all(axis=1))
+    theta, x, notes, num = theta[~failed], x[~failed], list[str](), int(failed.sum())
+    if num:
+        share = 100 * num / len(failed)
+        notes.append(f"{num} of {len(failed)} simulations ({share:.1f} %) have missing numbers and are left out")
+    try:
+        support = make_support(data.target_support, theta.shape[1])
+    except ValueError as error:
+        raise UserError(f"data.target_support: {error}") from None
+    if support is None:
+        return theta, x, tuple(notes)
+    low, high = (np.array(ends) for ends in support)
+    step = np.finfo(np.float32).eps * np.where(np.isfinite(high - low), high - low, np.maximum(np.abs(low), 1))
+    inside = np.clip(theta, low + step / 2, high - step / 2)
+    moved = (inside != theta) & (np.abs(inside - theta) <= 1.5 * step)
+    if num := int(np.sum(moved.any(axis=1))):
+        notes.append(f"{num} simulations have a theta on a bound of its support, by rounding; it was moved inside")
+    return np.where(moved, inside, theta), x, tuple(notes)
 
 
 def _read_observations(data: Simulations, num_inputs: int) -> Array:
@@ -126,8 +159,8 @@ def _read(path: str, key: str) -> Mapping[str, Array]:
         raise UserError(f"{key}: {path}: {error}") from None
 
 
-def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array:
-    """Returns an array of a file in float64, with one column if it has one axis; all its numbers are finite."""
+def _table(arrays: Mapping[str, Array], name: str, path: str, key: str, failed: bool = False) -> Array:
+    """Returns an array of a file in float64, with one column if it has one axis; all numbers are finite, unless rows `failed`."""
     if name not in arrays:
         got = f"got arrays {', '.join(arrays) or 'none'}, expected one named {name!r}{nearest(name, arrays)}"
         raise UserError(f"{key}: {path}: {got}")
@@ -139,16 +172,16 @@ def _table(arrays: Mapping[str, Array], name: str, path: str, key: str) -> Array
         raise UserError(f"{key}: {path}: {name}: got shape {values.shape}, expected rows and columns")
     values = values.astype(np.float64)
     wrong = ~np.isfinite(values).all(axis=1)
-    if wrong.any():
+    if wrong.any() and not failed:
         row = int(wrong.argmax())
         bad = values[row][~np.isfinite(values[row])][0]
         got = f"got {bad:g} in row {row} from 0 ({wrong.sum()} such rows of {len(values)})"
-        hint = ": leave out failed simulations" if name != "x_observed" and key == "data.path" else ""
+        hint = "; data.missing=drop leaves out failed simulations" if name != "x_observed" and key == "data.path" else ""
         raise UserError(f"{key}: {path}: {name}: {got}, expected finite numbers{hint}")
     return values
 
 
-def _read_benchmark(root: Path) -> tuple[Array, list[Array]]:
+def _read_benchmark(root: Path, num_inputs: int, num_targets: int) -> tuple[Array, list[Array]]:
     """Reads the observations and reference draws of a folder of the benchmark, in the order of their numbers."""
     folders = [folder for folder in root.glob("num_observation_*") if folder.name.rpartition("_")[2].isdigit()]
     if not folders:
@@ -163,7 +196,8 @@ def _read_benchmark(root: Path) -> tuple[Array, list[Array]]:
             raise UserError(f"data.root: cannot read {error.filename or folder}: {error.strerror or error}") from None
         except (ValueError, EOFError) as error:
             raise UserError(f"data.root: {folder}: got no table of numbers: {' '.join(str(error).split())[:120]}") from None
-        if observed[-1].shape != (1, 2) or references[-1].shape[1] != 2:
+        if observed[-1].shape != (1, num_inputs) or references[-1].shape[1] != num_targets:
             got = f"an observation of shape {observed[-1].shape} and draws of shape {references[-1].shape}"
-            raise UserError(f"data.root: {folder}: got {got}, expected (1, 2) and two columns, as two moons has them")
+            expected = f"(1, {num_inputs}) and {num_targets} columns, as the simulations have them"
+            raise UserError(f"data.root: {folder}: got {got}, expected {expected}")
     return np.concatenate(observed), references
