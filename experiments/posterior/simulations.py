@@ -114,7 +114,7 @@ def _usable(theta: Array, x: Array, data: Simulations) -> tuple[Array, Array, tu
     No correction is needed for failures: theta of the successful simulations has the density p(theta) p(success|theta), so that
     what is learnt from them is p(theta|x) for an x that was observed.
     """
-    failed: Array = ~(np.isfinite(theta).all(axis=1) & np.isfinite(x).all(axis=1))
+    failed = np.any(~np.isfinite(np.concatenate([theta, x], axis=1)), axis=1)
     theta, x, notes, num = theta[~failed], x[~failed], list[str](), int(failed.sum())
     if num:
         share = 100 * num / len(failed)
