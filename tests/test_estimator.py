@@ -138,7 +138,7 @@ def test_a_warning_points_at_the_line_of_the_caller(monkeypatch):
         raise Stop
 
     monkeypatch.setattr(mdn.estimator, "fit_rows", stop)
-    monkeypatch.setattr(mdn.fitting, "fit_rows", stop)
+    monkeypatch.setattr(mdn.fit_examples, "fit_rows", stop)
     wild = X[:80, :2].copy()
     wild[7, 1] = 1e9
     frame = pandas.DataFrame(wild, columns=["a", "b"])
