@@ -93,7 +93,7 @@ def plot_densities(
             if atoms is not None:
                 _draw_atoms(axes, single, atoms, float(density.max()))
             axes.set(title=f"row {numbers[row]}: {label}", xlabel=name, ylim=(0, None), yticks=[])
-        bars = "" if atoms is None else ", bars for values with a probability"
+        bars = "" if atoms is None or not len(atoms.predicted) else ", bars for values with a probability"
         figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange{bars}", fontsize=12)
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from mdnjax.components import Support
 from mdnjax.config.data import Examples
@@ -11,10 +12,11 @@ from mdnjax.data.bounds import check_inside, check_spread, make_support
 from mdnjax.data.centre import centre_of, offset_and_factor, wild_values, without_wild_values
 from mdnjax.data.dataset import Dataset, joined, rounding_step, select_rows
 from mdnjax.data.lattice import lattice_of, no_lattice
-from mdnjax.data.scaler import Scaler, latent_targets, to_line
+from mdnjax.data.scaler import Scaler, latent_targets, to_line, to_training_units
 from mdnjax.types import Float
 
-CELL_LENGTH = 1.0  # on either side of the latent number of an atom, in units of training
+# Lengths of cells in the loss of training, in its units: on either side of the latent number of an atom, and beyond a bound.
+ATOM_LENGTH, CENSORED_LENGTH = 1.0, 2.0
 LIMIT_MARGIN = 0.5  # on either side of the inputs of the train rows, in lengths of their range
 
 
@@ -111,17 +113,37 @@ def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.nda
     return float(np.min(rounding_step(rounding, y) / np.sqrt(12) / (scaler.y_factor * scaler.line_sd)))
 
 
-def with_bounded_cells(scaler: Scaler, scaled: Dataset, y: Float[np.ndarray, "N D"]) -> Dataset:
-    """Returns examples in units of training in which the cells of atoms have a length, for training.
+def to_train_on(scaler: Scaler, dataset: Dataset) -> Dataset:
+    """Returns examples in units of training, with the cells of atoms and of censored targets bounded, for the loss of training.
 
-    A cell without an end would not limit the scale of a component in it, whose other tail reaches far beyond all other targets.
-    The cells of censored targets y stay as they are, since the tail beyond the bound is what is asked for.
+    A cell without an end does not limit the location and the scale of a component in it, which then reaches far beyond all
+    targets. The latent numbers of censored targets, which only the first parameters and the trees see, are spread beyond the
+    bound like the tail of a Gaussian: components that start at one and the same number stay there.
     """
+    scaled = to_training_units(scaler, dataset)
     if scaler.atoms is None or scaled.cells is None or scaled.exact is None:
         return scaled
-    censored = (np.asarray(scaler.atoms.censored) > 0)[scaler.atoms.place_of(y)]
-    near = np.clip(scaled.cells, (scaled.y - CELL_LENGTH)[:, None], (scaled.y + CELL_LENGTH)[:, None])
-    return scaled._replace(cells=np.where((censored | scaled.exact)[:, None], scaled.cells, near).astype(scaled.cells.dtype))
+    place, y, cells = scaler.atoms.place_of(dataset.y)[:, 0], scaled.y.copy(), scaled.cells.copy()
+    for atom in np.unique(place[place >= 0]):
+        rows = place == atom
+        low, high = scaled.cells[rows][0, :, 0]
+        if not scaler.atoms.censored[atom]:
+            ends = scaled.y[rows][0, 0] - ATOM_LENGTH, scaled.y[rows][0, 0] + ATOM_LENGTH
+        else:
+            ends = high - CENSORED_LENGTH if np.isinf(low) else low, low + CENSORED_LENGTH if np.isinf(high) else high
+            beyond = _gaussian_tail(int(rows.sum()), float(rows.mean()))
+            y[rows, 0] = np.clip(low + beyond if np.isfinite(low) else high - beyond, *ends)
+        cells[rows] = np.clip(scaled.cells[rows], *ends)
+    return scaled._replace(y=y, cells=cells)
+
+
+def _gaussian_tail(num: int, share: float) -> Float[np.ndarray, " num"]:
+    """Returns numbers in random order, the distances from its lower end of the upper tail of a Gaussian with this probability.
+
+    Its standard deviation is half of that of the other targets, since the inputs explain a part of that.
+    """
+    order = np.random.default_rng(0).permutation(num)
+    return 0.5 * (ndtri(share) - ndtri(share * (order + 0.5) / num))
 
 
 def _without_atoms(dataset: Dataset, atoms: Atoms) -> Dataset:

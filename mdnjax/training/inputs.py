@@ -8,8 +8,8 @@ import numpy as np
 
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, joined, select_rows
-from mdnjax.data.scaler import Scaler, to_training_units
-from mdnjax.data.training_units import min_scale_of_rounding, with_bounded_cells
+from mdnjax.data.scaler import Scaler
+from mdnjax.data.training_units import min_scale_of_rounding, to_train_on
 from mdnjax.training import functions
 from mdnjax.training.experts import Experts, fit_experts
 from mdnjax.training.selection import training_keys
@@ -53,14 +53,13 @@ def experts_of(task: Task) -> Experts | None:
     names = task.config.model.experts
     if not names:
         return None
-    whole = joined(*(to_training_units(task.scaler, part) for part in (task.train, task.validation)))
+    whole = joined(*(to_train_on(task.scaler, part) for part in (task.train, task.validation)))
     return fit_experts(names, whole.x, whole.y, task.config.seed, whole.weight)
 
 
 def _scaled(task: Task, experts: Experts | None) -> list[Dataset]:
     """Returns the train and validation rows in units of training, with the predictions of experts as the last inputs."""
-    of_task = (task.train, task.validation)
-    parts = [with_bounded_cells(task.scaler, to_training_units(task.scaler, part), part.y) for part in of_task]
+    parts = [to_train_on(task.scaler, part) for part in (task.train, task.validation)]
     num_experts = len(task.config.model.experts) * parts[0].y.shape[1]
     if not num_experts:
         return parts

@@ -73,7 +73,7 @@ class Report(NamedTuple):
 
 Observer = Callable[[int, float, float], None]
 PopulationObserver = Callable[[Report], None]
-Runner = Callable[[int, np.ndarray, int], np.ndarray]
+Continuing = Callable[[int, np.ndarray, int], np.ndarray]
 
 
 @renamed_argument("held_out_score", "validation_score")
@@ -123,7 +123,7 @@ def fit_population(
     validation_score: Score | None = None,
     patience: int | None = None,
     observe: PopulationObserver | None = None,
-    race: Runner | None = None,
+    race: Continuing | None = None,
     budget: Budget | None = None,
 ) -> Population:
     """Runs `train_loop` for the first `num_members` of a placed population; the others are padding and take no steps.
@@ -167,10 +167,15 @@ def fit_population(
             observe(Report(done, *(value[:num_members] for value in values)))
     for index in np.flatnonzero(diverged):
         states = _rewind(train_step, placement, states, inputs, int(index), 2 * max_steps)
-    last, report_steps, loss = np.asarray(states.step)[:, None], np.array(steps, int), np.concatenate(losses, axis=1)
-    loss = np.where(start + np.arange(loss.shape[1]) <= last, loss, np.nan)
-    validation_scores = np.where(report_steps <= last, np.concatenate(scores, axis=1), np.nan)
-    return Population(states, History(loss, report_steps, validation_scores), diverged)
+    history = History(np.concatenate(losses, axis=1), np.array(steps, int), np.concatenate(scores, axis=1))
+    return Population(states, _until_last_step(history, start, np.asarray(states.step)), diverged)
+
+
+def _until_last_step(history: History, start: int, last: np.ndarray) -> History:
+    """Returns the history, which begins at step `start`, with NaN after the last step of each member."""
+    loss, report_steps, scores = history
+    loss = np.where(start + np.arange(loss.shape[1]) <= last[:, None], loss, np.nan)
+    return History(loss, report_steps, np.where(report_steps <= last[:, None], scores, np.nan))
 
 
 def means_of(observe: Observer) -> PopulationObserver:

@@ -15,7 +15,7 @@ from mdnjax.config import schema
 from mdnjax.training.budget import Budget
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Fit, Population, PopulationObserver, Runner, compile_chunk, fit_one, fit_population
+from mdnjax.training.population import Continuing, Fit, Population, PopulationObserver, compile_chunk, fit_one, fit_population
 from mdnjax.training.racing import Race
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
@@ -46,7 +46,7 @@ def train_population(
     placement: Placement,
     observe: PopulationObserver | None = None,
     states: TrainState | None = None,
-    race: Runner | None = None,
+    race: Continuing | None = None,
     budget: Budget | None = None,
 ) -> Population:
     """Trains a population from its first states or from the given states; inputs and states are placed already."""
