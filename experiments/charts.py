@@ -27,7 +27,7 @@ from mdnjax.plots import (
     padded_range,
 )
 from mdnjax.statistics import Region
-from mdnjax.training.population import History
+from mdnjax.training.history import History
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 130,

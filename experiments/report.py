@@ -27,7 +27,7 @@ from rich.table import Table
 
 from experiments.progress import Clock
 from mdnjax.checkpoint import write_bytes
-from mdnjax.training.population import History
+from mdnjax.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from mdnjax.fitting import Fitted, choose_num_components, fit_networks, has_cell
 from mdnjax.guarantees import conformal_of_examples, with_guarantee
 from mdnjax.predictor import Predictor
 from mdnjax.training import experts
-from mdnjax.training.population import Observer, PopulationObserver, means_of
+from mdnjax.training.history import Observer, PopulationObserver, means_of
 from mdnjax.training.training_file import load_training, save_training
 
 MIN_ROWS = 5

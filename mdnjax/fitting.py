@@ -16,9 +16,10 @@ from mdnjax.data.training_units import fit_units
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.budget import Budget
+from mdnjax.training.history import History, PopulationObserver
 from mdnjax.training.inputs import Task, whole_folds
 from mdnjax.training.placement import Placement, local_placement
-from mdnjax.training.population import Fit, History, Population, PopulationObserver, member
+from mdnjax.training.population import Fit, Population, member
 from mdnjax.training.selection import Candidates, select_candidate
 from mdnjax.training.tasks import SelectedNetworks, networks_of, train_networks
 

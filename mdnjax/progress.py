@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mdnjax.training.population import PopulationObserver, Report
+from mdnjax.training.history import PopulationObserver, Report
 
 SECONDS_BETWEEN_PLAIN_LINES = 1.5
 SECONDS_BETWEEN_LIVE_LINES = 0.1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mdnjax as mdn
-from mdnjax.training.population import History
+from mdnjax.training.history import History
 
 
 def test_an_old_public_name_warns_and_is_the_new_one():

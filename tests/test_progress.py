@@ -7,7 +7,7 @@ import numpy as np
 import mdnjax as mdn
 from mdnjax import progress
 from mdnjax.ensemble import num_networks
-from mdnjax.training.population import Report
+from mdnjax.training.history import Report
 
 
 def lines_of(reports, capsys, monkeypatch, num_steps=300):

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mdnjax.training.population import History, Population
+from mdnjax.training.history import History
+from mdnjax.training.population import Population
 from mdnjax.training.selection import best_runs, selected_params, selected_scores, smallest_within_one_error, training_keys
 from mdnjax.training.steps import Best, init_state
 

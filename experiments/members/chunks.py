@@ -23,9 +23,10 @@ from mdnjax.ensemble import Networks, nlls_of, without_unused
 from mdnjax.fitting import make_task
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.functions import as_arrays
+from mdnjax.training.history import Report
 from mdnjax.training.inputs import Task, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Population, Report
+from mdnjax.training.population import Population
 from mdnjax.training.tasks import pooling_of, train_networks
 
 MAX_CPU_BYTES = 2**28  # memory of a chunk on a CPU; also assumed as the memory of a device that reports none
@@ -245,11 +246,10 @@ def _score(chunk: Chunk, placement: Placement, networks: Networks, of_members: S
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _nlls(placement: Placement, shape: Any, numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
-    member_nlls = map_members(
-        placement,
-        lambda numbers, networks, part: nlls_of(shape, numbers, networks, part.x, part.y, part.cells, part.exact),
-    )
-    return member_nlls(numbers, networks, part)
+    def member_nlls(numbers: Any, networks: Networks, part: Dataset) -> jax.Array:
+        return nlls_of(shape, numbers, networks, part.x, part.y, part.cells, part.exact)
+
+    return map_members(placement, member_nlls)(numbers, networks, part)
 
 
 def _outcome(population: Population, leading: np.ndarray, networks: Networks, tasks: Sequence[Task]) -> Outcome:

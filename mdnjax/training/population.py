@@ -16,27 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.deprecated import renamed_argument, warn_of
+from mdnjax.deprecated import renamed_argument
 from mdnjax.training.budget import RATE, Budget
+from mdnjax.training.history import History, Observer, PopulationObserver, Report, means_of, until_last_step
 from mdnjax.training.placement import Placement, map_members, sharding_of
 from mdnjax.training.steps import Score, TrainState, TrainStep, advance, replay
 from mdnjax.types import Array
 
 CALL_LOCK = threading.Lock()  # without it, two threads that call a new program at the same time would both compile it
-
-
-class History(NamedTuple):
-    """The loss before each step, and the validation scores after the steps `report_steps`, as numpy arrays."""
-
-    loss: np.ndarray
-    report_steps: np.ndarray
-    validation_scores: np.ndarray
-
-    @property
-    def held_out(self) -> np.ndarray:
-        """The old name of `validation_scores`."""
-        warn_of("History.held_out", "validation_scores")
-        return self.validation_scores
 
 
 class Fit(NamedTuple):
@@ -58,21 +45,6 @@ class Population(NamedTuple):
     diverged: np.ndarray
 
 
-class Report(NamedTuple):
-    """What a population reports between two chunks of steps: one entry for each of M trainings.
-
-    They are the losses before the last step, the validation scores, which trainings have diverged, and which of them continue.
-    """
-
-    step: int
-    losses: np.ndarray
-    scores: np.ndarray
-    diverged: np.ndarray
-    running: np.ndarray
-
-
-Observer = Callable[[int, float, float], None]
-PopulationObserver = Callable[[Report], None]
 Continuing = Callable[[int, np.ndarray, int], np.ndarray]
 
 
@@ -168,28 +140,7 @@ def fit_population(
     for index in np.flatnonzero(diverged):
         states = _rewind(train_step, placement, states, inputs, int(index), 2 * max_steps)
     history = History(np.concatenate(losses, axis=1), np.array(steps, int), np.concatenate(scores, axis=1))
-    return Population(states, _until_last_step(history, start, np.asarray(states.step)), diverged)
-
-
-def _until_last_step(history: History, start: int, last: np.ndarray) -> History:
-    """Returns the history, which begins at step `start`, with NaN after the last step of each member."""
-    loss, report_steps, scores = history
-    loss = np.where(start + np.arange(loss.shape[1]) <= last[:, None], loss, np.nan)
-    return History(loss, report_steps, np.where(report_steps <= last[:, None], scores, np.nan))
-
-
-def means_of(observe: Observer) -> PopulationObserver:
-    """Returns an observer that calls observe(step, loss, validation score) with means over the trainings that continue.
-
-    After the last step, when none continues, they are means over those that have not diverged; if all have, there is no call.
-    """
-
-    def observe_means(report: Report) -> None:
-        counted = report.running if report.running.any() else ~report.diverged & np.isfinite(report.losses)
-        if counted.any():
-            observe(report.step, float(np.mean(report.losses[counted])), float(np.mean(report.scores[counted])))
-
-    return observe_means
+    return Population(states, until_last_step(history, start, np.asarray(states.step)), diverged)
 
 
 def compile_chunk(

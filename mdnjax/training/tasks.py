@@ -21,9 +21,10 @@ from mdnjax.ensemble import Networks, without_unused
 from mdnjax.least_squares import LeastSquares
 from mdnjax.training import functions
 from mdnjax.training.budget import Budget
+from mdnjax.training.history import History, PopulationObserver, Report
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
 from mdnjax.training.placement import Placement, place, place_stacked, placed_like
-from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
+from mdnjax.training.population import Population, on_host
 from mdnjax.training.racing import Race
 from mdnjax.training.selection import best_runs, selected_params, selected_scores
 from mdnjax.training.stacking import Stack, stack_settings

@@ -10,7 +10,8 @@ from typing import TypeVar
 import jax
 import numpy as np
 
-from mdnjax.training.population import History, Population, PopulationObserver, Report, on_host
+from mdnjax.training.history import History, PopulationObserver, Report
+from mdnjax.training.population import Population, on_host
 
 T = TypeVar("T")
 

@@ -14,8 +14,9 @@ from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.budget import Budget
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
+from mdnjax.training.history import PopulationObserver
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Continuing, Fit, Population, PopulationObserver, compile_chunk, fit_one, fit_population
+from mdnjax.training.population import Continuing, Fit, Population, compile_chunk, fit_one, fit_population
 from mdnjax.training.racing import Race
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads

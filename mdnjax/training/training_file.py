@@ -12,8 +12,9 @@ import numpy as np
 
 from mdnjax import checkpoint
 from mdnjax.checkpoint import CheckpointError
+from mdnjax.training.history import History
 from mdnjax.training.inputs import Task, training_functions_of, training_inputs
-from mdnjax.training.population import History, Population
+from mdnjax.training.population import Population
 
 IGNORED_TRAIN_KEYS = {"num_steps", "patience"}  # they may differ when a training is continued: they decide when it ends
 
