@@ -15,16 +15,8 @@ from mdnjax.components import (
     Warped,
 )
 from mdnjax.deprecated import PUBLIC_NAMES, warn_of
-from mdnjax.diagnostics import (
-    Diagnosis,
-    diagnose,
-    remedies,
-)
-from mdnjax.evaluation import (
-    Evaluation,
-    evaluate,
-    permutation_importance,
-)
+from mdnjax.diagnostics import Diagnosis, diagnose, remedies
+from mdnjax.evaluation import Evaluation, evaluate, permutation_importance
 from mdnjax.export import export_model
 from mdnjax.fit_examples import fit
 from mdnjax.guarantees import (
@@ -52,20 +44,13 @@ from mdnjax.model import (
     make_mdn_on,
     make_model,
 )
-from mdnjax.model_file import (
-    load,
-    save,
-)
-from mdnjax.networks import (
-    Network,
-    make_mlp,
-)
+from mdnjax.model_file import load, save
+from mdnjax.networks import Network, make_mlp
+from mdnjax.posterior import DirectPosterior, LikelihoodPosterior, fit_posterior
 from mdnjax.predictor import Predictor
+from mdnjax.priors import Box, LogNormal, LogUniform, Normal, Prior, Product
 from mdnjax.quadrature import Estimate
-from mdnjax.recurrent import (
-    Recurrent,
-    make_recurrent,
-)
+from mdnjax.recurrent import Recurrent, make_recurrent
 from mdnjax.runtime import use_compile_cache
 from mdnjax.scores import (
     calibration_error,
@@ -135,20 +120,28 @@ __version__ = "0.1.0"
 __all__ = [
     "FAMILIES",
     "Batch",
+    "Box",
     "Diagnosis",
     "Diagonal",
+    "DirectPosterior",
     "Estimate",
     "Evaluation",
     "Full",
     "Isotropic",
     "Laplace",
+    "LikelihoodPosterior",
+    "LogNormal",
+    "LogUniform",
     "LowRank",
     "MDNRegressor",
     "Mixture",
     "Model",
     "Modes",
     "Network",
+    "Normal",
     "Predictor",
+    "Prior",
+    "Product",
     "Recurrent",
     "Region",
     "StudentT",
@@ -178,6 +171,7 @@ __all__ = [
     "expected_shortfall",
     "export_model",
     "fit",
+    "fit_posterior",
     "guaranteed_bounds",
     "guaranteed_intervals",
     "hdr",

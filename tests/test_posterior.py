@@ -14,8 +14,9 @@ from experiments import report
 from experiments.command import CONFIGS, UserError
 from experiments.posterior import figures
 from experiments.posterior.__main__ import FILES, study
+from experiments.posterior.problem import splits_of
 from experiments.posterior.schema import Posterior, Simulations
-from experiments.posterior.simulations import make_problem, splits_of
+from experiments.posterior.simulations import make_problem
 from mdnjax.c2st import c2st
 from mdnjax.config import load
 from mdnjax.config.schema import Model
@@ -143,7 +144,7 @@ BAD = {
         [],
         ["in row 58", "2 such rows of 60"],
     ),
-    "axes": ({"theta": THETA, "x": X[..., None]}, [], ["x: got shape (60, 2, 1), expected rows and columns"]),
+    "axes": ({"theta": THETA, "x": X[..., None, None]}, [], ["x: got shape (60, 2, 1, 1), expected rows and columns"]),
     "text": ({"theta": THETA.astype(str), "x": X}, [], ["expected numbers"]),
     "few": ({"theta": THETA[:20], "x": X[:20]}, [], ["got 20 simulations"]),
     "more": ({"theta": THETA, "x": X}, ["data.num_simulations=[55]"], ["got 60 simulations", "enough for 55"]),
@@ -244,7 +245,7 @@ def test_the_command_with_simulations_of_a_file(tmp_path):
 def test_draws_of_a_single_parameter_are_plotted_as_a_histogram(tmp_path):
     ranks = Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
     evaluation = figures.Evaluation(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
-    drawn = dict(figures.draw([evaluation], None, two_moons=False))
+    drawn = dict(figures.draw([evaluation], None, None))
     assert set(drawn) == {"posteriors", "ranks", "coverage"}
     report.write_figures(tmp_path, drawn.items())
     assert_not_blank(tmp_path / "posteriors.png")

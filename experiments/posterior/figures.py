@@ -18,28 +18,39 @@ from mdnjax.ranks import Ranks
 MAX_POINTS = 3000  # plotted of the draws for one observation
 MAX_COLUMNS = 4  # observations, or parameters
 NUM_BINS = 20
+PUBLISHED_STYLES = ("--", ":", "s", "^")  # the last two are of a single number of simulations
 ZOOM = 8  # magnification of the last column, which exists where theta has two parameters or more
 
 
 class Evaluation(NamedTuple):
     """Draws of theta `[S, D]` for each observation, ranks of the test simulations, and two-sample scores of each observation.
 
-    They are those of the networks trained on `num_simulations`; `c2st` is empty without references.
+    They are those of the networks trained on `num_simulations` by a method; `c2st` is empty without references. `label` names
+    both where several methods are compared.
     """
 
     num_simulations: int
     draws: list[np.ndarray]
     ranks: Ranks
     c2st: list[float]
+    method: str = "posterior"
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the figures say of the row."""
+        return self.label or f"{self.num_simulations:,} simulations"
 
 
-def draw(evaluations: Sequence[Evaluation], references: list[np.ndarray] | None, two_moons: bool) -> Iterator[tuple[str, Figure]]:
+def draw(
+    evaluations: Sequence[Evaluation], references: list[np.ndarray] | None, task: str | None
+) -> Iterator[tuple[str, Figure]]:
     """Yields every figure with its name."""
     yield "posteriors", posteriors(evaluations, references)
     yield "ranks", ranks(evaluations)
     yield "coverage", coverage(evaluations)
     if references is not None:
-        yield "c2st", scores(evaluations, two_moons)
+        yield "c2st", scores(evaluations, task)
 
 
 def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] | None) -> Figure:
@@ -47,7 +58,7 @@ def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] |
 
     A last column enlarges the first observation where its draws are densest.
     """
-    rows = [(f"{evaluation.num_simulations:,} simulations", evaluation.draws, MODEL) for evaluation in evaluations]
+    rows = [(evaluation.name, evaluation.draws, MODEL) for evaluation in evaluations]
     if references is not None:
         rows.append(("reference", references, TRUTH))
     last_row = rows[-1][1]  # its draws set the windows of all rows
@@ -85,7 +96,7 @@ def ranks(evaluations: Sequence[Evaluation]) -> Figure:
                 axes.hist(shares, bins=NUM_BINS, range=(0, 1), color=MODEL, alpha=0.75, edgecolor="white")
                 axes.axhspan(low, high, color=TRUTH, alpha=0.25, lw=0, label="95 % of calibrated bars")
                 axes.axhline(num_tests / NUM_BINS, color=TRUTH, lw=1)
-            panel[0].set_ylabel(f"{evaluation.num_simulations:,} simulations\ntests")
+            panel[0].set_ylabel(f"{evaluation.name}\ntests")
         for column in range(num):
             panels[0][column].set_title(f"theta_{column + 1}")
             panels[-1][column].set_xlabel("rank of the true value among draws")
@@ -99,30 +110,35 @@ def coverage(evaluations: Sequence[Evaluation]) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5, 4.4), layout="constrained")
         axes = figure.subplots()
-        num_tests = len(evaluations[0].ranks.above)
+        num_tests = min(len(evaluation.ranks.above) for evaluation in evaluations)
         low, high = binom.ppf([[0.025], [0.975]], num_tests, levels) / num_tests
         axes.fill_between(levels, low, high, color=TRUTH, alpha=0.25, lw=0, label="95 % band, calibrated")
         for number, evaluation in enumerate(evaluations):
             covered = [evaluation.ranks.coverage(level) for level in levels]
             colour = mpl.colormaps["Blues"](0.45 + 0.5 * (number + 1) / len(evaluations))
-            axes.plot(levels, covered, color=colour, lw=2, label=f"{evaluation.num_simulations:,} simulations")
+            axes.plot(levels, covered, color=colour, lw=2, label=evaluation.name)
         axes.set(xlabel="probability of the region", ylabel="share of true parameters inside", xlim=(0, 1), ylim=(0, 1))
         axes.set_aspect("equal")
         axes.legend(loc="upper left")
     return figure
 
 
-def scores(evaluations: Sequence[Evaluation], two_moons: bool) -> Figure:
+def scores(evaluations: Sequence[Evaluation], task: str | None) -> Figure:
     """Plots the two-sample score of every observation and their mean, against the number of simulations."""
+    methods = {evaluation.method: MODEL for evaluation in evaluations}
+    methods |= dict(zip(list(methods)[1:], [DATA], strict=False))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6, 4.2), layout="constrained")
         axes = figure.subplots()
-        for number, (num_simulations, _, _, c2st) in enumerate(evaluations):
-            label = "observations" if number == 0 else None
-            axes.scatter([num_simulations] * len(c2st), c2st, s=14, color=MODEL, alpha=0.4, linewidths=0, label=label)
-        nums, means = zip(*((each.num_simulations, float(np.mean(each.c2st))) for each in evaluations), strict=True)
-        axes.plot(nums, means, "o-", color=MODEL, lw=2, label="mdnjax, mean")
-        for (name, published), style in zip(PUBLISHED.items() if two_moons else (), ("--", ":"), strict=False):
+        for method, colour in methods.items():
+            of_method = [evaluation for evaluation in evaluations if evaluation.method == method]
+            for number, (num_simulations, _, _, c2st, *_) in enumerate(of_method):
+                label = "observations" if number == 0 and colour == MODEL else None
+                axes.scatter([num_simulations] * len(c2st), c2st, s=14, color=colour, alpha=0.4, linewidths=0, label=label)
+            nums, means = zip(*((each.num_simulations, float(np.mean(each.c2st))) for each in of_method), strict=True)
+            name = "mdnjax, mean" if len(methods) == 1 else f"mdnjax, {method}, mean"
+            axes.plot(nums, means, "o-", color=colour, lw=2, label=name)
+        for (name, published), style in zip(PUBLISHED.get(task or "", {}).items(), PUBLISHED_STYLES, strict=False):
             axes.plot(list(published), list(published.values()), style, color=TRUTH, lw=1.6, label=name)
         axes.axhline(0.5, color=DATA, lw=1)
         axes.set(xscale="log", xlabel="simulations", ylabel="two-sample score (0.5: indistinguishable)", ylim=(0.45, 1))

@@ -1,0 +1,203 @@
+"""Networks trained on one number of simulations by one method, and how good their posteriors are."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.pipeline import Result, run
+from experiments.posterior.figures import Evaluation
+from experiments.posterior.problem import Problem, splits_of
+from experiments.posterior.published import PUBLISHED
+from experiments.posterior.schema import Posterior
+from experiments.progress import Clock
+from mdnjax.c2st import c2st_of_each
+from mdnjax.data import Dataset, Splits
+from mdnjax.data.dataset import select_rows
+from mdnjax.posterior import (
+    QUICK,
+    Evaluated,
+    LikelihoodPosterior,
+    columns_of,
+    config_of,
+    posterior_of,
+    rows_of,
+)
+from mdnjax.tempering import Effort
+from mdnjax.training.functions import SAMPLE
+
+RANKS, HELD_OUT = 3, 4  # purposes of a key, after INIT, TRAIN and SAMPLE
+MAX_TESTS_OF_LIKELIHOOD = 500  # each of them takes a run of the particles
+MAX_HELD_OUT = 200  # simulations that choose between the methods
+MIN_ACCEPTANCE, MIN_ESS_SHARE = 0.03, 0.1
+
+
+class Quality(NamedTuple):
+    """How well the particles moved, for each observation: see `mdnjax.tempering.Tempered`."""
+
+    num_temperatures: list[int]
+    exponent: list[float]
+    acceptance: list[float]
+    ess: list[float]
+
+
+class Outcome(NamedTuple):
+    """Networks trained on one number of simulations by one method, and their evaluation.
+
+    `nll` is -log p(theta|x) of the first test simulations, `held_out_nll` that of simulations which choose between the methods.
+    """
+
+    result: Result
+    evaluation: Evaluation
+    nll: np.ndarray
+    seconds: float
+    quality: Quality | None
+    held_out_nll: np.ndarray
+
+    @property
+    def file_name(self) -> str:
+        """The name of its files: the number of simulations, and the method if it is not the usual one."""
+        suffix = "" if self.evaluation.method == "posterior" else f"_{self.evaluation.method}"
+        return f"{self.evaluation.num_simulations}{suffix}"
+
+    def notes(self) -> list[str]:
+        """Returns sentences about particles that moved badly."""
+        if self.quality is None:
+            return []
+        least_ess = MIN_ESS_SHARE * len(self.evaluation.draws[0])
+        rows = zip(self.quality.exponent, self.quality.acceptance, self.quality.ess, strict=True)
+        bad = [str(i + 1) for i, (end, share, ess) in enumerate(rows) if end < 1 or share < MIN_ACCEPTANCE or ess < least_ess]
+        if not bad:
+            return []
+        return [f"observations {', '.join(bad)}: few moves of the particles were accepted, so that draws may miss a part"]
+
+
+def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: str, clock: Clock, folder: Path) -> Outcome:
+    """Trains on the first `num` simulations, draws theta for every observation, and ranks the theta of the test simulations."""
+    num_held_out = min(MAX_HELD_OUT, num // 10) if config.method == "both" else 0
+    held_out = select_rows(problem.simulations, slice(num - num_held_out, num))
+    splits = splits_of(problem, num - num_held_out, config.data.validation_share)
+    begin, several = time.monotonic(), config.method == "both"
+    config = config.model_copy(update={"method": method})
+    suffix = "" if method == "posterior" else f"_{method}"
+    width = (problem.simulations.x.shape[1]) // (1 if method == "posterior" else problem.trials)
+    result = run(
+        config_of(config, None),
+        Splits(*(rows_of(method, part.y, trials_of(problem, part.x)) for part in splits)),
+        problem.truth if method == "posterior" else None,
+        clock,
+        folder / f"{num}{suffix}.safetensors",
+        columns_of(method, problem.names, width),
+    )
+    posterior, key, quality = posterior_of(method, result.predictor, problem.prior), jax.random.key(config.seed), None
+    with clock.phase("samples"):
+        if isinstance(posterior, LikelihoodPosterior):
+            effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
+            observed = trials_of(problem, problem.observed)
+            tempered = posterior.tempered(jax.random.fold_in(key, SAMPLE), observed, config.num_draws, effort)
+            draws = np.asarray(tempered.draws, np.float64)
+            quality = Quality(*(np.asarray(values).tolist() for values in tempered[2:]))
+        else:
+            draws = posterior.predictor.sample(jax.random.fold_in(key, SAMPLE), problem.observed, config.num_draws)
+    seconds = time.monotonic() - begin
+    with clock.phase("ranks"):
+        tested = evaluate(posterior, problem, problem.test, jax.random.fold_in(key, RANKS), config.num_ranks)
+        held_out_nll = np.zeros(0)
+        if num_held_out:
+            held_out_nll = evaluate(posterior, problem, held_out, jax.random.fold_in(key, HELD_OUT), config.num_ranks).nll
+    label = f"{num:,} simulations, {method}" if several else ""
+    return Outcome(
+        result, Evaluation(num, list(draws), tested.ranks, [], method, label), tested.nll, seconds, quality, held_out_nll
+    )
+
+
+def trials_of(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """Returns x `[N, X]` as `[N, T, X / T]`, trial by trial, if there are several trials."""
+    return x if problem.trials == 1 else x.reshape(len(x), problem.trials, -1)
+
+
+def evaluate(posterior: Any, problem: Problem, rows: Dataset, key: Any, num_ranks: int) -> Evaluated:
+    """Ranks the theta of test simulations; those of a likelihood are fewer, since each takes a run of the particles."""
+    if not isinstance(posterior, LikelihoodPosterior):
+        return posterior.evaluate(key, rows, num_ranks)
+    rows = select_rows(rows, slice(MAX_TESTS_OF_LIKELIHOOD))
+    rows = rows._replace(x=trials_of(problem, rows.x))
+    return posterior.evaluate(key, rows, min(num_ranks, QUICK.num_particles - 1))
+
+
+def with_two_sample_scores(outcomes: list[Outcome], references: list[np.ndarray]) -> list[Outcome]:
+    """Adds the two-sample score of each observation; all are computed in parallel, since some take longer than others."""
+    pairs = [(reference, draws) for o in outcomes for reference, draws in zip(references, o.evaluation.draws, strict=True)]
+    scores = iter(c2st_of_each(*zip(*pairs, strict=True)))
+    return [o._replace(evaluation=o.evaluation._replace(c2st=[next(scores) for _ in references])) for o in outcomes]
+
+
+def chosen(outcomes: list[Outcome]) -> list[str]:
+    """Returns, for each number of simulations with both methods, which one gives held-out parameters the higher density."""
+    notes = []
+    for first, second in itertools.pairwise(outcomes):
+        if first.evaluation.num_simulations != second.evaluation.num_simulations:
+            continue
+        difference = first.held_out_nll - second.held_out_nll
+        better = second if difference.mean() > 0 else first
+        error = difference.std(ddof=1) / len(difference) ** 0.5
+        notes.append(
+            f"{better.evaluation.label} is chosen: the log density of {len(difference)} held-out parameters is "
+            f"{abs(difference.mean()):.2f} ± {error:.2f} nats higher"
+        )
+    return notes
+
+
+def metrics_of(outcome: Outcome) -> dict[str, Any]:
+    """Returns all metrics of one outcome."""
+    result, evaluation = outcome.result, outcome.evaluation
+    ranks = evaluation.ranks
+    own = {} if evaluation.method == "posterior" else {"test_nll": float(outcome.nll.mean())}
+    metrics = {f"likelihood_{name}" if own else name: value for name, value in result.metrics.items()}
+    return {
+        "status": "diverged" if result.fit.diverged else "finished",
+        "method": evaluation.method,
+        "seconds": outcome.seconds,
+        **metrics,
+        **own,
+        "c2st": evaluation.c2st,
+        "rank_errors": ranks.errors(),
+        **{f"hdr_coverage_{100 * level:.0f}": ranks.coverage(level) for level in (0.5, 0.9)},
+        **({"held_out_nll": float(outcome.held_out_nll.mean())} if len(outcome.held_out_nll) else {}),
+        **({} if outcome.quality is None else {"particles": outcome.quality._asdict()}),
+        "diagnosis": result.diagnosis._asdict(),
+    }
+
+
+def table_of(outcomes: list[Outcome], problem: Problem) -> list[list[str]]:
+    """Returns a row for each outcome; tasks have the exact NLL and the published scores where they are known."""
+    header = ["simulations", "method", "seconds", "test NLL"] + ["truth", "excess"] * bool(problem.truth)
+    header += ["in 50 %", "in 90 %", "rank error"]
+    two_sample = ["C2ST", "smallest", "largest"] if problem.references is not None else []
+    two_sample += published_at(outcomes, problem) if two_sample else []
+    return [header + two_sample, *(_row(outcome, problem, published_at(outcomes, problem)) for outcome in outcomes)]
+
+
+def published_at(outcomes: list[Outcome], problem: Problem) -> dict[str, dict[int, float]]:
+    """Returns the published scores of the task at these numbers of simulations."""
+    nums = {outcome.evaluation.num_simulations for outcome in outcomes}
+    return {name: scores for name, scores in PUBLISHED.get(problem.task or "", {}).items() if nums & scores.keys()}
+
+
+def _row(outcome: Outcome, problem: Problem, published: dict[str, dict[int, float]]) -> list[str]:
+    evaluation, nll = outcome.evaluation, float(outcome.nll.mean())
+    num, ranks, c2st = evaluation.num_simulations, evaluation.ranks, evaluation.c2st
+    row = [str(num), evaluation.method, f"{outcome.seconds:.0f}", f"{nll:.3f}"]
+    if problem.truth:
+        truth = -float(problem.truth.log_prob(*(values[: len(outcome.nll)] for values in problem.test[:2])).mean())
+        row += [f"{truth:.3f}", f"{nll - truth:.3f}"]
+    row += [f"{100 * ranks.coverage(level):.1f} %" for level in (0.5, 0.9)] + [f"{max(ranks.errors()):.3f}"]
+    if problem.references is not None:
+        row += [f"{value:.3f}" for value in (float(np.mean(c2st)), min(c2st), max(c2st))]
+        row += [f"{scores[num]:.3f}" if num in scores else "" for scores in published.values()]
+    return row

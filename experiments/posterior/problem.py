@@ -1,0 +1,57 @@
+"""What a study of posteriors reads: simulations, observations, the prior, and reference draws of the true posterior."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mdnjax.data import Dataset, Splits, Truth
+from mdnjax.data.dataset import select_rows
+from mdnjax.priors import Prior
+
+Array = np.ndarray
+
+
+class Problem(NamedTuple):
+    """Simulations for training (as many as the largest of `sizes`) and for the test scores; observations `x[M, X]`.
+
+    `references` are draws `[S, D]` of the true posterior for each observation, or None. Networks are trained
+    separately for each of `sizes`, the numbers of simulations. The columns of x are `trials` independent trials; None if the
+    file does not say so. `prior` is None if it is not known.
+    """
+
+    simulations: Dataset
+    test: Dataset
+    observed: Array
+    references: list[Array] | None
+    truth: Truth | None
+    sizes: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    prior: Prior | None = None
+    trials: int = 1
+    task: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parameters."""
+        return self.prior.names if self.prior else tuple(f"theta_{i + 1}" for i in range(self.simulations.y.shape[1]))
+
+
+def splits_of(problem: Problem, num: int, validation_share: float) -> Splits:
+    """Returns the first `num` simulations as validation and train parts; the test part is the same for every `num`."""
+    num_validation = min(max(1, round(validation_share * num)), num - 1)
+    validation, train = (select_rows(problem.simulations, slice(*ends)) for ends in ((0, num_validation), (num_validation, num)))
+    return Splits(train, validation, problem.test)
+
+
+def without_constants(
+    simulations: Dataset, test: Dataset, observed: Array, trials: int
+) -> tuple[Dataset, Dataset, Array, tuple[str, ...]]:
+    """Leaves out columns of x that never vary in the simulations, from which nothing can be learnt, unless they are trials."""
+    constant = np.ptp(simulations.x, axis=0) == 0
+    if trials > 1 or not constant.any() or constant.all():
+        return simulations, test, observed, ()
+    simulations, test = (part._replace(x=part.x[:, ~constant]) for part in (simulations, test))
+    names = ", ".join(f"x_{i + 1}" for i in np.flatnonzero(constant))
+    return simulations, test, observed[:, ~constant], (f"{names}: constant in all simulations, so left out",)

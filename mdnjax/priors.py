@@ -1,0 +1,133 @@
+"""Priors of the parameters of a simulator: a law for each parameter, and a map between parameters and the whole real line.
+
+With z of a known law on the real line, a parameter is v = offset + factor g(z), or exp(v) if its logarithm has the law: for
+bounded parameters g is the logistic function and z has the logistic law, so that v is uniform; for the others g(z) = z is
+standard normal. Samplers work on z, where no bound is in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdnjax.types import Array, Bool, Float, PRNGKey
+
+LOG_OF_NORMAL = 0.5 * float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Independent laws of D parameters; `Box`, `Normal`, `LogUniform` and `LogNormal` make them, `Product` joins them."""
+
+    offset: Float[np.ndarray, " D"]
+    factor: Float[np.ndarray, " D"]
+    is_bounded: Bool[np.ndarray, " D"]
+    is_log: Bool[np.ndarray, " D"]
+    names: tuple[str, ...]
+
+    @property
+    def support(self) -> tuple[tuple[float, float], ...]:
+        """The lower and the upper bound of each parameter, infinite where there is none."""
+        v = np.stack([self.offset, self.offset + self.factor])
+        ends = np.where(self.is_bounded, v, np.array([[-np.inf], [np.inf]]))
+        return tuple((float(low), float(high)) for low, high in np.where(self.is_log, np.exp(ends), ends).T)
+
+    def sample(self, key: PRNGKey, shape: Sequence[int] = ()) -> Float[np.ndarray, "*shape D"]:
+        """Draws parameters, in float64."""
+        generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        size = (*shape, len(self.offset))
+        v = self.offset + self.factor * np.where(self.is_bounded, generator.random(size), generator.normal(size=size))
+        return np.where(self.is_log, np.exp(v), v)
+
+    def sample_real(self, key: PRNGKey, shape: Sequence[int] = ()) -> Float[Array, "*shape D"]:
+        """Draws the numbers z of the real line that belong to parameters of the prior."""
+        first, second = jax.random.split(key)
+        size = (*shape, len(self.offset))
+        return jnp.where(self.is_bounded, jax.random.logistic(first, size), jax.random.normal(second, size))
+
+    def from_real(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Returns the parameters that belong to numbers of the real line."""
+        v = self.offset + self.factor * jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
+        return jnp.where(self.is_log, jnp.exp(v), v).astype(z.dtype)
+
+    def log_prob_of_real(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
+        """Computes the log density of z, with respect to z."""
+        logistic = jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
+        return jnp.sum(jnp.where(self.is_bounded, logistic, -0.5 * z**2 - LOG_OF_NORMAL), axis=-1)
+
+    def log_prob(self, theta: Any) -> Float[np.ndarray, "*batch"]:
+        """Computes the log density of parameters in float64; -inf outside of the support."""
+        theta = np.asarray(theta, np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            v = np.where(self.is_log, np.log(np.where(theta > 0, theta, 0)), theta)
+            slope = np.where(self.is_log, -v, 0) - np.log(self.factor)
+            u = (v - self.offset) / self.factor
+            inside = np.where(self.is_bounded, (u >= 0) & (u <= 1), np.isfinite(u))
+            values = np.where(self.is_bounded, 0.0, -0.5 * u**2 - LOG_OF_NORMAL) + slope
+        return np.asarray(np.sum(np.where(inside, values, -np.inf), axis=-1))
+
+
+def Box(low: Any, high: Any, names: Sequence[str] = ()) -> Prior:
+    """Makes the prior of parameters that are uniform between two bounds. Raises: ValueError if high <= low."""
+    return _prior("Box", low, high, names, True, False)
+
+
+def LogUniform(low: Any, high: Any, names: Sequence[str] = ()) -> Prior:
+    """Makes the prior of positive parameters whose logarithm is uniform. Raises: ValueError unless 0 < low < high."""
+    return _prior("LogUniform", low, high, names, True, True)
+
+
+def Normal(mean: Any, sd: Any, names: Sequence[str] = ()) -> Prior:
+    """Makes the prior of independent Gaussian parameters. Raises: ValueError if an sd is not positive."""
+    return _prior("Normal", mean, sd, names, False, False)
+
+
+def LogNormal(mean: Any, sd: Any, names: Sequence[str] = ()) -> Prior:
+    """Makes the prior of parameters whose logarithm is Gaussian with this mean and sd."""
+    return _prior("LogNormal", mean, sd, names, False, True)
+
+
+def Product(*priors: Prior) -> Prior:
+    """Joins the priors of independent groups of parameters."""
+    offset, factor, is_bounded, is_log = (
+        np.concatenate([getattr(prior, name) for prior in priors]) for name in ("offset", "factor", "is_bounded", "is_log")
+    )
+    return Prior(offset, factor, is_bounded, is_log, _names(len(offset), _all_names(priors)))
+
+
+def _all_names(priors: Sequence[Prior]) -> tuple[str, ...]:
+    names = tuple(name for prior in priors for name in prior.names)
+    return names if len(set(names)) == len(names) else ()
+
+
+def _prior(law: str, first: Any, second: Any, names: Sequence[str], bounded: bool, log: bool) -> Prior:
+    """Makes a prior from its bounds, or from its means and standard deviations."""
+    words = ("low", "high") if bounded else ("mean", "sd")
+    try:
+        first, second = (np.atleast_1d(np.asarray(values, np.float64)) for values in (first, second))
+        first, second = (np.array(values) for values in np.broadcast_arrays(first, second))
+    except ValueError as error:
+        raise ValueError(f"{law}: {' and '.join(words)} do not fit together: {error}") from None
+    if first.ndim != 1 or not len(first) or not np.isfinite([first, second]).all():
+        raise ValueError(f"{law}: got {words[0]} {first} and {words[1]} {second}, expected a finite number for each parameter")
+    if bounded and log and not (first > 0).all():
+        raise ValueError(f"{law}: got low {first}, expected positive numbers")
+    if not ((second > first) if bounded else (second > 0)).all():
+        expected = "low < high" if bounded else "sd > 0"
+        raise ValueError(f"{law}: got {words[0]} {first} and {words[1]} {second}, expected {expected}")
+    if bounded:
+        first, second = (np.log(first), np.log(second)) if log else (first, second)
+        second = second - first
+    shape = len(first)
+    return Prior(first, second, np.full(shape, bounded), np.full(shape, log), _names(shape, tuple(names)))
+
+
+def _names(num: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    if names and len(names) != num:
+        raise ValueError(f"names: got {len(names)} names for {num} parameters")
+    return names or tuple(f"theta_{i + 1}" for i in range(num))

@@ -1,0 +1,139 @@
+"""Draws from a posterior by tempering: particles move from the prior to the posterior while the likelihood is switched on.
+
+The moves and the exponents are those of blackjax, which the extra `posterior` of the package installs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mdnjax.priors import Prior
+from mdnjax.types import Array, Float, PRNGKey
+
+MAX_TEMPERATURES = 200
+SHARE_OF_LONG_MOVES = 0.25
+NOISE = 1e-4  # added to each move, so that every place can be reached
+
+
+class Effort(NamedTuple):
+    """How many particles there are, how many moves each makes at every temperature, and how near the temperatures are.
+
+    They are as far apart as leaves the share `target_ess` of the particles in effect.
+    """
+
+    num_particles: int = 2000
+    num_moves: int = 50
+    target_ess: float = 0.8
+
+
+class Tempered(NamedTuple):
+    """Draws `[S, D]` of the parameters, the log evidence log p(x), and numbers that tell how well the particles moved.
+
+    `exponent` is the last exponent of the likelihood, 1 unless it took too many temperatures. `acceptance` is the share of moves
+    that were accepted in the end, and `ess` how many independent draws the draws are worth.
+    """
+
+    draws: Float[Array, "S D"]
+    log_evidence: Float[Array, ""]
+    num_temperatures: Array
+    exponent: Float[Array, ""]
+    acceptance: Float[Array, ""]
+    ess: Float[Array, ""]
+
+
+def draw_tempered(
+    key: PRNGKey, log_likelihood: Callable[[Float[Array, " D"]], Float[Array, ""]], prior: Prior, num: int, effort: Effort
+) -> Tempered:
+    """Draws `num` parameters from the density proportional to p(theta) exp(log_likelihood(theta)).
+
+    Particles start from the prior. The exponent of the likelihood grows from 0 to 1, in steps that leave a share of the particles
+    in effect. At each exponent the particles are resampled and make Metropolis moves along differences of two random particles
+    (ter Braak 2006), a quarter of them of full length, which lead from one mode to another. After that, all particles are stored
+    as often as needed, with as many moves in between.
+    Source: Del Moral, Doucet & Jasra (2006), section 3, by blackjax.
+    """
+    random_walk, adaptive_tempered, resampling = import_blackjax()
+    walk, num_parameters = random_walk.build_additive_step(), len(prior.offset)
+
+    def log_likelihood_of_real(z: Array) -> Array:
+        lowest = jnp.finfo(z.dtype).min / 4
+        return jnp.nan_to_num(log_likelihood(prior.from_real(z)), nan=lowest, neginf=lowest)
+
+    def log_posterior(z: Array) -> Array:
+        return prior.log_prob_of_real(z) + log_likelihood_of_real(z)
+
+    def move(key: PRNGKey, state: Any, log_density: Callable[[Array], Array], population: Array) -> Any:
+        # One call for all random numbers: on a CPU they take longer than the rest of a move.
+        uniform_key, step_key = jax.random.split(key)
+        uniform = jax.random.uniform(uniform_key, (4 + num_parameters,))
+        first, second = population[(uniform[:2] * len(population)).astype(int)]
+        short = 2.38 / (2 * num_parameters) ** 0.5 * 0.05 ** uniform[3]
+        length = jnp.where(uniform[2] < SHARE_OF_LONG_MOVES, 1.0, short)
+        step = length * (first - second) + NOISE * (uniform[4:] - 0.5)
+        return walk(step_key, state, log_density, lambda *_: step)
+
+    kernel = adaptive_tempered.build_kernel(
+        prior.log_prob_of_real, log_likelihood_of_real, move, random_walk.init, resampling.systematic, effort.target_ess
+    )
+
+    def raise_exponent(carry: Any) -> Any:
+        state, log_evidence, step = carry
+        step_key, population_key = jax.random.split(jax.random.fold_in(key, step))
+        population = _resampled(population_key, state)
+        state, info = kernel(step_key, state, effort.num_moves, {"population": population[None]})
+        return state, log_evidence + info.log_likelihood_increment, step + 1
+
+    def goes_on(carry: Any) -> Array:
+        return (carry[0].tempering_param < 1) & (carry[2] < MAX_TEMPERATURES)
+
+    def _resampled(key: PRNGKey, state: Any) -> Array:
+        return state.particles[resampling.systematic(key, state.weights, effort.num_particles)]
+
+    start_key, end_key, key = jax.random.split(key, 3)
+    start = adaptive_tempered.init(prior.sample_real(start_key, (effort.num_particles,)))
+    zero = jnp.zeros((), start.weights.dtype)
+    start = start._replace(tempering_param=zero)
+    state, log_evidence, num_temperatures = jax.lax.while_loop(goes_on, raise_exponent, (start, zero, 0))
+    population = _resampled(end_key, state)
+
+    def store(states: Any, key: PRNGKey) -> Any:
+        def move_all(states: Any, key: PRNGKey) -> Any:
+            keys = jax.random.split(key, effort.num_particles)
+            states, info = jax.vmap(lambda key, state: move(key, state, log_posterior, population))(keys, states)
+            return states, jnp.mean(info.is_accepted)
+
+        states, accepted = jax.lax.scan(move_all, states, jax.random.split(key, effort.num_moves))
+        return states, (states.position, jnp.mean(accepted))
+
+    states = jax.vmap(lambda z: random_walk.init(z, log_posterior))(population)
+    keys = jax.random.split(jax.random.fold_in(key, MAX_TEMPERATURES), -(-num // effort.num_particles))
+    _, (stored, accepted) = jax.lax.scan(store, states, keys)
+    draws = prior.from_real(stored.reshape(-1, num_parameters)[:num])
+    ess = _effective_size(jnp.concatenate([population[None], stored])) * len(draws) / (len(stored) * effort.num_particles)
+    return Tempered(draws, log_evidence, num_temperatures, state.tempering_param, jnp.mean(accepted), ess)
+
+
+def import_blackjax() -> tuple[Any, Any, Any]:
+    """Imports the parts of blackjax that are needed. Raises: ImportError, with the command that installs it."""
+    try:
+        from blackjax.mcmc import random_walk
+        from blackjax.smc import adaptive_tempered, resampling
+    except ImportError as error:
+        raise ImportError(f"posteriors by a likelihood need blackjax: pip install -e '.[posterior]' ({error})") from error
+    return random_walk, adaptive_tempered, resampling
+
+
+def _effective_size(stored: Float[Array, "T N D"]) -> Float[Array, ""]:
+    """Returns how many independent draws the stored particles but the first are worth, for the worst parameter.
+
+    The correlation r of a particle with itself one storing later, taken as that of an autoregression, makes T N numbers worth
+    T N (1 - r) / (1 + r).
+    """
+    z = stored - jnp.mean(stored, axis=(0, 1))
+    r = jnp.sum(z[1:] * z[:-1], axis=(0, 1)) / jnp.sqrt(jnp.sum(z[1:] ** 2, axis=(0, 1)) * jnp.sum(z[:-1] ** 2, axis=(0, 1)))
+    r = jnp.clip(jnp.max(jnp.where(jnp.isnan(r), 1, r)), 0, 1)
+    return (len(stored) - 1) * stored.shape[1] * (1 - r) / (1 + r)

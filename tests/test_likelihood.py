@@ -1,0 +1,258 @@
+"""Tests of priors, of draws by tempered particles, and of posteriors by a learnt likelihood, against exact posteriors."""
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import mdnjax as mdn
+from experiments.posterior.tasks import TASKS
+from mdnjax.data import Dataset, two_moons
+from mdnjax.tempering import Effort, draw_tempered
+from tests.commands import assert_not_blank, assert_one_line_error, run
+
+stats: Any = scipy.stats  # its type stubs know neither frozen laws nor covariances
+RNG = np.random.default_rng(0)
+SMALL = Effort(500, 30, 0.5)
+QUICK = ["likelihood.train.num_steps=40", "likelihood.train.report_every=20", "likelihood.model.hidden_sizes=[4]"]
+QUICK += ["likelihood.ensemble.num_members=1", "likelihood.ensemble.rotate=false", "train.num_steps=40", "train.report_every=20"]
+QUICK += ["model.hidden_sizes=[4]", "model.num_components=2", "ensemble.num_members=1", "ensemble.rotate=false"]
+QUICK += ["num_draws=60", "num_ranks=19", "data.num_test=12", "likelihood.num_particles=100", "likelihood.num_moves=5"]
+LAWS = {
+    "a": (mdn.Box(-3, 1), stats.uniform(-3, 4)),
+    "b": (mdn.Normal(1, 0.1), stats.norm(1, 0.1)),
+    "c": (mdn.LogUniform(0.1, 10), stats.loguniform(0.1, 10)),
+    "d": (mdn.LogNormal(0.5, 2), stats.lognorm(2, scale=np.exp(0.5))),
+}
+
+
+def test_priors_have_the_densities_of_their_laws():
+    prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
+    laws = [law for _, law in LAWS.values()]
+    theta = prior.sample(jax.random.key(0), (3000,))
+    for column, law in zip(theta.T, laws, strict=True):
+        assert stats.kstest(column, law.cdf).pvalue > 1e-3
+    expected = sum(law.logpdf(column) for law, column in zip(laws, theta.T, strict=True))
+    np.testing.assert_allclose(prior.log_prob(theta), expected, rtol=1e-12)
+    assert (prior.log_prob(theta[:2] * [1, 1, -1, 1]) == -np.inf).all()
+    assert prior.log_prob([1.001, 1, 1, 1]) == -np.inf
+    np.testing.assert_allclose(prior.support, [(-3, 1), (-np.inf, np.inf), (0.1, 10), (0, np.inf)])
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_density_on_the_real_line_is_that_of_the_prior(name):
+    """p(z) = p(theta) |dtheta / dz|."""
+    prior, _ = LAWS[name]
+    z = jnp.linspace(-3, 3, 7)[:, None]
+    slope = jax.vmap(jax.jacfwd(prior.from_real))(z)[:, 0, 0]
+    expected = prior.log_prob(np.asarray(prior.from_real(z))) + np.log(slope)
+    np.testing.assert_allclose(prior.log_prob_of_real(z), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mdn.Box(1, 1), "expected low < high"),
+        (lambda: mdn.Box([0, 0], [1, np.inf]), "expected a finite number for each parameter"),
+        (lambda: mdn.Normal(0, -1), "expected sd > 0"),
+        (lambda: mdn.LogUniform(0, 1), "expected positive numbers"),
+        (lambda: mdn.Box([0, 0], [1, 1, 1]), "do not fit together"),
+        (lambda: mdn.Box(0, 1, ["a", "b"]), "got 2 names for 1 parameters"),
+    ],
+)
+def test_impossible_priors_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_draws_have_the_conjugate_posterior_and_evidence():
+    prior, sd = mdn.Normal([0, 0], [1, 2]), 0.1
+
+    def log_likelihood(theta):
+        return jnp.sum(jax.scipy.stats.norm.logpdf(theta, 1, sd))
+
+    tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, prior, 1500, SMALL))(jax.random.key(0))
+    precision = 1 / np.array([1, 4]) + 1 / sd**2
+    np.testing.assert_allclose(tempered.draws.mean(axis=0), 1 / sd**2 / precision, atol=0.15 * sd)
+    np.testing.assert_allclose(tempered.draws.std(axis=0), precision**-0.5, rtol=0.1)
+    evidence = stats.norm(0, np.sqrt(np.array([1, 4]) + sd**2)).logpdf(1).sum()
+    assert float(tempered.log_evidence) == pytest.approx(evidence, abs=0.5)
+    assert tempered.exponent == 1
+    assert 750 < tempered.ess <= 1500
+
+
+def test_particles_keep_narrow_modes_at_the_edges_of_a_box():
+    """Four modes, each a thousandth of the box, with weights of .1, .2, .3 and .4; one is cut by the bound."""
+    places, weights, sd = np.array([-0.5, 0.1, 0.6, 1.0]), np.array([0.1, 0.2, 0.3, 0.8]), 0.002
+
+    def log_likelihood(theta):
+        return jax.nn.logsumexp(-0.5 * ((theta[0] - places) / sd) ** 2 + jnp.log(weights))
+
+    effort = Effort(1000, 30, 0.5)
+    tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, mdn.Box(-1, 1), 2000, effort))(jax.random.key(1))
+    near = np.abs(np.asarray(tempered.draws) - places) < 6 * sd
+    assert near.any(axis=1).all()
+    np.testing.assert_allclose(near.mean(axis=0), [0.1, 0.2, 0.3, 0.4], atol=0.06)
+    assert np.abs(tempered.draws).max() <= 1
+
+
+def linear_simulations(num, trials):
+    """Draws theta ~ N((0, 1), 1) and, for each trial, x = theta + noise of sd 1/2."""
+    prior = mdn.Normal([0, 1], 1, ["a", "b"])
+    theta = prior.sample(jax.random.key(num), (num,))
+    return prior, theta, theta[:, None] + 0.5 * np.random.default_rng(num).normal(size=(num, trials, 2))
+
+
+SETTINGS = {"train.num_steps": 300, "train.report_every": 100, "model.hidden_sizes": [8], "model.num_components": 1}
+SETTINGS |= {"ensemble.num_members": 1, "ensemble.rotate": False}
+SETTINGS |= {f"likelihood.{key}": value for key, value in SETTINGS.items()}
+
+
+def test_a_learnt_likelihood_of_trials_gives_the_exact_posterior():
+    prior, theta, x = linear_simulations(2000, 3)
+    posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=SETTINGS)
+    assert posterior.predictor.columns.targets == ("x_1", "x_2")
+    assert [column.name for column in posterior.predictor.columns.inputs] == ["a", "b"]
+    for trials in (1, 4):  # any number of trials can be observed
+        observed = np.array([[0.5, 1.5]] * trials)
+        draws = posterior.sample(jax.random.key(0), observed, 500, SMALL)
+        precision = 1 + trials / 0.25
+        np.testing.assert_allclose(draws.mean(axis=0), (np.array([0, 1]) + trials * observed[0] / 0.25) / precision, atol=0.1)
+        np.testing.assert_allclose(draws.std(axis=0), precision**-0.5, rtol=0.15)
+    difference = np.diff(posterior.log_prob(np.array([[0.5, 1.0], [0.2, 1.4]]), observed))
+    assert difference == pytest.approx(exact_difference(observed), abs=0.5)
+    _, theta, x = linear_simulations(60, 3)
+    evaluated = posterior.evaluate(jax.random.key(1), Dataset(x, theta), 99, Effort(100, 20, 0.5))
+    exact = stats.norm((np.array([0, 1]) + x.sum(axis=1) / 0.25) / 13, 13**-0.5).logpdf(theta).sum(axis=1)
+    assert evaluated.nll.mean() == pytest.approx(-exact.mean(), abs=0.2)
+    assert 0.3 < evaluated.ranks.coverage(0.5) < 0.7
+    assert max(evaluated.ranks.errors()) < 0.12
+
+
+def exact_difference(observed):
+    first, second = (
+        stats.norm([0, 1], 1).logpdf(theta).sum() + stats.norm(theta, 0.5).logpdf(observed).sum()
+        for theta in ([0.5, 1], [0.2, 1.4])
+    )
+    return second - first
+
+
+def test_the_direct_posterior_answers_the_same_questions():
+    prior, theta, x = linear_simulations(2000, 1)
+    posterior: Any = mdn.fit_posterior(theta, x[:, 0], prior=prior, settings=SETTINGS)
+    draws = posterior.sample(jax.random.key(0), [0.5, 1.5], 2000)
+    mean = (np.array([0, 1]) + np.array([0.5, 1.5]) / 0.25) / 5
+    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.1)
+    np.testing.assert_allclose(posterior.modes([0.5, 1.5]).y[0], mean, atol=0.1)
+    log_density = posterior.log_prob(mean[None], [0.5, 1.5])
+    assert log_density == pytest.approx(stats.norm(0, 5**-0.5).logpdf([0, 0]).sum(), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "both"}, "expected 'posterior' or 'likelihood'"),
+        ({"method": "likelyhood"}, "method"),
+        ({"prior": mdn.Normal(0, 1)}, "got 1 parameters, expected 2"),
+        ({"prior": mdn.Box([-1, -1], [0, 0])}, "density 0 in the prior"),
+        ({"method": "posterior", "x": np.zeros((30, 2, 2))}, "expected method='likelihood'"),
+        ({"x": np.zeros((29, 2))}, r"got shapes \(30, 2\) and \(29, 2\)"),
+        ({"x": np.full((30, 2), np.nan)}, "expected a finite number"),
+    ],
+)
+def test_simulations_that_do_not_fit_together_are_refused(change, words):
+    arguments = {"theta": RNG.normal(size=(30, 2)), "x": RNG.normal(size=(30, 2)), "prior": mdn.Normal([0, 0], 1)}
+    arguments |= {"method": "likelihood", **change}
+    with pytest.raises(ValueError, match=words):
+        mdn.fit_posterior(arguments.pop("theta"), arguments.pop("x"), **arguments)
+
+
+def test_the_likelihoods_of_tasks_are_those_of_their_simulators():
+    log_likelihoods: Any = {name: task.log_likelihood for name, task in TASKS.items()}
+    theta = {name: TASKS[name].prior.sample(jax.random.key(1)) for name in TASKS}
+    x = {name: TASKS[name].simulate(np.random.default_rng(1), theta[name][None])[0] for name in ("gaussian_mixture", "slcp")}
+    expected = {}
+    t = theta["gaussian_mixture"]
+    laws = [stats.multivariate_normal(t, variance) for variance in (1, 0.01)]
+    expected["gaussian_mixture"] = np.log(np.mean([law.pdf(x["gaussian_mixture"]) for law in laws]))
+    t = theta["slcp"]
+    s1, s2, r = t[2] ** 2, t[3] ** 2, np.tanh(t[4])
+    law = stats.multivariate_normal(t[:2], np.array([[s1**2, r * s1 * s2], [r * s1 * s2, s2**2]]) + 1e-6 * np.eye(2))
+    expected["slcp"] = law.logpdf(x["slcp"].reshape(4, 2)).sum()
+    for name, value in expected.items():
+        found = log_likelihoods[name](jnp.asarray(theta[name]), jnp.asarray(x[name]))
+        assert float(found) == pytest.approx(value, rel=1e-6), name
+    observed = np.array([-0.2, 0.1])
+    pair = two_moons.draw_posterior(np.random.default_rng(2), observed, 2)
+    found = [log_likelihoods["two_moons"](jnp.asarray(t), jnp.asarray(observed)) for t in pair]
+    exact = two_moons.log_prob(np.stack([observed] * 2), pair)
+    assert float(found[1] - found[0]) == pytest.approx(exact[1] - exact[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sir", "lotka_volterra"])
+def test_simulators_of_differential_equations_agree_with_scipy(name):
+    from scipy.integrate import solve_ivp
+
+    generator = np.random.default_rng(0)
+    if name == "sir":
+        theta = np.array([0.5, 0.1])
+        means = TASKS[name].simulate(generator, np.tile(theta, (400, 1))).mean(axis=0) / 1000
+        rates = lambda _, s: [-theta[0] * s[0] * s[1], (theta[0] * s[0] - theta[1]) * s[1]]  # noqa: E731
+        start, times = [1 - 1e-6, 1e-6], np.arange(0.0, 160, 17)
+        states = solve_ivp(rates, (0, 160), start, t_eval=times, rtol=1e-8, atol=1e-12).y[1]
+        np.testing.assert_allclose(means, states, atol=0.005)
+        return
+    theta = np.exp([-0.125, -3, -0.125, -3])
+    logs = np.log(TASKS[name].simulate(generator, np.tile(theta, (400, 1)))).mean(axis=0)
+    rates = lambda _, s: [(theta[0] - theta[1] * s[1]) * s[0], (theta[3] * s[0] - theta[2]) * s[1]]  # noqa: E731
+    states = solve_ivp(rates, (0, 20), [30.0, 1.0], t_eval=np.arange(0.0, 20, 2.1), rtol=1e-8, atol=1e-10).y
+    np.testing.assert_allclose(logs, np.log(states).ravel(), atol=0.03)
+
+
+def test_the_command_compares_both_methods_on_trials_of_a_file(tmp_path):
+    theta = RNG.uniform(-1, 1, (80, 2))
+    x = theta[:, None] + 0.3 * RNG.normal(size=(80, 3, 2))
+    np.savez(tmp_path / "s.npz", theta=theta, x=x, x_observed=x[:2])
+    words = [f"data.path={tmp_path / 's.npz'}", "data.target_support=[-1,1]", f"output={tmp_path / 'run'}", "method=both"]
+    done = run("posterior", *QUICK, *words)
+    assert done.returncode == 0, done.stderr
+    assert "held-out parameters" in done.stdout
+    runs = json.loads((tmp_path / "run" / "metrics.json").read_text())["runs"]
+    assert {name: of_run["method"] for name, of_run in runs.items()} == {"72": "posterior", "72_likelihood": "likelihood"}
+    assert np.isfinite([of_run["test_nll"] for of_run in runs.values()]).all()
+    assert runs["72_likelihood"]["particles"]["exponent"] == [1, 1]
+    with np.load(tmp_path / "run" / "72_likelihood.npz") as file:
+        assert file["theta"].shape == (2, 60, 2)
+        assert np.abs(file["theta"]).max() <= 1
+    posterior = mdn.LikelihoodPosterior(mdn.load(tmp_path / "run" / "72_likelihood.safetensors"), mdn.Box([-1, -1], [1, 1]))
+    assert posterior.sample(jax.random.key(0), x[0], 50, Effort(50, 5, 0.5)).shape == (50, 2)
+    assert_not_blank(tmp_path / "run" / "figures" / "posteriors.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["method=likelihood"], ["data.target_support: got 'real'", "expected finite bounds"]),
+        (["data.task=slcp"], ["data.task: got 'slcp' with data.path"]),
+        (["data.trials=2"], ["data.trials: got 2, expected 3"]),
+        (["method=likelihod"], ["expected one of 'posterior', 'likelihood' or 'both'; did you mean 'likelihood'"]),
+    ],
+)
+def test_impossible_methods_are_one_line(tmp_path, words, expected):
+    theta = RNG.uniform(-1, 1, (40, 2))
+    np.savez(tmp_path / "s.npz", theta=theta, x=np.zeros((40, 3, 2)) + theta[:, None])
+    done = run("posterior", *QUICK, f"data.path={tmp_path / 's.npz'}", f"output={tmp_path / 'run'}", *words)
+    assert_one_line_error(done, *expected)
+
+
+def test_a_constant_column_is_left_out(tmp_path):
+    theta = RNG.uniform(-1, 1, (60, 1))
+    x = np.concatenate([theta + 0.1, np.full((60, 1), 3.0)], axis=1)
+    np.savez(tmp_path / "s.npz", theta=theta, x=x)
+    done = run("posterior", *QUICK, f"data.path={tmp_path / 's.npz'}", f"output={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert "x_2: constant in all simulations, so left out" in done.stdout
