@@ -34,7 +34,7 @@ from mdnjax.training.functions import SAMPLE
 RANKS, HELD_OUT = 3, 4  # purposes of a key, after INIT, TRAIN and SAMPLE
 MAX_TESTS_OF_LIKELIHOOD = 500  # each of them takes a run of the particles
 MAX_HELD_OUT = 200  # simulations that choose between the methods
-MIN_ACCEPTANCE, MIN_ESS_SHARE = 0.03, 0.1
+MIN_ACCEPTANCE, MIN_ESS_SHARE = 0.03, 0.05
 
 
 class Quality(NamedTuple):
@@ -71,10 +71,12 @@ class Outcome(NamedTuple):
             return []
         least_ess = MIN_ESS_SHARE * len(self.evaluation.draws[0])
         rows = zip(self.quality.exponent, self.quality.acceptance, self.quality.ess, strict=True)
-        bad = [str(i + 1) for i, (end, share, ess) in enumerate(rows) if end < 1 or share < MIN_ACCEPTANCE or ess < least_ess]
-        if not bad:
-            return []
-        return [f"observations {', '.join(bad)}: few moves of the particles were accepted, so that draws may miss a part"]
+        return [
+            f"observation {i + 1}: its {len(self.evaluation.draws[0])} draws are worth {ess:.0f} independent ones, with {100 * share:.0f} % "
+            "of the moves accepted, so that a part may be missing; more likelihood.num_moves help"
+            for i, (end, share, ess) in enumerate(rows)
+            if end < 1 or share < MIN_ACCEPTANCE or ess < least_ess
+        ]
 
 
 def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: str, clock: Clock, folder: Path) -> Outcome:
