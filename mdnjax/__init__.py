@@ -19,6 +19,7 @@ from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.evaluation import Evaluation, evaluate, permutation_importance
 from mdnjax.export import export_model
 from mdnjax.fit_examples import fit
+from mdnjax.fit_simulations import fit_posterior
 from mdnjax.guarantees import (
     conformal,
     guaranteed_bounds,
@@ -46,7 +47,7 @@ from mdnjax.model import (
 )
 from mdnjax.model_file import load, save
 from mdnjax.networks import Network, make_mlp
-from mdnjax.posterior import DirectPosterior, LikelihoodPosterior, fit_posterior
+from mdnjax.posterior import DirectPosterior, LikelihoodPosterior
 from mdnjax.predictor import Predictor
 from mdnjax.priors import Box, LogNormal, LogUniform, Normal, Prior, Product
 from mdnjax.quadrature import Estimate

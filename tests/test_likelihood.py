@@ -12,16 +12,18 @@ import scipy.stats
 import mdnjax as mdn
 from experiments.posterior.tasks import TASKS
 from mdnjax.data import Dataset, two_moons
+from mdnjax.success import fit_success
 from mdnjax.tempering import Effort, draw_tempered
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 stats: Any = scipy.stats  # its type stubs know neither frozen laws nor covariances
 RNG = np.random.default_rng(0)
 SMALL = Effort(500, 30, 0.5)
-QUICK = ["likelihood.train.num_steps=40", "likelihood.train.report_every=20", "likelihood.model.hidden_sizes=[4]"]
-QUICK += ["likelihood.ensemble.num_members=1", "likelihood.ensemble.rotate=false", "train.num_steps=40", "train.report_every=20"]
-QUICK += ["model.hidden_sizes=[4]", "model.num_components=2", "ensemble.num_members=1", "ensemble.rotate=false"]
-QUICK += ["num_draws=60", "num_ranks=19", "data.num_test=12", "likelihood.num_particles=100", "likelihood.num_moves=5"]
+TRAINING = ["train.num_steps=40", "train.report_every=20", "model.hidden_sizes=[4]", "ensemble.num_members=1"]
+TRAINING += ["ensemble.rotate=false"]
+QUICK = [*TRAINING, *(f"likelihood.{words}" for words in TRAINING), "likelihood.selection.num_components=[1,2]"]
+QUICK += ["likelihood.num_particles=100", "likelihood.num_moves=5", "model.num_components=2"]
+QUICK += ["num_draws=60", "num_ranks=19", "data.num_test=12"]
 LAWS = {
     "a": (mdn.Box(-3, 1), stats.uniform(-3, 4)),
     "b": (mdn.Normal(1, 0.1), stats.norm(1, 0.1)),
@@ -152,6 +154,27 @@ def test_the_direct_posterior_answers_the_same_questions():
     assert log_density == pytest.approx(stats.norm(0, 5**-0.5).logpdf([0, 0]).sum(), abs=0.2)
 
 
+def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior():
+    """Half of the simulations with a > 0 fail, so that an observation without information on a has a < 0 twice as often."""
+    prior = mdn.Box([-1, -1], [1, 1], ["a", "b"])
+    theta = prior.sample(jax.random.key(5), (3000,))
+    x = theta[:, 1:] + 0.2 * RNG.normal(size=(3000, 1))
+    x[(theta[:, 0] > 0) & (RNG.random(3000) < 0.5)] = np.nan
+    posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", missing="drop", settings=SETTINGS)
+    success = np.exp(posterior.success.log_prob(np.array([[-0.7, 0.3], [0.7, 0.3]])))
+    np.testing.assert_allclose(success, [1, 0.5], atol=0.08)
+    draws = posterior.sample(jax.random.key(0), [0.1], 500, SMALL)
+    assert np.mean(draws[:, 0] < 0) == pytest.approx(2 / 3, abs=0.08)
+    with pytest.raises(ValueError, match="expected a finite number"):
+        mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=SETTINGS)
+
+
+def test_failures_by_chance_are_no_factor():
+    theta = RNG.normal(size=(1000, 2))
+    assert fit_success(theta, RNG.random(1000) < 0.8) is None
+    assert fit_success(theta, theta[:, 0] > -2.5) is None  # too few failures
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -162,6 +185,7 @@ def test_the_direct_posterior_answers_the_same_questions():
         ({"method": "posterior", "x": np.zeros((30, 2, 2))}, "expected method='likelihood'"),
         ({"x": np.zeros((29, 2))}, r"got shapes \(30, 2\) and \(29, 2\)"),
         ({"x": np.full((30, 2), np.nan)}, "expected a finite number"),
+        ({"missing": "ignore"}, "expected 'refuse' or 'drop'"),
     ],
 )
 def test_simulations_that_do_not_fit_together_are_refused(change, words):

@@ -33,7 +33,17 @@ ORDER += [
     "checkpoint",
 ]
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "ranks", "c2st"]
-ORDER += ["fitting", "fit_examples", "priors", "tempering", "posterior", "sklearn_values", "estimator"]
+ORDER += [
+    "fitting",
+    "fit_examples",
+    "priors",
+    "tempering",
+    "success",
+    "posterior",
+    "fit_simulations",
+    "sklearn_values",
+    "estimator",
+]
 ORDER += ["export", "plots"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "budget", "history", "population"]
 ORDER_OF_TRAINING += ["threads", "racing"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ import numpy as np
 from experiments import command, report
 from experiments.pipeline import check_support
 from experiments.posterior import figures
-from experiments.posterior.outcome import Outcome, chosen, metrics_of, table_of, train_and_evaluate, with_two_sample_scores
+from experiments.posterior.outcome import (
+    Method,
+    Outcome,
+    chosen,
+    metrics_of,
+    table_of,
+    train_and_evaluate,
+    with_two_sample_scores,
+)
 from experiments.posterior.problem import Problem, splits_of
 from experiments.posterior.schema import Posterior
 from experiments.posterior.simulations import make_problem
@@ -18,8 +27,8 @@ from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import divergence_message, num_components_is_auto, prepare
 from mdnjax.data.notes import outliers
+from mdnjax.fit_simulations import columns_of, with_support
 from mdnjax.outside import outside
-from mdnjax.posterior import columns_of, with_support
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
 FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
@@ -28,14 +37,14 @@ FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
 def study(config: Posterior, overwrite: bool) -> None:
     """Trains on each number of simulations, evaluates the posteriors, and writes the run folder."""
     prepare(config)
-    if num_components_is_auto(config) or config.likelihood.model.num_components == "auto":
+    if num_components_is_auto(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
-    methods = ("posterior", "likelihood") if config.method == "both" else (config.method,)
+    methods: Sequence[Method] = ("posterior", "likelihood") if config.method == "both" else (config.method,)
     if "likelihood" in methods:
         import_extra("blackjax", "posterior")
     clock = Clock()
     with clock.phase("data"):
-        problem = make_problem(config.data, config.data_seed, config.num_draws)
+        problem = make_problem(config.data, config.data_seed, config.num_draws, config.method)
     check_prior(config, problem)
     if problem.references is not None:
         import_extra("sklearn")

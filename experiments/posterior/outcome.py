@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -19,18 +19,12 @@ from experiments.progress import Clock
 from mdnjax.c2st import c2st_of_each
 from mdnjax.data import Dataset, Splits
 from mdnjax.data.dataset import select_rows
-from mdnjax.posterior import (
-    QUICK,
-    Evaluated,
-    LikelihoodPosterior,
-    columns_of,
-    config_of,
-    posterior_of,
-    rows_of,
-)
+from mdnjax.fit_simulations import columns_of, config_of, rows_of, with_chosen_components
+from mdnjax.posterior import QUICK, Evaluated, LikelihoodPosterior, posterior_of
 from mdnjax.tempering import Effort
 from mdnjax.training.functions import SAMPLE
 
+Method = Literal["posterior", "likelihood"]
 RANKS, HELD_OUT = 3, 4  # purposes of a key, after INIT, TRAIN and SAMPLE
 MAX_TESTS_OF_LIKELIHOOD = 500  # each of them takes a run of the particles
 MAX_HELD_OUT = 200  # simulations that choose between the methods
@@ -61,9 +55,8 @@ class Outcome(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The name of its files: the number of simulations, and the method if it is not the usual one."""
-        suffix = "" if self.evaluation.method == "posterior" else f"_{self.evaluation.method}"
-        return f"{self.evaluation.num_simulations}{suffix}"
+        """The name of its files."""
+        return file_name(self.evaluation.num_simulations, self.evaluation.method)
 
     def notes(self) -> list[str]:
         """Returns sentences about particles that moved badly."""
@@ -71,51 +64,62 @@ class Outcome(NamedTuple):
             return []
         least_ess = MIN_ESS_SHARE * len(self.evaluation.draws[0])
         rows = zip(self.quality.exponent, self.quality.acceptance, self.quality.ess, strict=True)
-        return [
-            f"observation {i + 1}: its {len(self.evaluation.draws[0])} draws are worth {ess:.0f} independent ones, with {100 * share:.0f} % "
-            "of the moves accepted, so that a part may be missing; more likelihood.num_moves help"
-            for i, (end, share, ess) in enumerate(rows)
-            if end < 1 or share < MIN_ACCEPTANCE or ess < least_ess
-        ]
+        notes = []
+        for i, (end, share, ess) in enumerate(rows):
+            if end < 1 or share < MIN_ACCEPTANCE or ess < least_ess:
+                worth = f"its {len(self.evaluation.draws[0])} draws are worth {ess:.0f} independent ones"
+                moved = f"{100 * share:.0f} % of the particles' moves were accepted"
+                notes.append(f"observation {i + 1}: {worth}, and {moved}; more likelihood.num_moves may find what is missing")
+        return notes
 
 
-def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: str, clock: Clock, folder: Path) -> Outcome:
+def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Method, clock: Clock, folder: Path) -> Outcome:
     """Trains on the first `num` simulations, draws theta for every observation, and ranks the theta of the test simulations."""
-    num_held_out = min(MAX_HELD_OUT, num // 10) if config.method == "both" else 0
+    compares = config.method == "both"
+    num_held_out = min(MAX_HELD_OUT, num // 10) if compares else 0
     held_out = select_rows(problem.simulations, slice(num - num_held_out, num))
-    splits = splits_of(problem, num - num_held_out, config.data.validation_share)
-    begin, several = time.monotonic(), config.method == "both"
-    config = config.model_copy(update={"method": method})
-    suffix = "" if method == "posterior" else f"_{method}"
-    width = (problem.simulations.x.shape[1]) // (1 if method == "posterior" else problem.trials)
-    result = run(
-        config_of(config, None),
-        Splits(*(rows_of(method, part.y, trials_of(problem, part.x)) for part in splits)),
-        problem.truth if method == "posterior" else None,
-        clock,
-        folder / f"{num}{suffix}.safetensors",
-        columns_of(method, problem.names, width),
-    )
-    posterior, key, quality = posterior_of(method, result.predictor, problem.prior), jax.random.key(config.seed), None
+    config, begin = config.model_copy(update={"method": method}), time.monotonic()
+    result = train(config, problem, num - num_held_out, clock, folder / f"{file_name(num, method)}.safetensors")
+    posterior = posterior_of(method, result.predictor, problem.prior, problem.success)
+    key = jax.random.key(config.seed)
     with clock.phase("samples"):
-        if isinstance(posterior, LikelihoodPosterior):
-            effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
-            observed = trials_of(problem, problem.observed)
-            tempered = posterior.tempered(jax.random.fold_in(key, SAMPLE), observed, config.num_draws, effort)
-            draws = np.asarray(tempered.draws, np.float64)
-            quality = Quality(*(np.asarray(values).tolist() for values in tempered[2:]))
-        else:
-            draws = posterior.predictor.sample(jax.random.fold_in(key, SAMPLE), problem.observed, config.num_draws)
+        draws, quality = draw(posterior, problem, jax.random.fold_in(key, SAMPLE), config)
     seconds = time.monotonic() - begin
     with clock.phase("ranks"):
         tested = evaluate(posterior, problem, problem.test, jax.random.fold_in(key, RANKS), config.num_ranks)
         held_out_nll = np.zeros(0)
         if num_held_out:
             held_out_nll = evaluate(posterior, problem, held_out, jax.random.fold_in(key, HELD_OUT), config.num_ranks).nll
-    label = f"{num:,} simulations, {method}" if several else ""
-    return Outcome(
-        result, Evaluation(num, list(draws), tested.ranks, [], method, label), tested.nll, seconds, quality, held_out_nll
-    )
+    label = f"{num:,} simulations, {method}" if compares else ""
+    evaluation = Evaluation(num, list(draws), tested.ranks, [], method, label)
+    return Outcome(result, evaluation, tested.nll, seconds, quality, held_out_nll)
+
+
+def file_name(num: int, method: str) -> str:
+    """Returns the name of an outcome's files: the number of simulations, and the method if it is not the usual one."""
+    return str(num) if method == "posterior" else f"{num}_{method}"
+
+
+def train(config: Posterior, problem: Problem, num: int, clock: Clock, model_file: Path) -> Result:
+    """Trains the networks of the configuration's method on the first `num` simulations, and scores them."""
+    method, splits = config.method, splits_of(problem, num, config.data.validation_share)
+    splits = Splits(*(rows_of(method, part.y, trials_of(problem, part.x)) for part in splits))
+    networks = config_of(config, None)
+    if networks.model.num_components == "auto":
+        with clock.phase("number of components"):
+            networks = with_chosen_components(networks, *splits[:2])
+    num_results = problem.simulations.x.shape[1] // (1 if method == "posterior" else problem.trials)
+    truth = problem.truth if method == "posterior" else None
+    return run(networks, splits, truth, clock, model_file, columns_of(method, problem.names, num_results))
+
+
+def draw(posterior: Any, problem: Problem, key: Any, config: Posterior) -> tuple[np.ndarray, Quality | None]:
+    """Draws theta `[M, S, D]` for each observation; particles also have numbers that tell how well they moved."""
+    if not isinstance(posterior, LikelihoodPosterior):
+        return posterior.predictor.sample(key, problem.observed, config.num_draws), None
+    effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
+    tempered = posterior.tempered(key, trials_of(problem, problem.observed), config.num_draws, effort)
+    return np.asarray(tempered.draws, np.float64), Quality(*(np.asarray(values).tolist() for values in tempered[2:]))
 
 
 def trials_of(problem: Problem, x: np.ndarray) -> np.ndarray:

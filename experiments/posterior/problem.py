@@ -9,6 +9,7 @@ import numpy as np
 from mdnjax.data import Dataset, Splits, Truth
 from mdnjax.data.dataset import select_rows
 from mdnjax.priors import Prior
+from mdnjax.success import Success
 
 Array = np.ndarray
 
@@ -18,7 +19,7 @@ class Problem(NamedTuple):
 
     `references` are draws `[S, D]` of the true posterior for each observation, or None. Networks are trained
     separately for each of `sizes`, the numbers of simulations. The columns of x are `trials` independent trials; None if the
-    file does not say so. `prior` is None if it is not known.
+    file does not say so. `prior` is None if it is not known, `success` if success does not depend on theta.
     """
 
     simulations: Dataset
@@ -31,6 +32,7 @@ class Problem(NamedTuple):
     prior: Prior | None = None
     trials: int = 1
     task: str | None = None
+    success: Success | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,19 +15,20 @@ from experiments.posterior.schema import Simulations
 from mdnjax.data import Dataset, make_support
 from mdnjax.data.dataset import select_rows
 from mdnjax.priors import Box, LogNormal, Normal, Prior
+from mdnjax.success import fit_success
 
 Array = np.ndarray
 
 
-def make_problem(data: Simulations, seed: int, num_draws: int) -> Problem:
+def make_problem(data: Simulations, seed: int, num_draws: int, method: str = "posterior") -> Problem:
     """Returns the data of all numbers of simulations.
 
     Raises: UserError if a file cannot be read, its arrays do not fit together, or a number in them is not finite.
     """
-    return _of_file(data, seed) if data.path is not None else problem_of_task(data, seed, num_draws)
+    return _of_file(data, seed, method) if data.path is not None else problem_of_task(data, seed, num_draws)
 
 
-def _of_file(data: Simulations, seed: int) -> Problem:
+def _of_file(data: Simulations, seed: int, method: str) -> Problem:
     assert data.path is not None
     if data.root is not None and data.observations is not None:
         expected = "expected null: the folder has its own observations"
@@ -42,7 +43,11 @@ def _of_file(data: Simulations, seed: int) -> Problem:
         raise UserError(f"data.path: {data.path}: got {len(theta)} rows of theta and {len(x)} of x, expected the same number")
     if x.shape[1] % trials:
         raise UserError(f"data.trials: got {trials} for {x.shape[1]} columns of x, expected as many columns in each trial")
+    succeeded = np.asarray(np.isfinite(np.concatenate([theta, x], axis=1)).all(axis=1))
+    success = fit_success(theta, succeeded, seed) if method != "posterior" and np.isfinite(theta).all() else None
     theta, x, notes = _usable(theta, x, data)
+    if success is not None:
+        notes = (*notes, "success depends on theta, so that the posterior by the likelihood has its probability as a factor")
     num_test = min(data.num_test, len(x) // 10)
     max_size = len(x) - num_test
     sizes = data.num_simulations or (max_size,)
@@ -61,7 +66,7 @@ def _of_file(data: Simulations, seed: int) -> Problem:
         observed = test.x[: data.num_observations]
     simulations, test, observed, more = without_constants(simulations, test, observed, trials)
     prior = _prior_of_file(data, theta)
-    return Problem(simulations, test, observed, references, None, sizes, (*notes, *more), prior, trials)
+    return Problem(simulations, test, observed, references, None, sizes, (*notes, *more), prior, trials, None, success)
 
 
 def _with_trials(arrays: Mapping[str, Array], data: Simulations) -> tuple[Mapping[str, Array], int]:
@@ -93,8 +98,8 @@ def _prior_of_file(data: Simulations, theta: Array) -> Prior | None:
 def _usable(theta: Array, x: Array, data: Simulations) -> tuple[Array, Array, tuple[str, ...]]:
     """Leaves out failed simulations, pulls theta that rounding has put on a bound inside, and says what was done.
 
-    No correction is needed for failures: theta of the successful simulations has the density p(theta) p(success|theta), so that
-    what is learnt from them is p(theta|x) for an x that was observed.
+    Networks of p(theta|x) need no correction for failures: theta of the successful simulations has the density p(theta)
+    p(success|theta), so that what is learnt from them is p(theta|x) for an x that was observed. A likelihood needs this factor.
     """
     failed = np.any(~np.isfinite(np.concatenate([theta, x], axis=1)), axis=1)
     theta, x, notes, num = theta[~failed], x[~failed], list[str](), int(failed.sum())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mdnjax.config.ensembles import Ensemble
+from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Init, Model, Optimizer, Run, Train
 from mdnjax.config.section import Count, Section
 
@@ -15,8 +15,11 @@ MODEL = Model(family="full", num_components=20, hidden_sizes=HIDDEN_SIZES, activ
 ENSEMBLE = Ensemble(num_members=5, rotate=True)
 # A likelihood is multiplied over trials and compared between parameters, so that its errors count more than those of a posterior:
 # its networks are larger, and their scale floor is smaller.
-LIKELIHOOD_MODEL = Model(family="full", num_components=1, hidden_sizes=(128, 128, 128), activation="silu", scale_floor=0.001)
+LIKELIHOOD_MODEL = Model(family="full", num_components="auto", hidden_sizes=(128, 128, 128), activation="silu", scale_floor=0.001)
 LIKELIHOOD_ENSEMBLE = Ensemble(num_members=3, rotate=True)
+LIKELIHOOD_SELECTION = Selection(
+    num_components=(1, 8)
+)  # a Gaussian where it suffices: more components overfit results of many numbers
 
 
 def recommended_train() -> Train:
@@ -40,6 +43,7 @@ class Likelihood(Section, frozen=True):
     model: Model = Field(default=LIKELIHOOD_MODEL, description="mixture density network")
     train: Train = Field(default_factory=recommended_train_of_likelihood, description="training of the network")
     ensemble: Ensemble = Field(default=LIKELIHOOD_ENSEMBLE, description="several networks that are pooled")
+    selection: Selection = Field(default=LIKELIHOOD_SELECTION, description="what is selected with the validation rows")
     num_particles: Annotated[Count, Field(ge=20, le=10**6)] = Field(
         default=2000, description="particles that move from the prior to the posterior of an observation"
     )

@@ -1,0 +1,68 @@
+"""The probability that a simulation succeeds, as a function of its parameters, where it depends on them.
+
+A likelihood that is learnt from successful simulations is p(x|theta, success). An observation is a success, so that its posterior
+is proportional to p(theta) p(success|theta) p(x|theta, success).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdnjax.types import Array, Bool, Float
+
+MIN_FAILED = 20  # fewer failures, or successes, do not tell on what they depend
+MAX_ROWS = 10_000
+NUM_FOLDS = 3
+UNITS = (16, 16)
+MAX_STEPS = 100  # more of them change little
+
+
+class Success(NamedTuple):
+    """A classifier of successful simulations: layers of a network of tanh units, whose inputs are standardised parameters."""
+
+    mean: Float[np.ndarray, " D"]
+    sd: Float[np.ndarray, " D"]
+    kernels: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+
+    def log_prob(self, theta: Any) -> Float[Array, "*batch"]:
+        """Computes log p(success|theta)."""
+        z = (theta - self.mean) / self.sd
+        for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
+            z = jnp.tanh(z @ kernel + bias)
+        return jax.nn.log_sigmoid((z @ self.kernels[-1] + self.biases[-1])[..., 0])
+
+
+def fit_success(theta: Float[np.ndarray, "N D"], succeeded: Bool[np.ndarray, " N"], seed: int = 0) -> Success | None:
+    """Fits the probability of success; None if there are few failures, or held-out ones are not predicted by theta.
+
+    It is used if the mean log probability of held-out outcomes is higher than that of a constant by two standard errors.
+    """
+    if min(int(succeeded.sum()), int((~succeeded).sum())) < MIN_FAILED:
+        return None
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.model_selection import cross_val_predict
+        from sklearn.neural_network import MLPClassifier
+    except ImportError as error:
+        raise ImportError(f"failed simulations need scikit-learn: pip install -e '.[tabular]' ({error})") from error
+
+    theta, succeeded = theta[:MAX_ROWS], succeeded[:MAX_ROWS]
+    mean, sd = theta.mean(axis=0), theta.std(axis=0)
+    z = (theta - mean) / np.where(sd > 0, sd, 1)
+    classifier: Any = MLPClassifier(UNITS, "tanh", solver="lbfgs", alpha=1.0, max_iter=MAX_STEPS, random_state=seed)
+    share = succeeded.mean()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probability = cross_val_predict(classifier, z, succeeded, cv=NUM_FOLDS, method="predict_proba")
+        classifier.fit(z, succeeded)
+    p = np.asarray(probability)[:, 1]
+    gain = np.log(np.where(succeeded, p / share, (1 - p) / (1 - share)))
+    if gain.mean() < 2 * gain.std() / len(gain) ** 0.5:
+        return None
+    return Success(mean, np.where(sd > 0, sd, 1), tuple(classifier.coefs_), tuple(classifier.intercepts_))
