@@ -71,6 +71,20 @@ class Prior:
             values = np.where(self.is_bounded, 0.0, -0.5 * u**2 - LOG_OF_NORMAL) + slope
         return np.asarray(np.sum(np.where(inside, values, -np.inf), axis=-1))
 
+    def within(self, draws: Float[np.ndarray, "S D"], margin: float = 0.1) -> Prior:
+        """Returns the prior restricted to where draws of a posterior are, for further simulations there.
+
+        Bounded parameters get the range of the draws, made wider by `margin` at each end, as far as the old bounds allow; the
+        others keep their law. Where the posterior is 0 outside, posteriors under both priors are the same, so that simulations of
+        the new one need no correction. Source: Deistler et al. (2022), truncated proposals.
+        """
+        v = np.where(self.is_log, np.log(np.where(self.is_log, draws, 1)), draws)
+        low, high = v.min(axis=0), v.max(axis=0)
+        wider = margin * (high - low)
+        low, high = np.maximum(low - wider, self.offset), np.minimum(high + wider, self.offset + self.factor)
+        offset, factor = (np.where(self.is_bounded, new, old) for new, old in ((low, self.offset), (high - low, self.factor)))
+        return Prior(offset, factor, self.is_bounded, self.is_log, self.names)
+
 
 def Box(low: Any, high: Any, names: Sequence[str] = ()) -> Prior:
     """Makes the prior of parameters that are uniform between two bounds. Raises: ValueError if high <= low."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, hdr_coverage
 from mdnjax.statistics import sample
 
+LEVEL = 0.01  # probability of a false alarm
+MAX_SHIFT = 4.0  # standard errors of the mean rank, from which on a posterior is called shifted
 MAX_SIMULATIONS_PER_CALL = 256  # limits the memory of their draws
 
 
@@ -28,6 +31,24 @@ class Ranks(NamedTuple):
     def errors(self) -> list[float]:
         """Returns the mean distance of each parameter's rank distribution from the uniform one; 0.31 / sqrt(N) by chance."""
         return [float(calibration_error((column + 0.5) / (self.num + 1))) for column in self.below.T]
+
+    def p_values(self) -> list[float]:
+        """Returns, for each parameter, the probability of ranks at least as far from uniform by chance (Kolmogorov-Smirnov)."""
+        from scipy.stats import kstest
+
+        return [float(kstest((column + 0.5) / (self.num + 1), "uniform").pvalue) for column in self.below.T]
+
+    def problems(self, names: Sequence[str]) -> list[str]:
+        """Returns a sentence for each parameter whose ranks are not uniform, at a level of 1 % for all parameters together."""
+        sentences = []
+        for name, p, column in zip(names, self.p_values(), self.below.T, strict=True):
+            if p < LEVEL / len(names):
+                share = (column + 0.5) / (self.num + 1)
+                shift = abs(share.mean() - 0.5) * (12 * len(share)) ** 0.5  # in standard errors
+                spread = "too narrow" if share.var() > 1 / 12 else "too wide"
+                reason = "shifted" if shift > MAX_SHIFT else spread
+                sentences.append(f"the posteriors of {name} are {reason}: ranks of true values are not uniform (p = {p:.2g})")
+        return sentences
 
     def coverage(self, level: float) -> float:
         """Returns the share of true parameters inside of the highest-density region of this level."""

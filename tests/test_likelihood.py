@@ -45,6 +45,19 @@ def test_priors_have_the_densities_of_their_laws():
     np.testing.assert_allclose(prior.support, [(-3, 1), (-np.inf, np.inf), (0.1, 10), (0, np.inf)])
 
 
+def test_a_prior_within_draws_is_the_law_restricted_to_their_range():
+    prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
+    draws = prior.sample(jax.random.key(2), (200,)) * [0.1, 1, 1, 1]
+    draws[:, 2] = draws[:, 2].clip(0.5, 2)
+    restricted = prior.within(draws)
+    theta = restricted.sample(jax.random.key(3), (2000,))
+    assert np.isfinite(restricted.log_prob(draws)).all()
+    assert ((theta[:, 0] > -0.4) & (theta[:, 0] < 0.2)).all()
+    np.testing.assert_allclose(restricted.support[2], [0.5 / 4**0.1, 2 * 4**0.1])
+    mass = (LAWS["a"][1].cdf(restricted.support[0]) @ [-1, 1]) * (LAWS["c"][1].cdf(restricted.support[2]) @ [-1, 1])
+    np.testing.assert_allclose(restricted.log_prob(theta), prior.log_prob(theta) - np.log(mass), rtol=1e-9)
+
+
 @pytest.mark.parametrize("name", LAWS)
 def test_the_density_on_the_real_line_is_that_of_the_prior(name):
     """p(z) = p(theta) |dtheta / dz|."""

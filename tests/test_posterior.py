@@ -98,6 +98,10 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
     assert ranks.coverage(0.9) == pytest.approx(0.9, abs=0.06)
     shifted = rank(predictor, Dataset(x, y + 3), jax.random.key(2), 199)
     assert min(shifted.errors()) > 0.1
+    assert ranks.problems(["a", "b"]) == []
+    assert [words.split(":")[0] for words in shifted.problems(["a", "b"])] == [f"the posteriors of {n} are shifted" for n in "ab"]
+    narrow = Ranks(np.where(RNG.random((400, 1)) < 0.5, 0, 199), ranks.above, 199)
+    assert "too narrow" in narrow.problems(["a"])[0]
 
 
 def test_observations_outside_of_the_simulations_are_reported():
@@ -245,7 +249,7 @@ def test_the_command_with_simulations_of_a_file(tmp_path):
 def test_draws_of_a_single_parameter_are_plotted_as_a_histogram(tmp_path):
     ranks = Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
     evaluation = figures.Evaluation(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
-    drawn = dict(figures.draw([evaluation], None, None))
+    drawn = dict(figures.draw([evaluation], None, None, ["theta_1"]))
     assert set(drawn) == {"posteriors", "ranks", "coverage"}
     report.write_figures(tmp_path, drawn.items())
     assert_not_blank(tmp_path / "posteriors.png")

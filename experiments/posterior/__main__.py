@@ -62,11 +62,15 @@ def study(config: Posterior, overwrite: bool) -> None:
     for outcome in outcomes:
         write_history_and_draws(folder, problem, outcome)
     with clock.phase("figures"):
-        drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem.references, problem.task)
+        drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem.references, problem.task, problem.names)
         report.write_figures(folder / "figures", drawn)
     write_metrics(config, folder, clock, problem, outcomes)
     of_networks = outcomes[-1].result.notes if outcomes[-1].evaluation.method == "posterior" else []
-    notes += [*outliers(problem.simulations), *of_networks, *(note for outcome in outcomes for note in outcome.notes())]
+    notes += [
+        *outliers(problem.simulations),
+        *of_networks,
+        *(note for outcome in outcomes for note in outcome.notes(problem.names)),
+    ]
     report.print_end([*problem.notes, *notes, *chosen(outcomes)], clock, folder)
     for outcome in outcomes:
         check_not_diverged(folder, config, outcome)

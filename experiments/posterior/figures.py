@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
 from experiments.posterior.published import PUBLISHED
-from mdnjax.ranks import Ranks
+from mdnjax.ranks import LEVEL, Ranks
 
 MAX_POINTS = 3000  # plotted of the draws for one observation
 MAX_COLUMNS = 4  # observations, or parameters
@@ -43,11 +43,11 @@ class Evaluation(NamedTuple):
 
 
 def draw(
-    evaluations: Sequence[Evaluation], references: list[np.ndarray] | None, task: str | None
+    evaluations: Sequence[Evaluation], references: list[np.ndarray] | None, task: str | None, names: Sequence[str]
 ) -> Iterator[tuple[str, Figure]]:
     """Yields every figure with its name."""
     yield "posteriors", posteriors(evaluations, references)
-    yield "ranks", ranks(evaluations)
+    yield "ranks", ranks(evaluations, names)
     yield "coverage", coverage(evaluations)
     if references is not None:
         yield "c2st", scores(evaluations, task)
@@ -82,8 +82,11 @@ def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] |
     return figure
 
 
-def ranks(evaluations: Sequence[Evaluation]) -> Figure:
-    """Plots histograms of ranks with the band that holds 95 % of calibrated bars, a row for each number of simulations."""
+def ranks(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Figure:
+    """Plots histograms of ranks with the band that holds 95 % of calibrated bars, a row for each number of simulations.
+
+    The titles say whether the ranks of a parameter are uniform, at a level of 1 % for all parameters together.
+    """
     num = min(MAX_COLUMNS, evaluations[0].ranks.below.shape[1])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1 + 3.2 * num, 0.6 + 2.2 * len(evaluations)), layout="constrained")
@@ -97,8 +100,9 @@ def ranks(evaluations: Sequence[Evaluation]) -> Figure:
                 axes.axhspan(low, high, color=TRUTH, alpha=0.25, lw=0, label="95 % of calibrated bars")
                 axes.axhline(num_tests / NUM_BINS, color=TRUTH, lw=1)
             panel[0].set_ylabel(f"{evaluation.name}\ntests")
+            for axes, name, p in zip(panel, names, evaluation.ranks.p_values(), strict=False):
+                axes.set_title(f"{name}: {'uniform' if p > LEVEL / len(names) else 'NOT uniform'} (p = {p:.2g})", fontsize=10)
         for column in range(num):
-            panels[0][column].set_title(f"theta_{column + 1}")
             panels[-1][column].set_xlabel("rank of the true value among draws")
         figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center")
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -58,19 +59,19 @@ class Outcome(NamedTuple):
         """The name of its files."""
         return file_name(self.evaluation.num_simulations, self.evaluation.method)
 
-    def notes(self) -> list[str]:
-        """Returns sentences about particles that moved badly."""
+    def notes(self, names: Sequence[str]) -> list[str]:
+        """Returns sentences about posteriors that are not calibrated, and about particles that moved badly."""
+        rows = [f"{self.evaluation.name}: {problem}" for problem in self.evaluation.ranks.problems(names)]
         if self.quality is None:
-            return []
-        least_ess = MIN_ESS_SHARE * len(self.evaluation.draws[0])
-        rows = zip(self.quality.exponent, self.quality.acceptance, self.quality.ess, strict=True)
-        notes = []
-        for i, (end, share, ess) in enumerate(rows):
-            if end < 1 or share < MIN_ACCEPTANCE or ess < least_ess:
-                worth = f"its {len(self.evaluation.draws[0])} draws are worth {ess:.0f} independent ones"
+            return rows
+        num = len(self.evaluation.draws[0])
+        observations = zip(self.quality.exponent, self.quality.acceptance, self.quality.ess, strict=True)
+        for i, (end, share, ess) in enumerate(observations):
+            if end < 1 or share < MIN_ACCEPTANCE or ess < MIN_ESS_SHARE * num:
+                worth = f"its {num} draws are worth {ess:.0f} independent ones"
                 moved = f"{100 * share:.0f} % of the particles' moves were accepted"
-                notes.append(f"observation {i + 1}: {worth}, and {moved}; more likelihood.num_moves may find what is missing")
-        return notes
+                rows.append(f"observation {i + 1}: {worth}, and {moved}; more likelihood.num_moves may find what is missing")
+        return rows
 
 
 def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Method, clock: Clock, folder: Path) -> Outcome:

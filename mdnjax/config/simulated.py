@@ -17,9 +17,8 @@ ENSEMBLE = Ensemble(num_members=5, rotate=True)
 # its networks are larger, and their scale floor is smaller.
 LIKELIHOOD_MODEL = Model(family="full", num_components="auto", hidden_sizes=(128, 128, 128), activation="silu", scale_floor=0.001)
 LIKELIHOOD_ENSEMBLE = Ensemble(num_members=3, rotate=True)
-LIKELIHOOD_SELECTION = Selection(
-    num_components=(1, 8)
-)  # a Gaussian where it suffices: more components overfit results of many numbers
+# With results of many numbers, more components than needed overfit; a single one is not enough for results on a curve.
+LIKELIHOOD_SELECTION = Selection(num_components=(1, 8))
 
 
 def recommended_train() -> Train:
