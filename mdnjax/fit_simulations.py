@@ -17,7 +17,7 @@ from mdnjax.fitting import choose_num_components, fit_networks, with_num_compone
 from mdnjax.posterior import Posterior, as_results, posterior_of
 from mdnjax.priors import Prior
 from mdnjax.success import fit_success
-from mdnjax.tempering import import_blackjax
+from mdnjax.tempering import Effort, import_blackjax
 from mdnjax.training.history import Observer, means_of
 from mdnjax.types import Bool, Float
 
@@ -55,6 +55,8 @@ def fit_posterior(
     changes = {"seed": seed, "method": method, **(settings or {})}
     config = resolve(Simulated, [settings_layer(changes, dict.fromkeys(changes, "settings"))])
     all_theta = as_numbers("theta", theta)
+    if len(all_theta) != len(x):
+        raise ValueError(f"theta, x: got {len(all_theta)} rows of theta and {len(x)} of x, expected the same number")
     is_success = _successes(x, missing)
     theta, x = (all_theta, x) if is_success.all() else (all_theta[is_success], np.asarray(x)[is_success])
     x = as_results(x)
@@ -62,7 +64,8 @@ def fit_posterior(
     success = None
     if config.method == "likelihood":
         import_blackjax()
-        success = fit_success(all_theta, is_success, config.seed)
+        success = fit_success(all_theta, is_success, config.seed, x.shape[1] if x.ndim == 3 else 1)
+    theta = prior.parameters(prior.real(theta))  # off the bounds, where rounding may have put it
     order = np.random.default_rng(config.seed).permutation(len(theta))
     num = max(1, round(VALIDATION_SHARE * len(order)))
     train, validation = (rows_of(config.method, theta[part], x[part]) for part in (order[num:], order[:num]))
@@ -71,7 +74,8 @@ def fit_posterior(
     fitted = fit_networks(run, train, validation, columns=columns, observe=observe and means_of(observe))
     if fitted.diverged:
         raise ValueError("training diverged: the loss was no longer finite")
-    return posterior_of(config.method, fitted.predictor, prior, success)
+    effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
+    return posterior_of(config.method, fitted.predictor, prior, success, effort)
 
 
 def check_simulations(theta: np.ndarray, x: np.ndarray, prior: Prior, method: str) -> None:

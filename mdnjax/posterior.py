@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.config.numbers import split
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers
-from mdnjax.data.scaler import relative_units
+from mdnjax.data.scaler import relative_transform, relative_units
+from mdnjax.ensemble import predict_compiled
 from mdnjax.mixture import log_prob
 from mdnjax.predictor import Predictor
 from mdnjax.priors import Prior
@@ -27,8 +29,6 @@ from mdnjax.success import Success
 from mdnjax.tempering import Effort, Tempered, draw_tempered
 from mdnjax.types import Float, PRNGKey
 
-VALIDATION_SHARE = 0.1
-MIN_SIMULATIONS = 20
 THOROUGH = Effort()
 QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, which need fewer draws than a posterior that is looked at
 ROWS_PER_CALL = 4000  # particles of several observations that are evaluated at a time
@@ -49,20 +49,37 @@ class DirectPosterior:
 
     def sample(self, key: PRNGKey, x: Any, num: int) -> Float[np.ndarray, "S D"]:
         """Draws `num` parameters given one observation."""
-        return self.predictor.sample(key, np.asarray(x, np.float64)[None], num)[0]
+        return self.predictor.sample(key, self._row(x), num)[0]
 
     def log_prob(self, theta: Any, x: Any) -> Float[np.ndarray, " N"]:
         """Computes log p(theta|x) of parameters given one observation."""
         theta = as_numbers("theta", theta)
-        return self.predictor.log_prob(np.repeat(np.asarray(x, np.float64)[None], len(theta), axis=0), theta)
+        inside = np.isfinite(np.atleast_1d(self._log_support(theta)))
+        values = np.full(len(theta), -np.inf)
+        values[inside] = self.predictor.log_prob(np.repeat(self._row(x), inside.sum(), axis=0), theta[inside])
+        return values
 
     def modes(self, x: Any) -> Modes:
         """Returns the modes of p(theta|x), the most probable first, and NaN where there is none."""
-        return modes(self.predictor(np.asarray(x, np.float64)))
+        return modes(self.predictor(self._row(x)[0]))
 
     def evaluate(self, key: PRNGKey, test: Dataset, num: int) -> Evaluated:
         """Ranks the true parameters of test simulations among `num` draws, and computes their densities."""
         return Evaluated(rank(self.predictor, test, key, num), self.predictor.nll(test))
+
+    def _row(self, x: Any) -> Float[np.ndarray, "1 X"]:
+        x, num = np.asarray(x, np.float64), len(self.predictor.columns.inputs)
+        if x.shape != (num,):
+            raise ValueError(f"x: got shape {x.shape} of an observation, expected [{num}]")
+        return x[None]
+
+    def _log_support(self, theta: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        """Returns 0 for parameters inside of the support of the networks, and -inf for others."""
+        support = self.predictor.scaler.support
+        if support is None:
+            return np.zeros(len(theta))
+        inside = (theta > np.array(support.low)) & (theta < np.array(support.high))
+        return np.where(inside.all(axis=1), 0.0, -np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,20 +93,26 @@ class LikelihoodPosterior:
     predictor: Predictor
     prior: Prior
     success: Success | None = None
+    effort: Effort = THOROUGH
     _programs: dict[Any, Callable[..., Any]] = field(default_factory=dict, repr=False)
 
-    def sample(self, key: PRNGKey, x: Any, num: int, effort: Effort = THOROUGH) -> Float[np.ndarray, "S D"]:
+    def sample(self, key: PRNGKey, x: Any, num: int) -> Float[np.ndarray, "S D"]:
         """Draws `num` parameters given one observation."""
-        return np.asarray(self.tempered(key, np.asarray(x)[None], num, effort).draws[0], np.float64)
+        return np.asarray(self.tempered(key, np.asarray(x)[None], num).draws[0])
 
-    def tempered(self, key: PRNGKey, x: Any, num: int, effort: Effort = THOROUGH) -> Tempered:
-        """Draws `num` parameters for each of M observations in one compiled program; observations are the first axis."""
+    def tempered(self, key: PRNGKey, x: Any, num: int) -> Tempered:
+        """Draws `num` parameters for each of M observations in one compiled program; observations are the first axis.
+
+        The log evidence is log p(x) in the units of x.
+        """
 
         def draw(key: PRNGKey, trials: Any) -> Tempered:
-            return draw_tempered(key, partial(self._log_likelihood, trials), self.prior, num, effort)
+            return draw_tempered(key, partial(self._log_likelihood, trials), self.prior, num, self.effort)
 
         trials = self._relative(x)
-        return self._of_each(("draw", num, effort), draw, effort, jax.random.split(key, len(trials)), trials)
+        found: Tempered = self._of_each(("draw", num), draw, self.effort, jax.random.split(key, len(trials)), trials)
+        log_units = trials.shape[1] * float(np.sum(np.log(self.predictor.scaler.y_factor)))
+        return found._replace(draws=self.prior.parameters(found.draws), log_evidence=np.asarray(found.log_evidence) - log_units)
 
     def log_prob(self, theta: Any, x: Any) -> Float[np.ndarray, " N"]:
         """Computes log p(x|theta) + log p(theta), which is log p(theta|x) but for a constant, the log evidence of x.
@@ -100,38 +123,45 @@ class LikelihoodPosterior:
         trials = trials.reshape(-1, trials.shape[-1])
         repeated = np.repeat(theta, len(trials), axis=0), np.tile(trials, (len(theta), 1))
         likelihood = self.predictor.log_prob(*repeated).reshape(len(theta), -1).sum(axis=1)
-        success = 0.0 if self.success is None else np.asarray(self.success.log_prob(theta), np.float64)
+        success = 0.0
+        if self.success is not None:
+            z = (theta - self.success.mean) / self.success.sd
+            success = np.asarray(self.success.log_prob(z, len(trials)), np.float64)
         return likelihood + success + self.prior.log_prob(theta)
 
-    def evaluate(self, key: PRNGKey, test: Dataset, num: int, effort: Effort = QUICK) -> Evaluated:
+    def evaluate(self, key: PRNGKey, test: Dataset, num: int) -> Evaluated:
         """Ranks the true parameters of test simulations among `num` draws, and computes their densities.
 
-        The evidence is estimated with the particles. `test.x` is `[N, X]` or `[N, T, X]`.
+        The evidence is estimated with few particles; where they do not reach the posterior, -log p(theta|x) is infinite.
+        `test.x` is `[N, X]` or `[N, T, X]`.
         """
+        num_particles = min(QUICK.num_particles, self.effort.num_particles)
+        effort = Effort(num_particles, min(QUICK.num_moves, self.effort.num_moves), QUICK.target_ess)
 
-        def evaluate_one(key: PRNGKey, trials: Any, theta: Any) -> Any:
+        def evaluate_one(key: PRNGKey, trials: Any, z: Any) -> Any:
             tempered = draw_tempered(key, partial(self._log_likelihood, trials), self.prior, num, effort)
             of_draws = jax.vmap(partial(self._log_likelihood, trials))(tempered.draws)
-            of_truth = self._log_likelihood(trials, theta)
-            above = jnp.sum(of_draws + self._log_prior(tempered.draws) > of_truth + self._log_prior(theta))
-            return jnp.sum(tempered.draws < theta, axis=0), above, tempered.log_evidence - of_truth
+            of_truth, log_prior = self._log_likelihood(trials, z), self.prior.relative_log_prob
+            above = jnp.sum(of_draws + log_prior(tempered.draws) > of_truth + log_prior(z))
+            nll = jnp.where(tempered.exponent < 1, jnp.inf, tempered.log_evidence - of_truth)
+            return jnp.sum(tempered.draws < z, axis=0), above, nll
 
-        arguments = (jax.random.split(key, len(test.x)), self._relative(test.x), np.asarray(test.y, np.float32))
-        below, above, nll = self._of_each(("evaluate", num, effort), evaluate_one, effort, *arguments)
+        z = np.asarray(self.prior.real(test.y), np.float32)
+        arguments = (jax.random.split(key, len(test.x)), self._relative(test.x), z)
+        below, above, nll = self._of_each(("evaluate", num), evaluate_one, effort, *arguments)
         nll = np.asarray(nll, np.float64) - self.prior.log_prob(test.y)
         return Evaluated(Ranks(np.asarray(below), np.asarray(above), num), nll)
 
-    def _log_likelihood(self, trials: Any, theta: Any) -> Any:
-        mixture = self.predictor.relative(theta)
-        success = 0.0 if self.success is None else self.success.log_prob(theta)
-        return jnp.sum(jax.vmap(lambda x: log_prob(mixture, x))(trials)) + success
-
-    def _log_prior(self, theta: Any) -> Any:
-        """Returns log p(theta) but for a constant, for parameters of the support."""
-        v = jnp.where(self.prior.is_log, jnp.log(theta), theta)
-        z = (v - self.prior.offset) / self.prior.factor
-        log_law = jnp.where(self.prior.is_bounded, 0.0, -0.5 * z**2)
-        return jnp.sum(log_law - jnp.where(self.prior.is_log, v, 0.0), axis=-1)
+    def _log_likelihood(self, trials: Any, z: Any) -> Any:
+        """Returns log p(x|theta), in the units of `_relative`, for the parameters that belong to z."""
+        scaler, (shape, numbers) = self.predictor.scaler, split(self.predictor.model)
+        inputs = self.prior.standardised(z, scaler.x_mean, scaler.x_sd)
+        inputs = jnp.clip(inputs, scaler.x_low, scaler.x_high).astype(z.dtype)
+        mixture = predict_compiled(shape, numbers, self.predictor.networks, relative_transform(scaler), inputs)
+        log_likelihood = jnp.sum(jax.vmap(lambda x: log_prob(mixture, x))(trials))
+        if self.success is None:
+            return log_likelihood
+        return log_likelihood + self.success.log_prob(self.prior.standardised(z, self.success.mean, self.success.sd), len(trials))
 
     def _relative(self, x: Any) -> Float[np.ndarray, "M T X"]:
         """Returns observations as trials, in the units in which the networks predict them."""
@@ -152,12 +182,14 @@ class LikelihoodPosterior:
 Posterior = DirectPosterior | LikelihoodPosterior
 
 
-def posterior_of(method: str, predictor: Predictor, prior: Prior | None, success: Success | None = None) -> Posterior:
+def posterior_of(
+    method: str, predictor: Predictor, prior: Prior | None, success: Success | None = None, effort: Effort = THOROUGH
+) -> Posterior:
     """Returns the posterior of trained networks."""
     if method == "posterior":
         return DirectPosterior(predictor)
     assert prior is not None
-    return LikelihoodPosterior(predictor, prior, success)
+    return LikelihoodPosterior(predictor, prior, success, effort)
 
 
 def as_results(x: Any) -> Float[np.ndarray, "N *trials X"]:

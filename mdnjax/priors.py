@@ -14,9 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit, logit
 
-from mdnjax.types import Array, Bool, Float, PRNGKey
+from mdnjax.types import AnyArray, Array, Bool, Float, PRNGKey
 
+MIN_SHARE = 1e-9  # of the distance between two bounds, by which parameters differ from them
 LOG_OF_NORMAL = 0.5 * float(np.log(2 * np.pi))
 
 
@@ -35,14 +37,15 @@ class Prior:
         """The lower and the upper bound of each parameter, infinite where there is none."""
         v = np.stack([self.offset, self.offset + self.factor])
         ends = np.where(self.is_bounded, v, np.array([[-np.inf], [np.inf]]))
-        return tuple((float(low), float(high)) for low, high in np.where(self.is_log, np.exp(ends), ends).T)
+        ends = np.where(self.is_log, np.exp(np.where(self.is_log, ends, 0)), ends)
+        return tuple((float(low), float(high)) for low, high in ends.T)
 
     def sample(self, key: PRNGKey, shape: Sequence[int] = ()) -> Float[np.ndarray, "*shape D"]:
         """Draws parameters, in float64."""
         generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         size = (*shape, len(self.offset))
         v = self.offset + self.factor * np.where(self.is_bounded, generator.random(size), generator.normal(size=size))
-        return np.where(self.is_log, np.exp(v), v)
+        return np.where(self.is_log, np.exp(np.where(self.is_log, v, 0)), v)
 
     def sample_real(self, key: PRNGKey, shape: Sequence[int] = ()) -> Float[Array, "*shape D"]:
         """Draws the numbers z of the real line that belong to parameters of the prior."""
@@ -51,18 +54,45 @@ class Prior:
         return jnp.where(self.is_bounded, jax.random.logistic(first, size), jax.random.normal(second, size))
 
     def from_real(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        """Returns the parameters that belong to numbers of the real line."""
+        """Returns the parameters that belong to numbers of the real line, for a compiled function."""
         v = self.offset + self.factor * jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
-        return jnp.where(self.is_log, jnp.exp(v), v).astype(z.dtype)
+        return jnp.where(self.is_log, jnp.exp(jnp.where(self.is_log, v, 0)), v).astype(z.dtype)
+
+    def standardised(self, z: Float[Array, "*batch D"], mean: Any, sd: Any) -> Float[Array, "*batch D"]:
+        """Returns (theta - mean) / sd for the parameters that belong to z, in float32 also where theta has more digits."""
+        g = jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
+        first, slope = (np.asarray(values, z.dtype) for values in ((self.offset - mean) / sd, self.factor / sd))
+        exponential = jnp.exp(jnp.where(self.is_log, self.offset + self.factor * g, 0)).astype(z.dtype)
+        return jnp.where(self.is_log, (exponential - mean) / sd, first + slope * g).astype(z.dtype)
+
+    def parameters(self, z: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
+        """Returns the parameters that belong to numbers of the real line, in float64."""
+        z = np.asarray(z, np.float64)
+        v = self.offset + self.factor * np.where(self.is_bounded, expit(z), z)
+        return np.where(self.is_log, np.exp(np.where(self.is_log, v, 0)), v)
+
+    def real(self, theta: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
+        """Returns the numbers of the real line to which parameters belong, in float64; those of bounds are finite."""
+        theta = np.asarray(theta, np.float64)
+        u = (np.log(np.where(self.is_log, theta, 1)) - self.offset) / self.factor
+        u = np.where(self.is_log, u, (theta - self.offset) / self.factor)
+        return np.where(self.is_bounded, logit(np.clip(np.where(self.is_bounded, u, 0.5), MIN_SHARE, 1 - MIN_SHARE)), u)
 
     def log_prob_of_real(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
         """Computes the log density of z, with respect to z."""
         logistic = jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
         return jnp.sum(jnp.where(self.is_bounded, logistic, -0.5 * z**2 - LOG_OF_NORMAL), axis=-1)
 
+    def relative_log_prob(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
+        """Computes log p(theta), but for a constant, of the parameters that belong to z."""
+        v = self.factor * jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
+        return jnp.sum(jnp.where(self.is_bounded, 0, -0.5 * z**2) - jnp.where(self.is_log, v, 0), axis=-1)
+
     def log_prob(self, theta: Any) -> Float[np.ndarray, "*batch"]:
         """Computes the log density of parameters in float64; -inf outside of the support."""
         theta = np.asarray(theta, np.float64)
+        if theta.shape[-1:] != self.offset.shape:
+            raise ValueError(f"theta: got shape {theta.shape}, expected [..., {len(self.offset)}]")
         with np.errstate(divide="ignore", invalid="ignore"):
             v = np.where(self.is_log, np.log(np.where(theta > 0, theta, 0)), theta)
             slope = np.where(self.is_log, -v, 0) - np.log(self.factor)
@@ -80,7 +110,7 @@ class Prior:
         """
         v = np.where(self.is_log, np.log(np.where(self.is_log, draws, 1)), draws)
         low, high = v.min(axis=0), v.max(axis=0)
-        wider = margin * (high - low)
+        wider = np.maximum(margin * (high - low), MIN_SHARE * self.factor)
         low, high = np.maximum(low - wider, self.offset), np.minimum(high + wider, self.offset + self.factor)
         offset, factor = (np.where(self.is_bounded, new, old) for new, old in ((low, self.offset), (high - low, self.factor)))
         return Prior(offset, factor, self.is_bounded, self.is_log, self.names)

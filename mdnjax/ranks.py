@@ -36,7 +36,9 @@ class Ranks(NamedTuple):
         """Returns, for each parameter, the probability of ranks at least as far from uniform by chance (Kolmogorov-Smirnov)."""
         from scipy.stats import kstest
 
-        return [float(kstest((column + 0.5) / (self.num + 1), "uniform").pvalue) for column in self.below.T]
+        # A random number within each rank, without which few draws would have ranks that are never uniform.
+        within = np.random.default_rng(0).random(self.below.shape)
+        return [float(kstest(column, "uniform").pvalue) for column in ((self.below + within) / (self.num + 1)).T]
 
     def problems(self, names: Sequence[str]) -> list[str]:
         """Returns a sentence for each parameter whose ranks are not uniform, at a level of 1 % for all parameters together."""

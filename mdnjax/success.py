@@ -23,26 +23,33 @@ MAX_STEPS = 100  # more of them change little
 
 
 class Success(NamedTuple):
-    """A classifier of successful simulations: layers of a network of tanh units, whose inputs are standardised parameters."""
+    """A classifier of successful simulations: layers of a network of tanh units, whose inputs are standardised parameters.
+
+    A simulation had `trials` independent trials, which all had to succeed.
+    """
 
     mean: Float[np.ndarray, " D"]
     sd: Float[np.ndarray, " D"]
     kernels: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
+    trials: int = 1
 
-    def log_prob(self, theta: Any) -> Float[Array, "*batch"]:
-        """Computes log p(success|theta)."""
-        z = (theta - self.mean) / self.sd
+    def log_prob(self, z: Any, trials: int) -> Float[Array, "*batch"]:
+        """Computes log p(success|theta) of a number of trials, for standardised parameters z = (theta - mean) / sd."""
         for kernel, bias in zip(self.kernels[:-1], self.biases[:-1], strict=True):
             z = jnp.tanh(z @ kernel + bias)
-        return jax.nn.log_sigmoid((z @ self.kernels[-1] + self.biases[-1])[..., 0])
+        return trials / self.trials * jax.nn.log_sigmoid((z @ self.kernels[-1] + self.biases[-1])[..., 0])
 
 
-def fit_success(theta: Float[np.ndarray, "N D"], succeeded: Bool[np.ndarray, " N"], seed: int = 0) -> Success | None:
+def fit_success(
+    theta: Float[np.ndarray, "N D"], succeeded: Bool[np.ndarray, " N"], seed: int = 0, trials: int = 1
+) -> Success | None:
     """Fits the probability of success; None if there are few failures, or held-out ones are not predicted by theta.
 
     It is used if the mean log probability of held-out outcomes is higher than that of a constant by two standard errors.
     """
+    chosen = np.random.default_rng(seed).permutation(len(theta))[:MAX_ROWS]
+    theta, succeeded = theta[chosen], succeeded[chosen]
     if min(int(succeeded.sum()), int((~succeeded).sum())) < MIN_FAILED:
         return None
     try:
@@ -52,7 +59,6 @@ def fit_success(theta: Float[np.ndarray, "N D"], succeeded: Bool[np.ndarray, " N
     except ImportError as error:
         raise ImportError(f"failed simulations need scikit-learn: pip install -e '.[tabular]' ({error})") from error
 
-    theta, succeeded = theta[:MAX_ROWS], succeeded[:MAX_ROWS]
     mean, sd = theta.mean(axis=0), theta.std(axis=0)
     z = (theta - mean) / np.where(sd > 0, sd, 1)
     classifier: Any = MLPClassifier(UNITS, "tanh", solver="lbfgs", alpha=1.0, max_iter=MAX_STEPS, random_state=seed)
@@ -61,8 +67,8 @@ def fit_success(theta: Float[np.ndarray, "N D"], succeeded: Bool[np.ndarray, " N
         warnings.simplefilter("ignore", ConvergenceWarning)
         probability = cross_val_predict(classifier, z, succeeded, cv=NUM_FOLDS, method="predict_proba")
         classifier.fit(z, succeeded)
-    p = np.asarray(probability)[:, 1]
+    p = np.clip(np.asarray(probability)[:, 1], 1e-6, 1 - 1e-6)
     gain = np.log(np.where(succeeded, p / share, (1 - p) / (1 - share)))
-    if gain.mean() < 2 * gain.std() / len(gain) ** 0.5:
+    if not gain.mean() >= 2 * gain.std() / len(gain) ** 0.5:
         return None
-    return Success(mean, np.where(sd > 0, sd, 1), tuple(classifier.coefs_), tuple(classifier.intercepts_))
+    return Success(mean, np.where(sd > 0, sd, 1), tuple(classifier.coefs_), tuple(classifier.intercepts_), trials)

@@ -16,7 +16,7 @@ from mdnjax.types import Array, Float, PRNGKey
 
 MAX_TEMPERATURES = 200
 SHARE_OF_LONG_MOVES = 0.25
-NOISE = 1e-4  # added to each move, so that every place can be reached
+NOISE = 1e-4  # of the sd of the particles, added to each move, so that every place can be reached
 
 
 class Effort(NamedTuple):
@@ -31,7 +31,7 @@ class Effort(NamedTuple):
 
 
 class Tempered(NamedTuple):
-    """Draws `[S, D]` of the parameters, the log evidence log p(x), and numbers that tell how well the particles moved.
+    """Draws `[S, D]` of the numbers z of parameters, the log evidence, and numbers that tell how well the particles moved.
 
     `exponent` is the last exponent of the likelihood, 1 unless it took too many temperatures. `acceptance` is the share of moves
     that were accepted in the end, and `ess` how many independent draws the draws are worth.
@@ -48,7 +48,7 @@ class Tempered(NamedTuple):
 def draw_tempered(
     key: PRNGKey, log_likelihood: Callable[[Float[Array, " D"]], Float[Array, ""]], prior: Prior, num: int, effort: Effort
 ) -> Tempered:
-    """Draws `num` parameters from the density proportional to p(theta) exp(log_likelihood(theta)).
+    """Draws `num` parameters from the density proportional to p(theta) exp(log_likelihood(z)), as numbers z of the prior.
 
     Particles start from the prior. The exponent of the likelihood grows from 0 to 1, in steps that leave a share of the particles
     in effect. At each exponent the particles are resampled and make Metropolis moves along differences of two random particles
@@ -59,12 +59,12 @@ def draw_tempered(
     random_walk, adaptive_tempered, resampling = import_blackjax()
     walk, num_parameters = random_walk.build_additive_step(), len(prior.offset)
 
-    def log_likelihood_of_real(z: Array) -> Array:
+    def finite_log_likelihood(z: Array) -> Array:
         lowest = jnp.finfo(z.dtype).min / 4
-        return jnp.nan_to_num(log_likelihood(prior.from_real(z)), nan=lowest, neginf=lowest)
+        return jnp.nan_to_num(log_likelihood(z), nan=lowest, neginf=lowest)
 
     def log_posterior(z: Array) -> Array:
-        return prior.log_prob_of_real(z) + log_likelihood_of_real(z)
+        return prior.log_prob_of_real(z) + finite_log_likelihood(z)
 
     def move(key: PRNGKey, state: Any, log_density: Callable[[Array], Array], population: Array) -> Any:
         # One call for all random numbers: on a CPU they take longer than the rest of a move.
@@ -73,11 +73,11 @@ def draw_tempered(
         first, second = population[(uniform[:2] * len(population)).astype(int)]
         short = 2.38 / (2 * num_parameters) ** 0.5 * 0.05 ** uniform[3]
         length = jnp.where(uniform[2] < SHARE_OF_LONG_MOVES, 1.0, short)
-        step = length * (first - second) + NOISE * (uniform[4:] - 0.5)
+        step = length * (first - second) + NOISE * jnp.std(population, axis=0) * (uniform[4:] - 0.5)
         return walk(step_key, state, log_density, lambda *_: step)
 
     kernel = adaptive_tempered.build_kernel(
-        prior.log_prob_of_real, log_likelihood_of_real, move, random_walk.init, resampling.systematic, effort.target_ess
+        prior.log_prob_of_real, finite_log_likelihood, move, random_walk.init, resampling.systematic, effort.target_ess
     )
 
     def raise_exponent(carry: Any) -> Any:
@@ -98,7 +98,9 @@ def draw_tempered(
     zero = jnp.zeros((), start.weights.dtype)
     start = start._replace(tempering_param=zero)
     state, log_evidence, num_temperatures = jax.lax.while_loop(goes_on, raise_exponent, (start, zero, 0))
-    population = _resampled(end_key, state)
+    shuffle_key, end_key = jax.random.split(end_key)
+    # In order, neighbours have the same ancestors, so that the first few of them would not be a fair choice.
+    population = jax.random.permutation(shuffle_key, _resampled(end_key, state))
 
     def store(states: Any, key: PRNGKey) -> Any:
         def move_all(states: Any, key: PRNGKey) -> Any:
@@ -112,7 +114,7 @@ def draw_tempered(
     states = jax.vmap(lambda z: random_walk.init(z, log_posterior))(population)
     keys = jax.random.split(jax.random.fold_in(key, MAX_TEMPERATURES), -(-num // effort.num_particles))
     _, (stored, accepted) = jax.lax.scan(store, states, keys)
-    draws = prior.from_real(stored.reshape(-1, num_parameters)[:num])
+    draws = stored.reshape(-1, num_parameters)[:num]
     ess = _effective_size(jnp.concatenate([population[None], stored])) * len(draws) / (len(stored) * effort.num_particles)
     return Tempered(draws, log_evidence, num_temperatures, state.tempering_param, jnp.mean(accepted), ess)
 

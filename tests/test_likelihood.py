@@ -66,6 +66,11 @@ def test_the_density_on_the_real_line_is_that_of_the_prior(name):
     slope = jax.vmap(jax.jacfwd(prior.from_real))(z)[:, 0, 0]
     expected = prior.log_prob(np.asarray(prior.from_real(z))) + np.log(slope)
     np.testing.assert_allclose(prior.log_prob_of_real(z), expected, atol=1e-10)
+    np.testing.assert_allclose(prior.real(prior.parameters(z)), z, atol=1e-6)
+    np.testing.assert_allclose(prior.parameters(z), prior.from_real(z), rtol=1e-12)
+    relative = prior.relative_log_prob(z) - prior.log_prob(prior.parameters(z))
+    np.testing.assert_allclose(relative, relative[0], atol=1e-10)
+    np.testing.assert_allclose(prior.standardised(z, 0.3, 2.0), (prior.from_real(z) - 0.3) / 2, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +92,14 @@ def test_impossible_priors_are_refused(make, words):
 def test_draws_have_the_conjugate_posterior_and_evidence():
     prior, sd = mdn.Normal([0, 0], [1, 2]), 0.1
 
-    def log_likelihood(theta):
-        return jnp.sum(jax.scipy.stats.norm.logpdf(theta, 1, sd))
+    def log_likelihood(z):
+        return jnp.sum(jax.scipy.stats.norm.logpdf(prior.from_real(z), 1, sd))
 
     tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, prior, 1500, SMALL))(jax.random.key(0))
     precision = 1 / np.array([1, 4]) + 1 / sd**2
-    np.testing.assert_allclose(tempered.draws.mean(axis=0), 1 / sd**2 / precision, atol=0.15 * sd)
-    np.testing.assert_allclose(tempered.draws.std(axis=0), precision**-0.5, rtol=0.1)
+    draws = prior.parameters(tempered.draws)
+    np.testing.assert_allclose(draws.mean(axis=0), 1 / sd**2 / precision, atol=0.15 * sd)
+    np.testing.assert_allclose(draws.std(axis=0), precision**-0.5, rtol=0.1)
     evidence = stats.norm(0, np.sqrt(np.array([1, 4]) + sd**2)).logpdf(1).sum()
     assert float(tempered.log_evidence) == pytest.approx(evidence, abs=0.5)
     assert tempered.exponent == 1
@@ -104,15 +110,17 @@ def test_particles_keep_narrow_modes_at_the_edges_of_a_box():
     """Four modes, each a thousandth of the box, with weights of .1, .2, .3 and .4; one is cut by the bound."""
     places, weights, sd = np.array([-0.5, 0.1, 0.6, 1.0]), np.array([0.1, 0.2, 0.3, 0.8]), 0.002
 
-    def log_likelihood(theta):
-        return jax.nn.logsumexp(-0.5 * ((theta[0] - places) / sd) ** 2 + jnp.log(weights))
+    prior, effort = mdn.Box(-1, 1), Effort(1000, 30, 0.5)
 
-    effort = Effort(1000, 30, 0.5)
-    tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, mdn.Box(-1, 1), 2000, effort))(jax.random.key(1))
-    near = np.abs(np.asarray(tempered.draws) - places) < 6 * sd
+    def log_likelihood(z):
+        return jax.nn.logsumexp(-0.5 * ((prior.from_real(z)[0] - places) / sd) ** 2 + jnp.log(weights))
+
+    tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, prior, 2000, effort))(jax.random.key(1))
+    draws = prior.parameters(tempered.draws)
+    near = np.abs(draws - places) < 6 * sd
     assert near.any(axis=1).all()
     np.testing.assert_allclose(near.mean(axis=0), [0.1, 0.2, 0.3, 0.4], atol=0.06)
-    assert np.abs(tempered.draws).max() <= 1
+    assert np.abs(draws).max() <= 1
 
 
 def linear_simulations(num, trials):
@@ -129,23 +137,38 @@ SETTINGS |= {f"likelihood.{key}": value for key, value in SETTINGS.items()}
 
 def test_a_learnt_likelihood_of_trials_gives_the_exact_posterior():
     prior, theta, x = linear_simulations(2000, 3)
-    posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=SETTINGS)
+    settings = {**SETTINGS, "likelihood.num_particles": 500, "likelihood.num_moves": 30}
+    posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=settings)
     assert posterior.predictor.columns.targets == ("x_1", "x_2")
     assert [column.name for column in posterior.predictor.columns.inputs] == ["a", "b"]
     for trials in (1, 4):  # any number of trials can be observed
         observed = np.array([[0.5, 1.5]] * trials)
-        draws = posterior.sample(jax.random.key(0), observed, 500, SMALL)
+        draws = posterior.sample(jax.random.key(0), observed, 500)
         precision = 1 + trials / 0.25
         np.testing.assert_allclose(draws.mean(axis=0), (np.array([0, 1]) + trials * observed[0] / 0.25) / precision, atol=0.1)
         np.testing.assert_allclose(draws.std(axis=0), precision**-0.5, rtol=0.15)
     difference = np.diff(posterior.log_prob(np.array([[0.5, 1.0], [0.2, 1.4]]), observed))
     assert difference == pytest.approx(exact_difference(observed), abs=0.5)
     _, theta, x = linear_simulations(60, 3)
-    evaluated = posterior.evaluate(jax.random.key(1), Dataset(x, theta), 99, Effort(100, 20, 0.5))
+    evaluated = posterior.evaluate(jax.random.key(1), Dataset(x, theta), 99)
     exact = stats.norm((np.array([0, 1]) + x.sum(axis=1) / 0.25) / 13, 13**-0.5).logpdf(theta).sum(axis=1)
     assert evaluated.nll.mean() == pytest.approx(-exact.mean(), abs=0.2)
     assert 0.3 < evaluated.ranks.coverage(0.5) < 0.7
     assert max(evaluated.ranks.errors()) < 0.12
+
+
+def test_parameters_and_results_far_from_zero_keep_their_digits():
+    """In float32, 1.6e9 has steps of 128. The evidence is in units of x, whose sd is 1000."""
+    prior = mdn.Box(1.6e9, 1.6e9 + 100)
+    theta = prior.sample(jax.random.key(0), (1000,))
+    x = 1.7e9 + 1000 * (theta - 1.6e9) / 30 + 300 * RNG.normal(size=(1000, 1))
+    settings = {**SETTINGS, "likelihood.num_particles": 300, "likelihood.num_moves": 20}
+    posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=settings)
+    with jax.enable_x64(False):
+        found = posterior.tempered(jax.random.key(1), np.array([[1.7e9 + 2000.0]]), 300)
+    assert found.draws.mean() - 1.6e9 == pytest.approx(60, abs=3)
+    assert found.draws.std() == pytest.approx(9, rel=0.3)
+    assert found.log_evidence[0] == pytest.approx(np.log(30 / 1000 / 100), abs=0.4)
 
 
 def exact_difference(observed):
@@ -174,9 +197,11 @@ def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior():
     x = theta[:, 1:] + 0.2 * RNG.normal(size=(3000, 1))
     x[(theta[:, 0] > 0) & (RNG.random(3000) < 0.5)] = np.nan
     posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", missing="drop", settings=SETTINGS)
-    success = np.exp(posterior.success.log_prob(np.array([[-0.7, 0.3], [0.7, 0.3]])))
+    z = (np.array([[-0.7, 0.3], [0.7, 0.3]]) - posterior.success.mean) / posterior.success.sd
+    success = np.exp(posterior.success.log_prob(z, 1))
+    np.testing.assert_allclose(np.exp(posterior.success.log_prob(z, 2)), success**2)
     np.testing.assert_allclose(success, [1, 0.5], atol=0.08)
-    draws = posterior.sample(jax.random.key(0), [0.1], 500, SMALL)
+    draws = posterior.sample(jax.random.key(0), [0.1], 500)
     assert np.mean(draws[:, 0] < 0) == pytest.approx(2 / 3, abs=0.08)
     with pytest.raises(ValueError, match="expected a finite number"):
         mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=SETTINGS)
@@ -196,7 +221,7 @@ def test_failures_by_chance_are_no_factor():
         ({"prior": mdn.Normal(0, 1)}, "got 1 parameters, expected 2"),
         ({"prior": mdn.Box([-1, -1], [0, 0])}, "density 0 in the prior"),
         ({"method": "posterior", "x": np.zeros((30, 2, 2))}, "expected method='likelihood'"),
-        ({"x": np.zeros((29, 2))}, r"got shapes \(30, 2\) and \(29, 2\)"),
+        ({"x": np.zeros((29, 2))}, "got 30 rows of theta and 29 of x"),
         ({"x": np.full((30, 2), np.nan)}, "expected a finite number"),
         ({"missing": "ignore"}, "expected 'refuse' or 'drop'"),
     ],
@@ -265,8 +290,9 @@ def test_the_command_compares_both_methods_on_trials_of_a_file(tmp_path):
     with np.load(tmp_path / "run" / "72_likelihood.npz") as file:
         assert file["theta"].shape == (2, 60, 2)
         assert np.abs(file["theta"]).max() <= 1
-    posterior = mdn.LikelihoodPosterior(mdn.load(tmp_path / "run" / "72_likelihood.safetensors"), mdn.Box([-1, -1], [1, 1]))
-    assert posterior.sample(jax.random.key(0), x[0], 50, Effort(50, 5, 0.5)).shape == (50, 2)
+    predictor = mdn.load(tmp_path / "run" / "72_likelihood.safetensors")
+    posterior = mdn.LikelihoodPosterior(predictor, mdn.Box([-1, -1], [1, 1]), None, Effort(50, 5))
+    assert posterior.sample(jax.random.key(0), x[0], 50).shape == (50, 2)
     assert_not_blank(tmp_path / "run" / "figures" / "posteriors.png")
 
 
@@ -276,6 +302,10 @@ def test_the_command_compares_both_methods_on_trials_of_a_file(tmp_path):
         (["method=likelihood"], ["data.target_support: got 'real'", "expected finite bounds"]),
         (["data.task=slcp"], ["data.task: got 'slcp' with data.path"]),
         (["data.trials=2"], ["data.trials: got 2, expected 3"]),
+        (["method=likelihood", "data.target_support=[-0.5,0.5]"], ["simulations with theta outside of it"]),
+        (["method=likelihood", "data.prior=normal", "data.target_support=[-1,1]"], ["data.prior: got 'normal' with"]),
+        (["likelihood.train.loss=natural_em"], ["likelihood.train: loss", "expected 'nll'"]),
+        (["likelihood.train.optimizer.options.b9=1"], ["likelihood.train.optimizer"]),
         (["method=likelihod"], ["expected one of 'posterior', 'likelihood' or 'both'; did you mean 'likelihood'"]),
     ],
 )
@@ -289,7 +319,8 @@ def test_impossible_methods_are_one_line(tmp_path, words, expected):
 def test_a_constant_column_is_left_out(tmp_path):
     theta = RNG.uniform(-1, 1, (60, 1))
     x = np.concatenate([theta + 0.1, np.full((60, 1), 3.0)], axis=1)
-    np.savez(tmp_path / "s.npz", theta=theta, x=x)
+    np.savez(tmp_path / "s.npz", theta=theta, x=x, x_observed=[[0.1, 3.0], [0.2, 4.0]])
     done = run("posterior", *QUICK, f"data.path={tmp_path / 's.npz'}", f"output={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     assert "x_2: constant in all simulations, so left out" in done.stdout
+    assert "observation 2 has another value there" in done.stdout

@@ -25,7 +25,7 @@ from experiments.posterior.simulations import make_problem
 from experiments.progress import Clock
 from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
-from experiments.study import divergence_message, num_components_is_auto, prepare
+from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
 from mdnjax.data.notes import outliers
 from mdnjax.fit_simulations import columns_of, with_support
 from mdnjax.outside import outside
@@ -37,6 +37,7 @@ FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
 def study(config: Posterior, overwrite: bool) -> None:
     """Trains on each number of simulations, evaluates the posteriors, and writes the run folder."""
     prepare(config)
+    check_optimizers(**{"likelihood.train": config.likelihood.train})
     if num_components_is_auto(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     methods: Sequence[Method] = ("posterior", "likelihood") if config.method == "both" else (config.method,)
@@ -48,13 +49,14 @@ def study(config: Posterior, overwrite: bool) -> None:
     check_prior(config, problem)
     if problem.references is not None:
         import_extra("sklearn")
+    written = config
     if config.data.path is None and problem.prior is not None:
         config = with_support(config, problem.prior)
     if "posterior" in methods:
         check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
     names = columns_of("posterior", problem.names, problem.simulations.x.shape[1]).inputs
     notes = list(outside(problem.simulations.x, problem.observed, [column.name for column in names]))
-    folder = create_run_folder(config, config.output, FILES, overwrite)
+    folder = create_run_folder(written, config.output, FILES, overwrite)
     outcomes = [train_and_evaluate(config, problem, size, method, clock, folder) for size in problem.sizes for method in methods]
     if problem.references is not None:
         with clock.phase("two-sample scores"):
@@ -65,7 +67,8 @@ def study(config: Posterior, overwrite: bool) -> None:
         drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem.references, problem.task, problem.names)
         report.write_figures(folder / "figures", drawn)
     write_metrics(config, folder, clock, problem, outcomes)
-    of_networks = outcomes[-1].result.notes if outcomes[-1].evaluation.method == "posterior" else []
+    direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
+    of_networks = direct[-1].result.notes if direct else []
     notes += [
         *outliers(problem.simulations),
         *of_networks,
@@ -82,6 +85,11 @@ def check_prior(config: Posterior, problem: Problem) -> None:
         expected = "expected finite bounds, between which the prior is uniform, or data.prior=normal"
         got = f"got {config.data.target_support!r} with method={config.method}"
         raise command.UserError(f"data.target_support: {got}, {expected}")
+    if config.method != "posterior" and problem.prior is not None:
+        theta = np.concatenate([problem.simulations.y, problem.test.y])
+        if outside := int(np.sum(~np.isfinite(problem.prior.log_prob(theta)))):
+            expected = "expected none, since the likelihood needs their prior"
+            raise command.UserError(f"data.target_support: got {outside} simulations with theta outside of it, {expected}")
 
 
 def write_history_and_draws(folder: Path, problem: Problem, outcome: Outcome) -> None:

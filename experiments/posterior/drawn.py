@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from experiments.posterior.problem import Problem, without_constants
 from experiments.posterior.schema import Simulations
 from experiments.posterior.tasks import TASKS, SimulatorTask
 from mdnjax.data import Dataset, two_moons
+from mdnjax.data.dataset import joined, select_rows
 from mdnjax.tempering import Effort, draw_tempered
 
 DEFAULT_SIZES = (1000, 10_000, 100_000)  # numbers of simulations of a task in the public benchmark
@@ -45,7 +47,7 @@ def problem_of_task(data: Simulations, seed: int, num_draws: int) -> Problem:
             folder_of_task(Path(data.root), name), simulations.x.shape[1], simulations.y.shape[1]
         )
     elif data.observations is not None:
-        observed = read_observations(data, simulations.x.shape[1])
+        observed = read_observations(data, simulations.x.shape[1], trials)
     elif name == "two_moons":
         observed = two_moons.simulate(generator, generator.uniform(*two_moons.BOX, (data.num_observations, 2)))
         observed = observed.astype(np.float32)
@@ -60,12 +62,14 @@ def problem_of_task(data: Simulations, seed: int, num_draws: int) -> Problem:
 
 
 def _draw(task: SimulatorTask, seed: list[int], num: int) -> Dataset:
-    """Draws simulations, and leaves out those that failed."""
+    """Draws simulations; those that failed are replaced by others."""
     generator = np.random.default_rng(seed)
-    theta = task.prior.sample(jax.random.key(generator.integers(2**31)), (num,))
-    x = task.simulate(generator, theta)
-    succeeded = np.isfinite(x).all(axis=1)
-    return Dataset(x[succeeded], theta[succeeded])
+    parts: list[Dataset] = []
+    while (missing := num - sum(len(part.x) for part in parts)) > 0:
+        theta = task.prior.sample(jax.random.key(generator.integers(2**31)), (missing,))
+        x = task.simulate(generator, theta)
+        parts.append(select_rows(Dataset(x, theta), np.asarray(np.isfinite(x).all(axis=1))))
+    return functools.reduce(joined, parts)
 
 
 def _drawn_references(task: SimulatorTask, observed: Array, seed: int, num_draws: int) -> list[Array] | None:
@@ -75,8 +79,8 @@ def _drawn_references(task: SimulatorTask, observed: Array, seed: int, num_draws
         return None
 
     def draw(key: Any, x: Any) -> Any:
-        return draw_tempered(key, lambda theta: log_likelihood(theta, x), task.prior, num_draws, REFERENCE).draws
+        return draw_tempered(key, lambda z: log_likelihood(task.prior.from_real(z), x), task.prior, num_draws, REFERENCE).draws
 
     keys = jax.random.split(jax.random.key(seed), len(observed))
     drawn = jax.jit(lambda *leaves: jax.lax.map(lambda one: draw(*one), leaves))(keys, np.asarray(observed, np.float32))
-    return [*np.asarray(drawn, np.float64)]
+    return [*task.prior.parameters(drawn)]

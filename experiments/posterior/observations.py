@@ -16,13 +16,22 @@ from mdnjax.config.nearest import nearest
 Array = np.ndarray
 
 
-def read_observations(data: Simulations, num_inputs: int, own: Mapping[str, Array] | None = None) -> Array:
+def flat_trials(values: Array, shape: tuple[int, ...]) -> Array:
+    """Returns results `[N, T, X]`, or those `[T, X]` of a single observation, as `[N, T X]`; others are unchanged."""
+    if values.shape == shape:
+        values = values[None]
+    return values.reshape(len(values), -1) if values.ndim == 3 and len(values) else values
+
+
+def read_observations(data: Simulations, num_inputs: int, trials: int = 1, own: Mapping[str, Array] | None = None) -> Array:
     """Reads observations `[M, num_inputs]` from a file, or from the arrays of the file of simulations."""
     key, path, name = (
         ("data.observations", data.observations, "x") if data.observations else ("data.path", data.path, "x_observed")
     )
     assert path is not None
     arrays = own if own is not None and not data.observations else read(path, key)
+    if trials > 1 and name in arrays:
+        arrays = {**arrays, name: flat_trials(arrays[name], (trials, num_inputs // trials))}
     if name in arrays and arrays[name].ndim == 1 and arrays[name].size == num_inputs:
         arrays = {**arrays, name: arrays[name][None]}  # a single observation without a batch axis
     observed = table_of(arrays, name, path, key)
@@ -50,7 +59,7 @@ def table_of(arrays: Mapping[str, Array], name: str, path: str, key: str, failed
     if values.dtype.kind not in "biuf":
         raise UserError(f"{key}: {path}: {name}: got values of type {values.dtype}, expected numbers")
     values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or not values.shape[1]:
+    if values.ndim != 2 or not values.size:
         raise UserError(f"{key}: {path}: {name}: got shape {values.shape}, expected rows and columns")
     values = values.astype(np.float64)
     wrong = ~np.isfinite(values).all(axis=1)

@@ -81,7 +81,8 @@ def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Me
     held_out = select_rows(problem.simulations, slice(num - num_held_out, num))
     config, begin = config.model_copy(update={"method": method}), time.monotonic()
     result = train(config, problem, num - num_held_out, clock, folder / f"{file_name(num, method)}.safetensors")
-    posterior = posterior_of(method, result.predictor, problem.prior, problem.success)
+    effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
+    posterior = posterior_of(method, result.predictor, problem.prior, problem.success, effort)
     key = jax.random.key(config.seed)
     with clock.phase("samples"):
         draws, quality = draw(posterior, problem, jax.random.fold_in(key, SAMPLE), config)
@@ -118,9 +119,8 @@ def draw(posterior: Any, problem: Problem, key: Any, config: Posterior) -> tuple
     """Draws theta `[M, S, D]` for each observation; particles also have numbers that tell how well they moved."""
     if not isinstance(posterior, LikelihoodPosterior):
         return posterior.predictor.sample(key, problem.observed, config.num_draws), None
-    effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
-    tempered = posterior.tempered(key, trials_of(problem, problem.observed), config.num_draws, effort)
-    return np.asarray(tempered.draws, np.float64), Quality(*(np.asarray(values).tolist() for values in tempered[2:]))
+    tempered = posterior.tempered(key, trials_of(problem, problem.observed), config.num_draws)
+    return np.asarray(tempered.draws), Quality(*(np.asarray(values).tolist() for values in tempered[2:]))
 
 
 def trials_of(problem: Problem, x: np.ndarray) -> np.ndarray:
@@ -153,9 +153,10 @@ def chosen(outcomes: list[Outcome]) -> list[str]:
         difference = first.held_out_nll - second.held_out_nll
         better = second if difference.mean() > 0 else first
         error = difference.std(ddof=1) / len(difference) ** 0.5
+        doubt = "" if abs(difference.mean()) > 2 * error else ", which may be chance"
         notes.append(
             f"{better.evaluation.label} is chosen: the log density of {len(difference)} held-out parameters is "
-            f"{abs(difference.mean()):.2f} ± {error:.2f} nats higher"
+            f"{abs(difference.mean()):.2f} ± {error:.2f} nats higher{doubt}"
         )
     return notes
 

@@ -54,6 +54,9 @@ def without_constants(
     constant = np.ptp(simulations.x, axis=0) == 0
     if trials > 1 or not constant.any() or constant.all():
         return simulations, test, observed, ()
+    names, value = ", ".join(f"x_{i + 1}" for i in np.flatnonzero(constant)), simulations.x[0, constant]
+    others = ", ".join(str(i + 1) for i in np.flatnonzero((observed[:, constant] != value).any(axis=1)))
+    note = f"{names}: constant in all simulations, so left out; the others are numbered anew"
+    note += f"; observation {others} has another value there, which no simulation can explain" if others else ""
     simulations, test = (part._replace(x=part.x[:, ~constant]) for part in (simulations, test))
-    names = ", ".join(f"x_{i + 1}" for i in np.flatnonzero(constant))
-    return simulations, test, observed[:, ~constant], (f"{names}: constant in all simulations, so left out",)
+    return simulations, test, observed[:, ~constant], (note,)

@@ -31,8 +31,8 @@ class Simulations(Examples, frozen=True):
     )
     trials: Count | None = Field(
         default=None,
-        description="how many independent trials the columns of x are, trial by trial; the likelihood of one is learnt, and an "
-        "observation may have any number (null: one; those of data.task, or of the file's x[N, T, X])",
+        description="how many independent trials the columns of x are, trial by trial; the likelihood of one is learnt "
+        "(null: one; those of data.task, or of the file's x[N, T, X])",
     )
     prior: Literal["uniform", "normal", "log_normal"] = Field(
         default="uniform",

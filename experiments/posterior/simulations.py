@@ -9,9 +9,10 @@ import numpy as np
 
 from experiments.command import UserError
 from experiments.posterior.drawn import problem_of_task
-from experiments.posterior.observations import read, read_benchmark, read_observations, table_of
+from experiments.posterior.observations import flat_trials, read, read_benchmark, read_observations, table_of
 from experiments.posterior.problem import Problem, without_constants
 from experiments.posterior.schema import Simulations
+from mdnjax.components import Support
 from mdnjax.data import Dataset, make_support
 from mdnjax.data.dataset import select_rows
 from mdnjax.priors import Box, LogNormal, Normal, Prior
@@ -44,7 +45,9 @@ def _of_file(data: Simulations, seed: int, method: str) -> Problem:
     if x.shape[1] % trials:
         raise UserError(f"data.trials: got {trials} for {x.shape[1]} columns of x, expected as many columns in each trial")
     succeeded = np.asarray(np.isfinite(np.concatenate([theta, x], axis=1)).all(axis=1))
-    success = fit_success(theta, succeeded, seed) if method != "posterior" and np.isfinite(theta).all() else None
+    known = np.isfinite(theta).all(axis=1)
+    success = fit_success(theta[known], succeeded[known], seed, trials) if method != "posterior" else None
+    prior = _prior_of_file(data, theta[known])
     theta, x, notes = _usable(theta, x, data)
     if success is not None:
         notes = (*notes, "success depends on theta, so that the posterior by the likelihood has its probability as a factor")
@@ -61,11 +64,10 @@ def _of_file(data: Simulations, seed: int, method: str) -> Problem:
     if data.root is not None:
         observed, references = read_benchmark(Path(data.root), x.shape[1], theta.shape[1])
     elif data.observations is not None or "x_observed" in arrays:
-        observed = read_observations(data, x.shape[1], arrays)
+        observed = read_observations(data, x.shape[1], trials, arrays)
     else:
         observed = test.x[: data.num_observations]
     simulations, test, observed, more = without_constants(simulations, test, observed, trials)
-    prior = _prior_of_file(data, theta)
     return Problem(simulations, test, observed, references, None, sizes, (*notes, *more), prior, trials, None, success)
 
 
@@ -77,22 +79,34 @@ def _with_trials(arrays: Mapping[str, Array], data: Simulations) -> tuple[Mappin
     trials = x.shape[1]
     if data.trials not in (None, trials):
         raise UserError(f"data.trials: got {data.trials}, expected {trials}, the second axis of x in {data.path}")
-    flat = {name: arrays[name].reshape(len(arrays[name]), -1) for name in ("x", "x_observed") if name in arrays}
+    flat = {name: flat_trials(arrays[name], x.shape[1:]) for name in ("x", "x_observed") if name in arrays}
     return {**arrays, **flat}, trials
 
 
 def _prior_of_file(data: Simulations, theta: Array) -> Prior | None:
     """Returns the law of theta that the configuration names; None for a uniform one without bounds."""
+    if data.prior != "uniform" and data.target_support not in ("real", "positive" if data.prior == "log_normal" else "real"):
+        got = f"got {data.prior!r} with data.target_support={data.target_support!r}"
+        raise UserError(f"data.prior: {got}, expected uniform, or no bounds")
+    if data.prior != "uniform" and not (np.ptp(theta, axis=0) > 0).all():
+        raise UserError(f"data.prior: got {data.prior!r} and a theta that never varies, expected each to vary")
     if data.prior == "normal":
         return Normal(theta.mean(axis=0), theta.std(axis=0))
     if data.prior == "log_normal":
         if (theta <= 0).any():
             raise UserError("data.prior: got 'log_normal', but theta has values that are not positive")
         return LogNormal(np.log(theta).mean(axis=0), np.log(theta).std(axis=0))
-    support = make_support(data.target_support, theta.shape[1])
+    support = _support(data, theta.shape[1])
     if support is None or not np.isfinite([support.low, support.high]).all():
         return None
     return Box(support.low, support.high)
+
+
+def _support(data: Simulations, num_parameters: int) -> Support | None:
+    try:
+        return make_support(data.target_support, num_parameters)
+    except ValueError as error:
+        raise UserError(f"data.target_support: {error}") from None
 
 
 def _usable(theta: Array, x: Array, data: Simulations) -> tuple[Array, Array, tuple[str, ...]]:
@@ -106,10 +120,7 @@ def _usable(theta: Array, x: Array, data: Simulations) -> tuple[Array, Array, tu
     if num:
         share = 100 * num / len(failed)
         notes.append(f"{num} of {len(failed)} simulations ({share:.1f} %) have missing numbers and are left out")
-    try:
-        support = make_support(data.target_support, theta.shape[1])
-    except ValueError as error:
-        raise UserError(f"data.target_support: {error}") from None
+    support = _support(data, theta.shape[1])
     if support is None:
         return theta, x, tuple(notes)
     low, high = (np.array(ends) for ends in support)

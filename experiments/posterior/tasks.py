@@ -63,7 +63,8 @@ def sir(generator: np.random.Generator, theta: Array) -> Array:
 
     start = jnp.array([1 - 1 / POPULATION, 1 / POPULATION])
     infected = _solve(rates, start, np.arange(0.0, 160, 17), theta)[..., 1]
-    return generator.binomial(NUM_TESTED, np.clip(infected, 0, 1)).astype(np.float64)
+    counts = generator.binomial(NUM_TESTED, np.clip(np.nan_to_num(infected), 0, 1))
+    return np.where(np.isnan(infected), np.nan, counts)
 
 
 def lotka_volterra(generator: np.random.Generator, theta: Array) -> Array:
@@ -87,7 +88,8 @@ def _solve(rates: Callable[..., Any], start: Any, times: Array, theta: Array) ->
     def solve(theta: Any) -> Any:
         return diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, times[-1], 0.01, start, theta, **options).ys
 
-    return np.asarray(jax.jit(jax.vmap(solve))(jnp.asarray(theta)), np.float64)
+    states = np.asarray(jax.jit(jax.vmap(solve))(jnp.asarray(theta)), np.float64)
+    return np.where(np.isfinite(states), states, np.nan)
 
 
 def _log_gaussian_linear(theta: Any, x: Any) -> Any:

@@ -176,6 +176,27 @@ def _check_lbfgs(train: Train) -> None:
             raise ValueError(f"{name}: got {value!r} with optimizer.name 'lbfgs', expected {text}: {reason}")
 
 
+def check_train(train: Train, sections: dict[str, Any]) -> Train:
+    """Returns the training section. Raises: ValueError if it does not fit to the other sections, those that are valid."""
+    family = sections["model"].family if "model" in sections else "diagonal"  # otherwise it is invalid and reported already
+    if "model" in sections and sections["model"].line and train.init.name != "data":
+        raise ValueError(f"init.name: got {train.init.name!r} with model.line true, expected 'data', which fits the line")
+    if train.loss != "nll" and family != "diagonal":
+        raise ValueError(
+            f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (the loss is defined only for 'diagonal')"
+        )
+    if train.optimizer.name == "lbfgs":
+        _check_lbfgs(train)
+    return train
+
+
+def check_selection(selection: Selection, sections: dict[str, Any]) -> Selection:
+    """Returns the section of selection. Raises: ValueError if its settings do not fit to the other sections."""
+    if {"model", "train"} <= sections.keys():
+        check_settings({name: sections[name] for name in ("model", "train")}, selection.settings)
+    return selection
+
+
 class Run(Section, frozen=True):
     """One run: its data, model and training. Commands add keys of their own (`experiments.schemas`)."""
 
@@ -189,23 +210,12 @@ class Run(Section, frozen=True):
     @field_validator("train")
     @classmethod
     def _check_combinations(cls, train: Train, info: Any) -> Train:
-        family = info.data["model"].family if "model" in info.data else "diagonal"  # otherwise it is invalid and reported already
-        if "model" in info.data and info.data["model"].line and train.init.name != "data":
-            raise ValueError(f"init.name: got {train.init.name!r} with model.line true, expected 'data', which fits the line")
-        if train.loss != "nll" and family != "diagonal":
-            raise ValueError(
-                f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (the loss is defined only for 'diagonal')"
-            )
-        if train.optimizer.name == "lbfgs":
-            _check_lbfgs(train)
-        return train
+        return check_train(train, info.data)
 
     @field_validator("selection")
     @classmethod
     def _check_settings(cls, selection: Selection, info: Any) -> Selection:
-        if {"model", "train"} <= info.data.keys():
-            check_settings({name: info.data[name] for name in ("model", "train")}, selection.settings)
-        return selection
+        return check_selection(selection, info.data)
 
     @property
     def data_seed(self) -> int:

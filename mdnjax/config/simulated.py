@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mdnjax.config.ensembles import Ensemble, Selection
-from mdnjax.config.schema import Init, Model, Optimizer, Run, Train
+from mdnjax.config.schema import Init, Model, Optimizer, Run, Train, check_selection, check_train
 from mdnjax.config.section import Count, Section
 
 HIDDEN_SIZES = (64, 64, 64)
@@ -47,6 +47,16 @@ class Likelihood(Section, frozen=True):
         default=2000, description="particles that move from the prior to the posterior of an observation"
     )
     num_moves: Annotated[Count, Field(le=10**5)] = Field(default=50, description="moves of each particle at a temperature")
+
+    @field_validator("train")
+    @classmethod
+    def _check_combinations(cls, train: Train, info: Any) -> Train:
+        return check_train(train, info.data)
+
+    @field_validator("selection")
+    @classmethod
+    def _check_settings(cls, selection: Selection, info: Any) -> Selection:
+        return check_selection(selection, info.data)
 
 
 class Simulated(Run, frozen=True):
