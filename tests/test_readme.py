@@ -61,8 +61,7 @@ def test_the_examples_of_the_project_give_sensible_numbers(tmp_path):
 def test_the_example_of_a_network_of_ones_own_runs(tmp_path):
     page = (ROOT / "mdnjax" / "README.md").read_text()
     exported, guaranteed, simulated, _, own_network = python_blocks("mdnjax/README.md")
-    quick = simulated.replace("prior=prior", 'prior=prior, settings={"likelihood.train.num_steps": 1000}')
-    printed = printed_by(exported + guaranteed + quick + own_network, tmp_path)
+    printed = printed_by(exported + guaranteed + simulated + own_network, tmp_path)
     (found, sds), (expected, _) = (re.findall(r"mean and sd: \[(.*?)\] \+- \[(.*?)\]", text)[0] for text in (printed, page))
     assert [*map(float, found.split())] == pytest.approx([*map(float, expected.split())], abs=0.3)
     assert [*map(float, sds.split())] == pytest.approx([0.3, 0.3], abs=0.15)

@@ -19,6 +19,8 @@ MAX_POINTS = 3000  # plotted of the draws for one observation
 MAX_COLUMNS = 4  # observations, or parameters
 NUM_BINS = 20
 PUBLISHED_STYLES = ("--", ":", "s", "^")  # the last two are of a single number of simulations
+SECOND = "#2a9d8f"  # colour of a second method
+APART = 1.06  # factor between the places of two methods on the axis of simulations
 ZOOM = 8  # magnification of the last column, which exists where theta has two parameters or more
 
 
@@ -74,7 +76,7 @@ def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] |
                 _plot_draws(axes, draws[observation], colour)
             for axes, (low, high) in zip(panel, windows, strict=False):
                 axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-            panel[0].set_ylabel(name if single else f"{name}\ntheta_2")
+            panel[0].set_ylabel(_in_lines(name) if single else f"{_in_lines(name)}\ntheta_2")
         for column, axes in enumerate(panels[0]):
             axes.set_title(f"observation {column + 1}" if column < num else f"observation 1, {ZOOM} x enlarged", fontsize=10)
         for axes in panels[-1]:
@@ -99,7 +101,7 @@ def ranks(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Figure:
                 axes.hist(shares, bins=NUM_BINS, range=(0, 1), color=MODEL, alpha=0.75, edgecolor="white")
                 axes.axhspan(low, high, color=TRUTH, alpha=0.25, lw=0, label="95 % of calibrated bars")
                 axes.axhline(num_tests / NUM_BINS, color=TRUTH, lw=1)
-            panel[0].set_ylabel(f"{evaluation.name}\ntests")
+            panel[0].set_ylabel(f"{_in_lines(evaluation.name)}\ntests")
             for axes, name, p in zip(panel, names, evaluation.ranks.p_values(), strict=False):
                 axes.set_title(f"{name}: {'uniform' if p > LEVEL / len(names) else 'NOT uniform'} (p = {p:.2g})", fontsize=10)
         for column in range(num):
@@ -130,25 +132,32 @@ def coverage(evaluations: Sequence[Evaluation]) -> Figure:
 def scores(evaluations: Sequence[Evaluation], task: str | None) -> Figure:
     """Plots the two-sample score of every observation and their mean, against the number of simulations."""
     methods = {evaluation.method: MODEL for evaluation in evaluations}
-    methods |= dict(zip(list(methods)[1:], [DATA], strict=False))
+    methods |= dict.fromkeys([*methods][1:], SECOND)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6, 4.2), layout="constrained")
+        figure = Figure(figsize=(6, 4.8), layout="constrained")
         axes = figure.subplots()
-        for method, colour in methods.items():
+        for place, (method, colour) in enumerate(methods.items()):
             of_method = [evaluation for evaluation in evaluations if evaluation.method == method]
             for number, (num_simulations, _, _, c2st, *_) in enumerate(of_method):
                 label = "observations" if number == 0 and colour == MODEL else None
-                axes.scatter([num_simulations] * len(c2st), c2st, s=14, color=colour, alpha=0.4, linewidths=0, label=label)
+                axes.scatter(
+                    [num_simulations * APART**place] * len(c2st), c2st, s=14, color=colour, alpha=0.4, linewidths=0, label=label
+                )
             nums, means = zip(*((each.num_simulations, float(np.mean(each.c2st))) for each in of_method), strict=True)
             name = "mdnjax, mean" if len(methods) == 1 else f"mdnjax, {method}, mean"
-            axes.plot(nums, means, "o-", color=colour, lw=2, label=name)
+            axes.plot(np.array(nums) * APART**place, means, "o-", color=colour, lw=2, label=name)
         for (name, published), style in zip(PUBLISHED.get(task or "", {}).items(), PUBLISHED_STYLES, strict=False):
             axes.plot(list(published), list(published.values()), style, color=TRUTH, lw=1.6, label=name)
         axes.axhline(0.5, color=DATA, lw=1)
         axes.set(xscale="log", xlabel="simulations", ylabel="two-sample score (0.5: indistinguishable)", ylim=(0.45, 1))
         label_plainly(axes.xaxis)
-        axes.legend()
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _in_lines(name: str) -> str:
+    """Returns the name of a row with its method in a line of its own."""
+    return name.replace("simulations, ", "simulations\n")
 
 
 def _plot_draws(axes: Axes, draws: np.ndarray, colour: str) -> None:
