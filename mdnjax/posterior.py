@@ -172,11 +172,16 @@ class LikelihoodPosterior:
         return np.asarray(relative_units(self.predictor.scaler).relative(x), np.float32)
 
     def _of_each(self, name: Any, function: Callable[..., Any], effort: Effort, *arguments: Any) -> Any:
-        """Applies a function to each observation, several at a time; a second call with the same name compiles nothing."""
+        """Applies a function to each observation, a few at a time by one program; a second call compiles nothing."""
+        num = len(arguments[0])
+        width = min(num, max(1, ROWS_PER_CALL // effort.num_particles))
         if name not in self._programs:
-            width = max(1, ROWS_PER_CALL // effort.num_particles)
-            self._programs[name] = jax.jit(lambda *leaves: jax.lax.map(lambda one: function(*one), leaves, batch_size=width))
-        return self._programs[name](*arguments)
+            self._programs[name] = jax.jit(jax.vmap(function))
+        results = []
+        for start in range(0, num, width):
+            rows = np.arange(start, start + width) % num  # the last are repeated, so that all calls have the same shape
+            results.append(jax.device_get(self._programs[name](*(leaf[rows] for leaf in arguments))))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *results)
 
 
 Posterior = DirectPosterior | LikelihoodPosterior
