@@ -27,7 +27,7 @@ from mdnjax.ranks import Ranks, rank
 from mdnjax.statistics import Modes, modes
 from mdnjax.success import Success
 from mdnjax.tempering import Effort, Tempered, draw_tempered
-from mdnjax.types import Float, PRNGKey
+from mdnjax.types import Bool, Float, PRNGKey
 
 THOROUGH = Effort()
 QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, which need fewer draws than a posterior that is looked at
@@ -54,8 +54,7 @@ class DirectPosterior:
     def log_prob(self, theta: Any, x: Any) -> Float[np.ndarray, " N"]:
         """Computes log p(theta|x) of parameters given one observation."""
         theta = as_numbers("theta", theta)
-        inside = np.isfinite(np.atleast_1d(self._log_support(theta)))
-        values = np.full(len(theta), -np.inf)
+        inside, values = self._inside(theta), np.full(len(theta), -np.inf)
         values[inside] = self.predictor.log_prob(np.repeat(self._row(x), inside.sum(), axis=0), theta[inside])
         return values
 
@@ -73,13 +72,12 @@ class DirectPosterior:
             raise ValueError(f"x: got shape {x.shape} of an observation, expected [{num}]")
         return x[None]
 
-    def _log_support(self, theta: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        """Returns 0 for parameters inside of the support of the networks, and -inf for others."""
+    def _inside(self, theta: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
+        """Returns which parameters are inside of the support of the networks."""
         support = self.predictor.scaler.support
         if support is None:
-            return np.zeros(len(theta))
-        inside = (theta > np.array(support.low)) & (theta < np.array(support.high))
-        return np.where(inside.all(axis=1), 0.0, -np.inf)
+            return np.ones(len(theta), bool)
+        return np.all((theta > np.array(support.low)) & (theta < np.array(support.high)), axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mdnjax.priors import Prior
-from mdnjax.types import Array, Float, PRNGKey
+from mdnjax.types import Array, Float, Key, PRNGKey
 
 MAX_TEMPERATURES = 200
 SHARE_OF_LONG_MOVES = 0.25
@@ -57,7 +57,6 @@ def draw_tempered(
     Source: Del Moral, Doucet & Jasra (2006), section 3, by blackjax.
     """
     random_walk, adaptive_tempered, resampling = import_blackjax()
-    walk, num_parameters = random_walk.build_additive_step(), len(prior.offset)
 
     def finite_log_likelihood(z: Array) -> Array:
         lowest = jnp.finfo(z.dtype).min / 4
@@ -66,32 +65,22 @@ def draw_tempered(
     def log_posterior(z: Array) -> Array:
         return prior.log_prob_of_real(z) + finite_log_likelihood(z)
 
-    def move(key: PRNGKey, state: Any, log_density: Callable[[Array], Array], population: Array) -> Any:
-        # One call for all random numbers: on a CPU they take longer than the rest of a move.
-        uniform_key, step_key = jax.random.split(key)
-        uniform = jax.random.uniform(uniform_key, (4 + num_parameters,))
-        first, second = population[(uniform[:2] * len(population)).astype(int)]
-        short = 2.38 / (2 * num_parameters) ** 0.5 * 0.05 ** uniform[3]
-        length = jnp.where(uniform[2] < SHARE_OF_LONG_MOVES, 1.0, short)
-        step = length * (first - second) + NOISE * jnp.std(population, axis=0) * (uniform[4:] - 0.5)
-        return walk(step_key, state, log_density, lambda *_: step)
-
     kernel = adaptive_tempered.build_kernel(
-        prior.log_prob_of_real, finite_log_likelihood, move, random_walk.init, resampling.systematic, effort.target_ess
+        prior.log_prob_of_real, finite_log_likelihood, _move, random_walk.init, resampling.systematic, effort.target_ess
     )
+
+    def resampled(key: PRNGKey, state: Any) -> Array:
+        return state.particles[resampling.systematic(key, state.weights, effort.num_particles)]
 
     def raise_exponent(carry: Any) -> Any:
         state, log_evidence, step = carry
         step_key, population_key = jax.random.split(jax.random.fold_in(key, step))
-        population = _resampled(population_key, state)
+        population = resampled(population_key, state)
         state, info = kernel(step_key, state, effort.num_moves, {"population": population[None]})
         return state, log_evidence + info.log_likelihood_increment, step + 1
 
     def goes_on(carry: Any) -> Array:
         return (carry[0].tempering_param < 1) & (carry[2] < MAX_TEMPERATURES)
-
-    def _resampled(key: PRNGKey, state: Any) -> Array:
-        return state.particles[resampling.systematic(key, state.weights, effort.num_particles)]
 
     start_key, end_key, key = jax.random.split(key, 3)
     start = adaptive_tempered.init(prior.sample_real(start_key, (effort.num_particles,)))
@@ -100,23 +89,45 @@ def draw_tempered(
     state, log_evidence, num_temperatures = jax.lax.while_loop(goes_on, raise_exponent, (start, zero, 0))
     shuffle_key, end_key = jax.random.split(end_key)
     # In order, neighbours have the same ancestors, so that the first few of them would not be a fair choice.
-    population = jax.random.permutation(shuffle_key, _resampled(end_key, state))
+    population = jax.random.permutation(shuffle_key, resampled(end_key, state))
+    keys = jax.random.split(jax.random.fold_in(key, MAX_TEMPERATURES), -(-num // effort.num_particles))
+    stored, acceptance = _moved(keys, population, log_posterior, effort.num_moves)
+    draws = stored.reshape(-1, stored.shape[-1])[:num]
+    ess = _effective_size(jnp.concatenate([population[None], stored])) * len(draws) / (len(stored) * effort.num_particles)
+    return Tempered(draws, log_evidence, num_temperatures, state.tempering_param, acceptance, ess)
+
+
+def _move(key: PRNGKey, state: Any, log_density: Callable[[Array], Array], population: Float[Array, "N D"]) -> Any:
+    """Moves a particle, by a Metropolis step along the difference of two random particles of the population."""
+    num, num_parameters = population.shape
+    # One call for all random numbers: on a CPU they take longer than the rest of a move.
+    uniform_key, step_key = jax.random.split(key)
+    uniform = jax.random.uniform(uniform_key, (4 + num_parameters,))
+    first, second = population[(uniform[:2] * num).astype(int)]
+    short = 2.38 / (2 * num_parameters) ** 0.5 * 0.05 ** uniform[3]
+    length = jnp.where(uniform[2] < SHARE_OF_LONG_MOVES, 1.0, short)
+    step = length * (first - second) + NOISE * jnp.std(population, axis=0) * (uniform[4:] - 0.5)
+    walk = import_blackjax()[0].build_additive_step()
+    return walk(step_key, state, log_density, lambda *_: step)
+
+
+def _moved(
+    keys: Key[Array, " T"], population: Float[Array, "N D"], log_density: Callable[[Array], Array], num_moves: int
+) -> tuple[Float[Array, "T N D"], Float[Array, ""]]:
+    """Returns the particles after each of T times `num_moves` moves, and the share of moves that were accepted."""
+
+    def move_all(states: Any, key: PRNGKey) -> Any:
+        particle_keys = jax.random.split(key, len(population))
+        states, info = jax.vmap(lambda key, state: _move(key, state, log_density, population))(particle_keys, states)
+        return states, jnp.mean(info.is_accepted)
 
     def store(states: Any, key: PRNGKey) -> Any:
-        def move_all(states: Any, key: PRNGKey) -> Any:
-            keys = jax.random.split(key, effort.num_particles)
-            states, info = jax.vmap(lambda key, state: move(key, state, log_posterior, population))(keys, states)
-            return states, jnp.mean(info.is_accepted)
-
-        states, accepted = jax.lax.scan(move_all, states, jax.random.split(key, effort.num_moves))
+        states, accepted = jax.lax.scan(move_all, states, jax.random.split(key, num_moves))
         return states, (states.position, jnp.mean(accepted))
 
-    states = jax.vmap(lambda z: random_walk.init(z, log_posterior))(population)
-    keys = jax.random.split(jax.random.fold_in(key, MAX_TEMPERATURES), -(-num // effort.num_particles))
-    _, (stored, accepted) = jax.lax.scan(store, states, keys)
-    draws = stored.reshape(-1, num_parameters)[:num]
-    ess = _effective_size(jnp.concatenate([population[None], stored])) * len(draws) / (len(stored) * effort.num_particles)
-    return Tempered(draws, log_evidence, num_temperatures, state.tempering_param, jnp.mean(accepted), ess)
+    first = jax.vmap(lambda z: import_blackjax()[0].init(z, log_density))(population)
+    _, (stored, accepted) = jax.lax.scan(store, first, keys)
+    return stored, jnp.mean(accepted)
 
 
 def import_blackjax() -> tuple[Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""Tests of priors, of draws by tempered particles, and of posteriors by a learnt likelihood, against exact posteriors."""
+"""Tests of draws by tempered particles, and of posteriors by a learnt likelihood, against exact posteriors."""
 
 import json
 from typing import Any
@@ -10,8 +10,7 @@ import pytest
 import scipy.stats
 
 import mdnjax as mdn
-from experiments.posterior.tasks import TASKS
-from mdnjax.data import Dataset, two_moons
+from mdnjax.data import Dataset
 from mdnjax.success import fit_success
 from mdnjax.tempering import Effort, draw_tempered
 from tests.commands import assert_not_blank, assert_one_line_error, run
@@ -24,69 +23,6 @@ TRAINING += ["ensemble.rotate=false"]
 QUICK = [*TRAINING, *(f"likelihood.{words}" for words in TRAINING), "likelihood.selection.num_components=[1,2]"]
 QUICK += ["likelihood.num_particles=100", "likelihood.num_moves=5", "model.num_components=2"]
 QUICK += ["num_draws=60", "num_ranks=19", "data.num_test=12"]
-LAWS = {
-    "a": (mdn.Box(-3, 1), stats.uniform(-3, 4)),
-    "b": (mdn.Normal(1, 0.1), stats.norm(1, 0.1)),
-    "c": (mdn.LogUniform(0.1, 10), stats.loguniform(0.1, 10)),
-    "d": (mdn.LogNormal(0.5, 2), stats.lognorm(2, scale=np.exp(0.5))),
-}
-
-
-def test_priors_have_the_densities_of_their_laws():
-    prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
-    laws = [law for _, law in LAWS.values()]
-    theta = prior.sample(jax.random.key(0), (3000,))
-    for column, law in zip(theta.T, laws, strict=True):
-        assert stats.kstest(column, law.cdf).pvalue > 1e-3
-    expected = sum(law.logpdf(column) for law, column in zip(laws, theta.T, strict=True))
-    np.testing.assert_allclose(prior.log_prob(theta), expected, rtol=1e-12)
-    assert (prior.log_prob(theta[:2] * [1, 1, -1, 1]) == -np.inf).all()
-    assert prior.log_prob([1.001, 1, 1, 1]) == -np.inf
-    np.testing.assert_allclose(prior.support, [(-3, 1), (-np.inf, np.inf), (0.1, 10), (0, np.inf)])
-
-
-def test_a_prior_within_draws_is_the_law_restricted_to_their_range():
-    prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
-    draws = prior.sample(jax.random.key(2), (200,)) * [0.1, 1, 1, 1]
-    draws[:, 2] = draws[:, 2].clip(0.5, 2)
-    restricted = prior.within(draws)
-    theta = restricted.sample(jax.random.key(3), (2000,))
-    assert np.isfinite(restricted.log_prob(draws)).all()
-    assert ((theta[:, 0] > -0.4) & (theta[:, 0] < 0.2)).all()
-    np.testing.assert_allclose(restricted.support[2], [0.5 / 4**0.1, 2 * 4**0.1])
-    mass = (LAWS["a"][1].cdf(restricted.support[0]) @ [-1, 1]) * (LAWS["c"][1].cdf(restricted.support[2]) @ [-1, 1])
-    np.testing.assert_allclose(restricted.log_prob(theta), prior.log_prob(theta) - np.log(mass), rtol=1e-9)
-
-
-@pytest.mark.parametrize("name", LAWS)
-def test_the_density_on_the_real_line_is_that_of_the_prior(name):
-    """p(z) = p(theta) |dtheta / dz|."""
-    prior, _ = LAWS[name]
-    z = jnp.linspace(-3, 3, 7)[:, None]
-    slope = jax.vmap(jax.jacfwd(prior.from_real))(z)[:, 0, 0]
-    expected = prior.log_prob(np.asarray(prior.from_real(z))) + np.log(slope)
-    np.testing.assert_allclose(prior.log_prob_of_real(z), expected, atol=1e-10)
-    np.testing.assert_allclose(prior.real(prior.parameters(z)), z, atol=1e-6)
-    np.testing.assert_allclose(prior.parameters(z), prior.from_real(z), rtol=1e-12)
-    relative = prior.relative_log_prob(z) - prior.log_prob(prior.parameters(z))
-    np.testing.assert_allclose(relative, relative[0], atol=1e-10)
-    np.testing.assert_allclose(prior.standardised(z, 0.3, 2.0), (prior.from_real(z) - 0.3) / 2, atol=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: mdn.Box(1, 1), "expected low < high"),
-        (lambda: mdn.Box([0, 0], [1, np.inf]), "expected a finite number for each parameter"),
-        (lambda: mdn.Normal(0, -1), "expected sd > 0"),
-        (lambda: mdn.LogUniform(0, 1), "expected positive numbers"),
-        (lambda: mdn.Box([0, 0], [1, 1, 1]), "do not fit together"),
-        (lambda: mdn.Box(0, 1, ["a", "b"]), "got 2 names for 1 parameters"),
-    ],
-)
-def test_impossible_priors_are_refused(make, words):
-    with pytest.raises(ValueError, match=words):
-        make()
 
 
 def test_draws_have_the_conjugate_posterior_and_evidence():
@@ -231,48 +167,6 @@ def test_simulations_that_do_not_fit_together_are_refused(change, words):
     arguments |= {"method": "likelihood", **change}
     with pytest.raises(ValueError, match=words):
         mdn.fit_posterior(arguments.pop("theta"), arguments.pop("x"), **arguments)
-
-
-def test_the_likelihoods_of_tasks_are_those_of_their_simulators():
-    log_likelihoods: Any = {name: task.log_likelihood for name, task in TASKS.items()}
-    theta = {name: TASKS[name].prior.sample(jax.random.key(1)) for name in TASKS}
-    x = {name: TASKS[name].simulate(np.random.default_rng(1), theta[name][None])[0] for name in ("gaussian_mixture", "slcp")}
-    expected = {}
-    t = theta["gaussian_mixture"]
-    laws = [stats.multivariate_normal(t, variance) for variance in (1, 0.01)]
-    expected["gaussian_mixture"] = np.log(np.mean([law.pdf(x["gaussian_mixture"]) for law in laws]))
-    t = theta["slcp"]
-    s1, s2, r = t[2] ** 2, t[3] ** 2, np.tanh(t[4])
-    law = stats.multivariate_normal(t[:2], np.array([[s1**2, r * s1 * s2], [r * s1 * s2, s2**2]]) + 1e-6 * np.eye(2))
-    expected["slcp"] = law.logpdf(x["slcp"].reshape(4, 2)).sum()
-    for name, value in expected.items():
-        found = log_likelihoods[name](jnp.asarray(theta[name]), jnp.asarray(x[name]))
-        assert float(found) == pytest.approx(value, rel=1e-6), name
-    observed = np.array([-0.2, 0.1])
-    pair = two_moons.draw_posterior(np.random.default_rng(2), observed, 2)
-    found = [log_likelihoods["two_moons"](jnp.asarray(t), jnp.asarray(observed)) for t in pair]
-    exact = two_moons.log_prob(np.stack([observed] * 2), pair)
-    assert float(found[1] - found[0]) == pytest.approx(exact[1] - exact[0], rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["sir", "lotka_volterra"])
-def test_simulators_of_differential_equations_agree_with_scipy(name):
-    from scipy.integrate import solve_ivp
-
-    generator = np.random.default_rng(0)
-    if name == "sir":
-        theta = np.array([0.5, 0.1])
-        means = TASKS[name].simulate(generator, np.tile(theta, (400, 1))).mean(axis=0) / 1000
-        rates = lambda _, s: [-theta[0] * s[0] * s[1], (theta[0] * s[0] - theta[1]) * s[1]]  # noqa: E731
-        start, times = [1 - 1e-6, 1e-6], np.arange(0.0, 160, 17)
-        states = solve_ivp(rates, (0, 160), start, t_eval=times, rtol=1e-8, atol=1e-12).y[1]
-        np.testing.assert_allclose(means, states, atol=0.005)
-        return
-    theta = np.exp([-0.125, -3, -0.125, -3])
-    logs = np.log(TASKS[name].simulate(generator, np.tile(theta, (400, 1)))).mean(axis=0)
-    rates = lambda _, s: [(theta[0] - theta[1] * s[1]) * s[0], (theta[3] * s[0] - theta[2]) * s[1]]  # noqa: E731
-    states = solve_ivp(rates, (0, 20), [30.0, 1.0], t_eval=np.arange(0.0, 20, 2.1), rtol=1e-8, atol=1e-10).y
-    np.testing.assert_allclose(logs, np.log(states).ravel(), atol=0.03)
 
 
 def test_the_command_compares_both_methods_on_trials_of_a_file(tmp_path):

@@ -176,28 +176,32 @@ def _check_lbfgs(train: Train) -> None:
             raise ValueError(f"{name}: got {value!r} with optimizer.name 'lbfgs', expected {text}: {reason}")
 
 
-def check_train(train: Train, sections: dict[str, Any]) -> Train:
-    """Returns the training section. Raises: ValueError if it does not fit to the other sections, those that are valid."""
-    family = sections["model"].family if "model" in sections else "diagonal"  # otherwise it is invalid and reported already
-    if "model" in sections and sections["model"].line and train.init.name != "data":
-        raise ValueError(f"init.name: got {train.init.name!r} with model.line true, expected 'data', which fits the line")
-    if train.loss != "nll" and family != "diagonal":
-        raise ValueError(
-            f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (the loss is defined only for 'diagonal')"
-        )
-    if train.optimizer.name == "lbfgs":
-        _check_lbfgs(train)
-    return train
+class Checked(Section, frozen=True):
+    """A section with networks, whose own sections `model`, `train` and `selection` have to fit together."""
+
+    @field_validator("train", check_fields=False)
+    @classmethod
+    def _check_combinations(cls, train: Train, info: Any) -> Train:
+        family = info.data["model"].family if "model" in info.data else "diagonal"  # otherwise it is invalid and reported already
+        if "model" in info.data and info.data["model"].line and train.init.name != "data":
+            raise ValueError(f"init.name: got {train.init.name!r} with model.line true, expected 'data', which fits the line")
+        if train.loss != "nll" and family != "diagonal":
+            raise ValueError(
+                f"loss: got {train.loss!r} with model.family {family!r}, expected 'nll' (the loss is defined only for 'diagonal')"
+            )
+        if train.optimizer.name == "lbfgs":
+            _check_lbfgs(train)
+        return train
+
+    @field_validator("selection", check_fields=False)
+    @classmethod
+    def _check_settings(cls, selection: Selection, info: Any) -> Selection:
+        if {"model", "train"} <= info.data.keys():
+            check_settings({name: info.data[name] for name in ("model", "train")}, selection.settings)
+        return selection
 
 
-def check_selection(selection: Selection, sections: dict[str, Any]) -> Selection:
-    """Returns the section of selection. Raises: ValueError if its settings do not fit to the other sections."""
-    if {"model", "train"} <= sections.keys():
-        check_settings({name: sections[name] for name in ("model", "train")}, selection.settings)
-    return selection
-
-
-class Run(Section, frozen=True):
+class Run(Checked, frozen=True):
     """One run: its data, model and training. Commands add keys of their own (`experiments.schemas`)."""
 
     seed: Seed = Field(default=0, description="seed of the data, the initialisation and all noise")
@@ -206,16 +210,6 @@ class Run(Section, frozen=True):
     train: Train = Field(default_factory=Train, description="training of the mixture density network")
     ensemble: Ensemble = Field(default=Ensemble(), description="several networks that are pooled")
     selection: Selection = Field(default=Selection(), description="what is selected with the validation rows")
-
-    @field_validator("train")
-    @classmethod
-    def _check_combinations(cls, train: Train, info: Any) -> Train:
-        return check_train(train, info.data)
-
-    @field_validator("selection")
-    @classmethod
-    def _check_settings(cls, selection: Selection, info: Any) -> Selection:
-        return check_selection(selection, info.data)
 
     @property
     def data_seed(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mdnjax.config.ensembles import Ensemble, Selection
-from mdnjax.config.schema import Init, Model, Optimizer, Run, Train, check_selection, check_train
-from mdnjax.config.section import Count, Section
+from mdnjax.config.schema import Checked, Init, Model, Optimizer, Run, Train
+from mdnjax.config.section import Count
 
 HIDDEN_SIZES = (64, 64, 64)
 MODEL = Model(family="full", num_components=20, hidden_sizes=HIDDEN_SIZES, activation="silu", scale_floor=0.003)
@@ -36,7 +36,7 @@ def recommended_train_of_likelihood() -> Train:
     return Train(num_steps=10_000, report_every=250, batch_size=500, keep="best", x_noise=0.0, init=init, optimizer=optimizer)
 
 
-class Likelihood(Section, frozen=True):
+class Likelihood(Checked, frozen=True):
     """The networks of the likelihood p(x|theta)."""
 
     model: Model = Field(default=LIKELIHOOD_MODEL, description="mixture density network")
@@ -47,16 +47,6 @@ class Likelihood(Section, frozen=True):
         default=2000, description="particles that move from the prior to the posterior of an observation"
     )
     num_moves: Annotated[Count, Field(le=10**5)] = Field(default=50, description="moves of each particle at a temperature")
-
-    @field_validator("train")
-    @classmethod
-    def _check_combinations(cls, train: Train, info: Any) -> Train:
-        return check_train(train, info.data)
-
-    @field_validator("selection")
-    @classmethod
-    def _check_settings(cls, selection: Selection, info: Any) -> Selection:
-        return check_selection(selection, info.data)
 
 
 class Simulated(Run, frozen=True):

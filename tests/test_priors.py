@@ -1,0 +1,76 @@
+"""Tests of priors, against the laws of scipy."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import mdnjax as mdn
+
+stats: Any = scipy.stats  # its type stubs know no frozen laws
+LAWS = {
+    "a": (mdn.Box(-3, 1), stats.uniform(-3, 4)),
+    "b": (mdn.Normal(1, 0.1), stats.norm(1, 0.1)),
+    "c": (mdn.LogUniform(0.1, 10), stats.loguniform(0.1, 10)),
+    "d": (mdn.LogNormal(0.5, 2), stats.lognorm(2, scale=np.exp(0.5))),
+}
+
+
+def test_priors_have_the_densities_of_their_laws():
+    prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
+    laws = [law for _, law in LAWS.values()]
+    theta = prior.sample(jax.random.key(0), (3000,))
+    for column, law in zip(theta.T, laws, strict=True):
+        assert stats.kstest(column, law.cdf).pvalue > 1e-3
+    expected = sum(law.logpdf(column) for law, column in zip(laws, theta.T, strict=True))
+    np.testing.assert_allclose(prior.log_prob(theta), expected, rtol=1e-12)
+    assert (prior.log_prob(theta[:2] * [1, 1, -1, 1]) == -np.inf).all()
+    assert prior.log_prob([1.001, 1, 1, 1]) == -np.inf
+    np.testing.assert_allclose(prior.support, [(-3, 1), (-np.inf, np.inf), (0.1, 10), (0, np.inf)])
+
+
+def test_a_prior_within_draws_is_the_law_restricted_to_their_range():
+    prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
+    draws = prior.sample(jax.random.key(2), (200,)) * [0.1, 1, 1, 1]
+    draws[:, 2] = draws[:, 2].clip(0.5, 2)
+    restricted = prior.within(draws)
+    theta = restricted.sample(jax.random.key(3), (2000,))
+    assert np.isfinite(restricted.log_prob(draws)).all()
+    assert ((theta[:, 0] > -0.4) & (theta[:, 0] < 0.2)).all()
+    np.testing.assert_allclose(restricted.support[2], [0.5 / 4**0.1, 2 * 4**0.1])
+    mass = (LAWS["a"][1].cdf(restricted.support[0]) @ [-1, 1]) * (LAWS["c"][1].cdf(restricted.support[2]) @ [-1, 1])
+    np.testing.assert_allclose(restricted.log_prob(theta), prior.log_prob(theta) - np.log(mass), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_density_on_the_real_line_is_that_of_the_prior(name):
+    """p(z) = p(theta) |dtheta / dz|."""
+    prior, _ = LAWS[name]
+    z = jnp.linspace(-3, 3, 7)[:, None]
+    slope = jax.vmap(jax.jacfwd(prior.from_real))(z)[:, 0, 0]
+    expected = prior.log_prob(np.asarray(prior.from_real(z))) + np.log(slope)
+    np.testing.assert_allclose(prior.log_prob_of_real(z), expected, atol=1e-10)
+    np.testing.assert_allclose(prior.real(prior.parameters(z)), z, atol=1e-6)
+    np.testing.assert_allclose(prior.parameters(z), prior.from_real(z), rtol=1e-12)
+    relative = prior.relative_log_prob(z) - prior.log_prob(prior.parameters(z))
+    np.testing.assert_allclose(relative, relative[0], atol=1e-10)
+    np.testing.assert_allclose(prior.standardised(z, 0.3, 2.0), (prior.from_real(z) - 0.3) / 2, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mdn.Box(1, 1), "expected low < high"),
+        (lambda: mdn.Box([0, 0], [1, np.inf]), "expected a finite number for each parameter"),
+        (lambda: mdn.Normal(0, -1), "expected sd > 0"),
+        (lambda: mdn.LogUniform(0, 1), "expected positive numbers"),
+        (lambda: mdn.Box([0, 0], [1, 1, 1]), "do not fit together"),
+        (lambda: mdn.Box(0, 1, ["a", "b"]), "got 2 names for 1 parameters"),
+    ],
+)
+def test_impossible_priors_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
