@@ -19,7 +19,6 @@ from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.evaluation import Evaluation, evaluate, permutation_importance
 from mdnjax.export import export_model
 from mdnjax.fit_examples import fit
-from mdnjax.fit_simulations import fit_posterior
 from mdnjax.guarantees import (
     conformal,
     guaranteed_bounds,
@@ -47,9 +46,14 @@ from mdnjax.model import (
 )
 from mdnjax.model_file import load, save
 from mdnjax.networks import Network, make_mlp
-from mdnjax.posterior import DirectPosterior, LikelihoodPosterior
+from mdnjax.posteriors.checks import Predicted, predictive_check, sbc
+from mdnjax.posteriors.direct import DirectPosterior
+from mdnjax.posteriors.file import load_posterior, save_posterior
+from mdnjax.posteriors.fit import fit_posterior
+from mdnjax.posteriors.likelihood import LikelihoodPosterior
+from mdnjax.posteriors.posterior import Posterior
+from mdnjax.posteriors.priors import Box, LogNormal, LogUniform, Normal, Prior, Product
 from mdnjax.predictor import Predictor
-from mdnjax.priors import Box, LogNormal, LogUniform, Normal, Prior, Product
 from mdnjax.quadrature import Estimate
 from mdnjax.recurrent import Recurrent, make_recurrent
 from mdnjax.runtime import use_compile_cache
@@ -140,6 +144,8 @@ __all__ = [
     "Modes",
     "Network",
     "Normal",
+    "Posterior",
+    "Predicted",
     "Predictor",
     "Prior",
     "Product",
@@ -187,6 +193,7 @@ __all__ = [
     "interval_prob",
     "kurtosis",
     "load",
+    "load_posterior",
     "locations",
     "log_prob",
     "log_weights",
@@ -208,6 +215,7 @@ __all__ = [
     "pit",
     "plots",
     "pool",
+    "predictive_check",
     "prob",
     "quantile",
     "reduce",
@@ -216,6 +224,8 @@ __all__ = [
     "sample",
     "sample_with_gradient",
     "save",
+    "save_posterior",
+    "sbc",
     "skewness",
     "split_variance",
     "survival",

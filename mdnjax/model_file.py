@@ -35,8 +35,11 @@ FLOATS = (np.float32, np.float64)
 BOUNDS = TypeAdapter(list[list[float | None]])
 
 
-def save(path: str | Path, predictor: Predictor) -> None:
-    """Writes a predictor to one file, with the versions of the libraries; an existing file is replaced whole or not at all."""
+def save(path: str | Path, predictor: Predictor, more: Mapping[str, str] = {}) -> None:
+    """Writes a predictor to one file, with the versions of the libraries; an existing file is replaced whole or not at all.
+
+    `more` are texts of a value that contains the predictor, which `load` does not read.
+    """
     support = predictor.scaler.support
     bounds = None if support is None else [[bound if math.isfinite(bound) else None for bound in side] for side in support]
     versions = {name: _version(name) for name in ("mdnjax", "jax", "flax")}
@@ -49,7 +52,7 @@ def save(path: str | Path, predictor: Predictor) -> None:
     if predictor.conformal is not None:
         arrays["conformal"] = predictor.conformal[:4]
         texts["groups"] = json.dumps(predictor.conformal.names)
-    checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts})
+    checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts, **more})
 
 
 def load(path: str | Path) -> Predictor:

@@ -6,12 +6,14 @@ Every function takes x and y, numbers `[N]` or `[N, 1]`, and the mixture of each
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mdnjax.mixture import Mixture, locations, log_prob, num_targets, weights
 from mdnjax.scores import pit
@@ -24,6 +26,8 @@ NUM_GRID = 300
 MAX_BINS = 20
 MIN_ROWS_PER_BIN = 10
 MAX_TICKS = 6
+CORNER_BINS, CORNER_SMOOTHING = 30, 1.0
+MAX_CORNER = 8  # parameters of a corner plot
 
 
 def ribbon(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None = None) -> Axes:
@@ -109,6 +113,48 @@ def component_colours(num_components: int) -> list:
     if num_components <= 10:
         return [mpl.colormaps["tab10"](k) for k in range(num_components)]
     return [mpl.colormaps["turbo"](k / (num_components - 1)) for k in range(num_components)]
+
+
+def corner(draws: AnyArray, names: Sequence[str], truth: Any = None, reference: AnyArray | None = None) -> Figure:
+    """Draws a histogram of each parameter of `[S, D]` draws, and the regions of 50 and 90 % of each pair of them.
+
+    `truth` are D true parameters, marked by lines; `reference` are draws of a second colour. Of more than eight parameters the
+    first eight are drawn.
+    Raises: ImportError if the package corner is not installed; ValueError if shapes do not fit together.
+    """
+    draws, names = np.asarray(draws, np.float64), list(names)
+    if draws.ndim != 2 or draws.shape[1] != len(names):
+        raise ValueError(f"draws: got shape {draws.shape}, expected [S, {len(names)}], a column for each name")
+    if truth is not None and np.shape(truth) != (len(names),):
+        raise ValueError(f"truth: got shape {np.shape(truth)}, expected [{len(names)}]")
+    num = min(len(names), MAX_CORNER)
+    shown = [(draws, MODEL)] if reference is None else [(np.asarray(reference, np.float64), TRUTH), (draws, MODEL)]
+    figure = Figure(figsize=(1 + 1.9 * num, 1 + 1.9 * num))
+    for values, colour in shown:
+        _draw_corner(figure, values[:, :num], names[:num], None if truth is None else np.asarray(truth)[:num], colour)
+    return figure
+
+
+def _draw_corner(figure: Figure, draws: Any, names: Sequence[str], truth: Any, colour: str) -> None:
+    """Draws one set of parameters on a figure, with the axes of the sets that are on it already."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # corner imports ArviZ where it is installed, which warns
+            import corner as library
+    except ImportError as error:
+        raise ImportError(f"plots of posteriors need corner: pip install -e '.[posterior]' ({error})") from error
+    low, high = np.quantile(draws, [0.002, 0.998], axis=0)
+    if truth is not None:
+        low, high = np.minimum(low, truth), np.maximum(high, truth)
+    margin = 0.1 * (high - low) + 1e-9 * (np.abs(high) + np.abs(low)) + 1e-30
+    ends = np.stack([low - margin, high + margin])
+    if figure.axes:  # corner places the panels row by row
+        panels = np.array(figure.axes).reshape(len(names), -1)
+        old = np.array([panels[i, i].get_xlim() for i in range(len(names))]).T
+        ends = np.stack([np.minimum(ends[0], old[0]), np.maximum(ends[1], old[1])])
+    options: Any = {"truths": truth, "truth_color": "black", "color": colour, "levels": (0.5, 0.9), "bins": CORNER_BINS}
+    options |= {"plot_datapoints": False, "smooth": CORNER_SMOOTHING, "hist_kwargs": {"density": True}}
+    library.corner(draws, range=list(ends.T), labels=list(names), fig=figure, **options)
 
 
 def _sorted(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None) -> tuple[np.ndarray, np.ndarray, Mixture, Axes]:

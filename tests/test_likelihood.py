@@ -10,9 +10,11 @@ import pytest
 import scipy.stats
 
 import mdnjax as mdn
+from mdnjax.checkpoint import CheckpointError
 from mdnjax.data import Dataset
-from mdnjax.success import fit_success
-from mdnjax.tempering import Effort, draw_tempered
+from mdnjax.model_file import save
+from mdnjax.posteriors.success import fit_success
+from mdnjax.posteriors.tempering import Effort, draw_tempered
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 stats: Any = scipy.stats  # its type stubs know neither frozen laws nor covariances
@@ -83,6 +85,9 @@ def test_a_learnt_likelihood_of_trials_gives_the_exact_posterior():
         precision = 1 + trials / 0.25
         np.testing.assert_allclose(draws.mean(axis=0), (np.array([0, 1]) + trials * observed[0] / 0.25) / precision, atol=0.1)
         np.testing.assert_allclose(draws.std(axis=0), precision**-0.5, rtol=0.15)
+    mode = posterior.modes(observed)
+    np.testing.assert_allclose(mode.y, (np.array([[0, 1]]) + trials * observed[0] / 0.25) / precision, atol=0.1)
+    assert mode.log_density[0] == pytest.approx(np.log(precision / (2 * np.pi)), abs=0.5)
     difference = np.diff(posterior.log_prob(np.array([[0.5, 1.0], [0.2, 1.4]]), observed))
     assert difference == pytest.approx(exact_difference(observed), abs=0.5)
     _, theta, x = linear_simulations(60, 3)
@@ -124,9 +129,17 @@ def test_the_direct_posterior_answers_the_same_questions():
     np.testing.assert_allclose(posterior.modes([0.5, 1.5]).y[0], mean, atol=0.1)
     log_density = posterior.log_prob(mean[None], [0.5, 1.5])
     assert log_density == pytest.approx(stats.norm(0, 5**-0.5).logpdf([0, 0]).sum(), abs=0.2)
+    assert posterior.sample(jax.random.key(2), [0.5, 1.5], (2, 3)).shape == (2, 3, 2)
+    # Proposals are draws of the prior in the region whose density is exceeded by all but a thousandth of the draws.
+    proposed = posterior.propose(jax.random.key(1), [0.5, 1.5], 2000)
+    limit = (2 * np.log(1000) / 5) ** 0.5
+    assert np.quantile(np.linalg.norm(proposed - mean, axis=1), 0.99) == pytest.approx(limit, rel=0.2)
+    assert proposed.std(axis=0).min() > 1.2 * draws.std(axis=0).max()
+    with pytest.raises(ValueError, match="propose: got a posterior without a prior"):
+        mdn.DirectPosterior(posterior.predictor, None).propose(jax.random.key(1), [0.5, 1.5], 10)
 
 
-def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior():
+def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior(tmp_path):
     """Half of the simulations with a > 0 fail, so that an observation without information on a has a < 0 twice as often."""
     prior = mdn.Box([-1, -1], [1, 1], ["a", "b"])
     theta = prior.sample(jax.random.key(5), (3000,))
@@ -139,6 +152,17 @@ def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior():
     np.testing.assert_allclose(success, [1, 0.5], atol=0.08)
     draws = posterior.sample(jax.random.key(0), [0.1], 500)
     assert np.mean(draws[:, 0] < 0) == pytest.approx(2 / 3, abs=0.08)
+    path = tmp_path / "posterior.safetensors"
+    mdn.save_posterior(path, posterior)
+    loaded: Any = mdn.load_posterior(path)
+    np.testing.assert_array_equal(loaded.log_prob(draws[:5], [0.1]), posterior.log_prob(draws[:5], [0.1]))
+    assert (loaded.names, loaded.effort) == (("a", "b"), posterior.effort)
+    save(path, posterior.predictor, {"posterior": '{"prior": null, "success": null, "effort": {}}'})
+    with pytest.raises(CheckpointError, match="its posterior cannot be used: got a likelihood without a prior"):
+        mdn.load_posterior(path)
+    mdn.save(path, posterior.predictor)
+    with pytest.raises(CheckpointError, match=r"got networks without a posterior, expected a file of mdnjax.save_posterior"):
+        mdn.load_posterior(path)
     with pytest.raises(ValueError, match="expected a finite number"):
         mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=SETTINGS)
 

@@ -14,7 +14,7 @@ from experiments import report
 from experiments.command import CONFIGS, UserError
 from experiments.posterior import figures
 from experiments.posterior.__main__ import FILES, study
-from experiments.posterior.problem import splits_of
+from experiments.posterior.problem import Problem, splits_of
 from experiments.posterior.schema import Posterior, Simulations
 from experiments.posterior.simulations import make_problem
 from mdnjax.c2st import c2st
@@ -23,8 +23,8 @@ from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler, two_moons
 from mdnjax.ensemble import Networks, params_like
 from mdnjax.outside import outside
+from mdnjax.posteriors.ranks import Ranks, rank
 from mdnjax.predictor import make_predictor
-from mdnjax.ranks import Ranks, rank
 from tests.commands import assert_not_blank, run
 
 RNG = np.random.default_rng(0)
@@ -249,8 +249,9 @@ def test_the_command_with_simulations_of_a_file(tmp_path):
 def test_draws_of_a_single_parameter_are_plotted_as_a_histogram(tmp_path):
     ranks = Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
     evaluation = figures.Evaluation(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
-    drawn = dict(figures.draw([evaluation], None, None, ["theta_1"]))
-    assert set(drawn) == {"posteriors", "ranks", "coverage"}
+    empty = Dataset(np.zeros((0, 1)), np.zeros((0, 1)))
+    drawn = dict(figures.draw([evaluation], Problem(empty, empty, np.zeros((2, 1)), None, None, (50,))))
+    assert set(drawn) == {"posteriors", "ranks", "coverage", "corner"}
     report.write_figures(tmp_path, drawn.items())
     assert_not_blank(tmp_path / "posteriors.png")
 

@@ -32,28 +32,20 @@ ORDER += [
     "ensemble",
     "checkpoint",
 ]
-ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "ranks", "c2st"]
-ORDER += [
-    "fitting",
-    "fit_examples",
-    "priors",
-    "tempering",
-    "success",
-    "posterior",
-    "fit_simulations",
-    "sklearn_values",
-    "estimator",
-]
-ORDER += ["export", "plots"]
+ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "c2st"]
+ORDER += ["fitting", "fit_examples", "sklearn_values", "estimator", "export", "plots", "posteriors"]
+ORDER_OF_POSTERIORS = ["priors", "ranks", "peaks", "tempering", "success", "posterior", "direct", "likelihood", "file", "fit"]
+ORDER_OF_POSTERIORS += ["checks"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "budget", "history", "population"]
 ORDER_OF_TRAINING += ["threads", "racing"]
 ORDER_OF_TRAINING += ["selection", "functions", "train", "experts", "inputs", "stacking", "tasks", "training_file"]
+ORDERS_WITHIN = {"training": ["__init__", *ORDER_OF_TRAINING], "posteriors": ["__init__", *ORDER_OF_POSTERIORS]}
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 
 
 def floor_of(parts):
-    """The place of a module among all; the modules of `training` are in an order of their own."""
-    within = ORDER_OF_TRAINING.index(parts[1]) if parts[0] == "training" and len(parts) > 1 and parts[1] != "__init__" else -1
+    """The place of a module among all; the modules of two packages are in an order of their own."""
+    within = ORDERS_WITHIN[parts[0]].index(parts[1]) if parts[0] in ORDERS_WITHIN and parts[1:] not in ([], ()) else -1
     return ORDER.index(parts[0]), within
 
 
@@ -66,9 +58,9 @@ def test_modules_import_only_downward(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("mdnjax", "experiments"):
             assert node.module.split(".")[0] == "mdnjax"
             named = node.module.split(".")[1:] or [node.names[0].name]
-            if named == ["training"]:
-                named = ["training", node.names[0].name]
-            same_package = named[0] == parts[0] != "training"
+            if named in (["training"], ["posteriors"]):
+                named = [*named, node.names[0].name]
+            same_package = named[0] == parts[0] and named[0] not in ORDERS_WITHIN
             assert same_package or floor_of(named) < floor_of(parts), f"{path.name} imports {node.module}"
 
 

@@ -27,8 +27,8 @@ from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
 from mdnjax.data.notes import outliers
-from mdnjax.fit_simulations import columns_of, with_support
 from mdnjax.outside import outside
+from mdnjax.posteriors.fit import columns_of, with_support
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
 FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
@@ -64,7 +64,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     for outcome in outcomes:
         write_history_and_draws(folder, problem, outcome)
     with clock.phase("figures"):
-        drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem.references, problem.task, problem.names)
+        drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem)
         report.write_figures(folder / "figures", drawn)
     write_metrics(config, folder, clock, problem, outcomes)
     direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
@@ -72,7 +72,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     notes += [
         *outliers(problem.simulations),
         *of_networks,
-        *(note for outcome in outcomes for note in outcome.notes(problem.names)),
+        *(note for outcome in outcomes for note in outcome.problems),
     ]
     report.print_end([*problem.notes, *notes, *chosen(outcomes)], clock, folder)
     for outcome in outcomes:

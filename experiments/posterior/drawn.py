@@ -17,10 +17,11 @@ from experiments.posterior.schema import Simulations
 from experiments.posterior.tasks import TASKS, SimulatorTask
 from mdnjax.data import Dataset, two_moons
 from mdnjax.data.dataset import joined, select_rows
-from mdnjax.tempering import Effort, draw_tempered
+from mdnjax.posteriors.tempering import Effort, draw_tempered
 
 DEFAULT_SIZES = (1000, 10_000, 100_000)  # numbers of simulations of a task in the public benchmark
 OBSERVATIONS = 3  # second part of a seed, after those of train, validation and test data
+PREDICTED = 4
 REFERENCE = Effort(2000, 200, 0.8)
 Array = np.ndarray
 
@@ -41,23 +42,27 @@ def problem_of_task(data: Simulations, seed: int, num_draws: int) -> Problem:
         simulations, _, test = two_moons.make_splits(seed, num_train=max(sizes), num_validation=1, num_test=data.num_test)
     else:
         simulations, test = (_draw(task, [seed, part], num) for part, num in ((0, max(sizes)), (2, data.num_test)))
-    generator, references = np.random.default_rng([seed, OBSERVATIONS]), None
+    generator, references, truths = np.random.default_rng([seed, OBSERVATIONS]), None, None
     if data.root is not None:
-        observed, references = read_benchmark(
+        observed, references, truths = read_benchmark(
             folder_of_task(Path(data.root), name), simulations.x.shape[1], simulations.y.shape[1]
         )
     elif data.observations is not None:
         observed = read_observations(data, simulations.x.shape[1], trials)
     elif name == "two_moons":
-        observed = two_moons.simulate(generator, generator.uniform(*two_moons.BOX, (data.num_observations, 2)))
-        observed = observed.astype(np.float32)
+        truths = generator.uniform(*two_moons.BOX, (data.num_observations, 2))
+        observed = two_moons.simulate(generator, truths).astype(np.float32)
         references = [two_moons.draw_posterior(generator, x, num_draws) for x in observed]
     else:
-        observed = _draw(task, [seed, OBSERVATIONS], data.num_observations).x
+        observed, truths = _draw(task, [seed, OBSERVATIONS], data.num_observations)[:2]
         references = _drawn_references(task, observed, seed, num_draws)
     truth = two_moons.TRUTH if name == "two_moons" else None
-    known = {"prior": task.prior, "trials": trials, "task": name}
-    simulations, test, observed, notes = without_constants(simulations, test, observed, trials)
+    simulations, test, observed, notes, kept = without_constants(simulations, test, observed, trials)
+
+    def simulate(theta: Array) -> Array:
+        return task.simulate(np.random.default_rng([seed, PREDICTED]), theta)[:, kept]
+
+    known = {"prior": task.prior, "trials": trials, "task": name, "simulate": simulate, "truths": truths}
     return Problem(simulations, test, observed, references, truth, sizes, notes, **known)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,11 +13,15 @@ from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
+from experiments.posterior.problem import Problem
 from experiments.posterior.published import PUBLISHED
-from mdnjax.ranks import LEVEL, Ranks
+from mdnjax.plots import corner
+from mdnjax.posteriors.checks import Predicted
+from mdnjax.posteriors.ranks import LEVEL, Ranks
 
 MAX_POINTS = 3000  # plotted of the draws for one observation
 MAX_COLUMNS = 4  # observations, or parameters
+MAX_RESULTS = 20
 NUM_BINS = 20
 PUBLISHED_STYLES = ("--", ":", "s", "^")  # the last two are of a single number of simulations
 SECOND = "#2a9d8f"  # colour of a second method
@@ -28,7 +33,8 @@ class Evaluation(NamedTuple):
     """Draws of theta `[S, D]` for each observation, ranks of the test simulations, and two-sample scores of each observation.
 
     They are those of the networks trained on `num_simulations` by a method; `c2st` is empty without references. `label` names
-    both where several methods are compared.
+    both where several methods are compared, `num_problems` counts what is wrong with the posteriors, and `reproduced` are
+    simulations with draws for each observation, where there is a simulator.
     """
 
     num_simulations: int
@@ -37,22 +43,68 @@ class Evaluation(NamedTuple):
     c2st: list[float]
     method: str = "posterior"
     label: str = ""
+    num_problems: int = 0
+    reproduced: Sequence[Predicted] = ()
 
     @property
     def name(self) -> str:
         """What the figures say of the row."""
         return self.label or f"{self.num_simulations:,} simulations"
 
+    @property
+    def verdict(self) -> str:
+        """Whether the checks found nothing wrong with the posteriors."""
+        found = f"NOT trusted ({self.num_problems} problem{'s' * (self.num_problems > 1)}, see the notes)"
+        return f"{self.name}: {found if self.num_problems else 'trusted by all checks'}"
 
-def draw(
-    evaluations: Sequence[Evaluation], references: list[np.ndarray] | None, task: str | None, names: Sequence[str]
-) -> Iterator[tuple[str, Figure]]:
+
+def draw(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[tuple[str, Figure]]:
     """Yields every figure with its name."""
-    yield "posteriors", posteriors(evaluations, references)
-    yield "ranks", ranks(evaluations, names)
+    yield "posteriors", posteriors(evaluations, problem.references)
+    yield "ranks", ranks(evaluations, problem.names)
     yield "coverage", coverage(evaluations)
-    if references is not None:
-        yield "c2st", scores(evaluations, task)
+    if problem.references is not None:
+        yield "c2st", scores(evaluations, problem.task)
+    if importlib.util.find_spec("corner"):  # of the extra `posterior`
+        yield "corner", corner_of_first(evaluations[-1], problem)
+    if evaluations[-1].reproduced:
+        yield "reproduced", reproduced(evaluations[-1])
+
+
+def corner_of_first(evaluation: Evaluation, problem: Problem) -> Figure:
+    """Plots all pairs of parameters of the first observation, with reference draws and the true parameters where known."""
+    truth = None if problem.truths is None else problem.truths[0]
+    reference = None if problem.references is None else problem.references[0]
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = corner(evaluation.draws[0], problem.names, truth, reference)
+        colours = "" if reference is None else "; blue: draws, orange: reference"
+        figure.suptitle(f"Observation 1{colours}\n{evaluation.verdict}", fontsize=10)
+    return figure
+
+
+def reproduced(evaluation: Evaluation) -> Figure:
+    """Plots, for each observation, the observed numbers over the intervals of simulations with draws of its posterior.
+
+    Numbers are standardised by these simulations.
+    """
+    shown = evaluation.reproduced[:MAX_COLUMNS]
+    with mpl.rc_context(STYLE):
+        num = min(MAX_RESULTS, len(shown[0].names))
+        figure = Figure(figsize=(1 + 3 * len(shown), 1.2 + 0.28 * num), layout="constrained")
+        panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        for number, (axes, each) in enumerate(zip(panels, shown, strict=True), 1):
+            mean, sd = each.simulated.mean(axis=0), each.simulated.std(axis=0)
+            scaled, rows = (each.simulated - mean) / np.where(sd > 0, sd, 1), np.arange(num)
+            for level, alpha in ((0.9, 0.3), (0.5, 0.5)):
+                low, high = np.quantile(scaled, [0.5 - level / 2, 0.5 + level / 2], axis=0)[:, :num]
+                axes.barh(rows, high - low, left=low, color=MODEL, alpha=alpha, height=0.7, label=f"{100 * level:.0f} %")
+            axes.plot(((each.observed - mean) / np.where(sd > 0, sd, 1))[:num], rows, "o", color=TRUTH, ms=4, label="observed")
+            axes.set(xlabel="standardised by the simulations", yticks=rows, yticklabels=each.names[:num])
+            axes.set_title(f"observation {number}", fontsize=10)
+        panels[0].invert_yaxis()
+        figure.suptitle(f"Simulations with draws of the posterior\n{evaluation.verdict}", fontsize=10)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
 
 
 def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] | None) -> Figure:
@@ -81,6 +133,7 @@ def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] |
             axes.set_title(f"observation {column + 1}" if column < num else f"observation 1, {ZOOM} x enlarged", fontsize=10)
         for axes in panels[-1]:
             axes.set_xlabel("theta" if single else "theta_1")
+        figure.suptitle("\n".join(evaluation.verdict for evaluation in evaluations), fontsize=10)
     return figure
 
 

@@ -72,26 +72,35 @@ def table_of(arrays: Mapping[str, Array], name: str, path: str, key: str, failed
     return values
 
 
-def read_benchmark(root: Path, num_inputs: int, num_targets: int) -> tuple[Array, list[Array]]:
-    """Reads the observations and reference draws of a folder of the benchmark, in the order of their numbers."""
+def read_benchmark(root: Path, num_inputs: int, num_targets: int) -> tuple[Array, list[Array], Array | None]:
+    """Reads observations, reference draws and, if all are there, true parameters of a folder of the benchmark, in order."""
     folders = [folder for folder in root.glob("num_observation_*") if folder.name.rpartition("_")[2].isdigit()]
     if not folders:
         raise UserError(f"data.root: got {root}, expected a folder with num_observation_1 and so on")
-    observed, references = [], []
+    observed, references, truths = [], [], []
     for folder in sorted(folders, key=lambda folder: int(folder.name.rpartition("_")[2])):
-        try:
-            observed.append(np.loadtxt(folder / "observation.csv", delimiter=",", skiprows=1, ndmin=2))
-            with bz2.open(folder / "reference_posterior_samples.csv.bz2", "rt") as file:
-                references.append(np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2))
-        except OSError as error:
-            raise UserError(f"data.root: cannot read {error.filename or folder}: {error.strerror or error}") from None
-        except (ValueError, EOFError) as error:
-            raise UserError(f"data.root: {folder}: got no table of numbers: {' '.join(str(error).split())[:120]}") from None
+        observed.append(_numbers(folder / "observation.csv"))
+        references.append(_numbers(folder / "reference_posterior_samples.csv.bz2"))
+        if (folder / "true_parameters.csv").exists():
+            truths.append(_numbers(folder / "true_parameters.csv"))
         if observed[-1].shape != (1, num_inputs) or references[-1].shape[1] != num_targets:
             got = f"an observation of shape {observed[-1].shape} and draws of shape {references[-1].shape}"
             expected = f"(1, {num_inputs}) and {num_targets} columns, as the simulations have them"
             raise UserError(f"data.root: {folder}: got {got}, expected {expected}")
-    return np.concatenate(observed), references
+    are_known = len(truths) == len(folders) and all(values.shape == (1, num_targets) for values in truths)
+    return np.concatenate(observed), references, np.concatenate(truths) if are_known else None
+
+
+def _numbers(path: Path) -> Array:
+    """Reads a table with one line of names, which may be compressed."""
+    try:
+        with bz2.open(path, "rt") if path.suffix == ".bz2" else open(path) as file:
+            return np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
+    except OSError as error:
+        raise UserError(f"data.root: cannot read {error.filename or path}: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        message = " ".join(str(error).split())[:120]
+        raise UserError(f"data.root: {path.parent}: {path.name}: got no table of numbers: {message}") from None
 
 
 def folder_of_task(root: Path, name: str) -> Path:

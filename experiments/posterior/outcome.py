@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,39 +11,33 @@ import jax
 import numpy as np
 
 from experiments.pipeline import Result, run
+from experiments.posterior.checked import Quality, of_particles, of_ranks, of_reproduced, reproduced_by
 from experiments.posterior.figures import Evaluation
-from experiments.posterior.problem import Problem, splits_of
+from experiments.posterior.problem import Problem, splits_of, trials_of
 from experiments.posterior.published import PUBLISHED
 from experiments.posterior.schema import Posterior
 from experiments.progress import Clock
 from mdnjax.c2st import c2st_of_each
 from mdnjax.data import Dataset, Splits
 from mdnjax.data.dataset import select_rows
-from mdnjax.fit_simulations import columns_of, config_of, rows_of, with_chosen_components
-from mdnjax.posterior import QUICK, Evaluated, LikelihoodPosterior, posterior_of
-from mdnjax.tempering import Effort
+from mdnjax.posteriors.file import save_posterior
+from mdnjax.posteriors.fit import columns_of, config_of, posterior_of, rows_of, with_chosen_components
+from mdnjax.posteriors.likelihood import QUICK, LikelihoodPosterior
+from mdnjax.posteriors.posterior import Evaluated
+from mdnjax.posteriors.tempering import Effort
 from mdnjax.training.functions import SAMPLE
 
 Method = Literal["posterior", "likelihood"]
 RANKS, HELD_OUT = 3, 4  # purposes of a key, after INIT, TRAIN and SAMPLE
 MAX_TESTS_OF_LIKELIHOOD = 500  # each of them takes a run of the particles
 MAX_HELD_OUT = 200  # simulations that choose between the methods
-MIN_ACCEPTANCE, MIN_ESS_SHARE = 0.03, 0.05
-
-
-class Quality(NamedTuple):
-    """How well the particles moved, for each observation: see `mdnjax.tempering.Tempered`."""
-
-    num_temperatures: list[int]
-    exponent: list[float]
-    acceptance: list[float]
-    ess: list[float]
 
 
 class Outcome(NamedTuple):
     """Networks trained on one number of simulations by one method, and their evaluation.
 
     `nll` is -log p(theta|x) of the first test simulations, `held_out_nll` that of simulations which choose between the methods.
+    `problems` are sentences about whatever is wrong with the posteriors.
     """
 
     result: Result
@@ -53,25 +46,12 @@ class Outcome(NamedTuple):
     seconds: float
     quality: Quality | None
     held_out_nll: np.ndarray
+    problems: list[str]
 
     @property
     def file_name(self) -> str:
         """The name of its files."""
         return file_name(self.evaluation.num_simulations, self.evaluation.method)
-
-    def notes(self, names: Sequence[str]) -> list[str]:
-        """Returns sentences about posteriors that are not calibrated, and about particles that moved badly."""
-        rows = [f"{self.evaluation.name}: {problem}" for problem in self.evaluation.ranks.problems(names)]
-        if self.quality is None:
-            return rows
-        num = len(self.evaluation.draws[0])
-        observations = zip(self.quality.exponent, self.quality.acceptance, self.quality.ess, strict=True)
-        for i, (end, share, ess) in enumerate(observations):
-            if end < 1 or share < MIN_ACCEPTANCE or ess < MIN_ESS_SHARE * num:
-                worth = f"its {num} draws are worth {ess:.0f} independent ones"
-                moved = f"{100 * share:.0f} % of the particles' moves were accepted"
-                rows.append(f"observation {i + 1}: {worth}, and {moved}; more likelihood.num_moves may find what is missing")
-        return rows
 
 
 def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Method, clock: Clock, folder: Path) -> Outcome:
@@ -80,9 +60,11 @@ def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Me
     num_held_out = min(MAX_HELD_OUT, num // 10) if compares else 0
     held_out = select_rows(problem.simulations, slice(num - num_held_out, num))
     config, begin = config.model_copy(update={"method": method}), time.monotonic()
-    result = train(config, problem, num - num_held_out, clock, folder / f"{file_name(num, method)}.safetensors")
+    path = folder / f"{file_name(num, method)}.safetensors"
+    result = train(config, problem, num - num_held_out, clock, path)
     effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
     posterior = posterior_of(method, result.predictor, problem.prior, problem.success, effort)
+    save_posterior(path, posterior)
     key = jax.random.key(config.seed)
     with clock.phase("samples"):
         draws, quality = draw(posterior, problem, jax.random.fold_in(key, SAMPLE), config)
@@ -92,9 +74,13 @@ def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Me
         held_out_nll = np.zeros(0)
         if num_held_out:
             held_out_nll = evaluate(posterior, problem, held_out, jax.random.fold_in(key, HELD_OUT), config.num_ranks).nll
+    with clock.phase("checks"):
+        reproduced = reproduced_by(problem, draws)
+    problems = [*of_ranks(tested, problem), *of_reproduced(reproduced), *of_particles(quality, config.num_draws)]
     label = f"{num:,} simulations, {method}" if compares else ""
-    evaluation = Evaluation(num, list(draws), tested.ranks, [], method, label)
-    return Outcome(result, evaluation, tested.nll, seconds, quality, held_out_nll)
+    evaluation = Evaluation(num, list(draws), tested.ranks, [], method, label, len(problems), reproduced)
+    problems = [f"{evaluation.name}: {problem}" for problem in problems]
+    return Outcome(result, evaluation, tested.nll, seconds, quality, held_out_nll, problems)
 
 
 def file_name(num: int, method: str) -> str:
@@ -121,11 +107,6 @@ def draw(posterior: Any, problem: Problem, key: Any, config: Posterior) -> tuple
         return posterior.predictor.sample(key, problem.observed, config.num_draws), None
     tempered = posterior.tempered(key, trials_of(problem, problem.observed), config.num_draws)
     return np.asarray(tempered.draws), Quality(*(np.asarray(values).tolist() for values in tempered[2:]))
-
-
-def trials_of(problem: Problem, x: np.ndarray) -> np.ndarray:
-    """Returns x `[N, X]` as `[N, T, X / T]`, trial by trial, if there are several trials."""
-    return x if problem.trials == 1 else x.reshape(len(x), problem.trials, -1)
 
 
 def evaluate(posterior: Any, problem: Problem, rows: Dataset, key: Any, num_ranks: int) -> Evaluated:
@@ -178,6 +159,8 @@ def metrics_of(outcome: Outcome) -> dict[str, Any]:
         **{f"hdr_coverage_{100 * level:.0f}": ranks.coverage(level) for level in (0.5, 0.9)},
         **({"held_out_nll": float(outcome.held_out_nll.mean())} if len(outcome.held_out_nll) else {}),
         **({} if outcome.quality is None else {"particles": outcome.quality._asdict()}),
+        **({"predictive_p_values": [each.p_values() for each in evaluation.reproduced]} if evaluation.reproduced else {}),
+        "problems": outcome.problems,
         "diagnosis": result.diagnosis._asdict(),
     }
 

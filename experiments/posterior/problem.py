@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from mdnjax.data import Dataset, Splits, Truth
 from mdnjax.data.dataset import select_rows
-from mdnjax.priors import Prior
-from mdnjax.success import Success
+from mdnjax.posteriors.priors import Prior
+from mdnjax.posteriors.success import Success
 
 Array = np.ndarray
 
@@ -19,7 +20,8 @@ class Problem(NamedTuple):
 
     `references` are draws `[S, D]` of the true posterior for each observation, or None. Networks are trained
     separately for each of `sizes`, the numbers of simulations. The columns of x are `trials` independent trials; None if the
-    file does not say so. `prior` is None if it is not known, `success` if success does not depend on theta.
+    file does not say so. `prior` is None if it is not known, `success` if success does not depend on theta, and `simulate`, which
+    draws x `[N, X]` for theta `[N, D]`, if there is a file. `truths` are the parameters of the observations, None if unknown.
     """
 
     simulations: Dataset
@@ -33,6 +35,8 @@ class Problem(NamedTuple):
     trials: int = 1
     task: str | None = None
     success: Success | None = None
+    simulate: Callable[[Array], Array] | None = None
+    truths: Array | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,16 +51,24 @@ def splits_of(problem: Problem, num: int, validation_share: float) -> Splits:
     return Splits(train, validation, problem.test)
 
 
+def trials_of(problem: Problem, x: Array) -> Array:
+    """Returns x `[N, X]` as `[N, T, X / T]`, trial by trial, if there are several trials."""
+    return x if problem.trials == 1 else x.reshape(len(x), problem.trials, -1)
+
+
 def without_constants(
     simulations: Dataset, test: Dataset, observed: Array, trials: int
-) -> tuple[Dataset, Dataset, Array, tuple[str, ...]]:
-    """Leaves out columns of x that never vary in the simulations, from which nothing can be learnt, unless they are trials."""
+) -> tuple[Dataset, Dataset, Array, tuple[str, ...], Array]:
+    """Leaves out columns of x that never vary in the simulations, from which nothing can be learnt, unless they are trials.
+
+    The last value is which columns are kept.
+    """
     constant = np.ptp(simulations.x, axis=0) == 0
     if trials > 1 or not constant.any() or constant.all():
-        return simulations, test, observed, ()
+        return simulations, test, observed, (), np.ones(len(constant), bool)
     names, value = ", ".join(f"x_{i + 1}" for i in np.flatnonzero(constant)), simulations.x[0, constant]
     others = ", ".join(str(i + 1) for i in np.flatnonzero((observed[:, constant] != value).any(axis=1)))
     note = f"{names}: constant in all simulations, so left out; the others are numbered anew"
     note += f"; observation {others} has another value there, which no simulation can explain" if others else ""
     simulations, test = (part._replace(x=part.x[:, ~constant]) for part in (simulations, test))
-    return simulations, test, observed[:, ~constant], (note,)
+    return simulations, test, observed[:, ~constant], (note,), ~constant

@@ -15,8 +15,8 @@ from experiments.posterior.schema import Simulations
 from mdnjax.components import Support
 from mdnjax.data import Dataset, make_support
 from mdnjax.data.dataset import select_rows
-from mdnjax.priors import Box, LogNormal, Normal, Prior
-from mdnjax.success import fit_success
+from mdnjax.posteriors.priors import Box, LogNormal, Normal, Prior
+from mdnjax.posteriors.success import fit_success
 
 Array = np.ndarray
 
@@ -60,15 +60,16 @@ def _of_file(data: Simulations, seed: int, method: str) -> Problem:
     order = np.random.default_rng(seed).permutation(len(x))
     shuffled = Dataset(x[order], theta[order])
     test, simulations = select_rows(shuffled, slice(num_test)), select_rows(shuffled, slice(num_test, None))
-    references = None
+    references = truths = None
     if data.root is not None:
-        observed, references = read_benchmark(Path(data.root), x.shape[1], theta.shape[1])
+        observed, references, truths = read_benchmark(Path(data.root), x.shape[1], theta.shape[1])
     elif data.observations is not None or "x_observed" in arrays:
         observed = read_observations(data, x.shape[1], trials, arrays)
     else:
-        observed = test.x[: data.num_observations]
-    simulations, test, observed, more = without_constants(simulations, test, observed, trials)
-    return Problem(simulations, test, observed, references, None, sizes, (*notes, *more), prior, trials, None, success)
+        observed, truths = (values[: data.num_observations] for values in test[:2])
+    simulations, test, observed, more, _ = without_constants(simulations, test, observed, trials)
+    known = {"prior": prior, "trials": trials, "success": success, "truths": truths}
+    return Problem(simulations, test, observed, references, None, sizes, (*notes, *more), **known)
 
 
 def _with_trials(arrays: Mapping[str, Array], data: Simulations) -> tuple[Mapping[str, Array], int]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.reading.files import import_extra
 from mdnjax.data import two_moons
-from mdnjax.priors import Box, LogNormal, Normal, Prior
+from mdnjax.posteriors.priors import Box, LogNormal, Normal, Prior
 
 POPULATION = 1e6
 NUM_TESTED = 1000

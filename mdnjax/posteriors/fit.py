@@ -14,10 +14,13 @@ from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers
 from mdnjax.fitting import choose_num_components, fit_networks, with_num_components
-from mdnjax.posterior import Posterior, as_results, posterior_of
-from mdnjax.priors import Prior
-from mdnjax.success import fit_success
-from mdnjax.tempering import Effort, import_blackjax
+from mdnjax.posteriors.direct import DirectPosterior
+from mdnjax.posteriors.likelihood import THOROUGH, LikelihoodPosterior
+from mdnjax.posteriors.posterior import Posterior, as_results
+from mdnjax.posteriors.priors import Prior
+from mdnjax.posteriors.success import Success, fit_success
+from mdnjax.posteriors.tempering import Effort, import_blackjax
+from mdnjax.predictor import Predictor
 from mdnjax.training.history import Observer, means_of
 from mdnjax.types import Bool, Float
 
@@ -140,3 +143,13 @@ def _successes(x: Any, missing: str) -> Bool[np.ndarray, " N"]:
     if missing == "refuse":
         return np.ones(len(x), bool)
     return np.asarray(np.isfinite(np.asarray(x, np.float64)).reshape(len(x), -1).all(axis=1))
+
+
+def posterior_of(
+    method: str, predictor: Predictor, prior: Prior | None, success: Success | None = None, effort: Effort = THOROUGH
+) -> Posterior:
+    """Returns the posterior of trained networks."""
+    if method == "posterior":
+        return DirectPosterior(predictor, prior)
+    assert prior is not None
+    return LikelihoodPosterior(predictor, prior, success, effort)

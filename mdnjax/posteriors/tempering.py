@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.priors import Prior
+from mdnjax.posteriors.priors import Prior
 from mdnjax.types import Array, Float, Key, PRNGKey
 
 MAX_TEMPERATURES = 200

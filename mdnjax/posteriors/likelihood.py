@@ -1,15 +1,12 @@
-"""Posteriors of a simulator's parameters theta given an observation x, learnt from simulations.
-
-A posterior is a network of p(theta|x), or a network of the likelihood p(x|theta) with a prior, from which theta is drawn with
-tempered particles. Both answer the same questions.
-"""
+"""Posteriors by networks of the likelihood p(x|theta), with a prior, from which theta is drawn with tempered particles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,82 +18,43 @@ from mdnjax.data.examples import as_numbers
 from mdnjax.data.scaler import relative_transform, relative_units
 from mdnjax.ensemble import predict_compiled
 from mdnjax.mixture import log_prob
-from mdnjax.predictor import Predictor
-from mdnjax.priors import Prior
-from mdnjax.ranks import Ranks, rank
-from mdnjax.statistics import Modes, modes
-from mdnjax.success import Success
-from mdnjax.tempering import Effort, Tempered, draw_tempered
-from mdnjax.types import Bool, Float, PRNGKey
+from mdnjax.posteriors.peaks import find_peaks
+from mdnjax.posteriors.posterior import Evaluated, Posterior, as_results, as_shape, in_shape
+from mdnjax.posteriors.priors import Prior
+from mdnjax.posteriors.ranks import Ranks
+from mdnjax.posteriors.success import Success
+from mdnjax.posteriors.tempering import Effort, Tempered, draw_tempered
+from mdnjax.statistics import Modes
+from mdnjax.types import Float, PRNGKey
 
 THOROUGH = Effort()
 QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, which need fewer draws than a posterior that is looked at
 ROWS_PER_CALL = 4000  # particles of several observations that are evaluated at a time
-
-
-class Evaluated(NamedTuple):
-    """Ranks of the true parameters of test simulations, and -log p(theta|x) of each, in nats and the parameters' own units."""
-
-    ranks: Ranks
-    nll: Float[np.ndarray, " N"]
+NUM_ASCENTS = 200  # draws from which modes are searched
 
 
 @dataclass(frozen=True, eq=False)
-class DirectPosterior:
-    """A posterior by networks of p(theta|x), whose inputs are x and whose targets are theta."""
-
-    predictor: Predictor
-
-    def sample(self, key: PRNGKey, x: Any, num: int) -> Float[np.ndarray, "S D"]:
-        """Draws `num` parameters given one observation."""
-        return self.predictor.sample(key, self._row(x), num)[0]
-
-    def log_prob(self, theta: Any, x: Any) -> Float[np.ndarray, " N"]:
-        """Computes log p(theta|x) of parameters given one observation."""
-        theta = as_numbers("theta", theta)
-        inside, values = self._inside(theta), np.full(len(theta), -np.inf)
-        values[inside] = self.predictor.log_prob(np.repeat(self._row(x), inside.sum(), axis=0), theta[inside])
-        return values
-
-    def modes(self, x: Any) -> Modes:
-        """Returns the modes of p(theta|x), the most probable first, and NaN where there is none."""
-        return modes(self.predictor(self._row(x)[0]))
-
-    def evaluate(self, key: PRNGKey, test: Dataset, num: int) -> Evaluated:
-        """Ranks the true parameters of test simulations among `num` draws, and computes their densities."""
-        return Evaluated(rank(self.predictor, test, key, num), self.predictor.nll(test))
-
-    def _row(self, x: Any) -> Float[np.ndarray, "1 X"]:
-        x, num = np.asarray(x, np.float64), len(self.predictor.columns.inputs)
-        if x.shape != (num,):
-            raise ValueError(f"x: got shape {x.shape} of an observation, expected [{num}]")
-        return x[None]
-
-    def _inside(self, theta: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
-        """Returns which parameters are inside of the support of the networks."""
-        support = self.predictor.scaler.support
-        if support is None:
-            return np.ones(len(theta), bool)
-        return np.all((theta > np.array(support.low)) & (theta < np.array(support.high)), axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class LikelihoodPosterior:
+class LikelihoodPosterior(Posterior):
     """A posterior by networks of the likelihood p(x|theta) of one trial, whose inputs are theta and whose targets are x.
 
     An observation is `[T, X]`, any number T of independent trials, or `[X]`, a single one. With `success`, the probability that a
     simulation succeeds depends on theta, and an observation is one that did.
     """
 
-    predictor: Predictor
     prior: Prior
     success: Success | None = None
     effort: Effort = THOROUGH
     _programs: dict[Any, Callable[..., Any]] = field(default_factory=dict, repr=False)
 
-    def sample(self, key: PRNGKey, x: Any, num: int) -> Float[np.ndarray, "S D"]:
-        """Draws `num` parameters given one observation."""
-        return np.asarray(self.tempered(key, np.asarray(x)[None], num).draws[0])
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parameters."""
+        return self.prior.names
+
+    def sample(self, key: PRNGKey, x: Any, shape: int | Sequence[int]) -> Float[np.ndarray, "*shape D"]:
+        """Draws parameters given one observation; `shape` is their number, or the shape of an array of them."""
+        sizes = as_shape(shape)
+        return in_shape(np.asarray(self.tempered(key, np.asarray(x)[None], math.prod(sizes)).draws[0]), sizes)
 
     def tempered(self, key: PRNGKey, x: Any, num: int) -> Tempered:
         """Draws `num` parameters for each of M observations in one compiled program; observations are the first axis.
@@ -127,6 +85,30 @@ class LikelihoodPosterior:
             success = np.asarray(self.success.log_prob(z, len(trials)), np.float64)
         return likelihood + success + self.prior.log_prob(theta)
 
+    def modes(self, x: Any) -> Modes:
+        """Returns local maxima of p(theta|x), sorted by the first parameter, that ascents from draws with a fixed key reach.
+
+        The mass of a mode is the share of these ascents, and the log density contains the estimated log evidence.
+        """
+        tempered = self.tempered(jax.random.key(0), np.asarray(x)[None], NUM_ASCENTS)
+        trials = self._relative(np.asarray(x)[None])[0]
+
+        def log_density(z: Any) -> Any:
+            return self._log_likelihood(trials, z) + self.prior.relative_log_prob(z)
+
+        peaks = find_peaks(log_density, self.prior.real(tempered.draws[0]))
+        theta = self.prior.parameters(peaks.z)
+        order = np.argsort(theta[:, 0])
+        log_density_of_modes = self.log_prob(theta, x) - tempered.log_evidence[0]
+        return Modes(theta[order], log_density_of_modes[order], peaks.mass[order], np.asarray(len(theta)))  # pyright: ignore
+
+    def propose(self, key: PRNGKey, x: Any, num: int) -> Float[np.ndarray, "N D"]:
+        """Draws parameters from the posterior: a likelihood may be learnt from any, together with earlier simulations.
+
+        Source: Papamakarios, Sterratt & Murray (2019), sequential neural likelihood.
+        """
+        return self.sample(key, x, num)
+
     def evaluate(self, key: PRNGKey, test: Dataset, num: int) -> Evaluated:
         """Ranks the true parameters of test simulations among `num` draws, and computes their densities.
 
@@ -148,7 +130,7 @@ class LikelihoodPosterior:
         arguments = (jax.random.split(key, len(test.x)), self._relative(test.x), z)
         below, above, nll = self._of_each(("evaluate", num), evaluate_one, effort, *arguments)
         nll = np.asarray(nll, np.float64) - self.prior.log_prob(test.y)
-        return Evaluated(Ranks(np.asarray(below), np.asarray(above), num), nll)
+        return Evaluated(Ranks(np.asarray(below), np.asarray(above), num), nll, np.reshape(test.x, (len(test.x), -1)))
 
     def _log_likelihood(self, trials: Any, z: Any) -> Any:
         """Returns log p(x|theta), in the units of `_relative`, for the parameters that belong to z."""
@@ -180,24 +162,3 @@ class LikelihoodPosterior:
             rows = np.arange(start, start + width) % num  # the last are repeated, so that all calls have the same shape
             results.append(jax.device_get(self._programs[name](*(leaf[rows] for leaf in arguments))))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *results)
-
-
-Posterior = DirectPosterior | LikelihoodPosterior
-
-
-def posterior_of(
-    method: str, predictor: Predictor, prior: Prior | None, success: Success | None = None, effort: Effort = THOROUGH
-) -> Posterior:
-    """Returns the posterior of trained networks."""
-    if method == "posterior":
-        return DirectPosterior(predictor)
-    assert prior is not None
-    return LikelihoodPosterior(predictor, prior, success, effort)
-
-
-def as_results(x: Any) -> Float[np.ndarray, "N *trials X"]:
-    """Returns results of simulations in float64. Raises: ValueError if they are not finite numbers."""
-    shape = np.shape(x)
-    if len(shape) != 3:
-        return as_numbers("x", x)
-    return as_numbers("x", np.reshape(x, (shape[0] * shape[1], shape[2]))).reshape(shape)

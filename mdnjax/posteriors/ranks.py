@@ -40,11 +40,11 @@ class Ranks(NamedTuple):
         within = np.random.default_rng(0).random(self.below.shape)
         return [float(kstest(column, "uniform").pvalue) for column in ((self.below + within) / (self.num + 1)).T]
 
-    def problems(self, names: Sequence[str]) -> list[str]:
-        """Returns a sentence for each parameter whose ranks are not uniform, at a level of 1 % for all parameters together."""
+    def problems(self, names: Sequence[str], num_looks: int = 1) -> list[str]:
+        """Returns a sentence for each parameter whose ranks are not uniform, at a level of 1 % for all of them and all looks."""
         sentences = []
         for name, p, column in zip(names, self.p_values(), self.below.T, strict=True):
-            if p < LEVEL / len(names):
+            if p < LEVEL / (len(names) * num_looks):
                 share = (column + 0.5) / (self.num + 1)
                 shift = abs(share.mean() - 0.5) * (12 * len(share)) ** 0.5  # in standard errors
                 spread = "too narrow" if share.var() > 1 / 12 else "too wide"

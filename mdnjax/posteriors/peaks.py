@@ -1,0 +1,85 @@
+"""Local maxima of a density that can be evaluated, found by ascents from draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.optimize import minimize
+
+from mdnjax.types import Array, Float
+
+MAX_ITERATIONS, NUM_CLIMBS = 100, 4
+MIN_MASS = 0.01
+NEAR = 0.05  # standard deviations of the draws, within which two ends are the same peak
+VALLEY = 0.1  # nats by which the density must fall between two peaks, so that they are two
+NUM_BETWEEN = 30  # points between two ends at which the density is computed
+
+
+class Peaks(NamedTuple):
+    """Local maxima `[M, D]` of a density, the highest first, and the share of the ascents that end at each."""
+
+    z: Float[np.ndarray, "M D"]
+    log_density: Float[np.ndarray, " M"]
+    mass: Float[np.ndarray, " M"]
+
+
+def find_peaks(log_density: Callable[[Float[Array, " D"]], Any], draws: Float[np.ndarray, "S D"]) -> Peaks:
+    """Finds local maxima by an ascent (BFGS) from each draw of the density; those without a valley between them are one.
+
+    Peaks that hold less than a hundredth of the draws are left out.
+    """
+    mean = draws.mean(axis=0)
+    factor = np.linalg.cholesky(np.cov(draws.T).reshape(draws.shape[1], -1) + 1e-12 * np.eye(draws.shape[1]))
+
+    def of_whitened(u: Any) -> Any:
+        return log_density(mean.astype(u.dtype) + factor.astype(u.dtype) @ u)
+
+    starts = np.linalg.solve(factor, (draws - mean).T).T
+    ends, values = map(np.asarray, jax.jit(jax.vmap(partial(_ascend, of_whitened)))(jnp.asarray(starts, float)))
+    order = np.argsort(-values)
+    peaks, owners = _distinct(jax.jit(jax.vmap(of_whitened)), ends[order], values[order])
+    mass = np.bincount(owners, minlength=len(peaks)) / len(draws)
+    kept = mass >= min(MIN_MASS, mass.max())
+    rows = order[np.array(peaks)[kept]]
+    return Peaks(mean + ends[rows] @ factor.T, values[rows].astype(np.float64), mass[kept])
+
+
+def _ascend(log_density: Callable[[Any], Any], start: Any) -> tuple[Any, Any]:
+    """Climbs from a start, several times in a row, because a search in float32 may end before it is at the top."""
+
+    def loss(u: Any) -> Any:
+        return -log_density(u)
+
+    def climb(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        place, value = state
+        found = minimize(loss, place, method="BFGS", options={"maxiter": MAX_ITERATIONS})
+        better = found.fun < value  # False for NaN
+        return jnp.where(better, found.x, place), jnp.where(better, found.fun, value)
+
+    place, value = jax.lax.fori_loop(0, NUM_CLIMBS, climb, (start, loss(start)))
+    return place, -value
+
+
+def _distinct(
+    log_density: Callable[[Any], Any], ends: Float[np.ndarray, "S D"], values: Float[np.ndarray, " S"]
+) -> tuple[list[int], list[int]]:
+    """Returns which ends, in falling order, are peaks of their own, and the peak to which each end belongs."""
+    peaks: list[int] = []
+    owners: list[int] = []
+    shares = np.linspace(0, 1, NUM_BETWEEN + 2, dtype=ends.dtype)[1:-1, None]
+
+    def is_same(number: int, peak: int) -> bool:
+        step = ends[peak] - ends[number]
+        return bool(np.linalg.norm(step) < NEAR or log_density(ends[number] + shares * step).min() > values[number] - VALLEY)
+
+    for number in range(len(ends)):
+        owner = next((place for place, peak in enumerate(peaks) if is_same(number, peak)), len(peaks))
+        if owner == len(peaks):
+            peaks.append(number)
+        owners.append(owner)
+    return peaks, owners
