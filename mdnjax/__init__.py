@@ -3,47 +3,15 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mdnjax.components import (
-    FAMILIES,
-    Diagonal,
-    Full,
-    Isotropic,
-    Laplace,
-    LowRank,
-    StudentT,
-    Support,
-    Warped,
-)
+from mdnjax.components import FAMILIES, Diagonal, Full, Isotropic, Laplace, LowRank, StudentT, Support, Warped
 from mdnjax.deprecated import PUBLIC_NAMES, warn_of
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.evaluation import Evaluation, evaluate, permutation_importance
 from mdnjax.export import export_model
 from mdnjax.fit_examples import fit
-from mdnjax.guarantees import (
-    conformal,
-    guaranteed_bounds,
-    guaranteed_intervals,
-    in_guaranteed_region,
-    with_guarantee,
-)
-from mdnjax.mixture import (
-    Mixture,
-    affine,
-    locations,
-    log_prob,
-    log_weights,
-    num_targets,
-    prob,
-    responsibilities,
-    warp,
-    weights,
-)
-from mdnjax.model import (
-    Model,
-    make_mdn,
-    make_mdn_on,
-    make_model,
-)
+from mdnjax.guarantees import conformal, guaranteed_bounds, guaranteed_intervals, in_guaranteed_region, with_guarantee
+from mdnjax.mixture import Mixture, affine, locations, log_prob, log_weights, num_targets, prob, responsibilities, warp, weights
+from mdnjax.model import Model, make_mdn, make_mdn_on, make_model
 from mdnjax.model_file import load, save
 from mdnjax.networks import Network, make_mlp
 from mdnjax.posteriors.checks import Predicted, predictive_check, sbc
@@ -57,17 +25,7 @@ from mdnjax.predictor import Predictor
 from mdnjax.quadrature import Estimate
 from mdnjax.recurrent import Recurrent, make_recurrent
 from mdnjax.runtime import use_compile_cache
-from mdnjax.scores import (
-    calibration_error,
-    cde_loss,
-    coverage,
-    crps,
-    crps_by_quadrature,
-    energy_score,
-    hdr_coverage,
-    nll,
-    pit,
-)
+from mdnjax.scores import calibration_error, cde_loss, coverage, crps, crps_by_quadrature, energy_score, hdr_coverage, nll, pit
 from mdnjax.statistics import (
     Modes,
     Region,
@@ -107,14 +65,7 @@ from mdnjax.statistics import (
 from mdnjax.to_numpyro import to_numpyro
 from mdnjax.training.optimizers import make_optimizer
 from mdnjax.training.population import train_loop
-from mdnjax.training.steps import (
-    Batch,
-    TrainState,
-    init_state,
-    init_steady_state,
-    make_steady_step,
-    make_train_step,
-)
+from mdnjax.training.steps import Batch, TrainState, init_state, init_steady_state, make_steady_step, make_train_step
 
 if TYPE_CHECKING:
     from mdnjax import plots
@@ -122,122 +73,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "FAMILIES",
-    "Batch",
-    "Box",
-    "Diagnosis",
-    "Diagonal",
-    "DirectPosterior",
-    "Estimate",
-    "Evaluation",
-    "Full",
-    "Isotropic",
-    "Laplace",
-    "LikelihoodPosterior",
-    "LogNormal",
-    "LogUniform",
-    "LowRank",
-    "MDNRegressor",
-    "Mixture",
-    "Model",
-    "Modes",
-    "Network",
-    "Normal",
-    "Posterior",
-    "Predicted",
-    "Predictor",
-    "Prior",
-    "Product",
-    "Recurrent",
-    "Region",
-    "StudentT",
-    "Support",
-    "TrainState",
-    "Warped",
-    "affine",
-    "align",
-    "box_prob",
-    "branches",
-    "calibration_error",
-    "cde_loss",
-    "cdf",
-    "central_interval",
-    "condition",
-    "conformal",
-    "covariance",
-    "coverage",
-    "crps",
-    "crps_by_quadrature",
-    "diagnose",
-    "energy_score",
-    "entropy",
-    "entropy_bounds",
-    "entropy_by_samples",
-    "evaluate",
-    "expected_shortfall",
-    "export_model",
-    "fit",
-    "fit_posterior",
-    "guaranteed_bounds",
-    "guaranteed_intervals",
-    "hdr",
-    "hdr_coverage",
-    "hdr_level",
-    "hdr_mass",
-    "hdr_mass_by_samples",
-    "highest_mode",
-    "in_guaranteed_region",
-    "init_state",
-    "init_steady_state",
-    "interval_prob",
-    "kurtosis",
-    "load",
-    "load_posterior",
-    "locations",
-    "log_prob",
-    "log_weights",
-    "make_mdn",
-    "make_mdn_on",
-    "make_mlp",
-    "make_model",
-    "make_optimizer",
-    "make_recurrent",
-    "make_steady_step",
-    "make_train_step",
-    "marginal",
-    "mean",
-    "median",
-    "modes",
-    "nll",
-    "num_targets",
-    "permutation_importance",
-    "pit",
-    "plots",
-    "pool",
-    "predictive_check",
-    "prob",
-    "quantile",
-    "reduce",
-    "remedies",
-    "responsibilities",
-    "sample",
-    "sample_with_gradient",
-    "save",
-    "save_posterior",
-    "sbc",
-    "skewness",
-    "split_variance",
-    "survival",
-    "temper",
-    "to_numpyro",
-    "train_loop",
-    "use_compile_cache",
-    "variance",
-    "warp",
-    "weights",
-    "with_guarantee",
-]
+__all__ = ["FAMILIES", "Batch", "Box", "Diagnosis", "Diagonal", "DirectPosterior", "Estimate", "Evaluation", "Full"]
+__all__ += ["Isotropic", "Laplace", "LikelihoodPosterior", "LogNormal", "LogUniform", "LowRank", "MDNRegressor", "Mixture"]
+__all__ += ["Model", "Modes", "Network", "Normal", "Posterior", "Predicted", "Predictor", "Prior", "Product", "Recurrent"]
+__all__ += ["Region", "StudentT", "Support", "TrainState", "Warped"]
+__all__ += ["affine", "align", "box_prob", "branches", "calibration_error", "cde_loss", "cdf", "central_interval"]
+__all__ += ["condition", "conformal", "covariance", "coverage", "crps", "crps_by_quadrature", "diagnose", "energy_score"]
+__all__ += ["entropy", "entropy_bounds", "entropy_by_samples", "evaluate", "expected_shortfall", "export_model", "fit"]
+__all__ += ["fit_posterior", "guaranteed_bounds", "guaranteed_intervals", "hdr", "hdr_coverage", "hdr_level", "hdr_mass"]
+__all__ += ["hdr_mass_by_samples", "highest_mode", "in_guaranteed_region", "init_state", "init_steady_state", "interval_prob"]
+__all__ += ["kurtosis", "load", "load_posterior", "locations", "log_prob", "log_weights", "make_mdn", "make_mdn_on"]
+__all__ += ["make_mlp", "make_model", "make_optimizer", "make_recurrent", "make_steady_step", "make_train_step", "marginal"]
+__all__ += ["mean", "median", "modes", "nll", "num_targets", "permutation_importance", "pit", "plots", "pool"]
+__all__ += ["predictive_check", "prob", "quantile", "reduce", "remedies", "responsibilities", "sample"]
+__all__ += ["sample_with_gradient", "save", "save_posterior", "sbc", "skewness", "split_variance", "survival", "temper"]
+__all__ += ["to_numpyro", "train_loop", "use_compile_cache", "variance", "warp", "weights", "with_guarantee"]
 
 
 def __dir__() -> list[str]:

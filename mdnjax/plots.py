@@ -148,13 +148,16 @@ def _draw_corner(figure: Figure, draws: Any, names: Sequence[str], truth: Any, c
         low, high = np.minimum(low, truth), np.maximum(high, truth)
     margin = 0.1 * (high - low) + 1e-9 * (np.abs(high) + np.abs(low)) + 1e-30
     ends = np.stack([low - margin, high + margin])
-    if figure.axes:  # corner places the panels row by row
-        panels = np.array(figure.axes).reshape(len(names), -1)
-        old = np.array([panels[i, i].get_xlim() for i in range(len(names))]).T
+    diagonal = list(figure.axes[:: len(names) + 1])  # corner places the panels row by row
+    tops = [axes.get_ylim()[1] for axes in diagonal]
+    if diagonal:
+        old = np.array([axes.get_xlim() for axes in diagonal]).T
         ends = np.stack([np.minimum(ends[0], old[0]), np.maximum(ends[1], old[1])])
     options: Any = {"truths": truth, "truth_color": "black", "color": colour, "levels": (0.5, 0.9), "bins": CORNER_BINS}
     options |= {"plot_datapoints": False, "smooth": CORNER_SMOOTHING, "hist_kwargs": {"density": True}}
     library.corner(draws, range=list(ends.T), labels=list(names), fig=figure, **options)
+    for axes, top in zip(diagonal, tops, strict=True):
+        axes.set_ylim(0, max(top, axes.get_ylim()[1]))
 
 
 def _sorted(x: AnyArray, y: AnyArray, mixture: Mixture, ax: Axes | None) -> tuple[np.ndarray, np.ndarray, Mixture, Axes]:

@@ -242,3 +242,21 @@ def test_a_constant_column_is_left_out(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "x_2: constant in all simulations, so left out" in done.stdout
     assert "observation 2 has another value there" in done.stdout
+
+
+def test_simulations_in_rounds(tmp_path):
+    """The second round is simulated for each observation; a file has no simulator."""
+    np.savez(tmp_path / "observed.npz", x=[[0.5, 1.0]])
+    words = ["data.task=gaussian_mixture", "data.num_simulations=[60]", "data.num_rounds=2", "method=likelihood"]
+    words += [f"data.observations={tmp_path / 'observed.npz'}", "likelihood.model.num_components=1"]
+    done = run("posterior", *QUICK, *words, f"output={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((tmp_path / "run" / "metrics.json").read_text())["runs"]
+    assert set(runs) == {"60_likelihood", "60_likelihood_2_rounds"}
+    assert len(runs["60_likelihood_2_rounds"]["predictive_p_values"][0]) == 2
+    assert np.load(tmp_path / "run" / "60_likelihood_2_rounds.npz")["theta"].shape == (1, 60, 2)
+    assert_not_blank(tmp_path / "run" / "figures" / "corner.png")
+    assert_not_blank(tmp_path / "run" / "figures" / "reproduced.png")
+    np.savez(tmp_path / "s.npz", theta=RNG.random((60, 2)), x=RNG.normal(size=(60, 2)))
+    done = run("posterior", *QUICK, f"data.path={tmp_path / 's.npz'}", "data.num_rounds=2", f"output={tmp_path / 'file'}")
+    assert_one_line_error(done, "data.num_rounds: got 2 with data.path, expected 1")

@@ -107,7 +107,8 @@ def test_the_page_of_the_library_names_every_module_and_no_other():
         assert (library / name).exists() or (library / "training" / name).exists(), name
     rows = [row.split("|")[1] for row in page.splitlines() if row.startswith(("| `", "| [`"))]
     named = {name.strip("/") for row in rows for name in re.findall(r"`([a-z_0-9]+/?)`", row)}
-    modules = {path.stem for path in [*library.glob("*.py"), *(library / "training").glob("*.py")]} - {"__init__"}
+    folders_of_modules = (library, *(library / name for name in ORDERS_WITHIN))
+    modules = {path.stem for folder in folders_of_modules for path in folder.glob("*.py")} - {"__init__"}
     folders = {path.parent.name for path in library.glob("*/__init__.py")}
     assert named & (modules | folders) == modules | folders, (modules | folders) - named
     families = set(FAMILIES)

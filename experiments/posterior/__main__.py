@@ -13,6 +13,7 @@ from experiments.posterior import figures
 from experiments.posterior.outcome import (
     Method,
     Outcome,
+    after_rounds,
     chosen,
     metrics_of,
     table_of,
@@ -58,6 +59,8 @@ def study(config: Posterior, overwrite: bool) -> None:
     notes = list(outside(problem.simulations.x, problem.observed, [column.name for column in names]))
     folder = create_run_folder(written, config.output, FILES, overwrite)
     outcomes = [train_and_evaluate(config, problem, size, method, clock, folder) for size in problem.sizes for method in methods]
+    if config.data.num_rounds > 1:
+        outcomes += [after_rounds(config, problem, outcome, clock) for outcome in outcomes]
     if problem.references is not None:
         with clock.phase("two-sample scores"):
             outcomes = with_two_sample_scores(outcomes, problem.references)
@@ -80,7 +83,10 @@ def study(config: Posterior, overwrite: bool) -> None:
 
 
 def check_prior(config: Posterior, problem: Problem) -> None:
-    """Raises: UserError if the method needs a prior that the configuration does not give."""
+    """Raises: UserError if the method needs a prior that the configuration does not give, or rounds a simulator."""
+    if config.data.num_rounds > 1 and problem.simulate is None:
+        expected = "expected 1: only simulations of data.task can be drawn; in Python, posterior.propose draws parameters"
+        raise command.UserError(f"data.num_rounds: got {config.data.num_rounds} with data.path, {expected}")
     if config.method != "posterior" and problem.prior is None:
         expected = "expected finite bounds, between which the prior is uniform, or data.prior=normal"
         got = f"got {config.data.target_support!r} with method={config.method}"

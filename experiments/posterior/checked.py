@@ -11,6 +11,7 @@ from mdnjax.posteriors.checks import Predicted, predicted, problems_near
 from mdnjax.posteriors.posterior import Evaluated
 
 MIN_ACCEPTANCE, MIN_ESS_SHARE = 0.03, 0.05
+PREDICTED = 4  # second part of a seed, after those of data and observations
 NUM_PREDICTED = 1000  # draws that are simulated again, for each observation
 
 
@@ -30,14 +31,15 @@ def of_ranks(tested: Evaluated, problem: Problem) -> list[str]:
     return [*tested.ranks.problems(problem.names), *local]
 
 
-def reproduced_by(problem: Problem, draws: np.ndarray) -> list[Predicted]:
+def reproduced_by(problem: Problem, draws: np.ndarray, seed: int) -> list[Predicted]:
     """Simulates with draws `[M, S, D]` for each observation, if there is a simulator."""
     if problem.simulate is None:
         return []
-    simulate, results = problem.simulate, trials_of(problem, problem.observed)
+    simulate, generator = problem.simulate, np.random.default_rng([seed, PREDICTED])
+    observations = zip(draws, trials_of(problem, problem.observed), strict=True)
     return [
-        predicted(lambda theta: trials_of(problem, simulate(theta)), theta[:NUM_PREDICTED], x)
-        for theta, x in zip(draws, results, strict=True)
+        predicted(lambda rows: trials_of(problem, simulate(generator, rows)), theta[:NUM_PREDICTED], x)
+        for theta, x in observations
     ]
 
 

@@ -21,7 +21,6 @@ from mdnjax.posteriors.tempering import Effort, draw_tempered
 
 DEFAULT_SIZES = (1000, 10_000, 100_000)  # numbers of simulations of a task in the public benchmark
 OBSERVATIONS = 3  # second part of a seed, after those of train, validation and test data
-PREDICTED = 4
 REFERENCE = Effort(2000, 200, 0.8)
 Array = np.ndarray
 
@@ -59,8 +58,8 @@ def problem_of_task(data: Simulations, seed: int, num_draws: int) -> Problem:
     truth = two_moons.TRUTH if name == "two_moons" else None
     simulations, test, observed, notes, kept = without_constants(simulations, test, observed, trials)
 
-    def simulate(theta: Array) -> Array:
-        return task.simulate(np.random.default_rng([seed, PREDICTED]), theta)[:, kept]
+    def simulate(generator: np.random.Generator, theta: Array) -> Array:
+        return task.simulate(generator, theta)[:, kept]
 
     known = {"prior": task.prior, "trials": trials, "task": name, "simulate": simulate, "truths": truths}
     return Problem(simulations, test, observed, references, truth, sizes, notes, **known)

@@ -45,6 +45,7 @@ class Evaluation(NamedTuple):
     label: str = ""
     num_problems: int = 0
     reproduced: Sequence[Predicted] = ()
+    num_rounds: int = 1
 
     @property
     def name(self) -> str:
@@ -55,16 +56,17 @@ class Evaluation(NamedTuple):
     def verdict(self) -> str:
         """Whether the checks found nothing wrong with the posteriors."""
         found = f"NOT trusted ({self.num_problems} problem{'s' * (self.num_problems > 1)}, see the notes)"
-        return f"{self.name}: {found if self.num_problems else 'trusted by all checks'}"
+        return f"{self.name}: {found if self.num_problems else 'trusted, the checks found no problem'}"
 
 
 def draw(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[tuple[str, Figure]]:
     """Yields every figure with its name."""
     yield "posteriors", posteriors(evaluations, problem.references)
-    yield "ranks", ranks(evaluations, problem.names)
-    yield "coverage", coverage(evaluations)
+    from_prior = [evaluation for evaluation in evaluations if evaluation.num_rounds == 1]
+    yield "ranks", ranks(from_prior, problem.names)
+    yield "coverage", coverage(from_prior)
     if problem.references is not None:
-        yield "c2st", scores(evaluations, problem.task)
+        yield "c2st", scores(from_prior, problem.task)
     if importlib.util.find_spec("corner"):  # of the extra `posterior`
         yield "corner", corner_of_first(evaluations[-1], problem)
     if evaluations[-1].reproduced:
@@ -79,6 +81,7 @@ def corner_of_first(evaluation: Evaluation, problem: Problem) -> Figure:
         figure = corner(evaluation.draws[0], problem.names, truth, reference)
         colours = "" if reference is None else "; blue: draws, orange: reference"
         figure.suptitle(f"Observation 1{colours}\n{evaluation.verdict}", fontsize=10)
+        figure.subplots_adjust(top=1 - 0.7 / figure.get_figheight())  # room for the title
     return figure
 
 
@@ -90,7 +93,7 @@ def reproduced(evaluation: Evaluation) -> Figure:
     shown = evaluation.reproduced[:MAX_COLUMNS]
     with mpl.rc_context(STYLE):
         num = min(MAX_RESULTS, len(shown[0].names))
-        figure = Figure(figsize=(1 + 3 * len(shown), 1.2 + 0.28 * num), layout="constrained")
+        figure = Figure(figsize=(1.6 + 3 * len(shown), 2.4 + 0.3 * num), layout="constrained")
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for number, (axes, each) in enumerate(zip(panels, shown, strict=True), 1):
             mean, sd = each.simulated.mean(axis=0), each.simulated.std(axis=0)

@@ -15,6 +15,7 @@ from experiments.posterior.checked import Quality, of_particles, of_ranks, of_re
 from experiments.posterior.figures import Evaluation
 from experiments.posterior.problem import Problem, splits_of, trials_of
 from experiments.posterior.published import PUBLISHED
+from experiments.posterior.rounds import in_rounds
 from experiments.posterior.schema import Posterior
 from experiments.progress import Clock
 from mdnjax.c2st import c2st_of_each
@@ -51,7 +52,8 @@ class Outcome(NamedTuple):
     @property
     def file_name(self) -> str:
         """The name of its files."""
-        return file_name(self.evaluation.num_simulations, self.evaluation.method)
+        rounds = f"_{self.evaluation.num_rounds}_rounds" if self.evaluation.num_rounds > 1 else ""
+        return file_name(self.evaluation.num_simulations, self.evaluation.method) + rounds
 
 
 def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Method, clock: Clock, folder: Path) -> Outcome:
@@ -75,12 +77,31 @@ def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Me
         if num_held_out:
             held_out_nll = evaluate(posterior, problem, held_out, jax.random.fold_in(key, HELD_OUT), config.num_ranks).nll
     with clock.phase("checks"):
-        reproduced = reproduced_by(problem, draws)
+        reproduced = reproduced_by(problem, draws, config.data_seed)
     problems = [*of_ranks(tested, problem), *of_reproduced(reproduced), *of_particles(quality, config.num_draws)]
     label = f"{num:,} simulations, {method}" if compares else ""
     evaluation = Evaluation(num, list(draws), tested.ranks, [], method, label, len(problems), reproduced)
     problems = [f"{evaluation.name}: {problem}" for problem in problems]
     return Outcome(result, evaluation, tested.nll, seconds, quality, held_out_nll, problems)
+
+
+def after_rounds(config: Posterior, problem: Problem, outcome: Outcome, clock: Clock) -> Outcome:
+    """Returns the outcome of the same number of simulations in rounds; its networks are those of single observations.
+
+    The number of components is the one that was selected for all simulations together.
+    """
+    num, method, chosen = outcome.evaluation.num_simulations, outcome.evaluation.method, outcome.result.config.model
+    likelihood = config.likelihood.model_copy(update={"model": chosen}) if method == "likelihood" else config.likelihood
+    rounds = in_rounds(config.model_copy(update={"method": method, "likelihood": likelihood}), problem, num, clock)
+    with clock.phase("checks"):
+        reproduced = reproduced_by(problem, np.stack(rounds.draws), config.data_seed)
+    label = f"{num:,} simulations, {method}, {config.data.num_rounds} rounds"
+    problems = of_reproduced(reproduced)
+    evaluation = outcome.evaluation._replace(
+        draws=rounds.draws, label=label, num_problems=len(problems), reproduced=reproduced, num_rounds=config.data.num_rounds
+    )
+    problems = [f"{label}: {problem}" for problem in problems]
+    return outcome._replace(evaluation=evaluation, nll=np.zeros(0), seconds=rounds.seconds, quality=None, problems=problems)
 
 
 def file_name(num: int, method: str) -> str:
@@ -128,7 +149,7 @@ def with_two_sample_scores(outcomes: list[Outcome], references: list[np.ndarray]
 def chosen(outcomes: list[Outcome]) -> list[str]:
     """Returns, for each number of simulations with both methods, which one gives held-out parameters the higher density."""
     notes = []
-    for first, second in itertools.pairwise(outcomes):
+    for first, second in itertools.pairwise(each for each in outcomes if each.evaluation.num_rounds == 1):
         if first.evaluation.num_simulations != second.evaluation.num_simulations:
             continue
         difference = first.held_out_nll - second.held_out_nll
@@ -143,24 +164,25 @@ def chosen(outcomes: list[Outcome]) -> list[str]:
 
 
 def metrics_of(outcome: Outcome) -> dict[str, Any]:
-    """Returns all metrics of one outcome."""
+    """Returns all metrics of one outcome; those of rounds are scores of draws, since each observation has its own networks."""
     result, evaluation = outcome.result, outcome.evaluation
+    reproduced = {"predictive_p_values": [each.p_values() for each in evaluation.reproduced]} if evaluation.reproduced else {}
+    of_draws = {"seconds": outcome.seconds, "c2st": evaluation.c2st, **reproduced, "problems": outcome.problems}
+    if evaluation.num_rounds > 1:
+        return {"status": "finished", "method": evaluation.method, "rounds": evaluation.num_rounds, **of_draws}
     ranks = evaluation.ranks
     own = {} if evaluation.method == "posterior" else {"test_nll": float(outcome.nll.mean())}
     metrics = {f"likelihood_{name}" if own else name: value for name, value in result.metrics.items()}
     return {
         "status": "diverged" if result.fit.diverged else "finished",
         "method": evaluation.method,
-        "seconds": outcome.seconds,
+        **of_draws,
         **metrics,
         **own,
-        "c2st": evaluation.c2st,
         "rank_errors": ranks.errors(),
         **{f"hdr_coverage_{100 * level:.0f}": ranks.coverage(level) for level in (0.5, 0.9)},
         **({"held_out_nll": float(outcome.held_out_nll.mean())} if len(outcome.held_out_nll) else {}),
         **({} if outcome.quality is None else {"particles": outcome.quality._asdict()}),
-        **({"predictive_p_values": [each.p_values() for each in evaluation.reproduced]} if evaluation.reproduced else {}),
-        "problems": outcome.problems,
         "diagnosis": result.diagnosis._asdict(),
     }
 
@@ -181,14 +203,23 @@ def published_at(outcomes: list[Outcome], problem: Problem) -> dict[str, dict[in
 
 
 def _row(outcome: Outcome, problem: Problem, published: dict[str, dict[int, float]]) -> list[str]:
-    evaluation, nll = outcome.evaluation, float(outcome.nll.mean())
-    num, ranks, c2st = evaluation.num_simulations, evaluation.ranks, evaluation.c2st
-    row = [str(num), evaluation.method, f"{outcome.seconds:.0f}", f"{nll:.3f}"]
-    if problem.truth:
-        truth = -float(problem.truth.log_prob(*(values[: len(outcome.nll)] for values in problem.test[:2])).mean())
-        row += [f"{truth:.3f}", f"{nll - truth:.3f}"]
-    row += [f"{100 * ranks.coverage(level):.1f} %" for level in (0.5, 0.9)] + [f"{max(ranks.errors()):.3f}"]
+    evaluation = outcome.evaluation
+    num, c2st = evaluation.num_simulations, evaluation.c2st
+    method = evaluation.method if evaluation.num_rounds == 1 else f"{evaluation.method}, {evaluation.num_rounds} rounds"
+    row = [str(num), method, f"{outcome.seconds:.0f}", *_scores_of_networks(outcome, problem)]
     if problem.references is not None:
         row += [f"{value:.3f}" for value in (float(np.mean(c2st)), min(c2st), max(c2st))]
         row += [f"{scores[num]:.3f}" if num in scores else "" for scores in published.values()]
     return row
+
+
+def _scores_of_networks(outcome: Outcome, problem: Problem) -> list[str]:
+    """Returns the scores of the test simulations, which networks of single observations do not have."""
+    if outcome.evaluation.num_rounds > 1:
+        return [""] * (6 if problem.truth else 4)
+    ranks, nll = outcome.evaluation.ranks, float(outcome.nll.mean())
+    scores = [f"{nll:.3f}"]
+    if problem.truth:
+        truth = -float(problem.truth.log_prob(*(values[: len(outcome.nll)] for values in problem.test[:2])).mean())
+        scores += [f"{truth:.3f}", f"{nll - truth:.3f}"]
+    return [*scores, *(f"{100 * ranks.coverage(level):.1f} %" for level in (0.5, 0.9)), f"{max(ranks.errors()):.3f}"]

@@ -21,7 +21,8 @@ class Problem(NamedTuple):
     `references` are draws `[S, D]` of the true posterior for each observation, or None. Networks are trained
     separately for each of `sizes`, the numbers of simulations. The columns of x are `trials` independent trials; None if the
     file does not say so. `prior` is None if it is not known, `success` if success does not depend on theta, and `simulate`, which
-    draws x `[N, X]` for theta `[N, D]`, if there is a file. `truths` are the parameters of the observations, None if unknown.
+    draws x `[N, X]` for theta `[N, D]` by a generator, if there is a file. `truths` are the parameters of the observations, None
+    if unknown.
     """
 
     simulations: Dataset
@@ -35,7 +36,7 @@ class Problem(NamedTuple):
     trials: int = 1
     task: str | None = None
     success: Success | None = None
-    simulate: Callable[[Array], Array] | None = None
+    simulate: Callable[[np.random.Generator, Array], Array] | None = None
     truths: Array | None = None
 
     @property

@@ -58,6 +58,11 @@ class Simulations(Examples, frozen=True):
         description="numbers of simulations; networks are trained separately for each number "
         "(empty: all simulations of a file; 1000, 10000 and 100000 of a task)",
     )
+    num_rounds: Annotated[Count, Field(le=20)] = Field(
+        default=1,
+        description="rounds in which the same number of simulations of data.task is also drawn: the first part from the prior, "
+        "each further one, for each observation, where its posterior is (1: from the prior alone)",
+    )
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of these simulations that is used for validation, not for training"
     )

@@ -69,6 +69,21 @@ def fit_posterior(
         import_blackjax()
         success = fit_success(all_theta, is_success, config.seed, x.shape[1] if x.ndim == 3 else 1)
     theta = prior.parameters(prior.real(theta))  # off the bounds, where rounding may have put it
+    return train_posterior(config, theta, x, prior, success, observe)
+
+
+def train_posterior(
+    config: Simulated,
+    theta: Float[np.ndarray, "N D"],
+    x: Float[np.ndarray, "N *trials X"],
+    prior: Prior,
+    success: Success | None = None,
+    observe: Observer | None = None,
+) -> Posterior:
+    """Trains the networks of the configuration's method; a tenth of the simulations is used for validation.
+
+    Raises: ValueError if training diverged.
+    """
     order = np.random.default_rng(config.seed).permutation(len(theta))
     num = max(1, round(VALIDATION_SHARE * len(order)))
     train, validation = (rows_of(config.method, theta[part], x[part]) for part in (order[num:], order[:num]))

@@ -1,0 +1,60 @@
+"""Simulations in rounds: the first from the prior, each further one, for each observation, where its posterior is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.posterior.problem import Problem, trials_of
+from experiments.posterior.schema import Posterior
+from experiments.progress import Clock
+from mdnjax.posteriors.fit import train_posterior
+
+ROUND = 5  # a purpose of a key, and the second part of a seed
+
+
+class Rounds(NamedTuple):
+    """Draws `[S, D]` for each observation after the last round, and the seconds that all of them took."""
+
+    draws: list[np.ndarray]
+    seconds: float
+
+
+def in_rounds(config: Posterior, problem: Problem, num: int, clock: Clock) -> Rounds:
+    """Divides `num` simulations into rounds, and trains anew after each of them."""
+    assert problem.prior is not None
+    begin, share = time.monotonic(), num // config.data.num_rounds
+    with clock.phase("rounds"):
+        first = problem.simulations.y[:share], trials_of(problem, problem.simulations.x[:share])
+        posterior = train_posterior(config, *first, problem.prior)
+        observations = enumerate(trials_of(problem, problem.observed))
+        draws = [_draws_of(config, problem, posterior, first, x, number) for number, x in observations]
+    return Rounds(draws, time.monotonic() - begin)
+
+
+def _draws_of(
+    config: Posterior, problem: Problem, posterior: Any, first: tuple[np.ndarray, np.ndarray], x: np.ndarray, number: int
+) -> np.ndarray:
+    """Returns draws given one observation, after the further rounds of simulations.
+
+    A likelihood is learnt from the simulations of all rounds. Networks of p(theta|x) are trained on those of the last round
+    alone, whose theta have the prior where the posterior is.
+    """
+    assert problem.simulate is not None
+    assert problem.prior is not None
+    theta, results = first
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), ROUND), number)
+    generator = np.random.default_rng([config.seed, ROUND, number])
+    for turn in range(1, config.data.num_rounds):
+        proposed = posterior.propose(jax.random.fold_in(key, turn), x, len(first[0]))
+        simulated = problem.simulate(generator, proposed)
+        finite = np.isfinite(simulated).all(axis=1)
+        new = proposed[finite], trials_of(problem, simulated[finite])
+        if config.method == "likelihood":
+            new = np.concatenate([theta, new[0]]), np.concatenate([results, new[1]])
+        theta, results = new
+        posterior = train_posterior(config, theta, results, problem.prior)
+    return posterior.sample(jax.random.fold_in(key, 0), x, config.num_draws)
