@@ -18,6 +18,7 @@ NUM_DRAWS = 2000
 MAX_NUMBERS = 4_000_000  # in memory at once
 TIE = 1e-5  # scores that differ by less are equal up to rounding
 
+Scores = list[Float[np.ndarray, "_ 3"]]  # of the sets of each family, or their p-values
 Draw = Callable[[int], Float[np.ndarray, "R N"]]  # returns as many draws of the PIT values of all rows
 
 
@@ -60,19 +61,19 @@ class Chance(NamedTuple):
     of_family: Float[np.ndarray, "F B"]
     of_set: list[Float[np.ndarray, "J B"] | None]
 
-    def p_values(self, z: Sequence[Float[np.ndarray, "J 3"]]) -> list[Float[np.ndarray, "J 3"]]:
+    def p_values(self, z: Scores) -> Scores:
         """Returns the p-values of scores of the observed PIT without a correction, or corrected for a search alone."""
         found = []
         for family, scores in enumerate(map(np.abs, z)):
             of_set = self.of_set[family]
             if of_set is None:
-                found.append(_share_at_least(_and(self.of_family[family], scores), scores))
+                found.append(_share_at_least(np.append(self.of_family[family], scores.max()), scores))
             else:
                 num = np.sum(of_set[:, None] >= scores[:, :, None] - TIE, axis=2)
                 found.append((1 + num) / (1 + of_set.shape[1]))
         return found
 
-    def corrected(self, z: Sequence[Float[np.ndarray, "J 3"]]) -> list[Float[np.ndarray, "J 3"]]:
+    def corrected(self, z: Scores) -> Scores:
         """Returns p-values of scores of the observed PIT that are corrected for all scores of all families.
 
         The observed PIT is one more draw. With p_f(t), the share of draws in which the largest score of family f is at least t,
@@ -80,7 +81,7 @@ class Chance(NamedTuple):
         from the law of the others, any of them is at most a with a probability of at most a, however much the sets overlap.
         Source: Westfall and Young (1993), Resampling-based multiple testing, section 2.3, in a single step.
         """
-        draws = [_and(top, np.abs(scores)) for top, scores in zip(self.of_family, z, strict=True)]
+        draws = [np.append(top, np.abs(scores).max()) for top, scores in zip(self.of_family, z, strict=True)]
         smallest = np.min([_share_at_least(top, top) for top in draws], axis=0)
         return [_share_at_most(smallest, _share_at_least(top, np.abs(scores))) for top, scores in zip(draws, z, strict=True)]
 
@@ -146,11 +147,6 @@ def range_by_chance(size: float, limit: float) -> Float[np.ndarray, "2 3"]:
         mean = UNIFORM.mean - sign * limit * UNIFORM.sd / size**0.5
         ends.append([*(1 - outside), mean])
     return np.clip(ends, 0, 1)
-
-
-def _and(top: Float[np.ndarray, " B"], scores: Float[np.ndarray, "J 3"]) -> Float[np.ndarray, " B + 1"]:
-    """Returns the largest scores of the draws, and that of the observed PIT."""
-    return np.append(top, scores.max())
 
 
 def _share_at_least(values: np.ndarray, at: np.ndarray) -> np.ndarray:

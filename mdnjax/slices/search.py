@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed
 from mdnjax.predictor import Predictor
-from mdnjax.slices.chance import LEVELS, UNIFORM, Chance, Expected, chance_of, means, range_by_chance, sizes, z_scores
+from mdnjax.slices.chance import LEVELS, UNIFORM, Chance, Expected, Scores, chance_of, means, range_by_chance, sizes, z_scores
 from mdnjax.slices.report import MIN_ROWS, RATE, Calibration, Slice, Slices
 from mdnjax.slices.sets import Family, families_of
 from mdnjax.statistics.targets import marginals
@@ -23,7 +23,6 @@ MAX_ROWS = 5000
 # What a negative and a positive score mean, of the shares outside of both intervals and of the mean PIT.
 INTERVALS = ("intervals too wide", "intervals too narrow")
 FAULTS = (INTERVALS, INTERVALS, ("predictions too high", "predictions too low"))
-PValues = list[Float[np.ndarray, "J 3"]]  # of each family of sets
 
 
 def evaluate_slices(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> Slices:
@@ -121,7 +120,7 @@ def _slices_of_target(target: str, search: Search, chance: Chance, u: Float[np.n
                 family.kind,
                 *family.describe(j),
                 num_rows=int(family.sets.rows(j).sum()),
-                observed=_calibration([*(1 - shares[j, :-1]), shares[j, -1]]),
+                observed=_calibration(np.append(1 - shares[j, :-1], shares[j, -1])),
                 lowest=_calibration(lowest),
                 highest=_calibration(highest),
                 score=float(abs(scores[j, k])),
@@ -131,12 +130,12 @@ def _slices_of_target(target: str, search: Search, chance: Chance, u: Float[np.n
             )
 
 
-def _calibration(numbers: Sequence[float]) -> Calibration:
-    inside_50, inside_90, mean_pit = map(float, numbers)
+def _calibration(numbers: Float[np.ndarray, " 3"]) -> Calibration:
+    inside_50, inside_90, mean_pit = numbers.tolist()
     return Calibration(inside_50, inside_90, mean_pit)
 
 
-def _and_unlike_all_rows(corrected: PValues, z: Sequence[np.ndarray], search: Search, u: Float[np.ndarray, " n"]) -> PValues:
+def _and_unlike_all_rows(corrected: Scores, z: Scores, search: Search, u: Float[np.ndarray, " n"]) -> Scores:
     """Returns p-values of all families but the first that are at least those of a PIT that is in each set as in all rows.
 
     Its law is that of permutations. A score is only counted if it has the same sign in both comparisons.
