@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 from pydantic import Field
 
 from experiments import command
 from experiments.findings import Findings, write
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
+from experiments.slice_report import plot_slices
 from mdnjax.components import Diagonal
 from mdnjax.config.section import Count, Folder, Section, Seed
 from mdnjax.data.atoms import atoms_of
@@ -29,7 +30,8 @@ from mdnjax.slices import RATE, Slice, Slices
 from mdnjax.slices.report import MIN_ROWS
 from mdnjax.slices.search import pit_of, prepare_search, slices_in
 
-FILES = ("slices.csv", "slices.md", "environment.json")
+FILES = ("slices.csv", "slices.md", "environment.json", "slices.png")
+DRAWN = "noise 3 times larger for x2 > 0.7"
 NUM_NUMBERS = 5
 MISSING = 0.15
 COLUMNS = Columns(
@@ -44,7 +46,7 @@ class SliceRates(Section, frozen=True):
     output: Folder = Field(default=Path("results/slices"), description="folder of the table")
     seed: Seed = Field(default=0, description="seed of the data")
     num_draws: Count = Field(default=200, description="data sets for each model and number of rows")
-    num_rows: tuple[Annotated[int, Field(ge=MIN_ROWS)], ...] = Field(default=(200, 500), description="rows of a data set")
+    num_rows: tuple[Annotated[int, Field(ge=MIN_ROWS)], ...] = Field(default=(300,), description="rows of a data set")
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
 
@@ -82,7 +84,7 @@ def measure(settings: SliceRates, overwrite: bool) -> None:
     """Draws all data sets, and prints and writes how often slices are called wrong."""
     command.setup_runtime(settings.runtime)
     create_run_folder(settings, settings.output, FILES, overwrite)
-    rows, line, begun = [], ProgressLine(), time.perf_counter()
+    rows, line, drawn = [], ProgressLine(), dict[str, Figure]()
     for count, (name, num) in enumerate(itertools.product(CASES, settings.num_rows)):
         case, generator = CASES[name], np.random.default_rng([settings.seed, count])
         x = draw_inputs(num, generator)
@@ -93,13 +95,13 @@ def measure(settings: SliceRates, overwrite: bool) -> None:
             line.update(lambda _, text=done: text)
             found.append(slices_in(search, draw_pit(case, x, generator)))
         rows.append([name, str(num), *cells_of(case, found)])
+        drawn |= dict(plot_slices(found[0])) if name == DRAWN else {}
     line.end()
-    seconds = (time.perf_counter() - begun) / (len(rows) * settings.num_draws)
     note = (
         f"Shares of {settings.num_draws} data sets in which at least one slice, or one of a kind, is called wrong, with a rate "
     )
-    note += f"of {100 * RATE:.0f} % of false alarms for all slices together; {seconds:.2f} s for each."
-    write(settings.output, Findings([[HEADER, *rows]], [note]), "slices")
+    note += f"of {100 * RATE:.0f} % of false alarms for all slices together. Figure: the first data set with {DRAWN}."
+    write(settings.output, Findings([[HEADER, *rows]], [note], figures=drawn), "slices")
 
 
 def draw_inputs(num: int, generator: np.random.Generator) -> Table:

@@ -64,6 +64,7 @@ from mdnjax.scores import (
     nll,
     pit,
 )
+from mdnjax.slices import Slice, Slices, evaluate_slices
 from mdnjax.statistics import (
     Modes,
     Region,
@@ -145,6 +146,8 @@ __all__ = [
     "Product",
     "Recurrent",
     "Region",
+    "Slice",
+    "Slices",
     "StudentT",
     "Support",
     "TrainState",
@@ -169,6 +172,7 @@ __all__ = [
     "entropy_bounds",
     "entropy_by_samples",
     "evaluate",
+    "evaluate_slices",
     "expected_shortfall",
     "export_model",
     "fit",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
 from experiments.slices import CASES, draw_inputs, draw_pit
-from experiments.tabular.slices import SLICES_FILE, plot_slices, show_slices, write_slices
 from mdnjax.data.columns import MISSING, Column, Columns, to_inputs
 from mdnjax.data.units import own_units
 from mdnjax.observed import PLAIN
@@ -113,6 +113,7 @@ def test_a_hole_is_found_where_it_is(few_draws):
     assert [one.kind for one in wrong[:1]] == ["all rows"]
     assert all(one.text.startswith("b from 0.") or one.kind == "near" for one in wrong[1:])
     (slab,) = of_kind(slices, "slab")
+    assert slab.low is not None
     assert slab.low == pytest.approx(0.7, abs=0.05)
     assert slab.high == X[:, 1].max()
     rows = X[:, 1] >= slab.low
@@ -135,7 +136,7 @@ MIXED = Columns(
 def mixed_inputs(num=400):
     generator = np.random.default_rng(1)
     numbers = np.where(generator.random(num) < 0.2, np.nan, generator.normal(size=num))
-    kinds = generator.choice(["a", "b", None, "new"], num, p=[0.4, 0.3, 0.2, 0.1])
+    kinds = np.array(["a", "b", None, "new"])[generator.choice(4, num, p=[0.4, 0.3, 0.2, 0.1])]
     days = np.datetime64("2024-01-01") + generator.integers(0, 100, num)
     return to_inputs(MIXED, {"n": numbers, "k": kinds, "d": days, "w": generator.integers(0, 3, num)}), numbers, kinds
 
@@ -163,6 +164,13 @@ def test_every_kind_of_column_has_slices():
     )
 
 
+def test_a_column_that_is_missing_in_all_rows_is_no_slice():
+    inputs = mixed_inputs()[0]
+    inputs[:, :2] = 0, 1  # what becomes of a missing number
+    for family in families_of(MIXED, inputs, np.random.default_rng(0)):
+        assert not any("n" in family.describe(j).text.split() for j in range(len(family.sets.start)))
+
+
 def test_a_slab_of_two_columns_has_the_rows_of_its_text():
     inputs, numbers, _ = mixed_inputs()
     family = {one.kind: one for one in families_of(MIXED, inputs, np.random.default_rng(0))}["slab"]
@@ -181,7 +189,9 @@ def test_a_slab_of_two_columns_has_the_rows_of_its_text():
 @pytest.mark.parametrize("hole", ["n is missing", "k = b", "k is missing"])
 def test_a_missing_value_and_a_category_can_be_the_hole(few_draws, hole):
     inputs, numbers, kinds = mixed_inputs()
-    rows = {"n is missing": np.isnan(numbers), "k = b": kinds == "b", "k is missing": np.equal(kinds, None)}[hole]
+    rows = {"n is missing": np.isnan(numbers), "k = b": kinds == "b", "k is missing": np.array([kind is None for kind in kinds])}[
+        hole
+    ]
     slices = slices_of(MIXED, inputs, shifted(np.random.default_rng(2).random((400, 1)), rows, -1.0))
     first = next(one for one in slices.wrong() if one.kind == "column")
     assert (first.text, first.fault, first.num_rows) == (hole, "predictions too high", rows.sum())

@@ -32,7 +32,19 @@ ORDER += [
     "ensemble",
     "checkpoint",
 ]
-ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "ranks", "c2st"]
+ORDER += [
+    "sequences",
+    "training",
+    "progress",
+    "predictor",
+    "model_file",
+    "evaluation",
+    "slices",
+    "guarantees",
+    "outside",
+    "ranks",
+    "c2st",
+]
 ORDER += [
     "fitting",
     "fit_examples",

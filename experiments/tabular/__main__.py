@@ -14,10 +14,10 @@ from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
+from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
-from experiments.tabular.slices import SLICES_FILE, plot_slices, show_slices, write_slices
 from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import Dataset, joined
 from mdnjax.data.scaler import latent_targets

@@ -15,7 +15,7 @@ from mdnjax.types import Bool, Float, Int
 
 LEVELS = (0.5, 0.9)  # of the central intervals
 NUM_DRAWS = 2000
-MAX_NUMBERS = 4_000_000  # in memory at once
+MAX_NUMBERS = 1_000_000  # in memory at once
 TIE = 1e-5  # scores that differ by less are equal up to rounding
 
 Scores = list[Float[np.ndarray, "_ 3"]]  # of the sets of each family, or their p-values
@@ -35,7 +35,7 @@ class Sets(NamedTuple):
 
     def rows(self, index: int) -> Bool[np.ndarray, " N"]:
         """Returns which rows are in a set."""
-        return np.any(self.blocks[self.start[index] : self.stop[index]], axis=0, keepdims=True)[0]
+        return np.asarray(self.blocks[self.start[index] : self.stop[index]].any(axis=0))
 
     def sums(self, values: Float[np.ndarray, "N R"]) -> Float[np.ndarray, "J R"]:
         """Returns the sums of values over the rows of each set, in float64."""

@@ -27,8 +27,8 @@ class Slice(NamedTuple):
     `kind` is "all rows", "column" (with its category or range, in days for a date), "slab" (with a range of a column, or of a sum
     of two), or "near" (the rows nearest to one). Values of `observed` from `lowest` to `highest` are explained by chance, at RATE
     for all slices together. `p_value` is that of this slice alone, or of the worst slab or neighbourhood among all of them;
-    `corrected` allows for all slices and targets. `score` is the largest of three standard normal scores, one for each value of
-    `observed`, and `fault` is what it means where the model is wrong.
+    `corrected` allows for all slices and targets. `score` is the |z| of the value of `observed` with the smallest p-value, and
+    `fault` is what is wrong, or empty.
     """
 
     target: str
@@ -65,9 +65,8 @@ class Slices(NamedTuple):
     num_sets: dict[str, int]
 
     def worst_first(self) -> list[Slice]:
-        """Returns all slices: of each target all rows first, and then by corrected p-values."""
-        targets = list(dict.fromkeys(one.target for one in self.slices))
-        return sorted(self.slices, key=lambda one: (targets.index(one.target), one.kind != "all rows", one.corrected, -one.score))
+        """Returns all slices: those of all rows first, and then by corrected p-values."""
+        return sorted(self.slices, key=lambda one: (one.kind != "all rows", one.corrected, -one.score))
 
     def wrong(self) -> list[Slice]:
         """Returns the slices in which the model is wrong, in the order of `worst_first`."""
@@ -83,10 +82,8 @@ class Slices(NamedTuple):
         if not self.slices:
             return f"Where not to trust it: not tested, since there are {self.num_rows} test rows, and {MIN_ROWS} are needed."
         wrong, kinds = self.wrong(), [NAMES[kind].format(num) for kind, num in self.num_sets.items() if kind in NAMES]
-        looked = (
-            f"Looked at: {', '.join([f'all {self.num_rows} test rows', *kinds])}; in a right model, anything is found with a "
-        )
-        looked += f"probability of {100 * RATE:.0f} %."
+        looked = ", ".join([f"Looked at: all {self.num_rows} test rows", *kinds])
+        looked += f"; in a right model, anything is found with a probability of {100 * RATE:.0f} %."
         if not wrong:
             return f"Where not to trust it: nothing was found. {looked} {self._visible()}"
         if any(one.kind == "all rows" for one in wrong):

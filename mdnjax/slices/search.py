@@ -126,7 +126,7 @@ def _slices_of_target(target: str, search: Search, chance: Chance, u: Float[np.n
                 score=float(abs(scores[j, k])),
                 p_value=float(p_alone[j, k]),
                 corrected=float(p[j, k]),
-                fault=FAULTS[k][int(scores[j, k] > 0)],
+                fault=FAULTS[k][int(scores[j, k] > 0)] if p[j, k] <= RATE else "",
             )
 
 

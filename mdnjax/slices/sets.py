@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from mdnjax.data.columns import MISSING, Column, Columns, blocks
 from mdnjax.data.dates import text_of_day
@@ -86,7 +85,7 @@ def _parts_of_column(column: Column, values: np.ndarray) -> Iterator[tuple[Part,
     if column.categories is not None:
         for place in np.unique(values).astype(int):
             category = column.categories[place] if place >= 0 else None
-            text = f"{name} = {category}" if category else f"{name} has a category that training did not see"
+            text = f"{name} = {category}" if category is not None else f"{name} has a category that training did not see"
             yield Part(f"{name} is missing" if category == MISSING else text, name, category=category), values == place
         return
     for rows in _blocks(values):
@@ -96,7 +95,7 @@ def _parts_of_column(column: Column, values: np.ndarray) -> Iterator[tuple[Part,
 
 def _slab_family(values: Values, generator: np.random.Generator) -> Family:
     directions = [(column, column.name, of_column) for column, of_column in values if column.categories is None]
-    numbers = [pair for pair in values if pair[0].categories is None and not pair[0].dates and np.nanstd(pair[1]) > 0]
+    numbers = [pair for pair in values if pair[0].categories is None and not pair[0].dates and _sd(pair[1]) > 0]
     directions += [_direction(numbers, generator) for _ in range(NUM_DIRECTIONS * (len(numbers) > 1))]
     found, spans, owners = list[np.ndarray](), list[tuple[int, int]](), list[int]()
     for owner, (_, _, projected) in enumerate(directions):
@@ -107,9 +106,8 @@ def _slab_family(values: Values, generator: np.random.Generator) -> Family:
                 spans.append((len(found) + start, len(found) + stop))
                 owners.append(owner)
         found += parts
-    stacked = np.array(found, bool)
     starts, stops = np.array(spans, int).reshape(-1, 2).T
-    sets = Sets(stacked, starts, stops, is_search=True)
+    sets = Sets(np.array(found, bool), starts, stops, is_search=True)
 
     def describe(index: int) -> Part:
         column, name, projected = directions[owners[index]]
@@ -124,7 +122,7 @@ def _direction(numbers: Values, generator: np.random.Generator) -> tuple[Column,
     angle = generator.uniform(0, np.pi)
     ordered = sorted(zip((np.cos(angle), np.sin(angle)), chosen, strict=True), key=lambda pair: -abs(pair[0]))
     (first, (column, values)), (second, (other, other_values)) = ordered
-    ratio = second / first * np.nanstd(values) / np.nanstd(other_values)
+    ratio = second / first * _sd(values) / _sd(other_values)
     name = f"{column.name} {'+' if ratio > 0 else '-'} {_text(abs(ratio), 3)} {other.name}"
     return Column(name), name, values + ratio * other_values
 
@@ -134,7 +132,8 @@ def _near_family(values: Values, generator: np.random.Generator) -> Family:
     points = np.concatenate(features, axis=1)
     centres = np.sort(generator.choice(len(points), min(NUM_CENTRES, len(points)), replace=False))
     num = max(MIN_ROWS, round(NEIGHBOUR_SHARE * len(points)))
-    nearest = np.argpartition(cdist(points[centres], points), num - 1, axis=1)[:, :num]
+    distances = np.sum(points**2, axis=1) - 2 * points[centres] @ points.T  # squared, up to a number for each centre
+    nearest = np.argpartition(distances, num - 1, axis=1)[:, :num]
     rows = np.zeros((len(centres), len(points)), bool)
     np.put_along_axis(rows, nearest, True, axis=1)
     spread = [part.var(axis=0).sum() for part in features]
@@ -153,10 +152,15 @@ def _features(column: Column, values: np.ndarray) -> Float[np.ndarray, "N F"]:
     """Returns what distances are measured by: standardised numbers, 0 and a mark if missing, or an indicator of each category."""
     if column.categories is not None:
         return (values[:, None] == np.arange(-1, len(column.categories))).astype(np.float64)
-    missing = np.isnan(values)
-    sd = np.nanstd(values) if not missing.all() else 0.0
+    missing, sd = np.isnan(values), _sd(values)
     scaled = np.zeros(len(values)) if sd == 0 else np.clip((values - np.nanmean(values)) / sd, -MAX_SCALED, MAX_SCALED)
     return np.stack([np.where(missing, 0, scaled), missing], axis=1)
+
+
+def _sd(values: np.ndarray) -> float:
+    """Returns the standard deviation of the values that are not missing, 0 if all are."""
+    present = values[~np.isnan(values)]
+    return float(present.std()) if len(present) else 0.0
 
 
 def _part_of_value(column: Column, value: float) -> str:

@@ -1,4 +1,4 @@
-"""Where not to trust a model: table, file and figure of its slices."""
+"""Where not to trust a model: table, file and figure of the slices of its test rows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mdnjax.slices.report import Calibration
 SLICES_FILE = "slices.csv"
 MAX_PRINTED = 12
 MAX_DRAWN = 25
+ENDS = ("lowest", "highest", "observed")
 PANELS = (
     ("inside_90", 0.9, "share inside of the 90 % intervals"),
     ("mean_pit", 0.5, "mean PIT (low where predictions are too high)"),
@@ -37,17 +38,13 @@ def show_slices(slices: Slices) -> None:
 
 def write_slices(folder: Path, slices: Slices) -> None:
     """Writes all slices, the worst first, with all digits."""
-    plain = [name for name in Slice._fields if name not in ("observed", "lowest", "highest", "fault")]
-    kinds = [(kind, name) for kind in ("observed", "lowest", "highest") for name in Calibration._fields]
+    plain = [name for name in Slice._fields if name not in ENDS]
+    nested = [(kind, name) for kind in ENDS for name in Calibration._fields]
     rows = [
-        [
-            *(getattr(one, name) for name in plain),
-            *(getattr(getattr(one, kind), name) for kind, name in kinds),
-            one.fault if one.is_wrong else "",
-        ]
+        [*(getattr(one, name) for name in plain), *(getattr(getattr(one, kind), name) for kind, name in nested)]
         for one in slices.worst_first()
     ]
-    write_csv(folder / SLICES_FILE, [*plain, *(f"{kind}_{name}" for kind, name in kinds), "fault"], rows)
+    write_csv(folder / SLICES_FILE, [*plain, *(f"{kind}_{name}" for kind, name in nested)], rows)
 
 
 def plot_slices(slices: Slices) -> Iterator[tuple[str, Figure]]:
@@ -60,7 +57,7 @@ def plot_slices(slices: Slices) -> Iterator[tuple[str, Figure]]:
         panels = figure.subplots(1, 2, sharey=True)
         places = np.arange(len(shown))
         for axes, (name, expected, label) in zip(panels, PANELS, strict=True):
-            low, high, observed = (_values(shown, kind, name) for kind in ("lowest", "highest", "observed"))
+            low, high, observed = (_values(shown, kind, name) for kind in ENDS)
             axes.barh(places, high - low, left=low, height=0.62, color=DATA, alpha=0.25, label="range by chance")
             axes.axvline(expected, color=DATA, lw=1, ls="--")
             for wrong, colour, text in ((False, MODEL, "explained by chance"), (True, TRUTH, "wrong")):
