@@ -20,7 +20,7 @@ MAX_DRAWN = 25
 ENDS = ("lowest", "highest", "observed")
 PANELS = (
     ("inside_90", 0.9, "share inside of the 90 % intervals"),
-    ("mean_pit", 0.5, "mean PIT (low where predictions are too high)"),
+    ("mean_pit", 0.5, "mean PIT (low: predictions too high)"),
 )
 HEADINGS = ("slice", "rows", "in 50 %", "in 90 %", "mean PIT", "p, corrected", "what is wrong")
 
@@ -53,19 +53,19 @@ def plot_slices(slices: Slices) -> Iterator[tuple[str, Figure]]:
     if not shown:
         return
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 1.6 + 0.27 * len(shown)), layout="constrained")
+        figure = Figure(figsize=(10, 1.4 + 0.25 * len(shown)), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
         places = np.arange(len(shown))
         for axes, (name, expected, label) in zip(panels, PANELS, strict=True):
             low, high, observed = (_values(shown, kind, name) for kind in ENDS)
             axes.barh(places, high - low, left=low, height=0.62, color=DATA, alpha=0.25, label="range by chance")
             axes.axvline(expected, color=DATA, lw=1, ls="--")
-            for wrong, colour, text in ((False, MODEL, "explained by chance"), (True, TRUTH, "wrong")):
+            for wrong, colour, text in ((True, TRUTH, "wrong"), (False, MODEL, "not called wrong")):
                 part = np.array([one.is_wrong == wrong for one in shown])
                 axes.scatter(observed[part], places[part], s=24, color=colour, label=text, zorder=3)
             axes.set_xlabel(label)
         panels[0].set_yticks(places, [as_label(_shortened(slices.name(one))) for one in shown])
-        panels[0].invert_yaxis()
+        panels[0].set_ylim(len(shown) - 0.4, -0.6)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         figure.suptitle(f"Slices of {slices.num_rows} test rows, the worst first")
     yield "slices", figure

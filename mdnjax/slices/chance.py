@@ -79,7 +79,7 @@ class Chance(NamedTuple):
         The observed PIT is one more draw. With p_f(t), the share of draws in which the largest score of family f is at least t,
         and m, the smallest p_f of a draw, the p-value of a score t is the share of draws with m <= p_f(t). If the observed PIT is
         from the law of the others, any of them is at most a with a probability of at most a, however much the sets overlap.
-        Source: Westfall and Young (1993), Resampling-based multiple testing, section 2.3, in a single step.
+        Source: Westfall and Young (1993), Resampling-based multiple testing, in a single step.
         """
         draws = [np.append(top, np.abs(scores).max()) for top, scores in zip(self.of_family, z, strict=True)]
         smallest = np.min([_share_at_least(top, top) for top in draws], axis=0)

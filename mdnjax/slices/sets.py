@@ -47,9 +47,9 @@ def families_of(columns: Columns, inputs: Float[np.ndarray, "N X"], generator: n
     """Returns all families of sets that have rows enough: "all rows", "column", "slab" and "near".
 
     Columns: up to ten parts of about equally many rows of a column of numbers or dates, its missing values, and each category.
-    Slabs: rows with a <= v'x <= b that are at least a tenth of all rows (Cauchois, Gupta and Duchi 2021, section 4.1), for ends a
-    and b between the ten parts of v'x. Directions v are single columns of numbers or dates, and random ones of two columns of
-    numbers, by which a slab can be named; a random direction of all columns could not be.
+    Slabs: rows with a <= v'x <= b that are at least a tenth of all rows (Cauchois, Gupta and Duchi 2021, Knowing what you know),
+    for ends a and b between the ten parts of v'x. Directions v are single columns of numbers or dates, and random ones of two
+    columns of numbers, by which a slab can be named; a random direction of all columns could not be.
     Near: the tenth of the rows that is nearest to a row, for 200 rows, in standardised numbers and indicators of categories.
     """
     values = values_of(columns, inputs)
