@@ -99,9 +99,9 @@ def test_false_alarms_are_at_the_rate(few_draws):
     search = prepare_search(NUMBERS, X[:80], WEIGHT[:80])
     assert {family.kind for family in search.families} == {"all rows", "column", "slab", "near"}
     assert search.chance is not None
-    u = RNG.random((1000, 80), np.float32)
+    u = RNG.random((400, 80), np.float32)
     z = [z_scores(family.sets, search.weight, u, UNIFORM) for family in search.families]
-    smallest = [min(p.min() for p in search.chance.corrected([scores[:, :, i] for scores in z])) for i in range(1000)]
+    smallest = [min(p.min() for p in search.chance.corrected([scores[:, :, i] for scores in z])) for i in range(400)]
     assert in_simulation_error(np.array(smallest) <= RATE, RATE - 0.02, RATE + 0.02)
     found = slices_in(search, u[0, :, None].astype(np.float64))
     assert min(one.corrected for one in found.slices) == pytest.approx(smallest[0])
