@@ -26,6 +26,7 @@ from mdnjax.quadrature import Estimate
 from mdnjax.recurrent import Recurrent, make_recurrent
 from mdnjax.runtime import use_compile_cache
 from mdnjax.scores import calibration_error, cde_loss, coverage, crps, crps_by_quadrature, energy_score, hdr_coverage, nll, pit
+from mdnjax.slices import Slice, Slices, evaluate_slices
 from mdnjax.statistics import (
     Modes,
     Region,
@@ -76,18 +77,19 @@ __version__ = "0.1.0"
 __all__ = ["FAMILIES", "Batch", "Box", "Diagnosis", "Diagonal", "DirectPosterior", "Estimate", "Evaluation", "Full"]
 __all__ += ["Isotropic", "Laplace", "LikelihoodPosterior", "LogNormal", "LogUniform", "LowRank", "MDNRegressor", "Mixture"]
 __all__ += ["Model", "Modes", "Network", "Normal", "Posterior", "Predicted", "Predictor", "Prior", "Product", "Recurrent"]
-__all__ += ["Region", "StudentT", "Support", "TrainState", "Warped"]
+__all__ += ["Region", "Slice", "Slices", "StudentT", "Support", "TrainState", "Warped"]
 __all__ += ["affine", "align", "box_prob", "branches", "calibration_error", "cde_loss", "cdf", "central_interval"]
 __all__ += ["condition", "conformal", "covariance", "coverage", "crps", "crps_by_quadrature", "diagnose", "energy_score"]
-__all__ += ["entropy", "entropy_bounds", "entropy_by_samples", "evaluate", "expected_shortfall", "export_model", "fit"]
-__all__ += ["fit_posterior", "guaranteed_bounds", "guaranteed_intervals", "hdr", "hdr_coverage", "hdr_level", "hdr_mass"]
-__all__ += ["hdr_mass_by_samples", "highest_mode", "in_guaranteed_region", "init_state", "init_steady_state", "interval_prob"]
-__all__ += ["kurtosis", "load", "load_posterior", "locations", "log_prob", "log_weights", "make_mdn", "make_mdn_on"]
-__all__ += ["make_mlp", "make_model", "make_optimizer", "make_recurrent", "make_steady_step", "make_train_step", "marginal"]
-__all__ += ["mean", "median", "modes", "nll", "num_targets", "permutation_importance", "pit", "plots", "pool"]
-__all__ += ["predictive_check", "prob", "quantile", "reduce", "remedies", "responsibilities", "sample"]
-__all__ += ["sample_with_gradient", "save", "save_posterior", "sbc", "skewness", "split_variance", "survival", "temper"]
-__all__ += ["to_numpyro", "train_loop", "use_compile_cache", "variance", "warp", "weights", "with_guarantee"]
+__all__ += ["entropy", "entropy_bounds", "entropy_by_samples", "evaluate", "evaluate_slices", "expected_shortfall"]
+__all__ += ["export_model", "fit", "fit_posterior", "guaranteed_bounds", "guaranteed_intervals", "hdr", "hdr_coverage"]
+__all__ += ["hdr_level", "hdr_mass", "hdr_mass_by_samples", "highest_mode", "in_guaranteed_region", "init_state"]
+__all__ += ["init_steady_state", "interval_prob", "kurtosis", "load", "load_posterior", "locations", "log_prob"]
+__all__ += ["log_weights", "make_mdn", "make_mdn_on", "make_mlp", "make_model", "make_optimizer", "make_recurrent"]
+__all__ += ["make_steady_step", "make_train_step", "marginal", "mean", "median", "modes", "nll", "num_targets"]
+__all__ += ["permutation_importance", "pit", "plots", "pool", "predictive_check", "prob", "quantile", "reduce", "remedies"]
+__all__ += ["responsibilities", "sample", "sample_with_gradient", "save", "save_posterior", "sbc", "skewness"]
+__all__ += ["split_variance", "survival", "temper", "to_numpyro", "train_loop", "use_compile_cache", "variance", "warp"]
+__all__ += ["weights", "with_guarantee"]
 
 
 def __dir__() -> list[str]:

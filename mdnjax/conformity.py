@@ -77,7 +77,7 @@ def scores_of(mixture: Mixture, units: Units, observed: Observed, y: Float[np.nd
     if observed.is_plain:
         below, above = (np.asarray(tail(mixture, points), np.float64) for tail in (cdf, survival))
     else:
-        below = observed.scores(mixture, units, y).pit
+        below = observed.pit(mixture, units, y)
         above = 1 - below
     low, high, width = _range_of(mixture)
     at = np.asarray(points, np.float64)[:, 0]

@@ -21,6 +21,7 @@ from mdnjax.mixed import (
     pit_with_atoms,
 )
 from mdnjax.mixture import Mixture, log_prob
+from mdnjax.scores import pit
 from mdnjax.statistics import mean, variance
 from mdnjax.types import AnyArray, Array, Float
 
@@ -110,14 +111,22 @@ class Observed(NamedTuple):
         ends = (units.relative(y + sign * np.asarray(self.lattice.step) / 2).astype(dtype) for sign in (-1, 1))
         return np.asarray(log_cell(mixture, *ends), np.float64) - np.sum(np.log(self.lattice.step))
 
+    def pit(self, mixture: Mixture, units: Units, y: Float[np.ndarray, "N 1"]) -> Float[np.ndarray, " N"]:
+        """Returns the PIT of a single recorded target, which is randomised where values have probabilities."""
+        if self.lattice is not None:
+            return lattice_pit(mixture, units, self.lattice, y[:, 0])
+        if self.atoms is not None:
+            return pit_with_atoms(mixture, units, self.atoms, y)
+        return np.asarray(pit(mixture, units.relative(y).astype(mixture.logits.dtype)), np.float64)
+
     def scores(self, mixture: Mixture, units: Units, y: Float[np.ndarray, "N 1"]) -> TargetScores:
         """Returns the scores of a single recorded target of which values have probabilities."""
+        known = self.pit(mixture, units, y)
         if self.lattice is not None:
-            known = discrete(mixture, units, self.lattice, y[:, 0])
-            pit = lattice_pit(mixture, units, self.lattice, y[:, 0])
-            return TargetScores(known.crps(y[:, 0]), pit, known.mean_and_variance()[0])
+            values = discrete(mixture, units, self.lattice, y[:, 0])
+            return TargetScores(values.crps(y[:, 0]), known, values.mean_and_variance()[0])
         atoms, mean = self._atoms(), self.moments(mixture, units)[0][:, 0]
-        return TargetScores(crps_with_atoms(mixture, units, atoms, y), pit_with_atoms(mixture, units, atoms, y), mean)
+        return TargetScores(crps_with_atoms(mixture, units, atoms, y), known, mean)
 
     def _atoms(self) -> Atoms:
         assert self.atoms is not None

@@ -32,7 +32,7 @@ ORDER += [
     "ensemble",
     "checkpoint",
 ]
-ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "c2st"]
+ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "slices", "guarantees", "outside", "c2st"]
 ORDER += ["fitting", "fit_examples", "sklearn_values", "estimator", "export", "plots", "posteriors"]
 ORDER_OF_POSTERIORS = ["priors", "ranks", "peaks", "tempering", "success", "posterior", "direct", "likelihood", "file", "fit"]
 ORDER_OF_POSTERIORS += ["checks"]

@@ -59,6 +59,7 @@ def test_a_table_is_trained_on_and_evaluated(done):
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
     assert metrics["evaluation"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
     assert set(metrics["importance"]) == {*frame().columns} - {"target", "one"}
+    assert "Where not to trust it: not tested, since there are 15 test rows, and 20 are needed." in process.stdout
     names = {"loss", "importance", "observed", "calibration", "densities"}
     assert {path.stem for path in (folder / "run" / "figures").iterdir()} == names
     for path in (folder / "run" / "figures").iterdir():
@@ -201,9 +202,9 @@ def test_several_targets_on_a_support(tmp_path):
 
 def test_weighted_rows_of_whole_numbers_are_scored_by_cells(tmp_path):
     generator = np.random.default_rng(0)
-    x = generator.normal(size=(90, 2))
-    y = np.clip(np.rint(3 + x[:, 0] + 0.5 * generator.normal(size=90)), 1, 5)
-    table = pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y, "w": np.arange(90) % 3})
+    x = generator.normal(size=(360, 2))
+    y = np.clip(np.rint(3 + x[:, 0] + 0.5 * generator.normal(size=360)), 1, 5)
+    table = pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y, "w": np.arange(360) % 3})
     table.to_csv(tmp_path / "t.csv", index=False)
     words = [f"data.path={tmp_path / 't.csv'}", "data.target=y", "data.weight=w", f"output={tmp_path / 'run'}"]
     process = run("tabular", *FAST, *words)
@@ -218,6 +219,7 @@ def test_weighted_rows_of_whole_numbers_are_scored_by_cells(tmp_path):
     test = reading.read_table(Table(path=str(tmp_path / "t.csv"), target=("y",), weight="w"), 0).splits.test
     nll = -predictor.log_prob(test.x, test.y)
     assert metrics["mdn"]["test_nll"] == pytest.approx(np.average(nll, weights=test.weight), rel=1e-5)
+    assert metrics["slices"] == mdn.evaluate_slices(predictor, test.x, test.y, test.weight).numbers()
 
 
 def test_the_linear_gaussian_is_least_squares():

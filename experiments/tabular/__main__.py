@@ -14,6 +14,7 @@ from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
+from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
@@ -26,12 +27,13 @@ from mdnjax.guarantees import conformal_of_examples, guaranteed_intervals_of_inp
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.model_file import save
+from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
 
 MIN_WEIGHT_SHOWN = 0.01
 GUARANTEED_LEVEL = 0.9
-FIGURE_PATTERNS = ("loss", "importance", "observed*", "calibration*", "densities*")
-FILES = (*RUN_FILES, *(f"figures/{name}.png" for name in FIGURE_PATTERNS))
+FIGURE_PATTERNS = ("loss", "importance", "observed*", "calibration*", "densities*", "slices")
+FILES = (*RUN_FILES, SLICES_FILE, *(f"figures/{name}.png" for name in FIGURE_PATTERNS))
 
 
 def study(config: TabularRun, overwrite: bool) -> None:
@@ -53,13 +55,16 @@ def study(config: TabularRun, overwrite: bool) -> None:
         mixture = result.predictor.at(test.x)
         evaluations = evaluate(result, mixture)
         rises = permutation_importance(result.predictor, test, config.seed)
-    write_figures(folder, clock, result, draw(result, table, mixture, evaluations["network"], rises))
+        slices = slices_of(table.columns, test.x, evaluations["network"].pit, test.weight)
+    write_figures(folder, clock, result, draw(result, table, mixture, evaluations["network"], rises), plot_slices(slices))
+    write_slices(folder, slices)
     more = {
         "evaluation": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
+        "slices": slices.numbers(),
     }
     write_run(folder, clock, result, more)
-    show(folder, clock, result, table, evaluations)
+    show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
 
 
@@ -103,8 +108,15 @@ def draw(
         yield f"densities{suffix}", figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name, atoms)
 
 
-def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable, evaluations: Mapping[str, Evaluation]) -> None:
-    """Prints the sizes of the parts, the table of scores, the selected settings, and what looks wrong."""
+def show(
+    folder: Path,
+    clock: Clock,
+    result: Result,
+    table: reading.LoadedTable,
+    evaluations: Mapping[str, Evaluation],
+    slices: Slices,
+) -> None:
+    """Prints the sizes of the parts, the tables of scores and of slices, the selected settings, and what looks wrong."""
     sizes = [len(rows) for rows in table.rows]
     targets, num = table.columns.targets, len(table.columns.inputs)
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
@@ -118,6 +130,7 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
         report.print_table(title, table_of_atoms(evaluations))
     if (scores := result.predictor.conformal) is not None:
         print(guarantee_note(result, scores))
+    show_slices(slices)
     for line in notes(result, evaluations):
         print(line)
     report.print_end((), clock, folder)
