@@ -24,6 +24,7 @@ from mdnjax.guarantees import (
     conformal,
     guaranteed_bounds,
     guaranteed_intervals,
+    guaranteed_regions,
     in_guaranteed_region,
     with_guarantee,
 )
@@ -175,6 +176,7 @@ __all__ = [
     "fit_posterior",
     "guaranteed_bounds",
     "guaranteed_intervals",
+    "guaranteed_regions",
     "hdr",
     "hdr_coverage",
     "hdr_level",

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from mdnjax.batching import padded_size
+from mdnjax.config.data import Table
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
-from mdnjax.data.columns import Columns, is_table
+from mdnjax.data.columns import Columns, category_places, is_table
 from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import examples_of_arrays, examples_of_table, warn_caller
 from mdnjax.data.notes import notes_on_atoms
 from mdnjax.data.training_units import support_and_atoms
+from mdnjax.data.values import TableError
 from mdnjax.fitting import Fitted, choose_num_components, fit_networks, has_cells, make_task, with_num_components
 from mdnjax.guarantees import conformal_of_examples, with_guarantee
 from mdnjax.predictor import Predictor
@@ -51,7 +53,7 @@ def fit_rows(
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
     warn_caller(_notes_on_atoms(config, rows, columns))
-    rows, held = without_calibration_rows(config, rows)
+    rows, held = without_calibration_rows(config, rows, columns)
     order = np.random.default_rng(config.seed).permutation(len(rows.x))
     num = max(1, round(VALIDATION_SHARE * len(order)))
     train, validation = (select_rows(rows, part) for part in (order[:-num], order[-num:]))
@@ -68,17 +70,32 @@ def fit_rows(
         save_training(path, fitted.population, task)
     if fitted.diverged:
         raise ValueError("training diverged with every setting: the loss was no longer finite")
-    if not len(held.x):
-        return fitted
-    return fitted._replace(predictor=with_guarantee(fitted.predictor, conformal_of_examples(fitted.predictor, held)))
+    return fitted._replace(predictor=calibrated(config, fitted.predictor, held))
 
 
-def without_calibration_rows(config: Run, rows: Dataset) -> tuple[Dataset, Dataset]:
-    """Returns the rows to train on, and those of `data.calibration_share`, drawn by the seed of the data, for a guarantee."""
-    share = getattr(config.data, "calibration_share", 0.0)
+def without_calibration_rows(config: Run, rows: Dataset, columns: Columns) -> tuple[Dataset, Dataset]:
+    """Returns the rows to train on, and those of `data.calibration_share`, drawn by the seed of the data.
+
+    Raises: ValueError if `data.calibration_group` is no input column with categories.
+    """
+    data = config.data if isinstance(config.data, Table) else Table()
+    share = data.calibration_share
+    if data.calibration_group is not None:
+        try:
+            category_places(columns, rows.x[:0], data.calibration_group)
+        except TableError as error:
+            raise ValueError(f"data.calibration_group: {error}") from None
     order = np.random.default_rng([config.data_seed, CALIBRATION]).permutation(len(rows.x))
     num = round(share * len(order)) if share else 0
     return select_rows(rows, np.sort(order[num:])), select_rows(rows, np.sort(order[:num]))
+
+
+def calibrated(config: Run, predictor: Predictor, held: Dataset) -> Predictor:
+    """Returns the predictor with the scores of the rows that `without_calibration_rows` held out, if there are any."""
+    if not len(held.x):
+        return predictor
+    group = config.data.calibration_group if isinstance(config.data, Table) else None
+    return with_guarantee(predictor, conformal_of_examples(predictor, held, group))
 
 
 def _notes_on_atoms(config: Run, rows: Dataset, columns: Columns) -> Iterator[str]:

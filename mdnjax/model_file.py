@@ -47,8 +47,8 @@ def save(path: str | Path, predictor: Predictor) -> None:
     }
     arrays: dict[str, Any] = {"networks": predictor.networks, "scaler": predictor.scaler._replace(support=None)}
     if predictor.conformal is not None:
-        arrays["conformal"] = predictor.conformal[:4]
-        texts["groups"] = json.dumps(predictor.conformal.names)
+        arrays["conformal"] = predictor.conformal[:5]
+        texts["groups"] = json.dumps([predictor.conformal.names, predictor.conformal.column])
     checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts})
 
 
@@ -85,7 +85,7 @@ def load(path: str | Path) -> Predictor:
     if reason := _invalid_number(networks, scaler):
         raise CheckpointError(f"{path}: {reason}")
     try:
-        scores = _scores_of(arrays, json.loads(metadata.get("groups", "null")), len(columns.targets))
+        scores = _scores_of(arrays, json.loads(metadata.get("groups", "null")), columns)
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: its scores for guarantees cannot be used: {str(error)[:100]}") from None
     return Predictor(model, networks, scaler, columns, scores)
@@ -151,15 +151,18 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     return "scale_floor: got a negative number" if floor is not None and not (np.asarray(floor) >= 0).all() else None
 
 
-def _scores_of(arrays: Mapping[str, np.ndarray], names: Any, num_targets: int) -> Conformal | None:
+def _scores_of(arrays: Mapping[str, np.ndarray], groups: Any, columns: Columns) -> Conformal | None:
     """Returns the scores for guarantees, if the file has any. Raises: ValueError if they are not those of rows."""
-    if names is None:
+    if groups is None:
         return None
-    scores = Conformal(*(arrays[f"conformal/{i}"] for i in range(4)), names=tuple(map(str, names)))
+    names, column = groups
+    scores = Conformal(*(arrays[f"conformal/{i}"] for i in range(5)), names=tuple(map(str, names)), column=column)
     num = len(scores.density)
-    shapes = scores.upper.shape == scores.lower.shape == (num, num_targets) and scores.group.shape == (num,)
+    shapes = {values.shape for values in scores[:3]} == {(num, len(columns.targets))} and scores.group.shape == (num,)
     if not shapes or not np.isin(scores.group, np.arange(len(scores.names))).all() or np.isnan(scores.upper).any():
         raise ValueError("got arrays of different numbers of rows, or groups without a name")
+    if column is not None and not any(known.name == column and known.categories == scores.names[:-1] for known in columns.inputs):
+        raise ValueError("got groups of a column that the model does not have, or of other categories")
     return scores
 
 

@@ -22,6 +22,7 @@ ORDER += [
     "cells",
     "mixed",
     "observed",
+    "density_sets",
     "conformity",
     "least_squares",
     "embedding",

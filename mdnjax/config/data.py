@@ -114,10 +114,21 @@ class Table(Examples, frozen=True):
         default=0.0,
         description="share of the rows for training that are used for nothing but the guarantee of intervals, such as 0.2",
     )
+    calibration_group: str | None = Field(
+        default=None,
+        description="input column with categories, within each of which the guarantee of intervals holds (null: over all rows)",
+    )
     nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of the other rows that are validation rows"
     )
+
+    @field_validator("calibration_group")
+    @classmethod
+    def _check_calibration_group(cls, group: str | None, info: Any) -> str | None:
+        if group is not None and not info.data.get("calibration_share"):
+            raise ValueError(f"got {group!r} with data.calibration_share 0, expected a share of the rows, such as 0.2")
+        return group
 
     @field_validator("split_by")
     @classmethod
