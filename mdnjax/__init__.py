@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mdnjax.calibration import recalibrate
 from mdnjax.components import (
     FAMILIES,
     Diagonal,
@@ -212,6 +213,7 @@ __all__ = [
     "pool",
     "prob",
     "quantile",
+    "recalibrate",
     "reduce",
     "remedies",
     "responsibilities",

@@ -121,7 +121,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return (mean, self._without_target_axis(self.predictor_.sd(rows), 1)) if return_std else mean
 
     def predict_distribution(self, X: Any) -> Mixture:
-        """Returns p(y|x) as a `Mixture`, which has all other statistics."""
+        """Returns p(y|x) as a `Mixture`, which has all other statistics; it is the one before recalibration."""
         return self._fitted()(self._validated(X))
 
     def predict_quantiles(self, X: Any, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> Any:

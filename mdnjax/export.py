@@ -57,8 +57,8 @@ def export_model(
         moments = predictor.observed.moments_of_row(mixture, relative_units(scaler))
         statistics = {"mean": moments[0], "sd": jnp.sqrt(moments[1])}
         if len(levels):
-            found = (offset + factor * quantile(mixture, jnp.array(levels, dtype)))[..., 0]
-            statistics["quantiles"] = predictor.observed.quantiles(found)
+            found = predictor.observed.mixture_quantiles(mixture, levels)
+            statistics["quantiles"] = predictor.observed.quantiles(offset + factor * found)
         if limits.shape[1]:
             place = _group_place(predictor, row)
             statistics["intervals"] = offset + factor * _ends(mixture, jnp.asarray(limits)[place])[..., None]

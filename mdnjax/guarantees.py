@@ -48,6 +48,7 @@ def conformal_of_examples(predictor: Predictor, examples: Dataset, column: str |
     The last group is that of all categories that training did not see.
     """
     inputs, y = examples[:2]
+    predictor = replace(predictor, recalibration=None)
     units, observed = relative_units(predictor.scaler), predictor.observed.as_recorded()
 
     def scores(mixture: Mixture, y: np.ndarray) -> list[np.ndarray]:
@@ -119,7 +120,8 @@ def in_guaranteed_region(predictor: Predictor, rows: Any, y: Any, level: float, 
     scores, inputs = known_scores(predictor), predictor.inputs(rows)
     (probability,) = as_probabilities("level", [level])
     limit = scores.thresholds(np.asarray(scores.density), float(probability), group_places(predictor, inputs, groups))
-    return predictor.nll(Dataset(inputs, predictor.checked_targets(y, len(inputs)))) <= limit
+    y = predictor.checked_targets(y, len(inputs))
+    return replace(predictor, recalibration=None).nll(Dataset(inputs, y)) <= limit
 
 
 def group_places(predictor: Predictor, inputs: Float[np.ndarray, "N X"], groups: Any = None) -> Int[np.ndarray, " N"]:

@@ -25,6 +25,7 @@ from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.least_squares import least_squares_like
 from mdnjax.predictor import Predictor
+from mdnjax.recalibration import recalibration_of
 from mdnjax.trees import empty_trees, ends_in_leaves
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
@@ -49,6 +50,8 @@ def save(path: str | Path, predictor: Predictor) -> None:
     if predictor.conformal is not None:
         arrays["conformal"] = predictor.conformal[:5]
         texts["groups"] = json.dumps([predictor.conformal.names, predictor.conformal.column])
+    if predictor.recalibration is not None:
+        arrays["recalibration"] = predictor.recalibration
     checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts})
 
 
@@ -79,7 +82,7 @@ def load(path: str | Path) -> Predictor:
         arrays = {**arrays, **{f"scaler/{name}": np.full(num_inputs, limit) for name, limit in LIMITS.items()}}
         lattice = no_lattice(len(columns.targets))._asdict()
         arrays |= {f"scaler/lattice/{name}": values for name, values in lattice.items()}
-    own = {name: array for name, array in arrays.items() if not name.startswith("conformal/")}
+    own = {name: array for name, array in arrays.items() if not name.startswith(("conformal/", "recalibration/"))}
     restored = checkpoint.restore(path, own, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
     if reason := _invalid_number(networks, scaler):
@@ -88,7 +91,11 @@ def load(path: str | Path) -> Predictor:
         scores = _scores_of(arrays, json.loads(metadata.get("groups", "null")), columns)
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: its scores for guarantees cannot be used: {str(error)[:100]}") from None
-    return Predictor(model, networks, scaler, columns, scores)
+    try:
+        recalibration = recalibration_of(arrays)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: recalibration: {error}") from None
+    return Predictor(model, networks, scaler, columns, scores, recalibration)
 
 
 def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -211,6 +211,7 @@ def test_scores_go_on_beyond_the_last_quantiles_that_float32_tells_apart():
     assert (np.diff(scores.upper[:, 0]) > 0).all()
     assert scores.upper[0, 0] < 1 - TAIL
     assert scores.upper[1, 0] > 1
+    assert (np.diff(scores.mass[:, 0]) > 0).all()
 
 
 def test_a_table_keeps_rows_for_a_guarantee_and_predictions_have_it(tmp_path):
@@ -230,13 +231,16 @@ def test_a_table_keeps_rows_for_a_guarantee_and_predictions_have_it(tmp_path):
     for group, words in (("a", "data.calibration_group: column 'a': got numbers"), ("c", "got column 'c', expected one of")):
         assert_one_line_error(run("tabular", *table, "data.calibration_share=0.3", f"data.calibration_group={group}"), words)
     assert_one_line_error(run("tabular", *table, "data.calibration_group=b"), "expected a share of the rows, such as 0.2")
-    process = run("tabular", *table, "data.calibration_share=0.3", "data.calibration_group=b")
+    process = run("tabular", *table, "data.calibration_share=0.3", "data.calibration_group=b", "data.recalibrate=true")
     assert process.returncode == 0, process.stderr
     assert "Intervals with a guarantee of 90 %, by 39 rows that nothing was trained on, contain" in process.stdout
     assert "within the categories of b: high" in process.stdout
+    assert "ecalibrated by 39 rows that nothing was trained on: the" in process.stdout
     model = tmp_path / "run" / "model.safetensors"
     predictor = mdn.load(model)
     assert predictor.conformal is not None
+    assert predictor.recalibration is not None
+    predictor = replace(predictor, recalibration=None)  # which has no regions without a guarantee
     assert len(predictor.conformal.density) == 39
     options = ["intervals=[0.8,0.99]", "guarantee=true", f"output={tmp_path / 'p.csv'}", "regions=[0.8]"]
     process = run("predict", model, tmp_path / "t.csv", *options)

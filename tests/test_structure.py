@@ -21,6 +21,7 @@ ORDER += [
     "data",
     "cells",
     "mixed",
+    "recalibration",
     "observed",
     "density_sets",
     "conformity",
@@ -36,6 +37,7 @@ ORDER += [
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "guarantees", "outside", "ranks", "c2st"]
 ORDER += [
     "fitting",
+    "calibration",
     "fit_examples",
     "priors",
     "tempering",

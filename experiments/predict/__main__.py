@@ -46,6 +46,8 @@ def predict(config: Predict, overwrite: bool) -> None:
     if config.guarantee and (scores is None or (scores.column is None and scores.names != (EVERY_ROW,))):
         got = "no rows for it" if scores is None else "rows in groups that are no column"
         raise command.UserError(f"guarantee: got a model with {got}, expected one trained with data.calibration_share=0.2")
+    if config.regions and not config.guarantee and predictor.observed.recalibration is not None:
+        raise command.UserError("regions: got a recalibrated model, whose regions are not known, expected guarantee=true")
     num_values = 0
     if config.probabilities and predictor.observed.has_probabilities:
         num_values = max(len(predictor.observed.select(d).values) for d in range(len(predictor.columns.targets)))
@@ -53,6 +55,8 @@ def predict(config: Predict, overwrite: bool) -> None:
         got = f"{num_values} values" if num_values else "a target on no lattice, such as whole numbers"
         raise command.UserError(f"probabilities: got a model of {got}, expected a lattice of at most {MAX_VALUES} values")
     num, notes, progress, start = 0, dict[str, None](), ProgressLine(), time.perf_counter()
+    if config.modes and predictor.observed.recalibration is not None:
+        notes["modes are those of the mixtures before recalibration"] = None
     counts = Counter[str]()
     with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
@@ -19,7 +18,7 @@ from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed
 from mdnjax.predictor import Predictor
-from mdnjax.statistics import central_interval, marginal, modes, quantile, sample
+from mdnjax.statistics import marginal, modes
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 MIN_MODE_MASS = 0.001  # of the modes that are written
@@ -84,7 +83,8 @@ def columns_of(
         columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at, observed)}
         columns |= {f"{prefix}{name}": column for name, column in _sets(config, predictor, single, groups, target)}
     if config.samples:
-        draws = predictor.observed.draws(predictor.absolute(np.asarray(sample(key, mixture, (config.samples,)))))
+        draws = np.asarray(predictor.observed.mixture_draws(key, mixture, config.samples))
+        draws = predictor.observed.draws(predictor.absolute(draws))
         for target, prefix in enumerate(prefixes):
             columns |= {f"{prefix}sample_{i + 1}": draws[i, :, target] for i in range(config.samples)}
     return {name: _rounded(column, float(np.min(predictor.scaler.y_factor))) for name, column in columns.items()}
@@ -105,9 +105,9 @@ def _target_columns(
         means, variances = observed.moments(mixture, units)
         yield from (("mean", means[:, 0]),) * config.mean
         yield from (("sd", np.sqrt(variances[:, 0])),) * config.sd
-    expanded = mixture[:, None]  # broadcasts against levels
     if config.quantiles:
-        values = observed.quantiles(units.absolute(quantile(expanded, jnp.array(config.quantiles))))[..., 0]
+        values = observed.mixture_quantiles(mixture, np.array(config.quantiles))
+        values = observed.quantiles(units.absolute(values[..., None]))[..., 0]
         yield from ((f"quantile_{level!r}", values[:, i]) for i, level in enumerate(config.quantiles))
     if config.modes:
         for name, values in _modes(mixture, config.modes):
@@ -129,7 +129,7 @@ def _sets(
         if scores is not None:
             low, high = ends_at(mixture, units, observed, scores.thresholds(scores.central[:, target], level, groups))
         else:
-            ends = units.absolute(np.asarray(central_interval(mixture, level))[..., None])
+            ends = units.absolute(np.asarray(observed.mixture_intervals(mixture, np.array([level])))[:, 0, :, None])
             low, high = observed.quantiles(ends)[..., 0].T
         yield f"low_{level!r}", low
         yield f"high_{level!r}", high

@@ -17,15 +17,14 @@ from experiments.schemas import TabularRun
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
+from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
 from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import joined
 from mdnjax.data.scaler import latent_targets
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
-from mdnjax.fit_examples import calibrated, without_calibration_rows
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
-from mdnjax.model_file import save
 from mdnjax.statistics import marginal
 
 MIN_WEIGHT_SHOWN = 0.01
@@ -50,10 +49,9 @@ def study(config: TabularRun, overwrite: bool) -> None:
     folder = create_run_folder(config, config.output, FILES, overwrite)
     splits = table.splits._replace(train=train)
     resolved = resolve_num_components(config, splits, clock)
-    result = run(resolved, splits, None, clock, folder / MODEL_FILE, table.columns)
-    if len(held.x):
-        result = result._replace(predictor=calibrated(config, result.predictor, held))
-        save(folder / MODEL_FILE, result.predictor)
+    result = run(
+        resolved, splits, None, clock, folder / MODEL_FILE, table.columns, lambda fitted: calibrated(config, fitted, held)
+    )
     test = table.splits.test
     with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
@@ -115,6 +113,8 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
         report.print_table(title, table_of_atoms(evaluations))
     if (scores := result.predictor.conformal) is not None:
         print(guarantee_note(result, scores))
+    if result.predictor.recalibration is not None:
+        print(recalibration_note(result.predictor))
     for line in notes(result, evaluations):
         print(line)
     report.print_end((), clock, folder)
