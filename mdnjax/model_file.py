@@ -162,8 +162,11 @@ def _scores_of(arrays: Mapping[str, np.ndarray], groups: Any, columns: Columns) 
     """Returns the scores for guarantees, if the file has any. Raises: ValueError if they are not those of rows."""
     if groups is None:
         return None
-    names, column = groups
-    scores = Conformal(*(arrays[f"conformal/{i}"] for i in range(5)), names=tuple(map(str, names)), column=column)
+    names, column = (groups, None) if isinstance(groups[0], str) else groups
+    parts = [arrays[f"conformal/{i}"] for i in range(4 if names is groups else 5)]
+    if names is groups:  # files until November 2026 have no scores of sets of highest density, which have no ends then
+        parts.insert(2, np.full_like(parts[0], np.inf))
+    scores = Conformal(*parts, names=tuple(map(str, names)), column=column)
     num = len(scores.density)
     shapes = {values.shape for values in scores[:3]} == {(num, len(columns.targets))} and scores.group.shape == (num,)
     if not shapes or not np.isin(scores.group, np.arange(len(scores.names))).all() or np.isnan(scores.upper).any():

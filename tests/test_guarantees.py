@@ -50,7 +50,8 @@ def test_coverage_is_at_least_the_level_and_hardly_more(law, num_rows):
     for level in (0.5, 0.9):
         covered = []
         for row in both:
-            draw = Conformal(*[row[:-1, None]] * 3, row[:-1], np.zeros(num_rows, int))
+            scores = row[:-1, None]
+            draw = Conformal(scores, scores, scores, row[:-1], np.zeros(num_rows, int))
             covered.append(row[-1] <= draw.thresholds(row[:-1], level, np.zeros(1, int))[0])
         assert in_simulation_error(covered, level, level + 1 / (num_rows + 1))
 
@@ -240,8 +241,8 @@ def test_a_table_keeps_rows_for_a_guarantee_and_predictions_have_it(tmp_path):
     predictor = mdn.load(model)
     assert predictor.conformal is not None
     assert predictor.recalibration is not None
-    predictor = replace(predictor, recalibration=None)  # which has no regions without a guarantee
     assert len(predictor.conformal.density) == 39
+    predictor = replace(predictor, recalibration=None)  # sets with a guarantee do not depend on it
     options = ["intervals=[0.8,0.99]", "guarantee=true", f"output={tmp_path / 'p.csv'}", "regions=[0.8]"]
     process = run("predict", model, tmp_path / "t.csv", *options)
     assert process.returncode == 0, process.stderr

@@ -82,7 +82,7 @@ def test_a_map_is_used_where_it_gains_and_hardly_ever_else():
     assert fit_recalibration(z, weight).is_identity
 
 
-def predictor_of(num_targets=1, family="diagonal"):
+def predictor_of(num_targets=1, family: Any = "diagonal"):
     model = Model(num_components=2, hidden_sizes=(3,), scale_floor=0.3, family=family)
     x, y = RNG.normal(size=(200, 2)), 3 + 2 * RNG.normal(size=(200, num_targets))
     return make_predictor(model, untrained(model, 2, num_targets), make_scaler(Dataset(x, y), True))

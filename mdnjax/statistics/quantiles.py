@@ -35,7 +35,7 @@ def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[
 
 @jax.jit
 def quantile_at_score(mixture: Mixture, z: Float[AnyArray, "*batch_z"]) -> Float[Array, "*broadcast 1"]:
-    """Returns the y with P(Y <= y|x) = Phi(z), for a single target; unlike `quantile` it has all digits in the upper tail too.
+    """Returns the y with P(Y <= y|x) = Phi(z), for a single target, with all digits also in the upper tail.
 
     z is limited to numbers whose probabilities the dtype can represent, in float32 12.5 on either side.
     """
@@ -103,10 +103,8 @@ def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 
 def _quantile_at_score(logits: Array, component: Component, z: Array) -> Float[Array, "1 *batch"]:
     """All components are symmetric, so that an upper quantile is a lower one of the mirrored mixture."""
     line = line_mixture(logits, component)
-    on_line, sign = line.marginals.line(), jnp.where(z < 0, 1, -1).astype(logits.dtype)
-    limit = -ndtri(16 * jnp.finfo(logits.dtype).tiny)
-    tail = ndtr(-jnp.minimum(jnp.abs(z), limit))
-    origin = _origin(line)
+    on_line, sign, origin = line.marginals.line(), jnp.where(z < 0, 1, -1).astype(logits.dtype), _origin(line)
+    tail = ndtr(-jnp.minimum(jnp.abs(z), -ndtri(16 * jnp.finfo(logits.dtype).tiny)))
     mirrored = on_line._replace(loc=sign * (on_line.loc - origin))
     return line.marginals.from_line((origin + sign * quantile_on_line(logits, mirrored, tail))[None])
 
