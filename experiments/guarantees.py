@@ -16,7 +16,7 @@ from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from mdnjax.components import Diagonal
 from mdnjax.config.section import Count, Folder, Section, Seed
-from mdnjax.conformity import Conformal, scores_of
+from mdnjax.conformity import Conformal, mass_of, scores_of
 from mdnjax.data.atoms import atoms_of
 from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import own_units
@@ -41,11 +41,17 @@ class Guarantees(Section, frozen=True):
 
 
 class Case(NamedTuple):
-    """A prediction N(loc x, scale^2) of a target that is drawn from y = x + e, e from N(0, 1), and then recorded."""
+    """A prediction of a target that is drawn from y = x +- gap + e, e from N(0, 1), both signs alike, and then recorded.
+
+    It is half of N(loc x - gap, scale^2) and half of N(loc x + gap, scale^2). The sets are central intervals, or with `highest`
+    those of highest density.
+    """
 
     loc: float
     scale: float
     recorded: str = "as it is"
+    gap: float = 0.0
+    highest: bool = False
 
 
 CASES = {
@@ -55,6 +61,9 @@ CASES = {
     "right, whole numbers": Case(1.0, 1.0, "rounded"),
     "too wide, whole numbers": Case(1.0, 5.0, "rounded"),
     "right, half of the targets are 0": Case(1.0, 1.0, "clipped"),
+    "right, two modes, sets of highest density": Case(1.0, 1.0, gap=4.0, highest=True),
+    "too narrow, two modes, sets of highest density": Case(1.0, 0.1, gap=4.0, highest=True),
+    "right, whole numbers, sets of highest density": Case(1.0, 1.0, "rounded", gap=4.0, highest=True),
 }
 
 
@@ -81,13 +90,19 @@ def measure(settings: Guarantees, overwrite: bool) -> None:
 def coverage_of(case: Case, num: int, settings: Guarantees, generator: np.random.Generator) -> list[float]:
     """Returns the share of data sets in which the interval of each level contains the target of one more row."""
     x = generator.normal(size=settings.num_draws * (num + 1))
-    y, observed = record(case, x + generator.normal(size=len(x)))
-    both = np.concatenate([scores(case, x[i : i + MAX_ROWS], y[i : i + MAX_ROWS], observed) for i in range(0, len(x), MAX_ROWS)])
+    y = x + generator.normal(size=len(x))
+    if case.gap:
+        y += case.gap * generator.choice((-1, 1), len(x))
+    y, observed = record(case, y)
+    both = np.concatenate(
+        [scores_of_case(case, x[i : i + MAX_ROWS], y[i : i + MAX_ROWS], observed) for i in range(0, len(x), MAX_ROWS)]
+    )
     shares = []
     for level in settings.levels:
         inside = []
         for draw in both.reshape(settings.num_draws, num + 1):
-            known = Conformal(draw[:-1, None], draw[:-1, None], draw[:-1], np.zeros(num, int))
+            scores = draw[:-1, None]
+            known = Conformal(scores, scores, scores, draw[:-1], np.zeros(num, int))
             inside.append(draw[-1] <= known.thresholds(draw[:-1], level, np.zeros(1, int))[0])
         shares.append(float(np.mean(inside)))
     return shares
@@ -111,11 +126,13 @@ def record(case: Case, y: np.ndarray) -> tuple[np.ndarray, Observed]:
     return y, PLAIN
 
 
-def scores(case: Case, x: np.ndarray, y: np.ndarray, observed: Observed) -> np.ndarray:
-    """Returns the scores of central intervals."""
-    loc = jnp.asarray(case.loc * x, jnp.float32)[:, None, None]
-    mixture = Mixture(jnp.zeros((len(x), 1)), Diagonal(loc, jnp.full_like(loc, case.scale)))
-    return np.maximum(*scores_of(mixture, own_units(1), observed, y[:, None]))
+def scores_of_case(case: Case, x: np.ndarray, y: np.ndarray, observed: Observed) -> np.ndarray:
+    """Returns the scores of central intervals, or of sets of highest density."""
+    gaps = np.array([-case.gap, case.gap]) if case.gap else np.zeros(1)
+    loc = jnp.asarray(case.loc * x[:, None] + gaps, jnp.float32)[..., None]
+    mixture = Mixture(jnp.zeros(loc.shape[:2]), Diagonal(loc, jnp.full_like(loc, case.scale)))
+    known = mixture, own_units(1), observed, y[:, None]
+    return mass_of(*known) if case.highest else np.maximum(*scores_of(*known))
 
 
 if __name__ == "__main__":

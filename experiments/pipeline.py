@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,6 @@ from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.progress import training_progress
 from mdnjax.scores import coverage, pit
-from mdnjax.statistics import sample
 from mdnjax.training import functions
 from mdnjax.training.population import Fit
 from mdnjax.training.tasks import compile_networks
@@ -121,11 +120,17 @@ def check_support(data: Examples, splits: Splits) -> None:
 
 
 def run(
-    config: Run, splits: Splits, truth: Truth | None, clock: Clock, model_file: Path, columns: Columns | None = None
+    config: Run,
+    splits: Splits,
+    truth: Truth | None,
+    clock: Clock,
+    model_file: Path,
+    columns: Columns | None = None,
+    calibrate: Callable[[Predictor], Predictor] = lambda predictor: predictor,
 ) -> Result:
     """Trains, scores and samples, in this order; a run that diverged is scored at its last finite parameters.
 
-    The model is saved right after training, so that no later error can lose it.
+    The model is saved right after training, so that no later error can lose it, and again after `calibrate`, if that changes it.
     """
     budget = getattr(config, "budget", None)
     progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config), budget=budget)
@@ -133,6 +138,9 @@ def run(
         fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget)
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
+    if (changed := calibrate(predictor)) is not predictor:
+        predictor = changed
+        save(model_file, predictor)
     with clock.phase("scores"), COMPILATION_LOCK:
         metrics, test_scores = score(predictor, splits, truth)
         if config.ensemble.rotate:  # the networks of the mixture have trained on all rows, each on others
@@ -181,7 +189,8 @@ def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tupl
     """Returns a sample for each of the first training points, and a diagnosis of the network with the largest weight on them."""
     sample_key = jax.random.fold_in(jax.random.key(seed), functions.SAMPLE)
     x, networks = splits.train.x[:MAX_SAMPLED_POINTS], predictor.networks
-    samples = predictor.observed.draws(predictor.units.absolute(np.asarray(sample(sample_key, predictor.at(x)))))
+    samples = np.asarray(predictor.observed.mixture_draws(sample_key, predictor.at(x), 1))[0]
+    samples = predictor.observed.draws(predictor.units.absolute(samples))
     largest = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
     largest = largest._replace(least_squares=None)
     floor = predictor.model.scale_floor if largest.scale_floor is None else float(largest.scale_floor[0])

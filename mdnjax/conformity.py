@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.data.units import Units
+from mdnjax.density_sets import density_set, mass_above
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed
 from mdnjax.statistics import cdf, quantile, survival
@@ -25,21 +26,29 @@ from mdnjax.types import AnyArray, Array, Float, Int
 # widths between the quartiles, so that sets of a wrong predictor are finite.
 TAIL = 1e-5
 EVERY_ROW = ""  # the group of rows that have none
+OTHER_CATEGORY = "(another category)"  # the group of rows whose category training did not see
 
 
 class Conformal(NamedTuple):
     """The scores of n rows, of D targets, each larger for a target that the predictor expected less.
 
-    `upper` is F(y|x) and `lower` is 1 - F(y|x); beyond the quantiles of TAIL, 1 plus or 0 minus the distance from there.
-    `density` is -log p(y|x) of all targets together. `group` is the place of each row's group in `names`; each group has sets of
-    its own.
+    `upper` is F(y|x), `lower` is 1 - F(y|x), and `mass` the probability of the smallest set that reaches y; beyond the quantiles
+    of TAIL, 1 plus or 0 minus the distance from there. `density` is -log p(y|x) of all targets together. `group` is the place of
+    each row's group in `names`; each group has sets of its own. With `column` the groups are the categories of this input.
     """
 
     upper: Float[AnyArray, "n D"]
     lower: Float[AnyArray, "n D"]
+    mass: Float[AnyArray, "n D"]
     density: Float[AnyArray, " n"]
     group: Int[AnyArray, " n"]
     names: tuple[str, ...] = (EVERY_ROW,)
+    column: str | None = None
+
+    @property
+    def central(self) -> Float[np.ndarray, "n D"]:
+        """The scores of central intervals: the larger one of both sides."""
+        return np.maximum(self.upper, self.lower)
 
     def groups_of(self, labels: Sequence[Any] | np.ndarray | None, num_rows: int) -> Int[np.ndarray, " N"]:
         """Returns the places of the groups of new rows. Raises: ValueError for labels without scores, or of another length."""
@@ -98,6 +107,29 @@ def ends_at(
     relative = np.stack([ends[0] - beyond * width, ends[1] + beyond * width], axis=1)
     low, high = np.asarray(observed.quantiles(units.absolute(relative[..., None])))[..., 0].T
     return low, high
+
+
+def mass_of(mixture: Mixture, units: Units, observed: Observed, y: Float[np.ndarray, "N 1"]) -> Float[np.ndarray, " N"]:
+    """Returns `mass` of a single target; on a lattice it is the smallest one in the middle and at the ends of the cell of y.
+
+    Source: Izbicki, Shimizu and Stern (2022), CD-split and HPD-split.
+    """
+    latent = y if observed.atoms is None else observed.atoms.latent(y)
+    if observed.lattice is not None:
+        latent = latent + np.asarray(observed.lattice.step) * np.array([0, -0.5, 0.5])
+    points = jnp.asarray(units.relative(latent), mixture.logits.dtype)
+    return np.min(np.nan_to_num(np.asarray(mass_above(mixture, points), np.float64), nan=np.inf), axis=1)
+
+
+def region_at(
+    mixture: Mixture, units: Units, observed: Observed, thresholds: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, "N M 2"]:
+    """Returns the intervals of all y whose `mass` is at most the threshold of its row, of one target; nan where there are fewer.
+
+    On a lattice the intervals end at values whose cells they reach.
+    """
+    found = density_set(mixture, jnp.asarray(thresholds, mixture.logits.dtype))
+    return observed.draws(units.absolute(np.asarray(found)[..., None]))[..., 0]
 
 
 def _range_of(mixture: Mixture) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:

@@ -47,6 +47,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Networks in the ensemble.
         num_steps: Most steps of training. A network stops when its validation NLL has not improved for 300 steps.
         target_support: "real", "positive" or (low, high).
+        calibration_share: Share of the rows, such as 0.2, that are used for nothing but the guarantee of intervals.
         categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are,
             and columns of dates become days, season, weekday and time of day.
         impute: Whether inputs may be missing. A missing number becomes the median, with one more input that marks it.
@@ -70,6 +71,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Any = 5,
         num_steps: Any = 1000,
         target_support: Any = "real",
+        calibration_share: Any = 0.0,
         categorical: Any = (),
         impute: Any = False,
         settings: Any = None,
@@ -83,6 +85,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.num_members = num_members
         self.num_steps = num_steps
         self.target_support = target_support
+        self.calibration_share = calibration_share
         self.categorical = categorical
         self.impute = impute
         self.settings = settings
@@ -118,7 +121,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         return (mean, self._without_target_axis(self.predictor_.sd(rows), 1)) if return_std else mean
 
     def predict_distribution(self, X: Any) -> Mixture:
-        """Returns p(y|x) as a `Mixture`, which has all other statistics."""
+        """Returns p(y|x) as a `Mixture`, which has all other statistics; it is the one before recalibration."""
         return self._fitted()(self._validated(X))
 
     def predict_quantiles(self, X: Any, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> Any:
@@ -129,7 +132,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def predict_interval(self, X: Any, level: float = 0.9, guarantee: bool = False) -> Any:
         """Returns the central interval that has this probability: `[N, 2]`, or `[N, 2, D]`; after `set_output` a frame.
 
-        With `guarantee` it contains y with at least this probability, by the rows of settings={"data.calibration_share": 0.2}.
+        With `guarantee` it contains y with at least this probability, by the rows of `calibration_share`.
         """
         if not 0 < level < 1:
             raise ValueError(f"level: got {level!r}, expected a number between 0 and 1")
@@ -182,6 +185,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         model_changes = {"num_components": self.num_components, "hidden_sizes": sizes, "family": self.family}
         changes = {**{f"model.{name}": value for name, value in model_changes.items()}, "train.num_steps": self.num_steps}
         changes |= {"ensemble.num_members": self.num_members, "data.target_support": self.target_support, "seed": seed}
+        changes["data.calibration_share"] = self.calibration_share
         return make_config({**changes, **(self.settings or {})}, "MDNRegressor")
 
     def _fitted(self) -> Predictor:

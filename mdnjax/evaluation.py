@@ -90,7 +90,8 @@ def evaluate_mixtures(
     With weights all means, medians and distributions over rows are weighted, so that whole numbers have the effect of copies.
     With a lattice all scores are those of the rounded targets: the NLL of cells, the CRPS of the discrete distribution, the
     randomised PIT, and intervals whose ends are values of the lattice, with the share of rows inside of them. With atoms they are
-    those of the target that has them, and with bounds beyond which targets are censored those of what is recorded.
+    those of the target that has them, and with bounds beyond which targets are censored those of what is recorded. With a
+    recalibration they are those of the recalibrated distribution.
     """
     plain, atoms = observed.is_plain, observed.atoms
     scores = scores_of_density(mixture, y, units) if plain else scores_of_probabilities(mixture, y, units, observed)
@@ -137,13 +138,13 @@ def scores_of_density(mixture: Mixture, targets: np.ndarray, units: Units) -> Ro
 
 
 def scores_of_probabilities(mixture: Mixture, y: np.ndarray, units: Units, observed: Observed) -> RowScores:
-    """Returns the scores of rows of targets of which values have probabilities."""
+    """Returns the scores of rows of targets of which values have probabilities, or that are recalibrated."""
     recorded = observed.as_recorded()
     singles = [(single, units.select(d), recorded.select(d)) for d, single in enumerate(marginals(mixture))]
     scores = [single.scores(mixture, units, y[:, [d]]) for d, (mixture, units, single) in enumerate(singles)]
     ends = np.stack(
         [
-            single.quantiles(units.absolute(central_interval(mixture[:, None], jnp.array(LEVELS))[..., None]))[..., 0]
+            single.quantiles(units.absolute(single.mixture_intervals(mixture, np.array(LEVELS))[..., None]))[..., 0]
             for mixture, units, single in singles
         ]
     )

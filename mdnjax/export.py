@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +37,9 @@ def export_model(
 
     `mean` and `sd` `[N, D]`, and `quantiles` `[N, Q]` of a single target at the given probabilities, are float64 in the targets'
     own units, those of rounded targets on a lattice, and of targets with their atoms. `intervals` `[N, L, 2]` are those of
-    `guaranteed_intervals` at the levels `guarantee`, for one target with scores in one group. `probabilities` `[N, A]` are those
-    of the atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor is given
-    by `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
+    `guaranteed_intervals` at the levels `guarantee`, for one target; groups may be those of a column. `probabilities` `[N, A]`
+    are those of the atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor
+    is given by `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
     number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.
@@ -56,10 +57,11 @@ def export_model(
         moments = predictor.observed.moments_of_row(mixture, relative_units(scaler))
         statistics = {"mean": moments[0], "sd": jnp.sqrt(moments[1])}
         if len(levels):
-            found = (offset + factor * quantile(mixture, jnp.array(levels, dtype)))[..., 0]
-            statistics["quantiles"] = predictor.observed.quantiles(found)
-        if len(limits):
-            statistics["intervals"] = offset + factor * _ends(mixture, limits)[..., None]
+            found = predictor.observed.mixture_quantiles(mixture, levels)
+            statistics["quantiles"] = predictor.observed.quantiles(offset + factor * found)
+        if limits.shape[1]:
+            place = _group_place(predictor, row)
+            statistics["intervals"] = offset + factor * _ends(mixture, jnp.asarray(limits)[place])[..., None]
             statistics["intervals"] = predictor.observed.quantiles(statistics["intervals"])[..., 0]
         if predictor.observed.atoms is not None:
             statistics["probabilities"] = atom_probabilities_of_row(mixture, relative_units(scaler), predictor.observed.atoms)
@@ -74,25 +76,40 @@ def export_model(
         return bytes(export.export(jax.jit(jax.vmap(predict_row)), platforms=list(platforms))(like).serialize())
 
 
-def _limits(predictor: Predictor, levels: Sequence[float]) -> Float[np.ndarray, " L"]:
-    """Returns the thresholds of central intervals with a guarantee."""
+def _limits(predictor: Predictor, levels: Sequence[float]) -> Float[np.ndarray, "G L"]:
+    """Returns the thresholds of central intervals with a guarantee, for each group."""
     probabilities = as_probabilities("guarantee", levels)
     if not len(probabilities):
-        return probabilities
+        return np.zeros((1, 0))
     scores = predictor.conformal
-    if scores is None or len(scores.names) > 1 or len(predictor.columns.targets) > 1:
-        raise ValueError("guarantee: got a predictor without scores of one target in one group, expected one with them")
-    both = np.maximum(scores.upper, scores.lower)[:, 0]
-    return np.array([scores.thresholds(both, float(level), np.zeros(1, int))[0] for level in probabilities])
+    with_labels = scores is not None and scores.column is None and len(scores.names) > 1
+    if scores is None or with_labels or len(predictor.columns.targets) > 1:
+        raise ValueError(
+            "guarantee: got a predictor without scores of one target, or in groups of labels, expected scores of one target in "
+            "one group, or in those of a column"
+        )
+    groups = np.arange(len(scores.names))
+    return np.stack([scores.thresholds(scores.central[:, 0], float(level), groups) for level in probabilities], axis=1)
 
 
-def _ends(mixture: Mixture, limits: Float[np.ndarray, " L"]) -> Float[Array, "L 2"]:
+def _group_place(predictor: Predictor, row: Float[Array, " C"]) -> Any:
+    """Returns the place of a row's group among those of the predictor's scores."""
+    name = predictor.conformal and predictor.conformal.column
+    if name is None:
+        return 0
+    index, column = next((i, column) for i, column in enumerate(predictor.columns.inputs) if column.name == name)
+    num = len(column.categories or ())
+    known = (row[index] >= 0) & (row[index] < num) & (row[index] == jnp.floor(row[index]))
+    return jnp.where(known, row[index], num).astype(int)
+
+
+def _ends(mixture: Mixture, limits: Float[Array, " L"]) -> Float[Array, "L 2"]:
     """Returns the ends of intervals with these thresholds for one row, as `mdnjax.conformity.ends_at` does for many."""
-    share = np.clip(limits, TAIL, 1 - TAIL)
-    levels = np.concatenate([1 - share, share, [0.25, 0.75]])
-    found = quantile(mixture, jnp.array(levels, mixture.logits.dtype))[..., 0]
+    share = jnp.clip(limits, TAIL, 1 - TAIL)
+    levels = jnp.concatenate([1 - share, share, jnp.array([0.25, 0.75])]).astype(mixture.logits.dtype)
+    found = quantile(mixture, levels)[..., 0]
     low, high, (first, third) = found[: len(limits)], found[len(limits) : -2], found[-2:]
-    beyond = jnp.asarray(np.maximum(limits - 1, 0)) * (third - first)
+    beyond = jnp.maximum(limits - 1, 0) * (third - first)
     return jnp.stack([low - beyond, high + beyond], axis=-1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mdnjax.batching import padded_size
+from mdnjax.calibration import calibrated, without_calibration_rows
 from mdnjax.config.load import resolve, settings_layer
 from mdnjax.config.schema import Run
 from mdnjax.config.tabular import Tabular
@@ -18,7 +19,6 @@ from mdnjax.data.examples import examples_of_arrays, examples_of_table, warn_cal
 from mdnjax.data.notes import notes_on_atoms
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.fitting import Fitted, choose_num_components, fit_networks, has_cells, make_task, with_num_components
-from mdnjax.guarantees import conformal_of_examples, with_guarantee
 from mdnjax.predictor import Predictor
 from mdnjax.training import experts
 from mdnjax.training.history import Observer, PopulationObserver, means_of
@@ -26,7 +26,6 @@ from mdnjax.training.training_file import load_training, save_training
 
 MIN_ROWS = 5
 VALIDATION_SHARE = 0.1
-CALIBRATION = 7  # purpose of the random numbers that draw the rows of a guarantee
 # Steps of a fit, and reports without a better validation NLL. A fit takes a third of the recommended time or less; the densities
 # differ only for a few tables with hardly any noise.
 NUM_STEPS = 1000
@@ -42,7 +41,7 @@ def fit_rows(
 ) -> Fitted:
     """Trains on rows in any order; a tenth of them, drawn by the configuration's seed, is used for validation.
 
-    Rows of weight 0 are left out before that, and so are the rows of `data.calibration_share`, for the predictor's guarantee.
+    Rows of weight 0 are left out before that, and so are the rows of `data.calibration_share`.
     The numbers of rows are padded to 64, 256, 1024, ..., so that data of similar size share one compiled program. If the number
     of components is `auto`, it is selected first. Training continues from `training_file` if that exists, and is saved to it.
     Raises: ValueError if there are too few rows, training diverged, or the file was written with other settings or examples.
@@ -51,7 +50,7 @@ def fit_rows(
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
     warn_caller(_notes_on_atoms(config, rows, columns))
-    rows, held = without_calibration_rows(config, rows)
+    rows, held = without_calibration_rows(config, rows, columns)
     order = np.random.default_rng(config.seed).permutation(len(rows.x))
     num = max(1, round(VALIDATION_SHARE * len(order)))
     train, validation = (select_rows(rows, part) for part in (order[:-num], order[-num:]))
@@ -68,17 +67,7 @@ def fit_rows(
         save_training(path, fitted.population, task)
     if fitted.diverged:
         raise ValueError("training diverged with every setting: the loss was no longer finite")
-    if not len(held.x):
-        return fitted
-    return fitted._replace(predictor=with_guarantee(fitted.predictor, conformal_of_examples(fitted.predictor, held)))
-
-
-def without_calibration_rows(config: Run, rows: Dataset) -> tuple[Dataset, Dataset]:
-    """Returns the rows to train on, and those of `data.calibration_share`, drawn by the seed of the data, for a guarantee."""
-    share = getattr(config.data, "calibration_share", 0.0)
-    order = np.random.default_rng([config.data_seed, CALIBRATION]).permutation(len(rows.x))
-    num = round(share * len(order)) if share else 0
-    return select_rows(rows, np.sort(order[num:])), select_rows(rows, np.sort(order[:num]))
+    return fitted._replace(predictor=calibrated(config, fitted.predictor, held))
 
 
 def _notes_on_atoms(config: Run, rows: Dataset, columns: Columns) -> Iterator[str]:

@@ -25,6 +25,7 @@ from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.least_squares import least_squares_like
 from mdnjax.predictor import Predictor
+from mdnjax.recalibration import recalibration_of
 from mdnjax.trees import empty_trees, ends_in_leaves
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
@@ -50,8 +51,10 @@ def save(path: str | Path, predictor: Predictor, more: Mapping[str, str] = {}) -
     }
     arrays: dict[str, Any] = {"networks": predictor.networks, "scaler": predictor.scaler._replace(support=None)}
     if predictor.conformal is not None:
-        arrays["conformal"] = predictor.conformal[:4]
-        texts["groups"] = json.dumps(predictor.conformal.names)
+        arrays["conformal"] = predictor.conformal[:5]
+        texts["groups"] = json.dumps([predictor.conformal.names, predictor.conformal.column])
+    if predictor.recalibration is not None:
+        arrays["recalibration"] = predictor.recalibration
     checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts, **more})
 
 
@@ -82,16 +85,20 @@ def load(path: str | Path) -> Predictor:
         arrays = {**arrays, **{f"scaler/{name}": np.full(num_inputs, limit) for name, limit in LIMITS.items()}}
         lattice = no_lattice(len(columns.targets))._asdict()
         arrays |= {f"scaler/lattice/{name}": values for name, values in lattice.items()}
-    own = {name: array for name, array in arrays.items() if not name.startswith("conformal/")}
+    own = {name: array for name, array in arrays.items() if not name.startswith(("conformal/", "recalibration/"))}
     restored = checkpoint.restore(path, own, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
     if reason := _invalid_number(networks, scaler):
         raise CheckpointError(f"{path}: {reason}")
     try:
-        scores = _scores_of(arrays, json.loads(metadata.get("groups", "null")), len(columns.targets))
+        scores = _scores_of(arrays, json.loads(metadata.get("groups", "null")), columns)
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: its scores for guarantees cannot be used: {str(error)[:100]}") from None
-    return Predictor(model, networks, scaler, columns, scores)
+    try:
+        recalibration = recalibration_of(arrays)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: recalibration: {error}") from None
+    return Predictor(model, networks, scaler, columns, scores, recalibration)
 
 
 def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -154,15 +161,21 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
     return "scale_floor: got a negative number" if floor is not None and not (np.asarray(floor) >= 0).all() else None
 
 
-def _scores_of(arrays: Mapping[str, np.ndarray], names: Any, num_targets: int) -> Conformal | None:
+def _scores_of(arrays: Mapping[str, np.ndarray], groups: Any, columns: Columns) -> Conformal | None:
     """Returns the scores for guarantees, if the file has any. Raises: ValueError if they are not those of rows."""
-    if names is None:
+    if groups is None:
         return None
-    scores = Conformal(*(arrays[f"conformal/{i}"] for i in range(4)), names=tuple(map(str, names)))
+    names, column = (groups, None) if isinstance(groups[0], str) else groups
+    parts = [arrays[f"conformal/{i}"] for i in range(4 if names is groups else 5)]
+    if names is groups:  # files until November 2026 have no scores of sets of highest density, which have no ends then
+        parts.insert(2, np.full_like(parts[0], np.inf))
+    scores = Conformal(*parts, names=tuple(map(str, names)), column=column)
     num = len(scores.density)
-    shapes = scores.upper.shape == scores.lower.shape == (num, num_targets) and scores.group.shape == (num,)
+    shapes = {values.shape for values in scores[:3]} == {(num, len(columns.targets))} and scores.group.shape == (num,)
     if not shapes or not np.isin(scores.group, np.arange(len(scores.names))).all() or np.isnan(scores.upper).any():
         raise ValueError("got arrays of different numbers of rows, or groups without a name")
+    if column is not None and not any(known.name == column and known.categories == scores.names[:-1] for known in columns.inputs):
+        raise ValueError("got groups of a column that the model does not have, or of other categories")
     return scores
 
 

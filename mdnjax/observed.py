@@ -1,11 +1,13 @@
-"""What is observed of the numbers over which mixtures are: these numbers themselves, rounded to a lattice, or with atoms."""
+"""What is observed of the numbers over which mixtures are: these numbers, rounded to a lattice, with atoms, or recalibrated."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import ndtr
 
 from mdnjax.cells import discrete, lattice_pit, log_cell, probabilities_of, rounded_moments, rounded_moments_of_row
 from mdnjax.data.atoms import Atoms
@@ -21,9 +23,11 @@ from mdnjax.mixed import (
     pit_with_atoms,
 )
 from mdnjax.mixture import Mixture, log_prob
+from mdnjax.recalibration import Recalibration, normal_scores, recalibrated_crps, recalibrated_moments
 from mdnjax.scores import pit
-from mdnjax.statistics import mean, variance
-from mdnjax.types import AnyArray, Array, Float
+from mdnjax.statistics import central_interval, mean, quantile, sample, variance
+from mdnjax.statistics.quantiles import quantile_at_score
+from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
 
 class TargetScores(NamedTuple):
@@ -35,37 +39,67 @@ class TargetScores(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """The lattice of the targets, or the atoms of a single target; at most one of them is not None.
+    """The lattice of the targets, or the atoms or the recalibration of a single target; at most one of them is not None.
 
     All methods take mixtures in some units, and return float64 numbers in the targets' own units.
     """
 
     lattice: Lattice | None = None
     atoms: Atoms | None = None
+    recalibration: Recalibration | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is neither a lattice nor an atom."""
-        return self.lattice is None and self.atoms is None
+        """Whether the target has the density of the mixture: no lattice, no atom, no recalibration."""
+        return self.lattice is None and self.atoms is None and self.recalibration is None
 
     @property
     def has_probabilities(self) -> bool:
         """Whether values of a target have probabilities in predictions."""
         return self.lattice is not None or (self.atoms is not None and len(self.atoms.predicted) > 0)
 
+    @property
+    def has_moments(self) -> bool:
+        """Whether mean and variance of a target are not those of the mixture."""
+        return self.has_probabilities or self.recalibration is not None
+
     def as_recorded(self) -> Observed:
         """Returns what is recorded: bounds of censoring cut it off, while they do not cut off what is predicted."""
-        return self if self.atoms is None else Observed(atoms=self.atoms.as_recorded())
+        return self if self.atoms is None else self._replace(atoms=self.atoms.as_recorded())
 
     def select(self, target: int) -> Observed:
         """Returns what is observed of a single target."""
-        return self if self.lattice is None else Observed(self.lattice.select(target))
+        return self if self.lattice is None else self._replace(lattice=self.lattice.select(target))
 
     def quantiles(self, y: Any) -> Any:
         """Returns quantiles of the target, or ends of its intervals, from those of the mixture."""
         if self.lattice is not None:
             return self.lattice.at_or_above(y)
         return y if self.atoms is None else self.atoms.observed(y)
+
+    def mixture_quantiles(self, mixture: Mixture, levels: Float[np.ndarray, " Q"]) -> Any:
+        """Returns quantiles of a single target `[*batch, Q]`, in the units of the mixture, for `quantiles`."""
+        levels, expanded = np.asarray(levels), mixture[..., None]
+        if self.recalibration is None:
+            return quantile(expanded, jnp.asarray(levels))[..., 0]
+        return quantile_at_score(expanded, jnp.asarray(self.recalibration.inverse(levels), mixture.logits.dtype))[..., 0]
+
+    def mixture_intervals(self, mixture: Mixture, levels: Float[np.ndarray, " L"]) -> Any:
+        """Returns both ends of central intervals of a single target `[*batch, L, 2]`, in the units of the mixture."""
+        levels = np.asarray(levels)
+        if self.recalibration is None:
+            return central_interval(mixture[..., None], jnp.asarray(levels))
+        ends = self.mixture_quantiles(mixture, np.stack([(1 - levels) / 2, (1 + levels) / 2], axis=-1).ravel())
+        return ends.reshape(*ends.shape[:-1], len(levels), 2)
+
+    def mixture_draws(self, key: PRNGKey, mixture: Mixture, num: int) -> Any:
+        """Draws numbers `[num, *batch, D]`, in the units of the mixture, for `draws`."""
+        if self.recalibration is None:
+            return sample(key, mixture, (num,))
+        z = self.recalibration.draws(
+            np.random.default_rng(np.asarray(jax.random.key_data(key))), (num, *mixture.logits.shape[:-1])
+        )
+        return quantile_at_score(mixture, jnp.asarray(z, mixture.logits.dtype))
 
     def draws(self, y: Float[np.ndarray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
         """Returns draws of the target from those of the mixture."""
@@ -77,6 +111,9 @@ class Observed(NamedTuple):
             return rounded_moments(mixture, units, self.lattice)
         if self.has_probabilities:
             return moments_with_atoms(mixture, units, self._atoms())
+        if self.recalibration is not None:
+            first, second = recalibrated_moments(mixture, self.recalibration)
+            return units.absolute(first), units.factor**2 * np.asarray(second, np.float64)
         return units.absolute(mean(mixture)), units.factor**2 * np.asarray(variance(mixture), np.float64)
 
     def moments_of_row(self, mixture: Mixture, units: Units) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
@@ -86,7 +123,9 @@ class Observed(NamedTuple):
         if self.has_probabilities:
             return moments_of_row_with_atoms(mixture, units, self._atoms())
         offset, factor = jnp.asarray(units.offset), jnp.asarray(units.factor)
-        return offset + factor * mean(mixture), factor**2 * variance(mixture)
+        changed = None if self.recalibration is None else recalibrated_moments(mixture, self.recalibration)
+        first, second = changed or (mean(mixture), variance(mixture))
+        return offset + factor * first, factor**2 * second
 
     @property
     def values(self) -> Float[np.ndarray, " V"]:
@@ -107,7 +146,10 @@ class Observed(NamedTuple):
             return log_prob_with_atoms(mixture, units, self.atoms, np.asarray(y))
         dtype = mixture.logits.dtype
         if self.lattice is None:
-            return np.asarray(log_prob(mixture, units.relative(y).astype(dtype)), np.float64) - np.sum(np.log(units.factor))
+            log_probs = np.asarray(log_prob(mixture, units.relative(y).astype(dtype)), np.float64)
+            if self.recalibration is not None:
+                log_probs = log_probs + self.recalibration.log_ratio(normal_scores(mixture, units.relative(y)))
+            return log_probs - np.sum(np.log(units.factor))
         ends = (units.relative(y + sign * np.asarray(self.lattice.step) / 2).astype(dtype) for sign in (-1, 1))
         return np.asarray(log_cell(mixture, *ends), np.float64) - np.sum(np.log(self.lattice.step))
 
@@ -117,11 +159,16 @@ class Observed(NamedTuple):
             return lattice_pit(mixture, units, self.lattice, y[:, 0])
         if self.atoms is not None:
             return pit_with_atoms(mixture, units, self.atoms, y)
+        if self.recalibration is not None:
+            return ndtr(self.recalibration.scores(normal_scores(mixture, units.relative(y))))
         return np.asarray(pit(mixture, units.relative(y).astype(mixture.logits.dtype)), np.float64)
 
     def scores(self, mixture: Mixture, units: Units, y: Float[np.ndarray, "N 1"]) -> TargetScores:
-        """Returns the scores of a single recorded target of which values have probabilities."""
+        """Returns the scores of a single recorded target that is not plain."""
         known = self.pit(mixture, units, y)
+        if self.recalibration is not None:
+            crps = recalibrated_crps(mixture, self.recalibration, units.relative(y))
+            return TargetScores(units.factor[0] * np.asarray(crps, np.float64), known, self.moments(mixture, units)[0][:, 0])
         if self.lattice is not None:
             values = discrete(mixture, units, self.lattice, y[:, 0])
             return TargetScores(values.crps(y[:, 0]), known, values.mean_and_variance()[0])
@@ -136,6 +183,7 @@ class Observed(NamedTuple):
 PLAIN = Observed()
 
 
-def observed_of(scaler: Scaler) -> Observed:
-    """Returns what is observed of the targets of a scaler."""
-    return Observed(scaler.lattice if scaler.lattice.exists else None, scaler.atoms)
+def observed_of(scaler: Scaler, recalibration: Recalibration | None = None) -> Observed:
+    """Returns what is observed of the targets of a scaler, after recalibration."""
+    changes = recalibration is not None and not recalibration.is_identity
+    return Observed(scaler.lattice if scaler.lattice.exists else None, scaler.atoms, recalibration if changes else None)

@@ -44,7 +44,8 @@ from mdnjax.data.values import TableError
 from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compiled
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed, observed_of
-from mdnjax.statistics import central_interval, mean, quantile, sample, variance
+from mdnjax.recalibration import Recalibration, normal_scores
+from mdnjax.statistics import mean, variance
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
@@ -56,8 +57,8 @@ MAX_ROWS_PER_NLL_CALL = 2**16
 class Predictor:
     """A trained mixture density network, or an ensemble of them, that predicts p(y|x) for the rows of a table.
 
-    `predictor(rows)` returns the mixture p(y|x) in the targets' own units. `mean`, `sd`, `quantiles`, `intervals`, `sample` and
-    `log_prob` return float64, accurate even where float32 has too few digits for the targets (such as seconds since 1970).
+    `predictor(rows)` is the mixture p(y|x) in the targets' own units; `mean`, `sd`, `quantiles`, `intervals`, `sample` and
+    `log_prob` are float64, accurate even where float32 has too few digits (such as for seconds since 1970).
     """
 
     model: schema.Model
@@ -65,6 +66,7 @@ class Predictor:
     scaler: Scaler
     columns: Columns
     conformal: Conformal | None = None
+    recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
         names = [column.name for column in self.columns.inputs]
@@ -76,7 +78,8 @@ class Predictor:
     def __call__(self, rows: Any) -> Mixture:
         """Returns the mixture p(y|x) in the targets' own units; an array of rows may have any batch axes.
 
-        If the target has atoms, it is the mixture of the latent number, of which `observed.quantiles` makes the target.
+        With atoms it is that of the latent number, of which `observed.quantiles` makes the target, and always the one before
+        recalibration.
         Raises: TableError (a ValueError) if the rows lack a column that the networks were trained on, or hold a value that is
         missing or far outside of the training data; ValueError if float32 cannot represent the mixture (then use `relative`).
         """
@@ -109,9 +112,8 @@ class Predictor:
 
     @property
     def observed(self) -> Observed:
-        """The lattice or the atoms of the targets, if they have any: with them, all numbers but the mixtures are those of the
-        rounded targets, or of targets that are partly atoms."""
-        return observed_of(self.scaler)
+        """The lattice, atoms or recalibration of the targets; all numbers but the mixtures are those with them."""
+        return observed_of(self.scaler, self.recalibration)
 
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:
         """Standardises inputs for the networks. Raises: TableError for a value that is far outside of the training data."""
@@ -123,10 +125,17 @@ class Predictor:
         """Computes the NLL of every example, in nats and the data's own units, in float64; see `log_prob`."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
         shape, numbers = split(self.model)
-        starts = range(0, len(scaled.x), MAX_ROWS_PER_NLL_CALL)
-        blocks = [select_rows(scaled, slice(i, i + MAX_ROWS_PER_NLL_CALL)) for i in starts]
+        size = MAX_ROWS_PER_NLL_CALL
+        blocks = [select_rows(scaled, slice(i, i + size)) for i in range(0, len(scaled.x), size)]
         nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact) for part in blocks]
-        return np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
+        nll = np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
+        known = self.observed.recalibration
+        return nll if known is None else nll - known.log_ratio(self.normal_scores(dataset))
+
+    def normal_scores(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
+        """Returns Phi^-1(F(y|x)) of a single target by the mixtures, before recalibration."""
+        at = relative_units(self.scaler).relative(dataset.y)
+        return self.map_rows(normal_scores, dataset.x, at, transform=relative_transform(self.scaler))
 
     def map_rows(
         self,
@@ -145,8 +154,7 @@ class Predictor:
         z, transform, results = self.scaled(inputs), transform or mixture_units(self.scaler)[1], []
         if not len(z):  # a row of zeros gives the shapes of the results
             z, *arrays = (np.zeros((1, *values.shape[1:]), values.dtype) for values in (z, *others))
-            result = function(_predict(self, transform, z), *arrays)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], result)
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], function(_predict(self, transform, z), *arrays))
         for start in range(0, len(z), max_rows):
             block = [np.asarray(values[start : start + max_rows]) for values in (z, *others)]
             num = len(block[0])
@@ -157,25 +165,21 @@ class Predictor:
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the mean of each target."""
-        if self.observed.has_probabilities:
-            return self._observed_moments(rows)[0]
-        return self.absolute(self._relative_statistic(mean, rows))
+        return self._moments(rows)[0] if self.observed.has_moments else self.absolute(self._relative_statistic(mean, rows))
 
     def sd(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the standard deviation of each target."""
-        if self.observed.has_probabilities:
-            return np.sqrt(self._observed_moments(rows)[1])
+        if self.observed.has_moments:
+            return np.sqrt(self._moments(rows)[1])
         return np.sqrt(self._relative_statistic(variance, rows)) * self.scaler.y_factor
 
     def quantiles(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N Q D"]:
         """Returns quantiles of the marginal distribution of each target, at probabilities from 0 to 1."""
-        probabilities = jnp.asarray(as_probabilities("levels", levels))
-        return self._marginal_statistic(lambda single: quantile(single, probabilities)[..., 0], rows)
+        return self._marginal_statistic(self.observed.mixture_quantiles, as_probabilities("levels", levels), rows)
 
     def intervals(self, rows: Any, levels: Sequence[float | int] | np.ndarray) -> Float[np.ndarray, "N L 2 D"]:
         """Returns both ends of the central intervals of these probabilities, of the marginal distribution of each target."""
-        probabilities = jnp.asarray(as_probabilities("levels", levels))
-        return self._marginal_statistic(lambda single: central_interval(single, probabilities), rows)
+        return self._marginal_statistic(self.observed.mixture_intervals, as_probabilities("levels", levels), rows)
 
     def probabilities(self, rows: Any) -> tuple[Float[np.ndarray, " V"], Float[np.ndarray, "N V"]]:
         """Returns the values of a single target that have probabilities, and these: atoms, or all values of a lattice.
@@ -190,8 +194,8 @@ class Predictor:
 
     def sample(self, key: PRNGKey, rows: Any, num: int) -> Float[np.ndarray, "N S D"]:
         """Draws `num` samples of the targets of each row."""
-        mixture = self.relative(rows)
-        return self.observed.draws(self.absolute(np.moveaxis(np.asarray(sample(key, mixture, (num,))), 0, 1)))
+        drawn = np.asarray(self.observed.mixture_draws(key, self.relative(rows), num))
+        return self.observed.draws(self.absolute(np.moveaxis(drawn, 0, 1)))
 
     def log_prob(self, rows: Any, y: Any) -> Float[np.ndarray, " N"]:
         """Computes log p(y|x) of each row, in nats and the targets' own units; y is `[N, D]`, or `[N]` for a single target.
@@ -215,19 +219,15 @@ class Predictor:
         return relative_units(self.scaler).absolute(v)
 
     def _relative_statistic(self, function: Callable[[Mixture], Any], rows: Any) -> Any:
-        """Computes a statistic of the mixtures over v, in float64."""
         return np.asarray(self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler)), np.float64)
 
-    def _marginal_statistic(self, function: Callable[[Mixture], Any], rows: Any) -> Any:
-        """Computes quantiles of each target's marginal `[N, 1]`, in units of y; the targets are the last axis."""
-
+    def _marginal_statistic(self, function: Callable[[Mixture, np.ndarray], Any], levels: np.ndarray, rows: Any) -> Any:
         def stacked(mixture: Mixture) -> Array:
-            return jnp.stack([function(single[:, None]) for single in marginals(mixture)], axis=-1)
+            return jnp.stack([function(single, levels) for single in marginals(mixture)], axis=-1)
 
         return self.observed.quantiles(self.absolute(self._relative_statistic(stacked, rows)))
 
-    def _observed_moments(self, rows: Any) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
-        """Returns mean and variance of targets of which values have probabilities."""
+    def _moments(self, rows: Any) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
         function = partial(self.observed.moments, units=relative_units(self.scaler))
         return self.map_rows(function, self.inputs(rows), transform=relative_transform(self.scaler))
 

@@ -12,11 +12,14 @@ import mdnjax as mdn
 from mdnjax.config.schema import Model
 from mdnjax.conformity import TAIL, Conformal
 from mdnjax.data import Dataset, make_scaler
+from mdnjax.data.columns import Column, Columns
 from mdnjax.data.lattice import Lattice
+from mdnjax.density_sets import density_set, mass_above
 from mdnjax.ensemble import untrained
 from mdnjax.predictor import make_predictor
-from tests.commands import run
-from tests.oracles import in_simulation_error
+from mdnjax.statistics import hdr, hdr_mass
+from tests.commands import assert_one_line_error, run
+from tests.oracles import in_simulation_error, random_mixture, random_targets
 
 RNG = np.random.default_rng(0)
 MODEL = Model(num_components=2, hidden_sizes=(3,), scale_floor=0.3)
@@ -40,14 +43,15 @@ LAWS = {
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("num_rows", [20, 99])
 def test_coverage_is_at_least_the_level_and_hardly_more(law, num_rows):
-    predictor, num_draws = predictor_of(), 500
+    predictor, num_draws = predictor_of(), 150
     y = LAWS[law](num_draws * (num_rows + 1))[:, None]
     scores = mdn.conformal(predictor, RNG.normal(size=(len(y), 2)), y)
     both = np.maximum(scores.upper, scores.lower)[:, 0].reshape(num_draws, num_rows + 1)
     for level in (0.5, 0.9):
         covered = []
         for row in both:
-            draw = Conformal(row[:-1, None], row[:-1, None], row[:-1], np.zeros(num_rows, int))
+            scores = row[:-1, None]
+            draw = Conformal(scores, scores, scores, row[:-1], np.zeros(num_rows, int))
             covered.append(row[-1] <= draw.thresholds(row[:-1], level, np.zeros(1, int))[0])
         assert in_simulation_error(covered, level, level + 1 / (num_rows + 1))
 
@@ -100,6 +104,64 @@ def test_groups_have_guarantees_of_their_own():
         mdn.guaranteed_intervals(predictor, x[:2], [0.9], ["calm"])
 
 
+def test_sets_of_highest_density_hold_exactly_the_targets_whose_score_is_at_most_the_threshold():
+    x, y = RNG.normal(size=(150, 2)), LAWS["far from it"](150)[:, None]
+    predictor = mdn.with_guarantee(predictor_of(), mdn.conformal(predictor_of(), x[:50], y[:50]))
+    assert predictor.conformal is not None
+    scores, of_new = np.asarray(predictor.conformal.mass)[:, 0], mdn.conformal(predictor, x[50:], y[50:])
+    for level in (0.5, 0.9, 0.99):
+        limit = predictor.conformal.thresholds(scores, level, np.zeros(1, int))[0]
+        pieces = mdn.guaranteed_regions(predictor, x[50:], [level])[:, 0, :, :, 0]
+        inside = np.any((pieces[..., 0] <= y[50:]) & (y[50:] <= pieces[..., 1]), axis=1)
+        clear = np.abs(of_new.mass[:, 0] - limit) > 1e-4 * limit
+        assert (inside == (of_new.mass[:, 0] <= limit))[clear].all()
+    assert np.isinf(pieces[:, 0]).all()  # 50 rows are too few for 99 %
+
+
+def test_interpolated_sets_are_those_of_the_exact_ones():
+    mixture = random_mixture(3, (150,), 5, 1, np.float32)
+    y = np.asarray(random_targets(4, (150,), 1, np.float32))
+    np.testing.assert_allclose(mass_above(mixture, y)[:, 0], hdr_mass(mixture, y), atol=0.02)
+    for mass in (0.3, 0.9, 1 - 1e-7, 1.3):
+        pieces = np.asarray(density_set(mixture, np.full(150, mass, np.float32)))
+        inside = np.any((pieces[..., 0] <= y) & (y <= pieces[..., 1]), axis=1)
+        score = np.asarray(mass_above(mixture, y))[:, 0]
+        several = ~np.isnan(pieces[:, -1, 0])  # gaps may have been closed
+        assert (inside == (score <= mass))[~several & (np.abs(score - mass) > 1e-4)].all()
+        assert inside[score <= mass - 1e-4].all()
+        size = np.nansum(pieces[..., 1] - pieces[..., 0], axis=1)
+        if mass < 0.99:
+            assert np.median(size / np.asarray(hdr(mixture, mass).size)) == pytest.approx(1, abs=0.02)
+
+
+def test_groups_of_a_column_are_read_from_the_rows(tmp_path):
+    num = 300
+    kind = np.where(np.arange(num) % 3 == 0, "wild", "calm")
+    columns = Columns((Column("a"), Column("kind", ("calm", "wild"))), ("y",))
+    x, y = RNG.normal(size=num), 3 + np.where(kind == "wild", 9, 0.1) * RNG.normal(size=num)
+    rows = {"a": x, "kind": kind}
+    scaler = make_scaler(Dataset(RNG.normal(size=(50, 3)), y[:50, None]), True)
+    plain = make_predictor(MODEL, untrained(MODEL, 3, 1), scaler, columns)
+    predictor = mdn.with_guarantee(plain, mdn.conformal(plain, rows, y, "kind"))
+    mdn.save(tmp_path / "m.safetensors", predictor)
+    loaded = mdn.load(tmp_path / "m.safetensors")
+    new = {"a": np.zeros(3), "kind": np.array(["calm", "wild", "new"])}
+    ends = mdn.guaranteed_intervals(loaded, new, [0.9])[:, 0, :, 0]
+    by_labels = mdn.with_guarantee(plain, mdn.conformal(plain, rows, y, kind))
+    known = {name: values[:2] for name, values in new.items()}
+    np.testing.assert_array_equal(ends[:2], mdn.guaranteed_intervals(by_labels, known, [0.9], ["calm", "wild"])[:, 0, :, 0])
+    assert np.isinf(ends[2]).all()  # training has not seen the category
+    with jax.enable_x64(True):
+        program = jax.export.deserialize(bytearray(mdn.export_model(predictor, guarantee=(0.9,))))
+        np.testing.assert_allclose(program.call(np.array([[0, 0], [0, 1], [0, 7.0]]))["intervals"][:, 0], ends, rtol=1e-5)
+    with pytest.raises(ValueError, match="column 'a': got numbers, expected categories"):
+        mdn.conformal(plain, rows, y, "a")
+    with pytest.raises(ValueError, match="got column 'kid', expected one of 'a', 'kind'; did you mean 'kind'"):
+        mdn.conformal(plain, rows, y, "kid")
+    with pytest.raises(ValueError, match="groups: got labels, expected none"):
+        mdn.guaranteed_intervals(predictor, new, [0.9], ["a", "b", "c"])
+
+
 def test_ties_on_a_lattice_are_drawn_and_intervals_end_at_its_values():
     lattice = Lattice(np.array([1.0]), np.array([-10.0]), np.array([20.0]))
     predictor = predictor_of(lattice=lattice)
@@ -108,6 +170,10 @@ def test_ties_on_a_lattice_are_drawn_and_intervals_end_at_its_values():
     ends = mdn.guaranteed_intervals(predictor, x[200:], [0.8])[:, 0, :, 0]
     np.testing.assert_array_equal(ends, np.rint(ends))
     assert np.mean((ends[:, 0] <= y[200:]) & (y[200:] <= ends[:, 1])) > 0.75
+    pieces = mdn.guaranteed_regions(predictor, x[200:], [0.8])[:, 0, :, :, 0]
+    np.testing.assert_array_equal(pieces, np.rint(pieces))
+    inside = np.any((pieces[..., 0] <= y[200:, None]) & (y[200:, None] <= pieces[..., 1]), axis=1)
+    assert 0.74 < np.mean(inside) < 0.87
 
 
 def test_regions_of_several_targets_hold_the_share_that_is_promised():
@@ -146,12 +212,14 @@ def test_scores_go_on_beyond_the_last_quantiles_that_float32_tells_apart():
     assert (np.diff(scores.upper[:, 0]) > 0).all()
     assert scores.upper[0, 0] < 1 - TAIL
     assert scores.upper[1, 0] > 1
+    assert (np.diff(scores.mass[:, 0]) > 0).all()
 
 
 def test_a_table_keeps_rows_for_a_guarantee_and_predictions_have_it(tmp_path):
     x = RNG.normal(size=(160, 2))
     y = x[:, 0] + RNG.standard_t(3, 160)
-    pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).to_csv(tmp_path / "t.csv", index=False)
+    kind = np.where(x[:, 1] > 0, "high", "low")
+    pandas.DataFrame({"a": x[:, 0], "b": kind, "y": y}).to_csv(tmp_path / "t.csv", index=False)
     small = [
         "train.num_steps=40",
         "model.hidden_sizes=[4]",
@@ -160,19 +228,31 @@ def test_a_table_keeps_rows_for_a_guarantee_and_predictions_have_it(tmp_path):
         "selection.settings=[]",
     ]
     output = f"output={tmp_path / 'run'}"
-    process = run("tabular", f"data.path={tmp_path / 't.csv'}", "data.target=y", "data.calibration_share=0.3", output, *small)
+    table = [f"data.path={tmp_path / 't.csv'}", "data.target=y", output, *small]
+    for group, words in (("a", "data.calibration_group: column 'a': got numbers"), ("c", "got column 'c', expected one of")):
+        assert_one_line_error(run("tabular", *table, "data.calibration_share=0.3", f"data.calibration_group={group}"), words)
+    assert_one_line_error(run("tabular", *table, "data.calibration_group=b"), "expected a share of the rows, such as 0.2")
+    process = run("tabular", *table, "data.calibration_share=0.3", "data.calibration_group=b", "data.recalibrate=true")
     assert process.returncode == 0, process.stderr
     assert "Intervals with a guarantee of 90 %, by 39 rows that nothing was trained on, contain" in process.stdout
+    assert "within the categories of b: high" in process.stdout
+    assert "ecalibrated by 39 rows that nothing was trained on: the" in process.stdout
     model = tmp_path / "run" / "model.safetensors"
     predictor = mdn.load(model)
     assert predictor.conformal is not None
+    assert predictor.recalibration is not None
     assert len(predictor.conformal.density) == 39
-    options = ["intervals=[0.8]", "guarantee=true", f"output={tmp_path / 'p.csv'}"]
+    predictor = replace(predictor, recalibration=None)  # sets with a guarantee do not depend on it
+    options = ["intervals=[0.8,0.99]", "guarantee=true", f"output={tmp_path / 'p.csv'}", "regions=[0.8]"]
     process = run("predict", model, tmp_path / "t.csv", *options)
     assert process.returncode == 0, process.stderr
     written: Any = pandas.read_csv(tmp_path / "p.csv")
-    expected = mdn.guaranteed_intervals(predictor, {"a": x[:, 0], "b": x[:, 1]}, [0.8])[:, 0, :, 0]
+    assert "160 of 160 rows: a set of 99 % has no ends, which takes 99 rows with scores" in process.stdout
+    rows = {"a": x[:, 0], "b": kind}
+    expected = mdn.guaranteed_intervals(predictor, rows, [0.8])[:, 0, :, 0]
     np.testing.assert_allclose(written[["low_0.8", "high_0.8"]], expected, rtol=1e-4, atol=1e-4)
+    regions = mdn.guaranteed_regions(predictor, rows, [0.8])[:, 0, :, :, 0]
+    np.testing.assert_allclose(written.filter(like="region_0.8"), regions.reshape(160, -1), rtol=1e-3, atol=1e-3)
     mdn.save(tmp_path / "plain.safetensors", replace(predictor, conformal=None))
     process = run("predict", tmp_path / "plain.safetensors", tmp_path / "t.csv", *options[:2], f"output={tmp_path / 'q.csv'}")
     assert process.returncode == 2

@@ -21,7 +21,9 @@ ORDER += [
     "data",
     "cells",
     "mixed",
+    "recalibration",
     "observed",
+    "density_sets",
     "conformity",
     "least_squares",
     "embedding",
@@ -33,7 +35,7 @@ ORDER += [
     "checkpoint",
 ]
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "evaluation", "slices", "guarantees", "outside", "c2st"]
-ORDER += ["fitting", "fit_examples", "sklearn_values", "estimator", "export", "plots", "posteriors"]
+ORDER += ["fitting", "calibration", "fit_examples", "sklearn_values", "estimator", "export", "plots", "posteriors"]
 ORDER_OF_POSTERIORS = ["priors", "ranks", "peaks", "tempering", "success", "posterior", "direct", "likelihood", "file", "fit"]
 ORDER_OF_POSTERIORS += ["checks"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "minibatches", "initialise", "placement", "budget", "history", "population"]

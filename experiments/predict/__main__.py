@@ -20,6 +20,7 @@ from mdnjax.conformity import EVERY_ROW
 from mdnjax.data.columns import unseen
 from mdnjax.data.scaler import relative_transform
 from mdnjax.data.values import TableError, check_name, numbers_of
+from mdnjax.guarantees import group_places
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import load
 from mdnjax.outside import outside_of_training
@@ -41,9 +42,12 @@ def predict(config: Predict, overwrite: bool) -> None:
         raise already_exists(config.output)
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single target")
-    if config.guarantee and (predictor.conformal is None or predictor.conformal.names != (EVERY_ROW,)):
-        got = "no rows for it" if predictor.conformal is None else "rows in groups"
+    scores = predictor.conformal
+    if config.guarantee and (scores is None or (scores.column is None and scores.names != (EVERY_ROW,))):
+        got = "no rows for it" if scores is None else "rows in groups that are no column"
         raise command.UserError(f"guarantee: got a model with {got}, expected one trained with data.calibration_share=0.2")
+    if config.regions and not config.guarantee and predictor.observed.recalibration is not None:
+        raise command.UserError("regions: got a recalibrated model, whose regions are not known, expected guarantee=true")
     num_values = 0
     if config.probabilities and predictor.observed.has_probabilities:
         num_values = max(len(predictor.observed.select(d).values) for d in range(len(predictor.columns.targets)))
@@ -51,6 +55,8 @@ def predict(config: Predict, overwrite: bool) -> None:
         got = f"{num_values} values" if num_values else "a target on no lattice, such as whole numbers"
         raise command.UserError(f"probabilities: got a model of {got}, expected a lattice of at most {MAX_VALUES} values")
     num, notes, progress, start = 0, dict[str, None](), ProgressLine(), time.perf_counter()
+    if config.modes and predictor.observed.recalibration is not None:
+        notes["modes are those of the mixtures before recalibration"] = None
     counts = Counter[str]()
     with writing(config.output, overwrite) as write:
         for chunk in _chunks(config, predictor):
@@ -69,6 +75,19 @@ def _names_outside(found: Mapping[str, np.ndarray], num_rows: int, counts: Count
         counts[f"column {name!r} is outside of what training had, so that their predictions are a guess"] += int(is_outside.sum())
     names = [[name for name, is_outside in found.items() if is_outside[row]] for row in range(num_rows)]
     return np.array(["; ".join(of_row) for of_row in names], dtype=object)
+
+
+def _rows_without_ends(config: Predict, predictor: Predictor, groups: np.ndarray) -> Counter[str]:
+    """Returns how many rows have intervals without ends, since their group has too few rows with scores."""
+    counts, scores = Counter[str](), predictor.conformal
+    if config.guarantee and scores is not None:
+        sizes = np.bincount(scores.group, minlength=len(scores.names))[groups]
+        for level in sorted({*config.intervals, *config.regions}):
+            few = sizes < scores.min_rows(level)
+            counts[f"a set of {100 * level:g} % has no ends, which takes {scores.min_rows(level)} rows with scores"] += int(
+                few.sum()
+            )
+    return +counts  # without zeros
 
 
 def _load_model(config: Predict) -> Predictor:
@@ -113,12 +132,17 @@ def _predict_chunk(
         raise command.UserError(f"{config.file}: {error.below(first_row)}{words}") from None
     key, names = jax.random.fold_in(jax.random.key(config.seed), first_row), list[str]()
 
-    def compute(mixture: Mixture, *at: np.ndarray) -> list[np.ndarray]:
-        columns = columns_of(config, predictor, mixture, at, key)
+    groups = group_places(predictor, x) if config.guarantee else np.zeros(len(x), int)
+    counts.update(_rows_without_ends(config, predictor, groups))
+
+    def compute(mixture: Mixture, groups: np.ndarray, *at: np.ndarray) -> list[np.ndarray]:
+        columns = columns_of(config, predictor, mixture, groups, at, key)
         names[:] = columns
         return list(columns.values())
 
-    values = predictor.map_rows(compute, x, *at, transform=relative_transform(predictor.scaler), max_rows=config.chunk_rows)
+    values = predictor.map_rows(
+        compute, x, groups, *at, transform=relative_transform(predictor.scaler), max_rows=config.chunk_rows
+    )
     copied = {name: chunk[name] for name in config.keep}
     if config.outside:
         if "outside" in copied:

@@ -6,20 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
 from experiments.schemas import Runtime
 from experiments.sorted_modes import sorted_modes
 from mdnjax.config.section import Decimal, Encoding, Names, Section, Seed
-from mdnjax.conformity import ends_at
+from mdnjax.conformity import ends_at, region_at
 from mdnjax.data.scaler import relative_units
 from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed
 from mdnjax.predictor import Predictor
-from mdnjax.statistics import central_interval, marginal, modes, quantile, sample
+from mdnjax.statistics import marginal, modes
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 MIN_MODE_MASS = 0.001  # of the modes that are written
@@ -42,10 +41,13 @@ class Predict(Section, frozen=True):
     sd: bool = Field(default=True, description="write the standard deviation")
     quantiles: tuple[Level, ...] = Field(default=(0.05, 0.5, 0.95), description="probabilities whose quantiles are written")
     intervals: tuple[Level, ...] = Field(default=(), description="levels of the central intervals whose ends are written")
+    regions: tuple[Level, ...] = Field(
+        default=(), description="levels of the sets of highest density whose ends are written, at most four intervals for each"
+    )
     guarantee: bool = Field(
         default=False,
-        description="widen or narrow the intervals so that they contain the target with at least their level, by the rows of "
-        "data.calibration_share in training",
+        description="widen or narrow intervals and regions so that they contain the target with at least their level, by the "
+        "rows of data.calibration_share in training",
     )
     modes: Annotated[int, Field(ge=0, le=50)] = Field(
         default=0, description="number of modes, the most probable first, each with its probability mass"
@@ -64,11 +66,12 @@ class Predict(Section, frozen=True):
 
 
 def columns_of(
-    config: Predict, predictor: Predictor, mixture: Mixture, at: Sequence[np.ndarray], key: Any
+    config: Predict, predictor: Predictor, mixture: Mixture, groups: np.ndarray, at: Sequence[np.ndarray], key: Any
 ) -> dict[str, np.ndarray]:
     """Returns the configured columns for the relative mixtures of a block of rows, in float64, since an offset may be large.
 
-    With several targets, each name begins with that of its target. Args: `at` holds the values of `density_at`, if it is set.
+    With several targets, each name begins with that of its target.
+    Args: `groups` are the places of the rows' groups, for `guarantee`; `at` holds the values of `density_at`, if it is set.
     """
     columns: dict[str, np.ndarray] = {}
     targets = predictor.columns.targets
@@ -78,9 +81,10 @@ def columns_of(
         units = relative_units(predictor.scaler).select(target)
         observed = predictor.observed.select(target)
         columns |= {f"{prefix}{name}": column for name, column in _target_columns(config, units, single, at, observed)}
-        columns |= {f"{prefix}{name}": column for name, column in _intervals(config, predictor, single, target)}
+        columns |= {f"{prefix}{name}": column for name, column in _sets(config, predictor, single, groups, target)}
     if config.samples:
-        draws = predictor.observed.draws(predictor.absolute(np.asarray(sample(key, mixture, (config.samples,)))))
+        draws = np.asarray(predictor.observed.mixture_draws(key, mixture, config.samples))
+        draws = predictor.observed.draws(predictor.absolute(draws))
         for target, prefix in enumerate(prefixes):
             columns |= {f"{prefix}sample_{i + 1}": draws[i, :, target] for i in range(config.samples)}
     return {name: _rounded(column, float(np.min(predictor.scaler.y_factor))) for name, column in columns.items()}
@@ -101,9 +105,9 @@ def _target_columns(
         means, variances = observed.moments(mixture, units)
         yield from (("mean", means[:, 0]),) * config.mean
         yield from (("sd", np.sqrt(variances[:, 0])),) * config.sd
-    expanded = mixture[:, None]  # broadcasts against levels
     if config.quantiles:
-        values = observed.quantiles(units.absolute(quantile(expanded, jnp.array(config.quantiles))))[..., 0]
+        values = observed.mixture_quantiles(mixture, np.array(config.quantiles))
+        values = observed.quantiles(units.absolute(values[..., None]))[..., 0]
         yield from ((f"quantile_{level!r}", values[:, i]) for i, level in enumerate(config.quantiles))
     if config.modes:
         for name, values in _modes(mixture, config.modes):
@@ -115,19 +119,28 @@ def _target_columns(
         yield "log_density", observed.log_prob(mixture, units, values[:, None])
 
 
-def _intervals(config: Predict, predictor: Predictor, mixture: Mixture, target: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields both ends of central intervals of a single target, with a guarantee if it is asked for."""
+def _sets(
+    config: Predict, predictor: Predictor, mixture: Mixture, groups: np.ndarray, target: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the ends of central intervals and regions of a single target, with a guarantee if it is asked for."""
     units, observed = relative_units(predictor.scaler).select(target), predictor.observed.select(target)
+    scores = predictor.conformal if config.guarantee else None
     for level in config.intervals:
-        if config.guarantee and (scores := predictor.conformal) is not None:
-            both = np.maximum(scores.upper, scores.lower)[:, target]
-            limits = scores.thresholds(both, level, np.zeros(len(mixture), int))
-            low, high = ends_at(mixture, units, observed, limits)
+        if scores is not None:
+            low, high = ends_at(mixture, units, observed, scores.thresholds(scores.central[:, target], level, groups))
         else:
-            ends = units.absolute(np.asarray(central_interval(mixture, level))[..., None])
+            ends = units.absolute(np.asarray(observed.mixture_intervals(mixture, np.array([level])))[:, 0, :, None])
             low, high = observed.quantiles(ends)[..., 0].T
         yield f"low_{level!r}", low
         yield f"high_{level!r}", high
+    for level in config.regions:
+        limits = np.full(len(mixture), level)
+        if scores is not None:
+            limits = scores.thresholds(np.asarray(scores.mass)[:, target], level, groups)
+        pieces = region_at(mixture, units, observed, limits)
+        for piece, (low, high) in enumerate(np.moveaxis(pieces, 0, -1), 1):
+            yield f"region_{level!r}_low_{piece}", low
+            yield f"region_{level!r}_high_{piece}", high
 
 
 def _with_atoms(observed: Observed, modes: np.ndarray) -> np.ndarray:

@@ -18,20 +18,20 @@ from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, writ
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
+from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
 from mdnjax.conformity import Conformal
-from mdnjax.data.dataset import Dataset, joined
+from mdnjax.data.dataset import joined
 from mdnjax.data.scaler import latent_targets
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
-from mdnjax.fit_examples import without_calibration_rows
-from mdnjax.guarantees import conformal_of_examples, guaranteed_intervals_of_inputs, with_guarantee
+from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
-from mdnjax.model_file import save
 from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
 
 MIN_WEIGHT_SHOWN = 0.01
 GUARANTEED_LEVEL = 0.9
+MAX_GROUPS_SHOWN = 8
 FIGURE_PATTERNS = ("loss", "importance", "observed*", "calibration*", "densities*", "slices")
 FILES = (*RUN_FILES, SLICES_FILE, *(f"figures/{name}.png" for name in FIGURE_PATTERNS))
 
@@ -44,12 +44,16 @@ def study(config: TabularRun, overwrite: bool) -> None:
         table = reading.read_table(config.data, config.data_seed)
     for note in table.notes:  # before training, since some of them may make it useless
         print(f"note: {note}", flush=True)
+    try:
+        train, held = without_calibration_rows(config, table.splits.train, table.columns)
+    except ValueError as error:
+        raise command.UserError(str(error)) from None
     folder = create_run_folder(config, config.output, FILES, overwrite)
-    train, held = without_calibration_rows(config, table.splits.train)
     splits = table.splits._replace(train=train)
     resolved = resolve_num_components(config, splits, clock)
-    result = run(resolved, splits, None, clock, folder / MODEL_FILE, table.columns)
-    result = with_scores(result, held, folder / MODEL_FILE)
+    result = run(
+        resolved, splits, None, clock, folder / MODEL_FILE, table.columns, lambda fitted: calibrated(config, fitted, held)
+    )
     test = table.splits.test
     with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
@@ -66,15 +70,6 @@ def study(config: TabularRun, overwrite: bool) -> None:
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
-
-
-def with_scores(result: Result, held: Dataset, model_file: Path) -> Result:
-    """Returns the result with the rows for a guarantee, if there are any, in its predictor, which is saved again."""
-    if not len(held.x):
-        return result
-    predictor = with_guarantee(result.predictor, conformal_of_examples(result.predictor, held))
-    save(model_file, predictor)
-    return result._replace(predictor=predictor)
 
 
 def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
@@ -130,6 +125,8 @@ def show(
         report.print_table(title, table_of_atoms(evaluations))
     if (scores := result.predictor.conformal) is not None:
         print(guarantee_note(result, scores))
+    if result.predictor.recalibration is not None:
+        print(recalibration_note(result.predictor))
     show_slices(slices)
     for line in notes(result, evaluations):
         print(line)
@@ -146,7 +143,13 @@ def guarantee_note(result: Result, scores: Conformal) -> str:
     shown = ", ".join(
         f"{share:.1f} % of the test rows, median width {value:.4g}" for share, value in zip(inside, width, strict=True)
     )
-    return f"Intervals with a guarantee of {100 * level:.3g} %, by {num} rows that nothing was trained on, contain {shown}"
+    text = f"Intervals with a guarantee of {100 * level:.3g} %, by {num} rows that nothing was trained on, contain {shown}"
+    if scores.column is None:
+        return text
+    places, hits = group_places(result.predictor, test.x), np.all((ends[:, 0] <= test.y) & (test.y <= ends[:, 1]), axis=1)
+    groups = [(name, hits[places == place]) for place, name in enumerate(scores.names) if np.any(places == place)]
+    of_groups = ", ".join(f"{name} {100 * np.mean(of_group):.1f} %" for name, of_group in groups[:MAX_GROUPS_SHOWN])
+    return f"{text}; within the categories of {scores.column}: {of_groups}{', ...' * (len(groups) > MAX_GROUPS_SHOWN)}"
 
 
 def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:

@@ -114,10 +114,25 @@ class Table(Examples, frozen=True):
         default=0.0,
         description="share of the rows for training that are used for nothing but the guarantee of intervals, such as 0.2",
     )
+    recalibrate: bool = Field(
+        default=False,
+        description="whether the rows of calibration_share also give a monotone map of the PIT; it is used if it lowers the NLL",
+    )
+    calibration_group: str | None = Field(
+        default=None,
+        description="input column with categories, within each of which the guarantee of intervals holds (null: over all rows)",
+    )
     nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of the other rows that are validation rows"
     )
+
+    @field_validator("calibration_group", "recalibrate")
+    @classmethod
+    def _check_calibration(cls, value: Any, info: Any) -> Any:
+        if value and not info.data.get("calibration_share"):
+            raise ValueError(f"got {value!r} with data.calibration_share 0, expected a share of the rows, such as 0.2")
+        return value
 
     @field_validator("split_by")
     @classmethod

@@ -149,6 +149,19 @@ def blocks(columns: Columns) -> Iterator[tuple[str, slice]]:
         start += column.width
 
 
+def category_places(columns: Columns, inputs: Float[AnyArray, "N X"], name: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the categories of an input column, and the place of each row's category; their number if training did not see it.
+
+    Raises: TableError if there is no such column, or it has no categories.
+    """
+    check_name([column.name for column in columns.inputs], name)
+    column = next(column for column in columns.inputs if column.name == name)
+    if column.categories is None:
+        raise TableError(f"column {short(name)}: got numbers, expected categories, such as text or data.categorical=[{name}]")
+    of_column = np.asarray(inputs)[:, dict(blocks(columns))[name]] > 0
+    return column.categories, np.where(of_column.any(axis=1), of_column.argmax(axis=1), len(column.categories))
+
+
 def check_scaled_inputs(columns: Columns, x: AnyArray, z: Float[np.ndarray, "N X"], max_scaled: float) -> None:
     """Raises: TableError if the scaled value z of an input x is larger than `max_scaled`, or nan."""
     wrong = ~(np.abs(z) <= max_scaled)

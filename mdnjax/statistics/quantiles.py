@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtri
+from jax.scipy.special import ndtr, ndtri
 
 from mdnjax.batching import map_batch
 from mdnjax.components import Component, Warped, from_bounds
@@ -31,6 +31,16 @@ def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[
     """
     check_levels("quantile", "p", p)
     return _quantiles(mixture, p)
+
+
+@jax.jit
+def quantile_at_score(mixture: Mixture, z: Float[AnyArray, "*batch_z"]) -> Float[Array, "*broadcast 1"]:
+    """Returns the y with P(Y <= y|x) = Phi(z), for a single target, with all digits also in the upper tail.
+
+    z is limited to numbers whose probabilities the dtype can represent, in float32 12.5 on either side.
+    """
+    check_single("quantile_at_score", mixture)
+    return map_batch(_quantile_at_score, mixture, z, events=(0,))
 
 
 def median(mixture: Mixture) -> Float[Array, "*batch 1"]:
@@ -88,6 +98,15 @@ def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 
     line = line_mixture(logits, component)
     origin, u = _relative_quantile(line, logits, p)
     return line.marginals.from_line((origin + u)[None])
+
+
+def _quantile_at_score(logits: Array, component: Component, z: Array) -> Float[Array, "1 *batch"]:
+    """All components are symmetric, so that an upper quantile is a lower one of the mirrored mixture."""
+    line = line_mixture(logits, component)
+    on_line, sign, origin = line.marginals.line(), jnp.where(z < 0, 1, -1).astype(logits.dtype), _origin(line)
+    tail = ndtr(-jnp.minimum(jnp.abs(z), -ndtri(16 * jnp.finfo(logits.dtype).tiny)))
+    mirrored = on_line._replace(loc=sign * (on_line.loc - origin))
+    return line.marginals.from_line((origin + sign * quantile_on_line(logits, mirrored, tail))[None])
 
 
 def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "..."]:
@@ -205,10 +224,14 @@ def _relative_quantile(line: LineMixture, logits: Array, p: Array) -> tuple[Arra
     Relative to zero, the last digit of a quantile may be larger than a scale, and its density and gradient have no digits then.
     On a bounded support 0 is returned instead of the location.
     """
-    on_line, weight = line.marginals.line(), line.log_weight
-    origin = jnp.max(jnp.where(weight == jnp.max(weight, axis=0), on_line.loc[:, 0], -jnp.inf), axis=0)
-    origin = jax.lax.stop_gradient(jnp.zeros_like(origin) if isinstance(line.marginals, Warped) else origin)
+    origin, on_line = _origin(line), line.marginals.line()
     return origin, quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), p)
+
+
+def _origin(line: LineMixture) -> Array:
+    loc, weight = line.marginals.line().loc[:, 0], line.log_weight
+    origin = jnp.max(jnp.where(weight == jnp.max(weight, axis=0), loc, -jnp.inf), axis=0)
+    return jax.lax.stop_gradient(jnp.zeros_like(origin) if isinstance(line.marginals, Warped) else origin)
 
 
 def _nearest_location(line: LineMixture, origin: Array, u: Array) -> tuple[Array, Array]:
