@@ -100,7 +100,7 @@ def test_from_raw_assigns_scales_to_the_right_component():
 def test_full_and_low_rank_without_correlations_are_diagonal():
     diagonal, y = components(Diagonal, 3, 4), targets(4)
     full = Full(diagonal.loc, np.eye(4)[None, :, :, None] / diagonal.scale[:, None])
-    low_rank = LowRank(diagonal.loc, np.zeros((3, 4, 2, 3)), diagonal.scale)
+    low_rank = LowRank(diagonal.loc, jnp.zeros((3, 4, 2, 3)), diagonal.scale)
     expected, *others = (kernel_results(component, y) for component in (diagonal, full, low_rank))
     for other in others:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-300), other, expected)

@@ -20,8 +20,8 @@ def make(family, dtype, num_targets, scales=(1.0, 2.0)):
     loc, scale = loc.astype(dtype), np.tile(np.array(scales)[:, None], num_targets).astype(dtype)
     if family == "full" and num_targets > 1:
         tril = np.eye(num_targets) - 0.4 * np.tri(num_targets, k=-1)
-        return mdn.Mixture(np.zeros(2, dtype), mdn.Full(loc, tril.astype(dtype) / scale[:, None]))
-    return mdn.Mixture(np.zeros(2, dtype), FAMILIES[family](loc, scale) if num_targets == 1 else several(family, loc, scale))
+        return mdn.Mixture(jnp.zeros(2, dtype), mdn.Full(loc, jnp.asarray(tril.astype(dtype) / scale[:, None])))
+    return mdn.Mixture(jnp.zeros(2, dtype), FAMILIES[family](loc, scale) if num_targets == 1 else several(family, loc, scale))
 
 
 def several(family, loc, scale):
