@@ -17,6 +17,7 @@ if FOLDER not in os.environ:  # the first process; its workers and their command
     os.environ[FOLDER] = tempfile.mkdtemp(prefix="mdnjax-tests-")
     os.environ["XDG_CACHE_HOME"] = os.environ[FOLDER]
     os.environ.setdefault("XLA_FLAGS", QUICK)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of scikit-learn that wait would take the cores from the workers
     os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # where each operation was traced is not recorded
     os.environ.setdefault("JAX_TRACEBACK_FILTERING", "off")
 

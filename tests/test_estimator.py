@@ -34,7 +34,7 @@ def test_scikit_learn(estimator, check):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return MDNRegressor(random_state=0, num_members=2, num_steps=200, settings={"train.report_every": 50}).fit(X[:300], Y[:300])
+    return MDNRegressor(random_state=0, num_members=2, num_steps=60, settings={"train.report_every": 20}).fit(X[:300], Y[:300])
 
 
 def test_it_is_better_than_the_mean_and_calibrated(fitted):

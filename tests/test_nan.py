@@ -17,51 +17,64 @@ CASES = {
     "positive": (lambda loc, scale: Diagonal(loc, scale), Support((0.0,), (np.inf,))),
     "box": (lambda loc, scale: Diagonal(loc, scale), Support((0.0,), (2.0,))),
 }
-# Statistics that search or integrate along the line compile slowly, so that these cases leave them out: similar ones test them.
-WITHOUT_LINE_STATISTICS = {"full", "student_t", "positive"}
 OF_DRAWS = {"sample", "energy_score"}
 OF_LOCATION_ALONE = {"mean", "locations"}  # a NaN scale does not affect these, except on a support
+STATISTICS = {
+    "mean": mdn.mean,
+    "variance": mdn.variance,
+    "covariance": mdn.covariance,
+    "skewness": mdn.skewness,
+    "kurtosis": mdn.kurtosis,
+    "cdf": lambda mixture: mdn.cdf(mixture, Y),
+    "survival": lambda mixture: mdn.survival(mixture, Y),
+    "interval_prob": lambda mixture: mdn.interval_prob(mixture, Y - 0.4, Y + 1),
+    "log_prob": lambda mixture: mdn.log_prob(mixture, Y),
+    "prob": lambda mixture: mdn.prob(mixture, Y),
+    "responsibilities": lambda mixture: mdn.responsibilities(mixture, Y),
+    "pit": lambda mixture: mdn.pit(mixture, Y),
+    "nll": lambda mixture: mdn.nll(mixture, Y),
+    "sample": lambda mixture: mdn.sample(KEY, mixture),
+}
+# These search, integrate or draw, which takes long to compile.
+SLOW = {
+    "modes": lambda mixture: locations_and_masses(mdn.modes(mixture)),
+    "highest_mode": mdn.highest_mode,
+    "hdr_mass": lambda mixture: mdn.hdr_mass(mixture, Y),
+    "entropy": lambda mixture: mdn.entropy(mixture).value,
+    "crps": lambda mixture: mdn.crps(mixture, Y),
+    "cde_loss": lambda mixture: mdn.cde_loss(mixture, Y),
+    "expected_shortfall": lambda mixture: mdn.expected_shortfall(mixture, 0.1),
+    "median": mdn.median,
+    "quantile": lambda mixture: mdn.quantile(mixture, 0.3),
+    "central_interval": lambda mixture: mdn.central_interval(mixture, 0.9),
+    "box_prob": lambda mixture: mdn.box_prob(mixture, Y - 0.4, Y + 1).value,
+    "hdr_mass_by_samples": lambda mixture: mdn.hdr_mass_by_samples(KEY, mixture, Y, 64).value,
+    "entropy_by_samples": lambda mixture: mdn.entropy_by_samples(KEY, mixture, 64).value,
+    "energy_score": lambda mixture: mdn.energy_score(KEY, mixture, Y, 16).value,
+}
+# Each slow statistic is tested with a family on the whole line and with one on a support.
+SLOW_OF_CASE = {
+    "diagonal": ("modes", "highest_mode", "hdr_mass", "entropy", "median", "central_interval", "box_prob"),
+    "full": ("central_interval", "hdr_mass_by_samples", "entropy_by_samples", "energy_score", "box_prob"),
+    "laplace": ("crps", "cde_loss", "expected_shortfall", "quantile", "hdr_mass_by_samples"),
+    "student_t": ("median", "box_prob"),
+    "positive": ("quantile", "entropy", "cde_loss", "entropy_by_samples", "box_prob"),
+    "box": (
+        *("modes", "highest_mode", "hdr_mass", "crps", "expected_shortfall", "median", "central_interval"),
+        *("hdr_mass_by_samples", "energy_score"),
+    ),
+}
 
 
-def line_statistics(mixture):
-    """Returns the statistics that search or integrate along the whole line, rows first."""
-    modes = mdn.modes(mixture)
-    return {
-        "modes": jnp.concatenate([modes.y[..., 0], modes.mass, modes.log_density], axis=-1)[:, :1],
-        "highest_mode": mdn.highest_mode(mixture),
-        "hdr_mass": mdn.hdr_mass(mixture, Y),
-        "entropy": mdn.entropy(mixture).value,
-        "crps": mdn.crps(mixture, Y),
-        "cde_loss": mdn.cde_loss(mixture, Y),
-        "expected_shortfall": mdn.expected_shortfall(mixture, 0.1),
-    }
+def locations_and_masses(modes):
+    """Returns the location, mass and log density of the highest mode, rows first."""
+    return jnp.concatenate([modes.y[..., 0], modes.mass, modes.log_density], axis=-1)[:, :1]
 
 
-def other_statistics(mixture):
-    """Returns every other statistic."""
-    return {
-        "mean": mdn.mean(mixture),
-        "variance": mdn.variance(mixture),
-        "covariance": mdn.covariance(mixture),
-        "skewness": mdn.skewness(mixture),
-        "kurtosis": mdn.kurtosis(mixture),
-        "median": mdn.median(mixture),
-        "quantile": mdn.quantile(mixture, 0.3),
-        "central_interval": mdn.central_interval(mixture, 0.9),
-        "cdf": mdn.cdf(mixture, Y),
-        "survival": mdn.survival(mixture, Y),
-        "interval_prob": mdn.interval_prob(mixture, Y - 0.4, Y + 1),
-        "box_prob": mdn.box_prob(mixture, Y - 0.4, Y + 1).value,
-        "log_prob": mdn.log_prob(mixture, Y),
-        "prob": mdn.prob(mixture, Y),
-        "responsibilities": mdn.responsibilities(mixture, Y),
-        "hdr_mass_by_samples": mdn.hdr_mass_by_samples(KEY, mixture, Y, 64).value,
-        "entropy_by_samples": mdn.entropy_by_samples(KEY, mixture, 64).value,
-        "energy_score": mdn.energy_score(KEY, mixture, Y, 16).value,
-        "pit": mdn.pit(mixture, Y),
-        "nll": mdn.nll(mixture, Y),
-        "sample": mdn.sample(KEY, mixture),
-    }
+def test_every_slow_statistic_is_tested_on_the_line_and_on_a_support():
+    for on_support in (False, True):
+        cases = [case for case, (_, support) in CASES.items() if (support is not None) == on_support]
+        assert {name for case in cases for name in SLOW_OF_CASE[case]} == set(SLOW)
 
 
 @pytest.mark.parametrize("bad", range(3), ids=["logits", "loc", "scale"])
@@ -91,7 +104,8 @@ def test_statistics_of_a_mixture_with_a_nan_are_nan(case):
 
     def statistics(mixture):
         mixture = mixture if support is None else mdn.warp(mixture, support)
-        return {**other_statistics(mixture), **({} if case in WITHOUT_LINE_STATISTICS else line_statistics(mixture))}
+        functions = STATISTICS | {name: SLOW[name] for name in SLOW_OF_CASE[case]}
+        return {name: function(mixture) for name, function in functions.items()}
 
     for name, values in jax.jit(statistics)(mixture).items():
         values = np.asarray(values).reshape(5, -1)

@@ -93,10 +93,15 @@ def fit_marginal(
     stride = -(-y.shape[1] // MAX_EXAMPLES)
     y, weight = y[:, ::stride], None if weight is None else weight[::stride]
     loc = _draw_centres(marginal_key, y, num_components)
-    loc = jax.lax.fori_loop(0, NUM_ITERATIONS, lambda _, loc: _kmeans_step(y, loc, weight), loc)
-    clusters = Marginal(jnp.zeros(num_components, y.dtype), loc, jnp.ones_like(loc))
-    first = _maximise(y, _nearest(y, loc, weight), clusters, min_scale)
-    return jax.lax.fori_loop(0, NUM_ITERATIONS, lambda _, marginal: em_step(y, marginal, min_scale, weight), first)
+
+    def step(i: Array, marginal: Marginal) -> Marginal:
+        # K-means is EM in which an example belongs to the nearest component alone; one without examples starts EM with scale 1.
+        kmeans = i <= NUM_ITERATIONS
+        r = jax.lax.cond(kmeans, _nearest, _responsibilities, y, marginal, weight)
+        return _maximise(y, r, marginal._replace(scale=jnp.where(kmeans, 1, marginal.scale)), min_scale)
+
+    first = Marginal(jnp.zeros(num_components, y.dtype), loc, jnp.ones_like(loc))
+    return jax.lax.fori_loop(0, 2 * NUM_ITERATIONS + 1, step, first)
 
 
 def em_step(
@@ -110,10 +115,7 @@ def em_step(
     With responsibilities r_kn and n_k = sum_n r_kn: weight_k = n_k / N, loc_k = sum_n r_kn y_n / n_k and
     scale_k^2 = sum_n r_kn (y_n - loc_k)^2 / n_k. A scale below `min_scale` is replaced by it, the best scale that is allowed.
     """
-    z = (y - marginal.loc[..., None]) / marginal.scale[..., None]
-    log_prob = -jnp.sum(0.5 * z**2 + jnp.log(marginal.scale)[..., None], axis=1) + jnp.log(marginal.weights)[:, None]
-    r = jax.nn.softmax(log_prob, axis=0)
-    return _maximise(y, r if weight is None else weight * r, marginal, min_scale)
+    return _maximise(y, _responsibilities(y, marginal, weight), marginal, min_scale)
 
 
 def start_at_marginal(
@@ -160,18 +162,19 @@ def _draw_centres(key: PRNGKey, y: Float[Array, "D N"], num_components: int) -> 
     return jax.lax.scan(draw, (far, key), jnp.arange(num_components))[1]
 
 
-def _nearest(y: Float[Array, "D N"], loc: Float[Array, "K D"], weight: Float[Array, " N"] | None) -> Float[Array, "K N"]:
-    """Returns 1, or the example's weight, for the centre that is nearest to an example, and 0 for the others."""
-    distances = jnp.sum((y - loc[..., None]) ** 2, axis=1)
-    near = jax.nn.one_hot(jnp.argmin(distances, axis=0), loc.shape[0], axis=0, dtype=y.dtype)
+def _nearest(y: Float[Array, "D N"], marginal: Marginal, weight: Float[Array, " N"] | None) -> Float[Array, "K N"]:
+    """Returns 1, or the example's weight, for the component whose location is nearest to an example, and 0 for the others."""
+    distances = jnp.sum((y - marginal.loc[..., None]) ** 2, axis=1)
+    near = jax.nn.one_hot(jnp.argmin(distances, axis=0), len(marginal.loc), axis=0, dtype=y.dtype)
     return near if weight is None else weight * near
 
 
-def _kmeans_step(y: Float[Array, "D N"], loc: Float[Array, "K D"], weight: Float[Array, " N"] | None) -> Float[Array, "K D"]:
-    """Returns the mean of the examples that are nearest to each centre; a centre without examples is unchanged."""
-    near = _nearest(y, loc, weight)
-    num = jnp.sum(near, axis=1)[:, None]
-    return jnp.where(num > 0, near @ y.T / jnp.where(num > 0, num, 1), loc)
+def _responsibilities(y: Float[Array, "D N"], marginal: Marginal, weight: Float[Array, " N"] | None) -> Float[Array, "K N"]:
+    """Returns the probability of each component given an example, times the example's weight."""
+    z = (y - marginal.loc[..., None]) / marginal.scale[..., None]
+    log_prob = -jnp.sum(0.5 * z**2 + jnp.log(marginal.scale)[..., None], axis=1) + jnp.log(marginal.weights)[:, None]
+    r = jax.nn.softmax(log_prob, axis=0)
+    return r if weight is None else weight * r
 
 
 def _maximise(y: Float[Array, "D N"], r: Float[Array, "K N"], old: Marginal, min_scale: Any) -> Marginal:
