@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import command, report
+from experiments.page.writing import PAGE_FILE
 from experiments.pipeline import TRUTH_METRICS, Result
 from experiments.progress import Clock, print_candidate
 from experiments.schemas import CommandRun
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.safetensors"
 TEST_SCORES_FILE = "test_scores.npz"
-RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE)
+RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE, PAGE_FILE)
 
 
 def prepare(config: CommandRun, **others: Loop) -> None:

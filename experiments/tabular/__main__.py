@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from experiments import command, reading, report
 from experiments.charts import as_label, plot_calibration, plot_history
+from experiments.page.blocks import Section
+from experiments.page.writing import write_page
 from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
@@ -58,6 +60,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
         "evaluation": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
     }
+    title, wanted = f"{table.path.name}: {', '.join(table.columns.targets)}", config.report and not result.fit.diverged
+    write_page(wanted, folder, clock, title, lambda: sections(config, result, table, mixture, evaluations, rises))
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations)
     check_finite(folder, result)
@@ -118,9 +122,8 @@ def show(folder: Path, clock: Clock, result: Result, table: reading.LoadedTable,
         report.print_table(title, table_of_atoms(evaluations))
     if (scores := result.predictor.conformal) is not None:
         print(guarantee_note(result, scores))
-    for line in notes(result, evaluations):
-        print(line)
-    report.print_end((), clock, folder)
+    print(*shares_of_mixture(result), sep="\n", end="\n")
+    report.print_end(notes(result, evaluations), clock, folder)
 
 
 def guarantee_note(result: Result, scores: Conformal) -> str:
@@ -136,8 +139,8 @@ def guarantee_note(result: Result, scores: Conformal) -> str:
     return f"Intervals with a guarantee of {100 * level:.3g} %, by {num} rows that nothing was trained on, contain {shown}"
 
 
-def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
-    """Returns lines about the settings with the largest weights, and about what looks wrong."""
+def shares_of_mixture(result: Result) -> Iterator[str]:
+    """Yields lines about the settings with the largest weights."""
     parts = [
         (weight, "networks with " + ", ".join(f"{key} {value:g}" for key, value in setting.items()))
         for weight, setting in zip(result.setting_weights, result.config.selection.settings, strict=False)
@@ -147,13 +150,32 @@ def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str
     for weight, name in sorted(parts, key=lambda part: -part[0]):
         if weight >= MIN_WEIGHT_SHOWN:
             yield f"{100 * weight:.0f} % of the mixture: {name}"
-    yield from (f"note: {text}" for text in result.notes)
+
+
+def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
+    """Yields sentences about what looks wrong."""
+    yield from result.notes
     network, linear = evaluations["network"].nll, evaluations["linear Gaussian"].nll
     if network > linear:
         yield (
-            f"note: the test NLL is {network - linear:.3f} above that of a linear Gaussian: the relation may be linear, or the "
+            f"the test NLL is {network - linear:.3f} above that of a linear Gaussian: the relation may be linear, or the "
             "rows too few to learn more than that; use more rows, or the simpler model"
         )
+
+
+def sections(
+    config: TabularRun,
+    result: Result,
+    table: reading.LoadedTable,
+    mixture: Mixture,
+    evaluations: Mapping[str, Evaluation],
+    rises: Mapping[str, np.ndarray],
+) -> Iterator[Section]:
+    """Yields the sections of the page, where the plotting library is installed."""
+    from experiments.tabular import page
+
+    found = page.Findings(evaluations, rises, [*shares_of_mixture(result)], [*table.notes, *notes(result, evaluations)])
+    return page.sections(config, table, result, mixture, found)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""The rows of inputs whose predictions an explorer shows: test rows, and test rows in which one input has other values.
+
+The other inputs then are those of the test row, so that each slider shows one curve through the space of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mdnjax.data.columns import Column, Columns, blocks
+from mdnjax.data.dates import date_inputs, text_of_day
+from mdnjax.types import Float
+
+MAX_STATES = 500
+MAX_ROWS = 100
+NUM_VALUES = 9  # of a slider
+SHARE_OUTSIDE = 0.01  # of the values of a column on either side of a slider's ends
+
+
+class Slider(NamedTuple):
+    """The values of one input as texts, the number of the state of each, and which of them is that of the row itself."""
+
+    texts: list[str]
+    states: list[int]
+    own: int
+
+
+class Row(NamedTuple):
+    """A test row: its index, why it was chosen, its state, its values as texts, and its sliders, if it has any."""
+
+    index: int
+    label: str
+    state: int
+    texts: list[str]
+    sliders: list[Slider]
+
+
+class States(NamedTuple):
+    """All rows of inputs whose predictions are stored, and the test rows, those with sliders first."""
+
+    inputs: Float[np.ndarray, "S X"]
+    rows: list[Row]
+
+
+def choose_states(columns: Columns, test: np.ndarray, known: np.ndarray, examples: Sequence[tuple[str, int]]) -> States:
+    """Chooses the rows of an explorer.
+
+    Args: inputs `[N, X]` of the test rows, and of rows that give the range of each slider; and test rows that are examples of
+    something, each with what it is an example of. As many of these as MAX_STATES allows have sliders.
+    """
+    values = [values_of(column, known[:, block]) for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True)]
+    others = [index for index in spread(len(test)) if index not in {index for _, index in examples}]
+    others = others[: MAX_ROWS - len(examples)]
+    num_with_sliders = max(1, (MAX_STATES - len(examples) - len(others)) // max(1, sum(len(of) for of in values)))
+    states, rows = list[np.ndarray](), list[Row]()
+    for place, (label, index) in enumerate([*examples, *(("", index) for index in others)]):
+        own, state = test[index], len(states)
+        states.append(own)
+        texts = [text_of(column, own[block]) for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True)]
+        row = Row(index, label, state, texts, [])
+        if place < num_with_sliders:
+            for column, (_, block), of in zip(columns.inputs, blocks(columns), values, strict=True):
+                row.sliders.append(_slider(column, block, of, own, state, states))
+        rows.append(row)
+    return States(np.stack(states), rows)
+
+
+def spread(num: int) -> list[int]:
+    """Returns up to MAX_ROWS row numbers below `num` at equal distances."""
+    return np.unique(np.linspace(0, num - 1, min(num, MAX_ROWS)).astype(int)).tolist()
+
+
+def values_of(column: Column, block: Float[np.ndarray, "N W"]) -> list[np.ndarray]:
+    """Returns the inputs `[W]` of the values on the slider of a column, in ascending order; categories are in their own order."""
+    if column.categories is not None:
+        return list(np.eye(column.width)[: max(NUM_VALUES, 2)])
+    known = block[block[:, -1] == 0, 0] if column.marked else block[:, 0]
+    found = np.unique(known)
+    if len(found) > NUM_VALUES:
+        low, high = np.quantile(known, [SHARE_OUTSIDE, 1 - SHARE_OUTSIDE])
+        found = np.linspace(low, high, NUM_VALUES)
+        whole = column.dates is not None or np.all(known == np.round(known))
+        found = np.unique(np.round(found) if whole else [float(f"{value:.4g}") for value in found])
+    return [_inputs(column, value) for value in found]
+
+
+def _inputs(column: Column, value: float) -> np.ndarray:
+    """Returns the inputs of a number or a day that is not missing."""
+    parts = date_inputs(np.float64(value), column.dates) if column.dates else [value]
+    return np.array([*parts, 0.0] if column.marked else parts, np.float64)
+
+
+def text_of(column: Column, inputs: Float[np.ndarray, " W"]) -> str:
+    """Returns the value of a column as text."""
+    if column.categories is not None:
+        return column.categories[int(inputs.argmax())] if inputs.any() else "(a category that training did not see)"
+    if column.marked and inputs[-1]:
+        return "(missing)"
+    return text_of_day(float(inputs[0])) if column.dates else f"{inputs[0]:.6g}"
+
+
+def _slider(
+    column: Column, block: slice, values: list[np.ndarray], own: np.ndarray, state: int, states: list[np.ndarray]
+) -> Slider:
+    """Returns the slider of one column around a row, and appends its states; the row's own value replaces the nearest one."""
+    distance = [abs(value[0] - own[block][0]) if column.categories is None else -value @ own[block] for value in values]
+    nearest, numbers, texts = int(np.argmin(distance)), list[int](), list[str]()
+    for place, value in enumerate(values):
+        inputs = own.copy()
+        if place != nearest:
+            inputs[block] = value
+            states.append(inputs)
+        numbers.append(state if place == nearest else len(states) - 1)
+        texts.append(text_of(column, inputs[block]))
+    return Slider(texts, numbers, nearest)
