@@ -16,7 +16,7 @@ from mdnjax.training.history import History
 from mdnjax.types import Float
 
 MODEL, TRUTH, DATA = "#2f7ed8", "#e07b1f", "#8a8f98"  # visible on white and on black
-NUM_BINS = 20
+MAX_BINS, ROWS_PER_BIN = 20, 10
 MAX_BARS = 20
 MAX_POINTS = 400  # of a training loss
 
@@ -39,8 +39,9 @@ def add_hover(plot: Any, tooltips: list[tuple[str, str]], renderer: Any, mode: s
 
 def histogram_of_pit(pit: Float[np.ndarray, " N"], title: str = "Histogram of the PIT") -> Plot:
     """Plots a histogram of PIT values with the band that holds 95 % of the bars of a calibrated model."""
-    counts, edges = np.histogram(pit, bins=NUM_BINS, range=(0, 1))
-    low, high = binom.ppf([0.025, 0.975], len(pit), 1 / NUM_BINS)
+    num = int(np.clip(len(pit) // ROWS_PER_BIN, 4, MAX_BINS))
+    counts, edges = np.histogram(pit, bins=num, range=(0, 1))
+    low, high = binom.ppf([0.025, 0.975], len(pit), 1 / num)
     plot = make_figure("PIT: probability that is predicted below the target", "test rows", y_range=(0, 1.15 * max(*counts, high)))
     bars = plot.quad(
         top="count", bottom=0, left="left", right="right", fill_color=MODEL, fill_alpha=0.7, line_color=None,
@@ -50,10 +51,8 @@ def histogram_of_pit(pit: Float[np.ndarray, " N"], title: str = "Histogram of th
     plot.add_layout(Band(base="x", lower="low", upper="high", source=band, fill_color=TRUTH, fill_alpha=0.25, level="overlay"))
     add_hover(plot, [("PIT", "@left{%.2f} to @right{%.2f}"), ("rows", "@count")], bars, "mouse")
     outside = int(np.sum((counts < low) | (counts > high)))
-    said = (
-        f"Bars of equal height mean calibrated predictions. {outside} of {NUM_BINS} bars are outside of the shaded band, which "
-    )
-    said += "holds 95 % of the bars of a calibrated model: about one is outside by chance. High bars at both ends mean "
+    said = f"Bars of equal height mean calibrated predictions. {outside} of {num} bars are outside of the shaded band, which "
+    said += "holds 95 % of the bars of a calibrated model. High bars at both ends mean "
     said += "distributions that are too narrow, a hill in the middle means too wide ones, and a slope means shifted ones."
     rows = [[f"{left:.2f} to {right:.2f}", str(count)] for left, right, count in zip(edges, edges[1:], counts, strict=False)]
     return Plot(title, said, plot, Grid("Rows in each part of the PIT", ["PIT", "rows"], rows))
@@ -104,8 +103,9 @@ def curves_of_training(history: History, truth: float | None = None, noisy: bool
     finite = np.isfinite(history.loss)
     steps = np.unique(np.linspace(0, len(history.loss) - 1, min(len(history.loss), MAX_POINTS)).astype(int))
     steps, scores = steps[finite[steps]], np.asarray(history.validation_scores)
-    shown = np.concatenate([history.loss[finite], scores[np.isfinite(scores)]])
-    low, high = float(shown.min()), float(np.quantile(shown, 0.98))
+    of_scores = scores[np.isfinite(scores)]
+    low = min(map(float, (history.loss[finite].min(), of_scores.min(), *([] if truth is None else [truth]))))
+    high = max(float(np.quantile(part, 0.95)) for part in (history.loss[finite], of_scores))
     margin = 0.08 * (high - low)
     plot = make_figure("step", "nats per row", y_range=(low - margin, high + margin))
     label = "training loss, with noise on the rows" if noisy else "training loss"

@@ -16,7 +16,7 @@ from mdnjax.types import Float
 
 MAX_STATES = 500
 MAX_ROWS = 100
-NUM_VALUES = 9  # of a slider
+NUM_VALUES, NUM_VALUES_ALONE = 9, 200  # of a slider; of that of a single input
 SHARE_OUTSIDE = 0.01  # of the values of a column on either side of a slider's ends
 
 
@@ -51,19 +51,22 @@ def choose_states(columns: Columns, test: np.ndarray, known: np.ndarray, example
     Args: inputs `[N, X]` of the test rows, and of rows that give the range of each slider; and test rows that are examples of
     something, each with what it is an example of. As many of these as MAX_STATES allows have sliders.
     """
-    values = [values_of(column, known[:, block]) for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True)]
+    alone = len(columns.inputs) == 1
+    num_values = NUM_VALUES_ALONE if alone else NUM_VALUES
+    parts = [(column, block) for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True)]
+    values = [values_of(column, known[:, block], num_values) for column, block in parts]
     others = [index for index in spread(len(test)) if index not in {index for _, index in examples}]
     others = others[: MAX_ROWS - len(examples)]
-    num_with_sliders = max(1, (MAX_STATES - len(examples) - len(others)) // max(1, sum(len(of) for of in values)))
-    states, rows = list[np.ndarray](), list[Row]()
+    num_free = MAX_STATES - len(examples) - len(others)
+    num_with_sliders = MAX_ROWS if alone else max(1, num_free // max(1, sum(len(of) for of in values)))
+    states, rows, shared = list[np.ndarray](), list[Row](), dict[int, int]()
     for place, (label, index) in enumerate([*examples, *(("", index) for index in others)]):
         own, state = test[index], len(states)
         states.append(own)
-        texts = [text_of(column, own[block]) for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True)]
-        row = Row(index, label, state, texts, [])
+        row = Row(index, label, state, [text_of(column, own[block]) for column, block in parts], [])
         if place < num_with_sliders:
-            for column, (_, block), of in zip(columns.inputs, blocks(columns), values, strict=True):
-                row.sliders.append(_slider(column, block, of, own, state, states))
+            for (column, block), of in zip(parts, values, strict=True):
+                row.sliders.append(_slider(column, block, of, own, state, states, shared if alone else {}))
         rows.append(row)
     return States(np.stack(states), rows)
 
@@ -73,15 +76,15 @@ def spread(num: int) -> list[int]:
     return np.unique(np.linspace(0, num - 1, min(num, MAX_ROWS)).astype(int)).tolist()
 
 
-def values_of(column: Column, block: Float[np.ndarray, "N W"]) -> list[np.ndarray]:
-    """Returns the inputs `[W]` of the values on the slider of a column, in ascending order; categories are in their own order."""
+def values_of(column: Column, block: Float[np.ndarray, "N W"], num: int) -> list[np.ndarray]:
+    """Returns the inputs `[W]` of up to `num` values for a slider: numbers in ascending order, or the first categories."""
     if column.categories is not None:
-        return list(np.eye(column.width)[: max(NUM_VALUES, 2)])
+        return list(np.eye(column.width)[:num])
     known = block[block[:, -1] == 0, 0] if column.marked else block[:, 0]
     found = np.unique(known)
-    if len(found) > NUM_VALUES:
+    if len(found) > num:
         low, high = np.quantile(known, [SHARE_OUTSIDE, 1 - SHARE_OUTSIDE])
-        found = np.linspace(low, high, NUM_VALUES)
+        found = np.linspace(low, high, num)
         whole = column.dates is not None or np.all(known == np.round(known))
         found = np.unique(np.round(found) if whole else [float(f"{value:.4g}") for value in found])
     return [_inputs(column, value) for value in found]
@@ -103,16 +106,24 @@ def text_of(column: Column, inputs: Float[np.ndarray, " W"]) -> str:
 
 
 def _slider(
-    column: Column, block: slice, values: list[np.ndarray], own: np.ndarray, state: int, states: list[np.ndarray]
+    column: Column,
+    block: slice,
+    values: list[np.ndarray],
+    own: np.ndarray,
+    state: int,
+    states: list[np.ndarray],
+    shared: dict[int, int],
 ) -> Slider:
-    """Returns the slider of one column around a row, and appends its states; the row's own value replaces the nearest one."""
+    """Returns a slider, on which the row's own value replaces the nearest one; appends the states that are not shared."""
     distance = [abs(value[0] - own[block][0]) if column.categories is None else -value @ own[block] for value in values]
     nearest, numbers, texts = int(np.argmin(distance)), list[int](), list[str]()
     for place, value in enumerate(values):
         inputs = own.copy()
         if place != nearest:
             inputs[block] = value
-            states.append(inputs)
-        numbers.append(state if place == nearest else len(states) - 1)
+            if place not in shared:
+                shared[place] = len(states)
+                states.append(inputs)
+        numbers.append(state if place == nearest else shared[place])
         texts.append(text_of(column, inputs[block]))
     return Slider(texts, numbers, nearest)

@@ -11,12 +11,20 @@ from matplotlib.figure import Figure
 from experiments import command, reading, report
 from experiments.charts import as_label, plot_calibration, plot_history
 from experiments.page.blocks import Section
-from experiments.page.writing import write_page
 from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
-from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
+from experiments.study import (
+    MODEL_FILE,
+    RUN_FILES,
+    check_finite,
+    prepare,
+    resolve_num_components,
+    write_figures,
+    write_page,
+    write_run,
+)
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
 from mdnjax.conformity import Conformal
@@ -60,8 +68,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
         "evaluation": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
     }
-    title, wanted = f"{table.path.name}: {', '.join(table.columns.targets)}", config.report and not result.fit.diverged
-    write_page(wanted, folder, clock, title, lambda: sections(config, result, table, mixture, evaluations, rises))
+    title = f"{table.path.name}: {', '.join(table.columns.targets)}"
+    write_page(config, folder, clock, result, title, lambda: page(config, result, table, mixture, evaluations, rises))
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations)
     check_finite(folder, result)
@@ -163,7 +171,7 @@ def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str
         )
 
 
-def sections(
+def page(
     config: TabularRun,
     result: Result,
     table: reading.LoadedTable,
@@ -172,10 +180,10 @@ def sections(
     rises: Mapping[str, np.ndarray],
 ) -> Iterator[Section]:
     """Yields the sections of the page, where the plotting library is installed."""
-    from experiments.tabular import page
+    from experiments.tabular.page import Findings, sections
 
-    found = page.Findings(evaluations, rises, [*shares_of_mixture(result)], [*table.notes, *notes(result, evaluations)])
-    return page.sections(config, table, result, mixture, found)
+    found = Findings(evaluations, rises, [*shares_of_mixture(result)], [*table.notes, *notes(result, evaluations)])
+    return sections(config, table, result, mixture, found)
 
 
 if __name__ == "__main__":

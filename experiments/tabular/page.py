@@ -87,7 +87,8 @@ def _bullets(texts: Sequence[str]) -> list[Block]:
 
 def _sizes(table: LoadedTable) -> str:
     train, validation, test = (f"{len(rows):,}" for rows in table.rows)
-    return f"{table.path.name}: {train} rows for training, {validation} for validation and {test} for the scores, which no network has seen."
+    known = f"{train} rows for training, {validation} for validation"
+    return f"{table.path.name}: {known}, and {test} for the scores, which no network has seen."
 
 
 def _columns(table: LoadedTable, result: Result) -> Grid:
