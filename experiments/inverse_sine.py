@@ -42,9 +42,9 @@ from mdnjax.types import Params
 
 DEFAULT = command.CONFIGS / "inverse_sine.yaml"
 QUESTION = (
-    "A curve, y = 7 sin(0.75 x) + 0.5 x with noise, gives one y for each x, but up to five x for one y. Which x are possible "
-    "for a given y, and with which probabilities? Least squares predicts their mean, where there may be no x at all; a mixture density "
-    "network predicts the whole distribution p(x | y)."
+    "A curve, y = 7 sin(0.75 x) + 0.5 x with noise, gives one y for each x, but up to five x for one y. Which x are possible for "
+    "a given y, and with which probabilities? Least squares predicts their mean, where there may be no x at all; a mixture "
+    "density network predicts the whole distribution p(x | y)."
 )
 FILES = (
     *RUN_FILES,

@@ -38,24 +38,31 @@ def add_hover(plot: Any, tooltips: list[tuple[str, str]], renderer: Any, mode: s
 
 
 def histogram_of_pit(pit: Float[np.ndarray, " N"], title: str = "Histogram of the PIT") -> Plot:
-    """Plots a histogram of PIT values with the band that holds 95 % of the bars of a calibrated model."""
-    num = int(np.clip(len(pit) // ROWS_PER_BIN, 4, MAX_BINS))
-    counts, edges = np.histogram(pit, bins=num, range=(0, 1))
-    low, high = binom.ppf([0.025, 0.975], len(pit), 1 / num)
-    plot = make_figure("PIT: probability that is predicted below the target", "test rows", y_range=(0, 1.15 * max(*counts, high)))
+    """Plots a histogram of the PIT values of test rows."""
+    said = "The PIT of a row is the probability that was predicted below its target."
+    return histogram(pit, title, "PIT", "test rows", said)
+
+
+def histogram(shares: Float[np.ndarray, " N"], title: str, x: str, y: str, said: str) -> Plot:
+    """Plots a histogram of numbers that are uniform from 0 to 1 if a model is calibrated, with the band of 95 % of its bars."""
+    num = int(np.clip(len(shares) // ROWS_PER_BIN, 4, MAX_BINS))
+    counts, edges = np.histogram(shares, bins=num, range=(0, 1))
+    low, high = binom.ppf([0.025, 0.975], len(shares), 1 / num)
+    plot = make_figure(x, y, y_range=(0, 1.15 * max(*counts, high)))
+    source = ColumnDataSource({"count": counts, "left": edges[:-1], "right": edges[1:]})
     bars = plot.quad(
-        top="count", bottom=0, left="left", right="right", fill_color=MODEL, fill_alpha=0.7, line_color=None,
-        source=ColumnDataSource({"count": counts, "left": edges[:-1], "right": edges[1:]}),
-    )  # fmt: skip
+        top="count", bottom=0, left="left", right="right", fill_color=MODEL, fill_alpha=0.7, line_color=None, source=source
+    )
     band = ColumnDataSource({"x": [0, 1], "low": [low] * 2, "high": [high] * 2})
     plot.add_layout(Band(base="x", lower="low", upper="high", source=band, fill_color=TRUTH, fill_alpha=0.25, level="overlay"))
-    add_hover(plot, [("PIT", "@left{%.2f} to @right{%.2f}"), ("rows", "@count")], bars, "mouse")
-    outside = int(np.sum((counts < low) | (counts > high)))
-    said = f"Bars of equal height mean calibrated predictions. {outside} of {num} bars are outside of the shaded band, which "
-    said += "holds 95 % of the bars of a calibrated model. High bars at both ends mean "
+    add_hover(plot, [("from", "@left{%.2f}"), ("to", "@right{%.2f}"), ("number", "@count")], bars, "mouse")
+    said += (
+        f" Bars of equal height mean calibrated predictions. {int(np.sum((counts < low) | (counts > high)))} of {num} bars are "
+    )
+    said += "outside of the shaded band, which holds 95 % of the bars of a calibrated model. High bars at both ends mean "
     said += "distributions that are too narrow, a hill in the middle means too wide ones, and a slope means shifted ones."
     rows = [[f"{left:.2f} to {right:.2f}", str(count)] for left, right, count in zip(edges, edges[1:], counts, strict=False)]
-    return Plot(title, said, plot, Grid("Rows in each part of the PIT", ["PIT", "rows"], rows))
+    return Plot(title, said, plot, Grid("Heights of the bars", [x, y], rows))
 
 
 def curve_of_coverage(pit: Float[np.ndarray, " N"], title: str = "Coverage of central intervals") -> Plot:
