@@ -68,7 +68,17 @@ class Explorer(NamedTuple):
     kind: str = "explorer"
 
 
-Block = Paragraph | Bullets | Grid | Plot | Picture | Explorer
+class Parallel(NamedTuple):
+    """Parallel coordinates of settings, of which one can be chosen; `data` are texts and heights for the script of the page."""
+
+    names: Sequence[str]
+    labels: Sequence[str]
+    model: Any
+    data: dict[str, Any]
+    kind: str = "parallel"
+
+
+Block = Paragraph | Bullets | Grid | Plot | Picture | Explorer | Parallel
 
 
 class Section(NamedTuple):

@@ -30,7 +30,7 @@ def make_explorer(
 
     Args: summaries of each target for all states; the targets `[N, D]` and names of all test rows.
     """
-    rows = [_row(row, names[row.index], y[row.index]) for row in states.rows]
+    rows = [_row(row, names[row.place], y[row.place]) for row in states.rows]
     of_targets = [_target(name, summary) for name, summary in zip(targets, summaries, strict=True)]
     data = {"levels": list(LEVELS), "intervals": list(SHOWN_INTERVALS), "rows": rows, "targets": of_targets}
     return Explorer(inputs, targets, _plot(), data)
@@ -78,7 +78,7 @@ def _whole_numbers(shares: np.ndarray) -> str:
 
 def _plot() -> Any:
     """Returns the plot of the density, whose sources the script fills; it finds them by their names."""
-    plot = make_figure("target", "density", 340, x_range=Range1d(0, 1), y_range=Range1d(0, 1))
+    plot = make_figure("target", "density", 340, x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1))
     empty = {
         name: ColumnDataSource({"y": [], "density": []}, name=name) for name in ("curve", "inner", "outer", "modes", "atoms")
     }

@@ -14,7 +14,7 @@ function paint() {
         model.grid_line_color = line;
       } else if (model.type === "Legend") {
         Object.assign(model, { label_text_color: text, background_fill_color: back, background_fill_alpha: 0.8, border_line_color: null });
-      } else if (model.type === "Title") {
+      } else if (model.type === "Text") {
         model.text_color = text;
       }
     }

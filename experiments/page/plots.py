@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from bokeh.models import Band, ColumnDataSource, HoverTool, PlainText, Span
@@ -31,7 +31,7 @@ def make_figure(x: str, y: str, height: int = 300, **options: Any) -> Any:
     return plot
 
 
-def add_hover(plot: Any, tooltips: list[tuple[str, str]], renderer: Any, mode: str = "vline") -> None:
+def add_hover(plot: Any, tooltips: list[tuple[str, str]], renderer: Any, mode: Literal["mouse", "vline"] = "vline") -> None:
     """Shows values of a renderer's source where the pointer is, numbers by printf's formats such as `@y{%.4g}`."""
     formatters: Any = {f"@{name}": "printf" for _, text in tooltips for name in re.findall(r"@(\w+)\{%", text)}
     plot.add_tools(HoverTool(tooltips=tooltips, renderers=[renderer], mode=mode, formatters=formatters))

@@ -29,9 +29,9 @@ class Slider(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A test row: its index, why it was chosen, its state, its values as texts, and its sliders, if it has any."""
+    """A test row: its place among them, why it was chosen, its state, its values as texts, and its sliders, if it has any."""
 
-    index: int
+    place: int
     label: str
     state: int
     texts: list[str]
@@ -92,7 +92,7 @@ def values_of(column: Column, block: Float[np.ndarray, "N W"], num: int) -> list
 
 def _inputs(column: Column, value: float) -> np.ndarray:
     """Returns the inputs of a number or a day that is not missing."""
-    parts = date_inputs(np.float64(value), column.dates) if column.dates else [value]
+    parts = date_inputs(np.array(value), column.dates) if column.dates else [value]
     return np.array([*parts, 0.0] if column.marked else parts, np.float64)
 
 

@@ -53,8 +53,8 @@ def summarise(predictor: Predictor, inputs: Float[np.ndarray, "S X"], num_rows: 
     """
     mixture = in_blocks(predictor.at, inputs, num_rows)
     singles, rows = jax.tree.map(np.asarray, marginals(mixture)), min(num_rows, max_rows)
-    known = (predictor.units, predictor.observed)
-    return [_of_target(single, *(part.select(d) for part in known), rows) for d, single in enumerate(singles)]
+    units, observed = predictor.units, predictor.observed
+    return [_of_target(single, units.select(d), observed.select(d), rows) for d, single in enumerate(singles)]
 
 
 def in_blocks(function: Callable[[Any], Any], rows: Any, num: int) -> Any:

@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiments.page.blocks import Section
+from experiments.page.blocks import Explorer, Parallel, Plot, Section
 from experiments.progress import Clock
 from mdnjax.checkpoint import write_bytes
 
 PAGE_FILE = "report.html"
+SCRIPTED = ("explorer", "parallel")  # blocks of which a page has one, with a script
+SCRIPTS = ("page.js", "explorer.js", "parallel.js")
 HERE = Path(__file__).resolve().parent
 INSTALL = "pip install bokeh"
 
@@ -36,16 +38,16 @@ def render(title: str, sections: Sequence[Section]) -> str:
     from bokeh.resources import Resources
 
     shown = [section for section in sections if section.blocks]
-    models = [block.model for section in shown for block in section.blocks if block.kind in ("plot", "explorer")]
+    models = [block.model for section in shown for block in section.blocks if isinstance(block, Plot | Explorer | Parallel)]
     items = [json_item(model, f"plot-{i}") for i, model in enumerate(models)]  # pyright: ignore[reportArgumentType]
-    explorers = [block.data for section in shown for block in section.blocks if block.kind == "explorer"]
+    of_kind = {block.kind: block.data for section in shown for block in section.blocks if isinstance(block, Explorer | Parallel)}
     return _template().render(
         title=title,
         sections=shown,
         style=(HERE / "page.css").read_text(),
-        script="\n".join((HERE / name).read_text() for name in ("page.js", "explorer.js")),
+        script="\n".join((HERE / name).read_text() for name in SCRIPTS),
         library="\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw) if items else "",
-        data=_as_json({"items": items, "explorer": explorers[0] if explorers else None}),
+        data=_as_json({"items": items, **{kind: of_kind.get(kind) for kind in SCRIPTED}}),
     )
 
 
@@ -61,4 +63,4 @@ def _template() -> Any:
 
 def _as_json(tree: Any) -> str:
     """Returns JSON that may stand inside of a script: no text in it can end the script or begin a comment."""
-    return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
