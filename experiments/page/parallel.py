@@ -24,12 +24,15 @@ class _Axis(NamedTuple):
     labels: list[tuple[float, str]]
 
 
-def parallel_coordinates(names: Sequence[str], columns: Sequence[Sequence[Any]], texts: Sequence[Sequence[str]]) -> Parallel:
+def parallel_coordinates(
+    names: Sequence[str], columns: Sequence[Sequence[Any]], texts: Sequence[Sequence[str]], num_scores: int
+) -> Parallel:
     """Returns the plot of settings, the best first.
 
-    Args: a column of values for each name, and the texts of the values of each setting.
+    Args: a column of values for each name, of which the last `num_scores` are scores, and the texts of each setting.
     """
-    axes = [_axis(column, [row[i] for row in texts]) for i, column in enumerate(columns)]
+    is_score = [i >= len(columns) - num_scores for i in range(len(columns))]
+    axes = [_axis(column, [row[i] for row in texts], is_score[i]) for i, column in enumerate(columns)]
     heights = np.stack([axis.heights for axis in axes], axis=1)
     x = list(range(len(names)))
     settings = [", ".join(f"{name} {text}" for name, text in zip(names, row, strict=True)) for row in texts]
@@ -50,8 +53,8 @@ def parallel_coordinates(names: Sequence[str], columns: Sequence[Sequence[Any]],
     return Parallel(names, [f"{rank}: {name}" for rank, name in enumerate(settings, start=1)], plot, {"rows": rows})
 
 
-def _axis(values: Sequence[Any], texts: Sequence[str]) -> _Axis:
-    """Returns the axis of one column: of numbers, logarithmic if they differ by much, or of words in their order."""
+def _axis(values: Sequence[Any], texts: Sequence[str], is_score: bool) -> _Axis:
+    """Returns the axis of one column: of words, or of numbers; logarithmic if those of a key differ by much."""
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     finite = [float(value) for value in values if math.isfinite(value)] if numeric else []
     if not finite:
@@ -59,8 +62,9 @@ def _axis(values: Sequence[Any], texts: Sequence[str]) -> _Axis:
         heights = np.array([words.index(text) / max(len(words) - 1, 1) for text in texts])
         return _Axis(heights, [(i / max(len(words) - 1, 1), word[:16]) for i, word in enumerate(words[:MAX_WORDS])])
     quarter, three_quarters = np.quantile(finite, [0.25, 0.75])
-    low, high = min(finite), min(max(finite), float(three_quarters + MAX_RANGES * (three_quarters - quarter)))
-    scale = np.log if low > 0 and high / low > LOGARITHMIC_FROM else np.asarray
+    limit = float(three_quarters + MAX_RANGES * (three_quarters - quarter)) if is_score else math.inf
+    low, high = min(finite), min(max(finite), limit)
+    scale = np.log if not is_score and low > 0 and high / low > LOGARITHMIC_FROM else np.asarray
     numbers = np.array([min(float(value), high) if math.isfinite(value) else math.nan for value in values])
     length = float(scale(high) - scale(low)) or 1.0
     top = f"≥ {high:.4g}" if max(finite) > high else f"{high:.4g}"

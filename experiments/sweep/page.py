@@ -55,4 +55,4 @@ def _parallel(shown: Sequence[Summary], keys: Sequence[str]) -> Any:
     texts = [[text(summary.values[key], 4) for key in keys] for summary in shown]
     texts = [[*row, *(f"{column[i]:.4g}" for column in scores)] for i, row in enumerate(texts)]
     names = [short(key, keys) for key in keys] + [name.replace("_nll", " NLL").replace("_", " ") for name in metrics]
-    return parallel_coordinates(names, [*values, *scores], texts)
+    return parallel_coordinates(names, [*values, *scores], texts, len(scores))
