@@ -14,7 +14,17 @@ from tests.commands import assert_not_blank, assert_one_line_error, run
 from tests.sweeps import SMALL, rows, start
 
 KEYS = ("model.scale_floor", "train.optimizer.learning_rate")
-NAMES = ["members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "config.yaml", "figures", "parts", "report.html"]
+NAMES = [
+    "members.csv",
+    "summary.csv",
+    "best.yaml",
+    "best.safetensors",
+    "environment.json",
+    "config.yaml",
+    "figures",
+    "parts",
+    "report.html",
+]
 
 
 @pytest.fixture(scope="module")

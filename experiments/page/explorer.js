@@ -1,4 +1,6 @@
 // The explorer: shows the stored numbers of the chosen row, input and target. It computes no statistics.
+const MAX_DECIMALS = 8;
+
 function explore(stored) {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
   const floats = (text) => new Float32Array(bytes(text));
@@ -95,7 +97,7 @@ function explore(stored) {
     });
     find("no-sliders").hidden = row.sliders.length > 0;
     const state = moved === null ? row.state : row.sliders[moved].states[inputs[moved].value];
-    const numbers = numbersOf(target, state), text = (value) => value.toFixed(target.decimals);
+    const numbers = numbersOf(target, state), text = (value) => (target.decimals > MAX_DECIMALS ? value.toPrecision(4) : value.toFixed(target.decimals));
     draw(numbers, row.y[d], target);
     fill("quantiles", stored.levels.map((level, i) => [`${Number((100 * level).toFixed(1))} %`, text(numbers.quantiles[i])]));
     fill("intervals", stored.intervals.map((level) => {

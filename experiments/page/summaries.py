@@ -23,9 +23,9 @@ from mdnjax.types import Float
 
 INTERVALS = (0.998, 0.95, 0.9, 0.8, 0.5)  # their ends and the median are the quantiles
 LEVELS = (*((1 - level) / 2 for level in INTERVALS), 0.5, *((1 + level) / 2 for level in reversed(INTERVALS)))
-NUM_POINTS = 40  # of a curve that one call of the density computes
-NUM_ADDITIONS = 2  # of as many points where the probability is
-WEIGHT_OF_DISTANCE = 0.3  # of the length of a part of a curve, where its probability has weight 1
+NUM_POINTS = 32  # of a curve that one call of the density computes
+NUM_ADDITIONS = 2  # of as many points where the curve has its probability and its shape
+WEIGHT_OF_SHAPE = 0.5  # of the height and the length of a part of a curve, where its probability has weight 1
 MAX_MODES = 4
 MIN_HEIGHT = 0.01  # of a mode, as a share of the highest one
 
@@ -77,7 +77,7 @@ def _of_target(mixture: Mixture, units: Units, observed: Observed, num: int) -> 
     atoms, values = np.zeros((len(v), 0)), np.zeros(0)
     if observed.atoms is not None:
         own[1:] = [np.asarray(observed.atoms.observed(values)) for values in own[1:]]
-        is_atom = [observed.atoms.place_of(np.nan_to_num(values)[..., None]) >= 0 for values in own[1:]]
+        is_atom = [observed.atoms.place_of(np.nan_to_num(values)[..., None])[..., 0] >= 0 for values in own[1:]]
         values, atoms = observed.values, observed.probabilities(mixture, units)
         own[1], heights = (np.where(is_atom[0], np.nan, numbers) for numbers in (own[1], heights))
         density = np.where(is_atom[1], 0, density)
@@ -95,14 +95,16 @@ def _density_slope_and_share(mixture_and_points: tuple[Mixture, Any]) -> tuple[A
 def _curve(evaluate: Callable[[np.ndarray], Any], quantiles: np.ndarray) -> tuple[np.ndarray, ...]:
     """Returns points of the curve, the density there, and modes with their heights.
 
-    The first points divide the distances between the quantiles. More are put where the probability is, so that a narrow peak
-    between two points, of which the probability tells, gets points of its own.
+    The first points divide the distances between the quantiles. More are put where the curve has its probability, so that a
+    narrow peak between two points, of which the probability tells, gets points of its own, and where its height changes.
     """
     places = np.linspace(0, quantiles.shape[1] - 1, NUM_POINTS)
     y = np.stack([np.interp(places, np.arange(len(row)), row) for row in quantiles]).astype(np.float32)
     curve = (y, *evaluate(y))
     for _ in range(NUM_ADDITIONS):
-        curve = _with_points(curve, [_points_between(y, below) for y, _, _, below in zip(*curve, strict=True)], evaluate)
+        curve = _with_points(
+            curve, [_points_between(y, density, below) for y, density, _, below in zip(*curve, strict=True)], evaluate
+        )
     curve = _with_points(curve, [_points_at_modes(*row) for row in zip(*curve[:3], strict=True)], evaluate)
     modes = np.stack([_modes(*row) for row in zip(*curve[:3], strict=True)])
     return curve[0], curve[1], modes[:, 0], modes[:, 1]
@@ -116,10 +118,12 @@ def _with_points(curve: tuple[np.ndarray, ...], more: list[np.ndarray], evaluate
     return tuple(np.take_along_axis(part, order, axis=1) for part in parts)
 
 
-def _points_between(y: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Returns points that divide a curve evenly in the sum of probability and distance."""
-    distance = (y - y[0]) / max(y[-1] - y[0], np.finfo(np.float32).tiny)
-    passed = np.maximum.accumulate(below) - below[0] + WEIGHT_OF_DISTANCE * distance
+def _points_between(y: np.ndarray, density: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Returns points that divide a curve evenly in the sum of its probability, its height up and down, and its length."""
+    tiny = np.finfo(np.float32).tiny
+    height = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(density)))]) / max(density.max(), tiny)
+    length = (y - y[0]) / max(y[-1] - y[0], tiny)
+    passed = np.maximum.accumulate(below) - below[0] + WEIGHT_OF_SHAPE * (height + length)
     return np.interp(np.linspace(0, passed[-1], NUM_POINTS + 2)[1:-1], passed, y)
 
 

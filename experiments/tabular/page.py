@@ -36,6 +36,10 @@ MEANINGS = (
     "Linear Gaussian: least squares with one standard deviation for all rows. Marginal Gaussian: mean and standard deviation of "
     "the training targets, without inputs. A network that is not better than these has learnt nothing from the inputs.",
 )
+OF_LATTICE = (
+    "The values of the target are multiples of a step, such as whole numbers. The curve and its modes are those of the density "
+    "before rounding; quantiles and intervals are values of the target."
+)
 MAX_COLUMNS_SHOWN = 60
 
 
@@ -64,7 +68,8 @@ def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mi
     yield Section("Calibration", list(_calibration(found.evaluations["network"], table.columns.targets)))
     yield Section("Where not to trust it", _bullets(found.notes))
     yield Section("Importance", [bars_of_importance(dict(found.rises))] if found.rises else [])
-    yield Section("Explorer", [explorer(table, result, mixture)])
+    whole = [Paragraph(OF_LATTICE)] if result.predictor.observed.lattice is not None else []
+    yield Section("Explorer", [*whole, explorer(table, result, mixture)])
     yield Section("Training", [curves_of_training(result.fit.history, noisy=result.noisy)])
 
 
