@@ -32,6 +32,8 @@ def sections(folder: Path, summaries: Sequence[Summary], planned: Plan, best: st
     question = f"Which values of {', '.join(keys) or 'the seed'} give the best networks?"
     trained = f"{num_members} members of {len(summaries)} settings were trained."
     yield Section("Question", [Paragraph(f"{question} {trained} {best}")])
+    data = planned.configs[0].data
+    yield Section("Data", [Paragraph(getattr(data, "path", None) or f"Points drawn from {data.name.replace('_', ' ')}.")])
     values = {key: dict.fromkeys(text(summary.values[key], 4) for summary in summaries) for key in keys}
     varied = Grid("Varied keys", ["key", "values"], [[key, ", ".join(of)] for key, of in values.items()], 2)
     fixed = settings_that_differ(planned.configs[0], InverseSine(), leave_out=keys)

@@ -55,13 +55,9 @@ class Findings(NamedTuple):
 def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mixture, found: Findings) -> Iterator[Section]:
     """Yields the sections; `mixture` are the predictions for the test rows."""
     targets = ", ".join(table.columns.targets)
-    question = (
-        f"Which values of {targets} are to be expected, and with which probabilities, given the other columns of the table? "
-    )
-    question += (
-        f"The answer for a row is the distribution p({targets} | row), a mixture that neural networks compute from its columns."
-    )
-    yield Section("Question", [Paragraph(question)])
+    question = f"Which values of {targets} are to be expected for a row, given its other columns, and with which probabilities?"
+    answer = f"The answer is a distribution p({targets} | row), a mixture that neural networks compute."
+    yield Section("Question", [Paragraph(f"{question} {answer}")])
     yield Section("Data", [Paragraph(_sizes(table)), _columns(table, result)])
     yield Section("Settings", [*settings_that_differ(config, TabularRun()), *_bullets(found.shares)])
     yield Section("Scores", _scores(found.evaluations, table.columns.targets))
