@@ -49,15 +49,17 @@ def _row(row: Row, name: str, y: np.ndarray) -> dict[str, Any]:
 
 def _target(name: str, summary: Summary) -> dict[str, Any]:
     """Returns what the script needs of one target; numbers are float32, relative to an offset."""
-    offset = float(np.median(summary.quantiles[:, len(LEVELS) // 2]))
-    width = float(np.median(summary.quantiles[:, -2] - summary.quantiles[:, 1])) or 1.0
+    known = summary.quantiles[np.isfinite(summary.quantiles).all(axis=1)]
+    offset, width = (
+        float(np.median(values)) if len(known) else 0.0 for values in (known[:, len(LEVELS) // 2], known[:, -2] - known[:, 1])
+    )
     low, high = summary.curve_y[:, :1], summary.curve_y[:, -1:]
     top = np.maximum(summary.density.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     steps = [(summary.curve_y - low) / np.maximum(high - low, np.finfo(np.float64).tiny), summary.density / top]
     return {
         "name": name,
         "offset": offset,
-        "decimals": int(np.clip(3 - np.floor(np.log10(width)), 0, 30)),
+        "decimals": int(np.clip(3 - np.floor(np.log10(width or 1.0)), 0, 30)),
         "quantiles": _floats(summary.quantiles - offset),
         "modes": _floats(summary.modes - offset),
         "heights": _floats(summary.heights),
@@ -73,7 +75,8 @@ def _floats(values: np.ndarray) -> str:
 
 
 def _whole_numbers(shares: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(np.rint(np.clip(shares, 0, 1) * MAX_STEPS), "<u2").tobytes()).decode()
+    steps = np.rint(np.clip(np.nan_to_num(shares), 0, 1) * MAX_STEPS)
+    return base64.b64encode(np.ascontiguousarray(steps, "<u2").tobytes()).decode()
 
 
 def _plot() -> Any:

@@ -27,6 +27,7 @@ NUM_POINTS = 32  # of a curve that one call of the density computes
 NUM_ADDITIONS = 2  # of as many points where the curve has its probability and its shape
 WEIGHT_OF_SHAPE = 0.5  # of the height and the length of a part of a curve, where its probability has weight 1
 MAX_MODES = 4
+NUM_SEARCHES = 2  # of each mode between the two points beside it
 MIN_HEIGHT = 0.01  # of a mode, as a share of the highest one
 
 
@@ -75,9 +76,10 @@ def _of_target(mixture: Mixture, units: Units, observed: Observed, num: int) -> 
     quantiles = observed.quantiles(own[0][..., None])[..., 0]
     density, heights = density / units.factor[0], heights / units.factor[0]
     atoms, values = np.zeros((len(v), 0)), np.zeros(0)
-    if observed.atoms is not None:
-        own[1:] = [np.asarray(observed.atoms.observed(values)) for values in own[1:]]
-        is_atom = [observed.atoms.place_of(np.nan_to_num(values)[..., None])[..., 0] >= 0 for values in own[1:]]
+    if (known := observed.atoms) is not None:
+        shown = known._replace(low=np.where(known.censored > 0, known.high, known.low))  # predictions have no bounds of censoring
+        own[1:] = [np.asarray(shown.observed(values)) for values in own[1:]]
+        is_atom = [shown.place_of(np.nan_to_num(values)[..., None])[..., 0] >= 0 for values in own[1:]]
         values, atoms = observed.values, observed.probabilities(mixture, units)
         own[1], heights = (np.where(is_atom[0], np.nan, numbers) for numbers in (own[1], heights))
         density = np.where(is_atom[1], 0, density)
@@ -105,7 +107,8 @@ def _curve(evaluate: Callable[[np.ndarray], Any], quantiles: np.ndarray) -> tupl
         curve = _with_points(
             curve, [_points_between(y, density, below) for y, density, _, below in zip(*curve, strict=True)], evaluate
         )
-    curve = _with_points(curve, [_points_at_modes(*row) for row in zip(*curve[:3], strict=True)], evaluate)
+    for _ in range(NUM_SEARCHES):
+        curve = _with_points(curve, [_points_at_modes(*row) for row in zip(*curve[:3], strict=True)], evaluate)
     modes = np.stack([_modes(*row) for row in zip(*curve[:3], strict=True)])
     return curve[0], curve[1], modes[:, 0], modes[:, 1]
 
