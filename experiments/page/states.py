@@ -14,7 +14,7 @@ from mdnjax.data.columns import Column, Columns, blocks
 from mdnjax.data.dates import date_inputs, text_of_day
 from mdnjax.types import Float
 
-MAX_STATES = 400
+MAX_STATES = 320
 MAX_ROWS = 100
 NUM_VALUES, NUM_VALUES_ALONE = 9, 200  # of a slider; of that of a single input
 SHARE_OUTSIDE = 0.01  # of the values of a column on either side of a slider's ends

@@ -27,7 +27,7 @@ NUM_POINTS = 32  # of a curve that one call of the density computes
 NUM_ADDITIONS = 2  # of as many points where the curve has its probability and its shape
 WEIGHT_OF_SHAPE = 0.5  # of the height and the length of a part of a curve, where its probability has weight 1
 MAX_MODES = 4
-NUM_SEARCHES = 2  # of each mode between the two points beside it
+NUM_SEARCHES = 3  # of each mode between the two points beside it
 MIN_HEIGHT = 0.01  # of a mode, as a share of the highest one
 
 
@@ -139,10 +139,18 @@ def _before_modes(density: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 def _points_at_modes(y: np.ndarray, density: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Returns points between the two points beside each of the highest modes, and others along the whole curve."""
+    """Returns points between the two points beside each of the highest modes, and others where modes may be hidden.
+
+    Between two points with slopes of one sign there may be a mode and a minimum if the density changes by less than these slopes.
+    """
     found, num = _before_modes(density, slope), NUM_POINTS // MAX_MODES
     around = [np.linspace(y[i], y[i + 1], num + 2)[1:-1] for i in found]
-    return np.concatenate([*around, np.linspace(y[0], y[-1], NUM_POINTS - num * len(found))])
+    change, steps = np.abs(np.diff(density)), np.diff(y) * (np.abs(slope[:-1]) + np.abs(slope[1:]))
+    change = np.where(
+        (density[1:] >= MIN_HEIGHT * density.max()) & (steps > 0), change / np.maximum(steps, np.finfo(np.float32).tiny), np.inf
+    )
+    hidden = np.argsort(change, kind="stable")[: NUM_POINTS - num * len(found)]
+    return np.concatenate([*around, (y[hidden] + y[hidden + 1]) / 2])
 
 
 def _modes(y: np.ndarray, density: np.ndarray, slope: np.ndarray) -> np.ndarray:
