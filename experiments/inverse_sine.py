@@ -84,13 +84,13 @@ def study(config: InverseSine, overwrite: bool) -> None:
         ("inverse regression, mean squared error", *(inverse_mse[name] for name in ("train_mse", "test_mse", "floor_mse"))),
     )
     title, table = f"Inverse sinusoid, seed {config.seed}", table_of(result, above)
-    write_page(config, folder, clock, result, title, lambda: page(config, result, table, folder))
+    write_page(config, folder, clock, result, title, lambda: page(result, table, folder))
     write_run(folder, clock, result, {"regression": {"forward": mse, "inverse": inverse_mse}})
     show(title, folder, clock, result, table)
     check_finite(folder, result)
 
 
-def page(config: InverseSine, result: Result, table: list[list[str]], folder: Path) -> Iterator[Section]:
+def page(result: Result, table: list[list[str]], folder: Path) -> Iterator[Section]:
     """Yields the sections of the page, where the plotting library is installed."""
     from experiments.page import known_density
 
