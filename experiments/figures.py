@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from experiments import charts, pipeline
 from experiments.charts import Names
+from experiments.page.summaries import summarise
 from experiments.pipeline import Result
+from experiments.schemas import CommandRun
 from mdnjax.compilation import JitOnce
-from mdnjax.config.schema import Run
 from mdnjax.data import Dataset, Splits
 from mdnjax.mixture import Mixture, locations, log_prob, weights
 from mdnjax.predictor import Predictor
@@ -54,9 +55,12 @@ def curves(predictor: Predictor, splits: Splits) -> Curves:
     return Curves(x, y, mixture, np.asarray(weights(mixture)), low, loc, high, learnt, regions, branches(mixture, MIN_MODE_MASS))
 
 
-def compile_ahead(config: Run, splits: Splits) -> None:
-    """Compiles the programs of a run and of its figures."""
-    curves(pipeline.compile_ahead(config, splits), splits)
+def compile_ahead(config: CommandRun, splits: Splits) -> None:
+    """Compiles the programs of a run, of its figures and of its page."""
+    predictor = pipeline.compile_ahead(config, splits)
+    curves(predictor, splits)
+    if config.report:
+        summarise(predictor, splits.test.x[:1], NUM_GRID, NUM_GRID)
 
 
 def run_figures(result: Result, names: Names) -> Iterator[tuple[str, Figure]]:

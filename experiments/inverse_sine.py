@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, figures
-from experiments.pipeline import make_data, run
+from experiments.page.blocks import Section
+from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
 from experiments.regression import make_regression, make_regression_functions
 from experiments.run_folder import create_run_folder
@@ -24,18 +26,26 @@ from experiments.study import (
     prepare,
     resolve_num_components,
     show,
+    table_of,
     write_figures,
+    write_page,
     write_run,
 )
 from mdnjax import checkpoint
 from mdnjax.compilation import JitOnce, in_background
-from mdnjax.config import split
+from mdnjax.config import load, split
 from mdnjax.data import Dataset, sinusoid
 from mdnjax.progress import training_progress
 from mdnjax.training import functions
 from mdnjax.training.train import train_one
 from mdnjax.types import Params
 
+DEFAULT = command.CONFIGS / "inverse_sine.yaml"
+QUESTION = (
+    "A curve, y = 7 sin(0.75 x) + 0.5 x with noise, gives one y for each x, but up to five x for one y. Which x are possible for "
+    "a given y, and with which probabilities? Least squares predicts their mean, where there may be no x at all; a mixture "
+    "density network predicts the whole distribution p(x | y)."
+)
 FILES = (
     *RUN_FILES,
     *("regression.safetensors", "inverse_regression.safetensors"),
@@ -69,13 +79,22 @@ def study(config: InverseSine, overwrite: bool) -> None:
         write_figures(folder, clock, result, *groups)
     write_figures(folder, clock, result, figures.mixture_figures(result, figures.INVERSE))
     mse, inverse_mse = forward.metrics, inverse.metrics
-    write_run(folder, clock, result, {"regression": {"forward": mse, "inverse": inverse_mse}})
     above = (
         ("regression, mean squared error", mse["train_mse"], mse["test_mse"], sinusoid.FORWARD_FLOOR_MSE),
         ("inverse regression, mean squared error", *(inverse_mse[name] for name in ("train_mse", "test_mse", "floor_mse"))),
     )
-    show(f"Inverse sinusoid, seed {config.seed}", folder, clock, result, above)
+    title, table = f"Inverse sinusoid, seed {config.seed}", table_of(result, above)
+    write_page(config, folder, clock, result, title, lambda: page(result, table, folder))
+    write_run(folder, clock, result, {"regression": {"forward": mse, "inverse": inverse_mse}})
+    show(title, folder, clock, result, table)
     check_finite(folder, result)
+
+
+def page(result: Result, table: list[list[str]], folder: Path) -> Iterator[Section]:
+    """Yields the sections of the page, where the plotting library is installed."""
+    from experiments.page import known_density
+
+    return known_density.sections(QUESTION, load(InverseSine, DEFAULT), result, table, figures.INVERSE, folder)
 
 
 def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> FittedRegression:
@@ -117,4 +136,4 @@ def regression_figures(config: InverseSine, forward: FittedRegression, inverse: 
 
 
 if __name__ == "__main__":
-    command.main("experiments.inverse_sine", __doc__ or "", InverseSine, command.CONFIGS / "inverse_sine.yaml", study)
+    command.main("experiments.inverse_sine", __doc__ or "", InverseSine, DEFAULT, study)

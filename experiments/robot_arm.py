@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,16 +15,24 @@ from matplotlib.figure import Figure
 
 from experiments import command, report
 from experiments.charts import DATA, MODEL, STYLE, TRUTH
+from experiments.page.plain import plain_sections
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import RobotArm
 from experiments.sorted_modes import sorted_modes
-from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_run
+from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_page, write_run
+from mdnjax.config import load
 from mdnjax.data import robot_arm
 from mdnjax.statistics import mean, modes
 
 FILES = (*RUN_FILES, "figures/arm.png", "figures/errors.png", "figures/angles.png")
+DEFAULT = command.CONFIGS / "robot_arm.yaml"
+PICTURES = {
+    "arm": "The arms of both modes and of the mean of the angles, for four positions of the hand.",
+    "errors": "Lines from each given position to where the hand is, for the mean of the angles and for the most probable mode.",
+    "angles": "The angles of the nearest mode against those of each exact solution.",
+}
 MIN_MODE_MASS = 0.02  # of a mode that counts as a predicted solution
 MAX_FOUND_MISS = 0.05  # largest distance of the hand from its position at which a solution counts as found
 
@@ -55,8 +64,12 @@ def study(config: RobotArm, overwrite: bool) -> None:
     metrics = scores(predictions)
     with clock.phase("figures"):
         report.write_figures(folder / "figures", draw(predictions, metrics))
+    title, table = f"Robot arm, seed {config.seed}: distance of the hand from its position", table_of(metrics)
+    defaults, tables = load(RobotArm, DEFAULT), [("Distance of the hand from its position", table)]
+    page = partial(plain_sections, __doc__ or "", config, defaults, tables, result.notes, folder, PICTURES)
+    write_page(config, folder, clock, result, title, page)
     write_run(folder, clock, result, {"robot_arm": metrics})
-    show(folder, clock, config.seed, metrics, result.notes)
+    show(title, folder, clock, table, metrics, result.notes)
 
 
 def predict(result: Result) -> Predictions:
@@ -178,9 +191,9 @@ def _plot_nearest_modes(axes: Axes, predictions: Predictions, index: int) -> Non
     axes.scatter(predictions.solutions[..., index].ravel(), angles[..., index].ravel(), s=6, color=MODEL, alpha=0.6, linewidths=0)
 
 
-def show(folder: Path, clock: Clock, seed: int, metrics: dict[str, float], notes: list[str]) -> None:
-    """Prints the table of scores."""
-    rows = [
+def table_of(metrics: dict[str, float]) -> list[tuple[str, ...]]:
+    """Returns the table of scores with its header."""
+    return [
         ("", "RMS", "exact"),
         (
             "mean of the angles",
@@ -190,7 +203,13 @@ def show(folder: Path, clock: Clock, seed: int, metrics: dict[str, float], notes
         ("most probable mode", report.figures(metrics["rms_most_probable_mode"]), "0"),
         ("second mode, where two solutions exist", report.figures(metrics["rms_second_mode"]), "0"),
     ]
-    report.print_table(f"Robot arm, seed {seed}: distance of the hand from its position", rows)
+
+
+def show(
+    title: str, folder: Path, clock: Clock, table: list[tuple[str, ...]], metrics: dict[str, float], notes: list[str]
+) -> None:
+    """Prints the table of scores."""
+    report.print_table(title, table)
     print(f"both solutions found: {100 * metrics['share_both_found']:.1f} % of {metrics['num_two']} positions with two solutions")
     report.print_end(notes, clock, folder)
 
@@ -200,4 +219,4 @@ def _rms(values: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    command.main("experiments.robot_arm", __doc__ or "", RobotArm, command.CONFIGS / "robot_arm.yaml", study)
+    command.main("experiments.robot_arm", __doc__ or "", RobotArm, DEFAULT, study)

@@ -17,7 +17,7 @@ from mdnjax.config import dump
 from mdnjax.config.document import parse
 from mdnjax.config.section import Section
 
-KEYS_WITHOUT_EFFECT = ("output", "runtime", "worker", "distributed", "chunk_members")  # on the results
+KEYS_WITHOUT_EFFECT = ("output", "report", "runtime", "worker", "distributed", "chunk_members")  # on the results
 KEYS_WITHOUT_EFFECT += ("networks", "peers")  # on the results of each other: they select which of them a table shows
 MAX_LOCK_ATTEMPTS = 5
 OTHER_FOLDER = "choose another folder with output=DIR"

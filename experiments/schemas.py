@@ -10,6 +10,8 @@ from mdnjax.config.schema import Config, Loop, Network, Optimizer, Run
 from mdnjax.config.section import Folder, Section
 from mdnjax.config.tabular import Tabular
 
+REPORT = "write report.html, a page about the run that a browser opens, with an explorer of its predictions"
+
 
 class Runtime(Section, frozen=True):
     """The use of the machine; no result depends on it."""
@@ -21,6 +23,7 @@ class CommandRun(Run, frozen=True):
     """A run of a command."""
 
     output: Folder = Field(default=Path("results/run"), description="folder of the results")
+    report: bool = Field(default=True, description=REPORT)
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
 

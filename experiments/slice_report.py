@@ -31,9 +31,14 @@ def show_slices(slices: Slices) -> None:
     if not wrong:
         print(slices.summary())
         return
-    print_table(slices.summary(), [list(HEADINGS), *(_cells(one, slices.name(one)) for one in wrong[:MAX_PRINTED])], HEADINGS[:1])
+    print_table(slices.summary(), table_of_wrong(slices), HEADINGS[:1])
     if len(wrong) > MAX_PRINTED:
         print(f"and {len(wrong) - MAX_PRINTED} more in {SLICES_FILE}")
+
+
+def table_of_wrong(slices: Slices) -> list[list[str]]:
+    """Returns the slices in which the model is wrong as a table of texts with its header; of many the first ones."""
+    return [list(HEADINGS), *(_cells(one, slices.name(one)) for one in slices.wrong()[:MAX_PRINTED])]
 
 
 def write_slices(folder: Path, slices: Slices) -> None:

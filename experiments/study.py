@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import command, report
+from experiments.page import writing
+from experiments.page.blocks import Section as PageSection
 from experiments.pipeline import TRUTH_METRICS, Result
 from experiments.progress import Clock, print_candidate
 from experiments.schemas import CommandRun
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.safetensors"
 TEST_SCORES_FILE = "test_scores.npz"
-RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE)
+RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE, writing.PAGE_FILE)
 
 
 def prepare(config: CommandRun, **others: Loop) -> None:
@@ -83,6 +85,14 @@ def write_figures(folder: Path, clock: Clock, result: Result, *groups: Iterable[
                 report.write_figures(folder / "figures", figures)
 
 
+def write_page(
+    config: CommandRun, folder: Path, clock: Clock, result: Result, title: str, sections: Callable[[], Iterable[PageSection]]
+) -> None:
+    """Writes report.html, unless the run diverged or the configuration does not want it; see `experiments.page.writing`."""
+    if config.report and not result.fit.diverged:
+        writing.write_page(folder, clock, title, sections)
+
+
 def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) -> None:
     """Writes history, environment, timing and metrics; configuration and model are written earlier."""
     metrics = {
@@ -101,8 +111,14 @@ def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) 
     report.write_run(folder, clock, metrics)
 
 
-def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tuple[Any, ...], ...] = ()) -> None:
-    """Prints the table of a run, with the rows `above` before those of the mixture, and then what looks wrong."""
+def show(title: str, folder: Path, clock: Clock, result: Result, table: Sequence[Sequence[str]]) -> None:
+    """Prints the table of a run, and then what looks wrong."""
+    report.print_table(title, table)
+    report.print_end(result.notes, clock, folder)
+
+
+def table_of(result: Result, above: tuple[tuple[Any, ...], ...] = ()) -> list[list[str]]:
+    """Returns the table of a run with its header; the rows `above` come before those of the mixture."""
     mdn = result.metrics
     rows = [
         *above,
@@ -113,9 +129,7 @@ def show(title: str, folder: Path, clock: Clock, result: Result, above: tuple[tu
         ("coverage of the 50 % interval", None, mdn["coverage_50"], 0.5),
         ("coverage of the 90 % interval", None, mdn["coverage_90"], 0.9),
     ]
-    cells = [[label, *map(report.figures, numbers)] for label, *numbers in rows]
-    report.print_table(title, [["", "train", "test", "known limit"], *cells])
-    report.print_end(result.notes, clock, folder)
+    return [["", "train", "test", "known limit"], *([label, *map(report.figures, numbers)] for label, *numbers in rows)]
 
 
 def check_finite(folder: Path, result: Result) -> None:

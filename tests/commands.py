@@ -30,7 +30,14 @@ TEST_CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-SHORT = ["data.num_train=60", "data.num_validation=20", "data.num_test=200", "train.num_steps=40", "train.report_every=20"]
+SHORT = [
+    "report=false",
+    "data.num_train=60",
+    "data.num_validation=20",
+    "data.num_test=200",
+    "train.num_steps=40",
+    "train.report_every=20",
+]
 SHORT += ["regression.num_steps=30", "model.num_components=3", "model.hidden_sizes=[5]"]
 
 # Switches off the settings that keep the study's training from diverging.

@@ -9,6 +9,7 @@ from tests.commands import ROOT
 # Same sizes as `commands.SHORT`, so that both use the same compiled programs.
 SMALL = """
 num_seeds: 3
+report: false
 chunk_members: 1
 data: {num_train: 60, num_validation: 20, num_test: 200}
 model: {num_components: 3, hidden_sizes: [5]}

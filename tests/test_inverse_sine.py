@@ -27,7 +27,7 @@ NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "run"
-    return folder, run("inverse_sine", *SHORT, f"output={folder}", "seed=3")
+    return folder, run("inverse_sine", *SHORT, f"output={folder}", "seed=3", "report=true")
 
 
 def metrics_of(folder):
@@ -45,7 +45,7 @@ def test_it_runs_and_prints_its_folder(done):
 def test_the_run_folder_is_complete(done):
     folder, _ = done
     expected = {"config.yaml", "metrics.json", "timing.json", "history.csv", "environment.json", "model.safetensors"}
-    assert {path.name for path in folder.iterdir()} == expected | {"test_scores.npz", "figures"}
+    assert {path.name for path in folder.iterdir()} == expected | {"test_scores.npz", "report.html", "figures"}
     assert {path.stem for path in (folder / "figures").iterdir()} == set(NAMES)
     assert {"python", "packages", "devices", "commit"} <= set(json.loads((folder / "environment.json").read_text()))
     assert sum(json.loads((folder / "timing.json").read_text()).values()) > 0

@@ -14,7 +14,17 @@ from tests.commands import assert_not_blank, assert_one_line_error, run
 from tests.sweeps import SMALL, rows, start
 
 KEYS = ("model.scale_floor", "train.optimizer.learning_rate")
-NAMES = ["members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "config.yaml", "figures", "parts"]
+NAMES = [
+    "members.csv",
+    "summary.csv",
+    "best.yaml",
+    "best.safetensors",
+    "environment.json",
+    "config.yaml",
+    "figures",
+    "parts",
+    "report.html",
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +45,7 @@ def sweep(file):
 @pytest.fixture(scope="module")
 def done(sweep, file):
     folder = file.parent / "whole"
-    return folder, sweep(f"output={folder}")
+    return folder, sweep(f"output={folder}", "report=true")
 
 
 def test_it_runs_and_prints_its_folder(done):

@@ -22,6 +22,7 @@ from mdnjax.evaluation import evaluate_mixtures, linear_gaussian, marginal_gauss
 from tests.commands import ROOT, assert_not_blank, assert_one_line_error, run
 
 FAST = [
+    "report=false",
     "train.num_steps=40",
     "train.report_every=20",
     "model.hidden_sizes=[8]",
@@ -47,7 +48,7 @@ def done(tmp_path_factory):
     path = folder / "diabetes.csv"
     frame().to_csv(path, index=False)
     words = [f"data.path={path}", "data.target=target", "data.missing=impute", f"output={folder / 'run'}"]
-    return folder, path, words, run("tabular", *FAST, *words)
+    return folder, path, words, run("tabular", *FAST, *words, "report=true")
 
 
 def test_a_table_is_trained_on_and_evaluated(done):
@@ -60,6 +61,7 @@ def test_a_table_is_trained_on_and_evaluated(done):
     assert metrics["evaluation"]["network"]["nll"] == pytest.approx(metrics["mdn"]["test_nll"], rel=1e-5)
     assert set(metrics["importance"]) == {*frame().columns} - {"target", "one"}
     assert "Where not to trust it: not tested, since there are 15 test rows, and 20 are needed." in process.stdout
+    assert "diabetes.csv: target" in (folder / "run" / "report.html").read_text()
     names = {"loss", "importance", "observed", "calibration", "densities"}
     assert {path.stem for path in (folder / "run" / "figures").iterdir()} == names
     for path in (folder / "run" / "figures").iterdir():

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from experiments.members.schema import Sweep
 from experiments.members.settings import Setting, check_space, expand, num_settings_of, place_of, settings_at_bounds
-from experiments.members.sources import RUN_KEYS, Bases, split_layer
+from experiments.members.sources import RUN_KEYS, SHARED_KEYS, Bases, split_layer
 from experiments.schemas import InverseSine
 from mdnjax.config import ConfigError, Layer, merged, read_file, read_words, resolve, settings_layer, split
 from mdnjax.config.data import Examples, Table
 from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.schema import Model, Run, Train
 
-UNUSED_SECTIONS = ("output", "runtime", "regression")  # they do not change a member
+UNUSED_SECTIONS = ("output", "report", "runtime", "regression")  # they do not change a member
 MAX_SHOWN_FAULTS = 8
 MAX_MEMBERS = 100_000
 
@@ -67,7 +67,7 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
     """
     file, typed = read_file(path) if path else Layer({}, {}, []), read_words(words)
     (sweep_file, run_file), (sweep_words, run_words) = split_layer(file), split_layer(typed)
-    is_run_file = not sweep_file.tree.keys() - {"output", "runtime"}
+    is_run_file = not sweep_file.tree.keys() - SHARED_KEYS
     if is_run_file:  # the output of a run's configuration is the folder of that run, not of the sweep
         sweep_file.tree.pop("output", None)
     sweep = resolve(Sweep, [sweep_file, sweep_words])

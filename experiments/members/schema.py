@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from experiments.schemas import Runtime
+from experiments.schemas import REPORT, Runtime
 from mdnjax.config.section import Count, Folder, Section
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -96,5 +96,6 @@ class Sweep(Section, frozen=True):
     chunk_members: Count | None = Field(default=None, description="members trained between two saves (null: by memory and time)")
     worker: Worker = Field(default=Worker(), description="which of several processes this is")
     distributed: Distributed = Field(default=Distributed(), description="jax.distributed")
+    report: bool = Field(default=True, description=REPORT)
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
     digest: str | None = Field(default=None, description="written with the results: sha256 of all configurations")

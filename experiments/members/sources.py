@@ -10,6 +10,7 @@ from experiments.schemas import InverseSine
 from mdnjax.config import ConfigError, Layer, read_file
 from mdnjax.config.load import COMMAND_LINE
 
+SHARED_KEYS = {"output", "report", "runtime"}  # of a sweep and of a run
 SWEEP_KEYS = {field.alias or name for name, field in Sweep.model_fields.items()}
 RUN_KEYS = set(InverseSine.model_fields) - SWEEP_KEYS
 
@@ -40,7 +41,7 @@ class Bases:
             if layer.faults and not layer.places:  # the file cannot be read: the fault gets the place that names it
                 beside = "" if path.exists() or path.is_absolute() else f" in {self.folder} and in the current folder"
                 layer = layer._replace(faults=[f"{place}: base: {fault}{beside}" for fault in layer.faults])
-            if wrong := (SWEEP_KEYS - {"output", "runtime"}) & layer.tree.keys():
+            if wrong := (SWEEP_KEYS - SHARED_KEYS) & layer.tree.keys():
                 layer.faults.append(f"{place}: base: {base} is a sweep itself (it has {min(wrong)!r})")
             tree = {key: value for key, value in layer.tree.items() if key not in SWEEP_KEYS}
             self.layers[path] = layer._replace(tree=tree)

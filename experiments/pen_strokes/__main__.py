@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import charts, command, report
+from experiments.page.plain import plain_sections
+from experiments.page.writing import PAGE_FILE, write_page
 from experiments.pen_strokes import drawer, figures, network
 from experiments.pen_strokes.drawer import Drawer
 from experiments.pen_strokes.drawings import Parts, as_arrays, make_drawings
@@ -20,6 +23,7 @@ from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
+from mdnjax.config import load
 from mdnjax.progress import training_progress
 from mdnjax.sequences import Rows, pack
 from mdnjax.training.functions import SAMPLE
@@ -27,8 +31,15 @@ from mdnjax.training.population import Fit
 from mdnjax.training.selection import selected_params
 from mdnjax.training.train import train_one
 
-FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "samples.npz")
+FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "samples.npz", PAGE_FILE)
 FILES += tuple(f"figures/{name}" for name in ("drawings.png", "drawings.svg", "continued.png", "density.png", "loss.png"))
+DEFAULT = command.CONFIGS / "pen_strokes.yaml"
+PICTURES = {
+    "drawings": "Test drawings, and drawings that were sampled from the network.",
+    "continued": "Drawings of which the network was given the beginning.",
+    "density": "The predicted density of the next point along one drawing.",
+    "loss": "Training loss and validation NLL against the step.",
+}
 DEQUANTISE = 3  # purpose of a key, after INIT, TRAIN and SAMPLE
 
 
@@ -64,10 +75,17 @@ def study(config: PenStrokes, overwrite: bool) -> None:
         write_figures(folder, draw_figures(config, trained, parts, samples, fitted))
     report.write_npz(folder / "samples.npz", arrays_of(samples))
     report.write_history(folder / "history.csv", fitted.history)
+    source = Path(config.data.path).name if config.data.path else "alphabet"
+    title, table = f"Pen strokes, {source}, seed {config.seed}: nats per point", table_of(metrics)
+    if config.report and not fitted.diverged:
+        defaults = load(PenStrokes, DEFAULT)
+        page = partial(plain_sections, __doc__ or "", config, defaults, [("NLL in nats per point", table)], [], folder, PICTURES)
+        write_page(folder, clock, title, page)
     status = "diverged" if fitted.diverged else "finished"
     steps = int(fitted.state.step)
     report.write_run(folder, clock, {"seed": config.seed, "status": status, "unit": unit, "steps": steps, **metrics})
-    show(config, folder, clock, metrics)
+    report.print_table(title, table)
+    report.print_end((), clock, folder)
     if fitted.diverged:
         raise command.RunFailed(divergence_message("pen strokes", steps, config.train.num_steps, folder / "model.safetensors"))
 
@@ -147,16 +165,14 @@ def write_figures(folder: Path, drawn: Iterator[tuple[str, Figure]]) -> None:
             report.write_figure(folder / "figures" / f"{name}.svg", figure)
 
 
-def show(config: PenStrokes, folder: Path, clock: Clock, metrics: dict[str, dict[str, float]]) -> None:
-    """Prints the table of scores."""
-    source = Path(config.data.path).name if config.data.path else "alphabet"
+def table_of(metrics: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Returns the table of scores with its header."""
     columns, rows = ("offset", "lift", "point", "end"), []
     for name, scores in metrics.items():
         label = "independent points, test" if name == "independent" else f"network, {name}"
         rows.append([label, *(f"{scores[column]:.3f}" for column in columns)])
-    report.print_table(f"Pen strokes, {source}, seed {config.seed}: nats per point", [["", *columns], *rows])
-    report.print_end((), clock, folder)
+    return [["", *columns], *rows]
 
 
 if __name__ == "__main__":
-    command.main("experiments.pen_strokes", __doc__ or "", PenStrokes, command.CONFIGS / "pen_strokes.yaml", study)
+    command.main("experiments.pen_strokes", __doc__ or "", PenStrokes, DEFAULT, study)

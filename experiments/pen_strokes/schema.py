@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from experiments.schemas import Runtime
+from experiments.schemas import REPORT, Runtime
 from mdnjax.config.schema import NoisyLoop
 from mdnjax.config.section import Count, Folder, Positive, Scale, Section, Seed, Units
 
@@ -65,4 +65,5 @@ class PenStrokes(Section, frozen=True):
     model: PenModel = Field(default=PenModel(), description="network")
     train: PenTrain = Field(default_factory=PenTrain, description="training")
     sampling: Sampling = Field(default=Sampling(), description="samples")
+    report: bool = Field(default=True, description=REPORT)
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from experiments import command, report
+from experiments.page.blocks import Section
+from experiments.page.writing import PAGE_FILE, write_page
 from experiments.pipeline import check_support
 from experiments.posterior import figures
 from experiments.posterior.outcome import (
@@ -27,12 +29,14 @@ from experiments.progress import Clock
 from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
+from mdnjax.config import load
 from mdnjax.data.notes import outliers
 from mdnjax.outside import outside
 from mdnjax.posteriors.fit import columns_of, with_support
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
-FILES = (*FILES, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
+FILES = (*FILES, PAGE_FILE, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
+DEFAULT = command.CONFIGS / "posterior.yaml"
 
 
 def study(config: Posterior, overwrite: bool) -> None:
@@ -69,7 +73,6 @@ def study(config: Posterior, overwrite: bool) -> None:
     with clock.phase("figures"):
         drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem)
         report.write_figures(folder / "figures", drawn)
-    write_metrics(config, folder, clock, problem, outcomes)
     direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
     of_networks = direct[-1].result.notes if direct else []
     notes += [
@@ -77,7 +80,13 @@ def study(config: Posterior, overwrite: bool) -> None:
         *of_networks,
         *(note for outcome in outcomes for note in outcome.problems),
     ]
-    report.print_end([*problem.notes, *notes, *chosen(outcomes)], clock, folder)
+    notes, title = [*problem.notes, *notes, *chosen(outcomes)], title_of(config, problem)
+    table = table_of(outcomes, problem)
+    if config.report and not any(outcome.result.fit.diverged for outcome in outcomes):
+        write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes))
+    write_metrics(config, folder, clock, table, outcomes)
+    report.print_table(title, table)
+    report.print_end(notes, clock, folder)
     for outcome in outcomes:
         check_not_diverged(folder, config, outcome)
 
@@ -105,14 +114,26 @@ def write_history_and_draws(folder: Path, problem: Problem, outcome: Outcome) ->
     report.write_npz(folder / f"{outcome.file_name}.npz", arrays)
 
 
-def write_metrics(config: Posterior, folder: Path, clock: Clock, problem: Problem, outcomes: list[Outcome]) -> None:
-    """Writes the metrics, and writes and prints the table."""
-    table = table_of(outcomes, problem)
+def write_metrics(config: Posterior, folder: Path, clock: Clock, table: list[list[str]], outcomes: list[Outcome]) -> None:
+    """Writes the table and the metrics."""
     report.write_table(folder, table)
     runs = {outcome.file_name: metrics_of(outcome) for outcome in outcomes}
     report.write_run(folder, clock, {"seed": config.seed, "runs": runs})
+
+
+def title_of(config: Posterior, problem: Problem) -> str:
+    """Returns the title of the table and of the page."""
     source = str(config.data.path) if problem.task is None else problem.task.replace("_", " ")
-    report.print_table(f"Posteriors of {source}, seed {config.seed}; {len(problem.test.x)} test simulations", table)
+    return f"Posteriors of {source}, seed {config.seed}; {len(problem.test.x)} test simulations"
+
+
+def page(
+    config: Posterior, problem: Problem, outcomes: list[Outcome], table: list[list[str]], notes: list[str]
+) -> Iterator[Section]:
+    """Yields the sections of the page, where the plotting library is installed."""
+    from experiments.posterior.page import sections
+
+    return sections(config, load(Posterior, DEFAULT), problem, outcomes, table, notes)
 
 
 def check_not_diverged(folder: Path, config: Posterior, outcome: Outcome) -> None:
@@ -124,4 +145,4 @@ def check_not_diverged(folder: Path, config: Posterior, outcome: Outcome) -> Non
 
 
 if __name__ == "__main__":
-    command.main("experiments.posterior", __doc__ or "", Posterior, command.CONFIGS / "posterior.yaml", study)
+    command.main("experiments.posterior", __doc__ or "", Posterior, DEFAULT, study)

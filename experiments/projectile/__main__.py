@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import jax
 import numpy as np
 
 from experiments import command, report
+from experiments.page.plain import plain_sections
+from experiments.page.writing import PAGE_FILE, write_page
 from experiments.progress import Clock
 from experiments.projectile import figures, objective
-from experiments.projectile.evaluation import Launches, describe, evaluate_all, score
+from experiments.projectile.evaluation import describe, evaluate_all, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import InputRanges, Projectile
 from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
+from mdnjax.config import load
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
@@ -25,7 +28,13 @@ from mdnjax.training.population import Fit
 from mdnjax.training.selection import selected_params
 from mdnjax.training.train import train_one
 
-FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", "figures/*.png")
+FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", PAGE_FILE, "figures/*.png")
+DEFAULT = command.CONFIGS / "projectile.yaml"
+PICTURES = {
+    "arcs": "The flights of the predicted launch angles, a panel for each of the inputs that were asked for.",
+    "angles": "Predicted and exact launch angles against the distance, for three winds.",
+    "misses": "The misses at the modes of the test inputs.",
+}
 NUM_DISTANCES = 150  # plotted in a panel
 WIND_SHARES = (0.1, 0.5, 0.9)  # positions within the range of winds, one panel each
 
@@ -55,9 +64,19 @@ def study(config: Projectile, overwrite: bool) -> None:
     with clock.phase("figures"):
         report.write_figures(folder / "figures", figures.draw(examples, by_distance, tested))
     report.write_history(folder / "history.csv", fitted.history, "validation_miss")
+    table = table_of(metrics)
+    title = f"Projectile, seed {config.seed}: {config.questions.num_test} test inputs (speed, distance, wind)"
+    notes = [*extrapolation_notes(config)]
+    if config.report and not fitted.diverged:
+        defaults, tables = load(Projectile, DEFAULT), [("Test scores", table)]
+        page = partial(plain_sections, __doc__ or "", config, defaults, tables, notes, folder, PICTURES)
+        write_page(folder, clock, title, page)
     status = "diverged" if fitted.diverged else "finished"
     report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
-    show(config, folder, clock, metrics, examples)
+    report.print_table(title, table)
+    for number in range(len(examples.x)):
+        print(describe(examples, number))
+    report.print_end(notes, clock, folder)
     if fitted.diverged:
         step = int(fitted.state.step)
         raise command.RunFailed(divergence_message("projectile", step, config.train.num_steps, folder / "model.safetensors"))
@@ -85,11 +104,10 @@ def distance_grids(ranges: InputRanges) -> Iterator[np.ndarray]:
         yield np.stack([np.full_like(distance, speed), distance, np.full_like(distance, wind)], axis=1)
 
 
-def show(config: Projectile, folder: Path, clock: Clock, metrics: dict[str, float], examples: Launches) -> None:
-    """Prints the test scores, and the launch angles of the inputs in `asked`."""
-    title = f"Projectile, seed {config.seed}: {config.questions.num_test} test inputs (speed, distance, wind)"
+def table_of(metrics: dict[str, float]) -> list[tuple[str, ...]]:
+    """Returns the table of scores with its header."""
     two, out_of_reach = metrics["num_two"], metrics["num_out_of_reach"]
-    rows = [
+    return [
         ("", "", "of"),
         ("both arcs found, where two angles hit", f"{100 * metrics['both_found']:.1f} %", f"{two:.0f}"),
         ("miss at the modes, median", f"{metrics['median_miss']:.3f} %", ""),
@@ -98,10 +116,6 @@ def show(config: Projectile, folder: Path, clock: Clock, metrics: dict[str, floa
         ("out of reach, and predicted to be", f"{100 * metrics['said_out_of_reach']:.1f} %", f"{out_of_reach:.0f}"),
         ("within reach, and predicted to be", f"{100 * metrics['said_in_reach']:.1f} %", ""),
     ]
-    report.print_table(title, rows)
-    for number in range(len(examples.x)):
-        print(describe(examples, number))
-    report.print_end(extrapolation_notes(config), clock, folder)
 
 
 def extrapolation_notes(config: Projectile) -> Iterator[str]:
@@ -115,4 +129,4 @@ def extrapolation_notes(config: Projectile) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    command.main("experiments.projectile", __doc__ or "", Projectile, command.CONFIGS / "projectile.yaml", study)
+    command.main("experiments.projectile", __doc__ or "", Projectile, DEFAULT, study)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WrapValidator
 
-from experiments.schemas import Runtime
+from experiments.schemas import REPORT, Runtime
 from mdnjax.config.schema import Model, NoisyLoop
 from mdnjax.config.section import Count, Folder, Section, Seed
 
@@ -72,4 +72,5 @@ class Projectile(Section, frozen=True):
         default=((30.0, 45.0, 0.0), (30.0, 45.0, -6.0), (30.0, 45.0, 6.0), (38.0, 60.0, 3.0), (22.0, 45.0, 0.0)),
         description="inputs [speed, distance, wind] whose launch angles are printed; the first five are plotted",
     )
+    report: bool = Field(default=True, description=REPORT)
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")

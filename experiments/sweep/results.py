@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +10,26 @@ from experiments import command, report
 from experiments.members import parts, plan
 from experiments.members.component_numbers import with_num_components
 from experiments.members.plan import Member, Plan
+from experiments.page.blocks import Section
+from experiments.page.writing import PAGE_FILE, write_page
 from experiments.pipeline import columns_of
+from experiments.progress import Clock
 from experiments.sweep import figures, summary
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
 from mdnjax.config.schema import Run
 from mdnjax.model_file import save
 
-FILES = (parts.PATTERN, "members.csv", "summary.csv", "best.yaml", "best.safetensors", "environment.json", "figures/*.png")
+FILES = (
+    parts.PATTERN,
+    "members.csv",
+    "summary.csv",
+    "best.yaml",
+    "best.safetensors",
+    "environment.json",
+    "figures/*.png",
+    PAGE_FILE,
+)
 FILES += ("search.journal", "search.journal.lock")
 
 
@@ -46,8 +58,18 @@ def gather(planned: Plan, folder: Path) -> int:
     for name, figure in figures.of_sweep(summaries, rows, curves):
         report.write_figure(folder / "figures" / f"{name}.png", figure)
     print(f"best member: seed {best.config.seed} of the setting in row 1; written to best.yaml and best.safetensors")
+    if planned.sweep.report:
+        title = f"Sweep {planned.sweep.output.name}: {len(members)} members"
+        write_page(folder, Clock(), title, lambda: page(folder, planned, summaries, best))
     print(f"results: {folder}")
     return 0
+
+
+def page(folder: Path, planned: Plan, summaries: Sequence[summary.Summary], best: Member) -> Iterator[Section]:
+    """Yields the sections of the page, where the plotting library is installed."""
+    from experiments.sweep.page import sections
+
+    return sections(folder, summaries, planned, f"The best member has seed {best.config.seed} of the first setting.")
 
 
 def _curves_and_best_model(

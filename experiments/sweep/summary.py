@@ -112,15 +112,22 @@ def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
         f"{name}: {num_members} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)"
     )
     keys = list(summaries[0].values)
-    names = [short(key, keys) for key in keys]
-    rows = [["#", *names, "seeds", "diverged", *(heading for heading, *_ in SHOWN_COLUMNS), "near best"]]
-    for rank, summary in enumerate(summaries[:MAX_SHOWN_SETTINGS], start=1):
-        values = [text(summary.values[key], 4) for key in keys]
-        rows.append([str(rank), *values, str(summary.num_members), str(summary.num_diverged), *_numbers(summary)])
-    print_table(None, rows, left=names)
+    print_table(None, table_of(summaries), left=[short(key, keys) for key in keys])
     if len(summaries) > MAX_SHOWN_SETTINGS:
         print(f"and {len(summaries) - MAX_SHOWN_SETTINGS} more settings in summary.csv")
     print(f"training and scores: {seconds:.1f} s, {seconds / max(num_members, 1):.2f} s per member")
+
+
+def table_of(summaries: Sequence[Summary]) -> list[list[str]]:
+    """Returns the table of the best settings with its header."""
+    keys = list(summaries[0].values)
+    rows = [
+        ["#", *(short(key, keys) for key in keys), "seeds", "diverged", *(heading for heading, *_ in SHOWN_COLUMNS), "near best"]
+    ]
+    for rank, summary in enumerate(summaries[:MAX_SHOWN_SETTINGS], start=1):
+        values = [text(summary.values[key], 4) for key in keys]
+        rows.append([str(rank), *values, str(summary.num_members), str(summary.num_diverged), *_numbers(summary)])
+    return rows
 
 
 def short(key: str, keys: Sequence[str]) -> str:

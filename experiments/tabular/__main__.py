@@ -10,12 +10,22 @@ from matplotlib.figure import Figure
 
 from experiments import command, reading, report
 from experiments.charts import as_label, plot_calibration, plot_history
+from experiments.page.blocks import Section
 from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
 from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
-from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
+from experiments.study import (
+    MODEL_FILE,
+    RUN_FILES,
+    check_finite,
+    prepare,
+    resolve_num_components,
+    write_figures,
+    write_page,
+    write_run,
+)
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
@@ -67,6 +77,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
         "slices": slices.numbers(),
     }
+    title = f"{table.path.name}: {', '.join(table.columns.targets)}"
+    write_page(config, folder, clock, result, title, lambda: page(config, result, table, mixture, evaluations, rises, slices))
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
@@ -128,9 +140,8 @@ def show(
     if result.predictor.recalibration is not None:
         print(recalibration_note(result.predictor))
     show_slices(slices)
-    for line in notes(result, evaluations):
-        print(line)
-    report.print_end((), clock, folder)
+    print(*shares_of_mixture(result), sep="\n", end="\n")
+    report.print_end(notes(result, evaluations), clock, folder)
 
 
 def guarantee_note(result: Result, scores: Conformal) -> str:
@@ -152,8 +163,8 @@ def guarantee_note(result: Result, scores: Conformal) -> str:
     return f"{text}; within the categories of {scores.column}: {of_groups}{', ...' * (len(groups) > MAX_GROUPS_SHOWN)}"
 
 
-def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
-    """Returns lines about the settings with the largest weights, and about what looks wrong."""
+def shares_of_mixture(result: Result) -> Iterator[str]:
+    """Yields lines about the settings with the largest weights."""
     parts = [
         (weight, "networks with " + ", ".join(f"{key} {value:g}" for key, value in setting.items()))
         for weight, setting in zip(result.setting_weights, result.config.selection.settings, strict=False)
@@ -163,13 +174,33 @@ def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str
     for weight, name in sorted(parts, key=lambda part: -part[0]):
         if weight >= MIN_WEIGHT_SHOWN:
             yield f"{100 * weight:.0f} % of the mixture: {name}"
-    yield from (f"note: {text}" for text in result.notes)
+
+
+def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
+    """Yields sentences about what looks wrong."""
+    yield from result.notes
     network, linear = evaluations["network"].nll, evaluations["linear Gaussian"].nll
     if network > linear:
         yield (
-            f"note: the test NLL is {network - linear:.3f} above that of a linear Gaussian: the relation may be linear, or the "
+            f"the test NLL is {network - linear:.3f} above that of a linear Gaussian: the relation may be linear, or the "
             "rows too few to learn more than that; use more rows, or the simpler model"
         )
+
+
+def page(
+    config: TabularRun,
+    result: Result,
+    table: reading.LoadedTable,
+    mixture: Mixture,
+    evaluations: Mapping[str, Evaluation],
+    rises: Mapping[str, np.ndarray],
+    slices: Slices,
+) -> Iterator[Section]:
+    """Yields the sections of the page, where the plotting library is installed."""
+    from experiments.tabular.page import Findings, sections
+
+    found = Findings(evaluations, rises, slices, [*shares_of_mixture(result)], [*table.notes, *notes(result, evaluations)])
+    return sections(config, table, result, mixture, found)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, report
+from experiments.page.plain import plain_sections
+from experiments.page.writing import PAGE_FILE, write_page
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.study import divergence_message, num_components_is_auto, prepare
@@ -20,6 +23,7 @@ from experiments.trajectories.published import ROWS, Published
 from experiments.trajectories.schema import Trajectories
 from experiments.trajectories.scores import Predictions, Score, baseline_nll, mean_score, predict, score
 from experiments.trajectories.walks import Scene, make_scenes
+from mdnjax.config import load
 from mdnjax.data import Splits
 from mdnjax.fitting import fit_networks
 from mdnjax.model_file import save
@@ -28,7 +32,8 @@ from mdnjax.progress import training_progress
 from mdnjax.training.functions import SAMPLE
 from mdnjax.training.population import Fit
 
-FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md", "*.safetensors", "figures/*.png")
+FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md", PAGE_FILE, "*.safetensors", "figures/*.png")
+DEFAULT = command.CONFIGS / "trajectories.yaml"
 
 
 class Outcome(NamedTuple):
@@ -90,10 +95,18 @@ def draw(outcomes: list[Outcome]) -> Iterator[tuple[str, Figure]]:
 def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outcome]) -> None:
     """Writes the metrics, and writes and prints the table."""
     table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
+    title = f"Paths, seed {config.seed}: NLL in nats per step; average / final distance in metres"
+    if config.report and not any(outcome.fit.diverged for outcome in outcomes):
+        pictures = {
+            outcome.scene.name: f"Observed and true paths, and predictions, in {outcome.scene.name}." for outcome in outcomes
+        }
+        pictures |= {"horizons": "The NLL and the distances against the number of steps ahead."}
+        defaults = load(Trajectories, DEFAULT)
+        page = partial(plain_sections, __doc__ or "", config, defaults, [(title, table)], [], folder, pictures)
+        write_page(folder, clock, title, page)
     report.write_table(folder, table)
     scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
     report.write_run(folder, clock, {"seed": config.seed, "scenes": scores})
-    title = f"Paths, seed {config.seed}: NLL in nats per step; average / final distance in metres"
     report.print_table(title, table)
     report.print_end((), clock, folder)
 
@@ -121,4 +134,4 @@ def _pair(pair: tuple[float, ...] | None) -> str:
 
 
 if __name__ == "__main__":
-    command.main("experiments.trajectories", __doc__ or "", Trajectories, command.CONFIGS / "trajectories.yaml", study)
+    command.main("experiments.trajectories", __doc__ or "", Trajectories, DEFAULT, study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from experiments import command, report
 from experiments.members import parts
 from experiments.members.chunks import member_data
 from experiments.members.resume import train_members
+from experiments.page.plain import plain_sections
+from experiments.page.writing import PAGE_FILE, write_page
+from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.study import prepare
 from experiments.uci import peers, results
@@ -28,7 +32,7 @@ from mdnjax.predictor import Predictor
 from mdnjax.training.placement import local_placement
 
 FILES = (parts.PATTERN, "tables/*.npz", "peers/*.json", "members.csv", "table.csv", "peers.csv", "table.md")
-FILES += ("environment.json",)
+FILES += ("environment.json", PAGE_FILE)
 
 
 def bench(config: Benchmark, overwrite: bool) -> None:
@@ -50,6 +54,10 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     report.write_json(folder / "environment.json", report.environment())
     results.write(folder, scores)
     results.show(scores)
+    if config.report:
+        tables = [(shown.title, shown.cells) for shown in results.tables(scores)]
+        page = partial(plain_sections, __doc__ or "", config, Benchmark(), tables, [], folder, {})
+        write_page(folder, Clock(), f"Scores on {len(problems)} tables", page)
     print(f"results: {folder}")
 
 

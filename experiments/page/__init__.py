@@ -1,0 +1,1 @@
+"""`report.html`: one page about a run, which needs no network and no server."""
