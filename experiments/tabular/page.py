@@ -46,7 +46,7 @@ MAX_COLUMNS_SHOWN = 60
 
 
 class Findings(NamedTuple):
-    """Scores of the contenders, the rise of the NLL for each column, slices of the rows, and sentences on the mixture and faults."""
+    """Scores of the contenders, rises of the NLL by columns, slices of rows, and sentences on the mixture and on faults."""
 
     evaluations: Mapping[str, Evaluation]
     rises: Mapping[str, np.ndarray]
