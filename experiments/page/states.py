@@ -14,9 +14,9 @@ from mdnjax.data.columns import Column, Columns, blocks
 from mdnjax.data.dates import date_inputs, text_of_day
 from mdnjax.types import Float
 
-MAX_STATES = 320
-MAX_ROWS = 100
-NUM_VALUES, NUM_VALUES_ALONE = 9, 200  # of a slider; of that of a single input
+MAX_STATES = 280
+MAX_ROWS = 60
+NUM_VALUES, NUM_VALUES_ALONE = 8, 200  # of a slider; of that of a single input
 SHARE_OUTSIDE = 0.01  # of the values of a column on either side of a slider's ends
 
 
@@ -58,7 +58,7 @@ def choose_states(columns: Columns, test: np.ndarray, known: np.ndarray, example
     others = [index for index in spread(len(test)) if index not in {index for _, index in examples}]
     others = others[: MAX_ROWS - len(examples)]
     num_free = MAX_STATES - len(examples) - len(others)
-    num_with_sliders = MAX_ROWS if alone else max(1, num_free // max(1, sum(len(of) for of in values)))
+    num_with_sliders = MAX_ROWS if alone else max(1, num_free // max(1, sum(len(of) - 1 for of in values)))
     states, rows, shared = list[np.ndarray](), list[Row](), dict[int, int]()
     for place, (label, index) in enumerate([*examples, *(("", index) for index in others)]):
         own, state = test[index], len(states)
