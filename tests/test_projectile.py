@@ -72,6 +72,10 @@ def test_the_farthest_landing_and_both_solutions():
         exists = np.isfinite(angle)
         landed = flight.landings(np.nan_to_num(angle, nan=45.0), speed, wind)
         np.testing.assert_allclose(landed[exists], 0.8 * limit.distance[exists], rtol=1e-5)
+        refined = flight.refined(np.nan_to_num(angle, nan=45.0) + 1.5, speed, 0.8 * limit.distance, wind)
+        np.testing.assert_allclose(refined[exists], angle[exists], atol=1e-3)
+    best = flight.refined(limit.angle + 1.0, speed, 1.01 * limit.distance, wind)  # nothing lands there
+    assert (np.abs(flight.landings(best, speed, wind) - limit.distance) < 0.01 * limit.distance).all()
     assert np.isnan(flight.solutions(speed, 1.01 * limit.distance, wind, limit)).all()
 
 
@@ -112,6 +116,8 @@ def test_scores_and_descriptions_by_hand():
         angle=np.array([[20.0, 70.0], [20.0, nan], [42.0, nan]]),
         mass=np.array([[0.6, 0.4], [1.0, nan], [1.0, nan]]),
         place=np.array([[40.1, 39.9], [42.0, nan], [66.0, nan]]),
+        refined=np.array([[19.95, 69.95], [19.0, nan], [42.4, nan]]),
+        refined_place=np.array([[40.0, 40.0], [40.4, nan], [66.0, nan]]),
         exact=np.array([[20.1, 70.1], [19.0, 71.0], [nan, nan]]),
         farthest=np.array([66.0, 66.0, 66.0]),
         farthest_angle=np.array([42.5, 42.5, 42.5]),
@@ -120,8 +126,9 @@ def test_scores_and_descriptions_by_hand():
     found = score(launches)
     assert (found["num_two"], found["both_found"], found["low_found"], found["high_found"]) == (2, 0.5, 0.5, 0.5)
     assert found["median_miss"] == pytest.approx(0.25)  # of 0.25, 0.25 and 5 %
+    assert found["refined_within_goal"] == pytest.approx(2 / 3)
     assert (found["num_out_of_reach"], found["said_out_of_reach"], found["said_in_reach"]) == (1, 1.0, 0.5)
-    assert describe(launches, 0).endswith("20.00 degrees lands at 40.10 m (60 %), 70.00 degrees lands at 39.90 m (40 %)")
+    assert describe(launches, 0).endswith("19.95 degrees lands at 40.00 m (60 %), 69.95 degrees lands at 40.00 m (40 %)")
     assert "out of reach; the farthest is 66.0 m, at 42.5 degrees" in describe(launches, 2)
 
 

@@ -113,6 +113,7 @@ def table_of(metrics: dict[str, float]) -> list[tuple[str, ...]]:
         ("miss at the modes, median", f"{metrics['median_miss']:.3f} %", ""),
         ("miss at the modes, mean", f"{metrics['mean_miss']:.3f} %", ""),
         ("modes that miss by 0.3 % of the distance or less", f"{100 * metrics['share_within_goal']:.1f} %", ""),
+        ("the same, after Newton steps through the flight", f"{100 * metrics['refined_within_goal']:.1f} %", ""),
         ("out of reach, and predicted to be", f"{100 * metrics['said_out_of_reach']:.1f} %", f"{out_of_reach:.0f}"),
         ("within reach, and predicted to be", f"{100 * metrics['said_in_reach']:.1f} %", ""),
     ]

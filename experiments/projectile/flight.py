@@ -17,6 +17,7 @@ GRAVITY, DRAG = 9.81, 0.006  # m/s^2, 1/m
 MIN_ANGLE, MAX_ANGLE = 0.0, 90.0  # degrees
 NUM_STEPS = 12  # of a fifth-order solver in a flight; landings are exact to two millimetres
 NUM_BISECTIONS = 24
+NUM_REFINEMENTS, MAX_REFINEMENT = 3, 2.0  # Newton steps, and the largest of them in degrees
 NUM_PATH_POINTS = 100
 BLOCK_SIZE = 512  # flights that one compiled program computes
 
@@ -71,6 +72,15 @@ def solutions(speed: np.ndarray, distance: np.ndarray, wind: np.ndarray, limit: 
     return np.where(np.stack([reached, reached & (straight_up <= distance)], axis=1), angles, np.nan)
 
 
+def refined(angle: np.ndarray, speed: np.ndarray, distance: np.ndarray, wind: np.ndarray) -> np.ndarray:
+    """Returns the angles after Newton steps towards landing at the distance, for broadcastable arrays.
+
+    The slope of the landing is that of the solver. A step that would land farther from the distance is not taken.
+    """
+    arrays = np.broadcast_arrays(angle, speed, distance, wind)
+    return _in_blocks(_refined, *map(np.ravel, arrays)).reshape(arrays[0].shape)
+
+
 def _in_blocks(function: Any, *arrays: np.ndarray) -> Any:
     """Applies a function of arrays `[N]` to blocks of one size, so that it is compiled once; repeated rows fill the last one."""
     num = len(arrays[0])
@@ -98,6 +108,18 @@ def _solutions(speed: Array, distance: Array, wind: Array, middle: Array) -> Arr
 
     low, high = jnp.full_like(middle, MIN_ANGLE), jnp.full_like(middle, MAX_ANGLE)
     return _bisect(below_the_solution, jnp.stack([low, middle]), jnp.stack([middle, high])).T
+
+
+@jax.jit
+def _refined(angle: Array, speed: Array, distance: Array, wind: Array) -> Array:
+    def step(_: Any, angle: Array) -> Array:
+        place, slope = _map_flights(_landing_and_slope, angle, speed, wind)
+        change = jnp.where(slope == 0, 0.0, (distance - place) / jnp.where(slope == 0, 1.0, slope))
+        new = jnp.clip(angle + jnp.clip(change, -MAX_REFINEMENT, MAX_REFINEMENT), MIN_ANGLE, MAX_ANGLE)
+        nearer = jnp.abs(_map_flights(_landing, new, speed, wind) - distance) < jnp.abs(place - distance)
+        return jnp.where(nearer, new, angle)
+
+    return jax.lax.fori_loop(0, NUM_REFINEMENTS, step, angle)
 
 
 @jax.jit
