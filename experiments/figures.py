@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def compile_ahead(config: CommandRun, splits: Splits) -> None:
     """Compiles the programs of a run, of its figures and of its page."""
     predictor = pipeline.compile_ahead(config, splits)
     curves(predictor, splits)
-    if config.report:
+    if config.report and importlib.util.find_spec("bokeh"):
         summarise(predictor, splits.test.x[:1], NUM_GRID, NUM_GRID)
 
 

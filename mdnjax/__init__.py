@@ -89,33 +89,13 @@ __all__ += ["Region", "Slice", "Slices", "StudentT", "Support", "TrainState", "W
 __all__ += ["affine", "align", "box_prob", "branches", "calibration_error", "cde_loss", "cdf", "central_interval"]
 __all__ += ["condition", "conformal", "covariance", "coverage", "crps", "crps_by_quadrature", "diagnose", "energy_score"]
 __all__ += ["entropy", "entropy_bounds", "entropy_by_samples", "evaluate", "evaluate_slices", "expected_shortfall"]
-__all__ += [
-    "export_model",
-    "fit",
-    "fit_posterior",
-    "guaranteed_bounds",
-    "guaranteed_intervals",
-    "guaranteed_regions",
-    "hdr",
-    "hdr_coverage",
-]
-__all__ += ["hdr_level", "hdr_mass", "hdr_mass_by_samples", "highest_mode", "in_guaranteed_region", "init_state"]
-__all__ += ["init_steady_state", "interval_prob", "kurtosis", "load", "load_posterior", "locations", "log_prob"]
+__all__ += ["export_model", "fit", "fit_posterior", "guaranteed_bounds", "guaranteed_intervals", "guaranteed_regions", "hdr"]
+__all__ += ["hdr_coverage", "hdr_level", "hdr_mass", "hdr_mass_by_samples", "highest_mode", "in_guaranteed_region"]
+__all__ += ["init_state", "init_steady_state", "interval_prob", "kurtosis", "load", "load_posterior", "locations", "log_prob"]
 __all__ += ["log_weights", "make_mdn", "make_mdn_on", "make_mlp", "make_model", "make_optimizer", "make_recurrent"]
 __all__ += ["make_steady_step", "make_train_step", "marginal", "mean", "median", "modes", "nll", "num_targets"]
-__all__ += [
-    "permutation_importance",
-    "pit",
-    "plots",
-    "pool",
-    "predictive_check",
-    "prob",
-    "quantile",
-    "recalibrate",
-    "reduce",
-    "remedies",
-]
-__all__ += ["responsibilities", "sample", "sample_with_gradient", "save", "save_posterior", "sbc", "skewness"]
+__all__ += ["permutation_importance", "pit", "plots", "pool", "predictive_check", "prob", "quantile", "recalibrate", "reduce"]
+__all__ += ["remedies", "responsibilities", "sample", "sample_with_gradient", "save", "save_posterior", "sbc", "skewness"]
 __all__ += ["split_variance", "survival", "temper", "to_numpyro", "train_loop", "use_compile_cache", "variance", "warp"]
 __all__ += ["weights", "with_guarantee"]
 

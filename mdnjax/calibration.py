@@ -33,12 +33,13 @@ def without_calibration_rows(config: Run, rows: Dataset, columns: Columns) -> tu
             category_places(columns, rows.x[:0], data.calibration_group)
         except TableError as error:
             raise ValueError(f"data.calibration_group: {error}") from None
-    if data.recalibrate:
-        observed = observed_of(make_task(config, rows, select_rows(rows, slice(1))).scaler)
-        _check_recalibration("data.recalibrate", rows.y.shape[1], config.model.family, observed)
     order = np.random.default_rng([config.data_seed, CALIBRATION]).permutation(len(rows.x))
     num = round(data.calibration_share * len(order))
-    return select_rows(rows, np.sort(order[num:])), select_rows(rows, np.sort(order[:num]))
+    kept, held = (select_rows(rows, np.sort(part)) for part in (order[num:], order[:num]))
+    if data.recalibrate:
+        observed = observed_of(make_task(config, kept, select_rows(kept, slice(1))).scaler)
+        _check_recalibration("data.recalibrate", rows.y.shape[1], config.model.family, observed)
+    return kept, held
 
 
 def calibrated(config: Run, predictor: Predictor, held: Dataset) -> Predictor:

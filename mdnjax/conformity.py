@@ -32,8 +32,8 @@ OTHER_CATEGORY = "(another category)"  # the group of rows whose category traini
 class Conformal(NamedTuple):
     """The scores of n rows, of D targets, each larger for a target that the predictor expected less.
 
-    `upper` is F(y|x), `lower` is 1 - F(y|x), and `mass` the probability of the smallest set that reaches y; beyond the quantiles
-    of TAIL, 1 plus or 0 minus the distance from there. `density` is -log p(y|x) of all targets together. `group` is the place of
+    `upper` is F(y|x) and `lower` is 1 - F(y|x), beyond the quantiles of TAIL 1 plus or 0 minus the distance from there. `mass` is
+    the probability of the smallest set that reaches y. `density` is -log p(y|x) of all targets together. `group` is the place of
     each row's group in `names`; each group has sets of its own. With `column` the groups are the categories of this input.
     """
 

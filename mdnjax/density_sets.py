@@ -46,7 +46,8 @@ class Outline(NamedTuple):
 def mass_above(mixture: Mixture, y: Float[AnyArray, "*batch P"]) -> Float[Array, "*batch P"]:
     """Returns the probability of the smallest set that reaches each of P values of a single target.
 
-    To it is added PER_NAT times the log density of the mode less that of the value, so that it is larger than 1 far away.
+    For each nat by which the log density of the value is below that of the mode, PER_NAT is added, so that values far away, which
+    only sets of probability 1 reach, have different scores above 1.
     """
     check_single("mass_above", mixture)
     return map_batch(_mass_above, mixture, y, size=BLOCK_SIZE)

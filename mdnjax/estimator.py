@@ -47,7 +47,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         num_members: Networks in the ensemble.
         num_steps: Most steps of training. A network stops when its validation NLL has not improved for 300 steps.
         target_support: "real", "positive" or (low, high).
-        calibration_share: Share of the rows, such as 0.2, that are used for nothing but the guarantee of intervals.
+        calibration_share: Share of the rows, such as 0.2, that are used for the guarantee of intervals and recalibration alone.
         categorical: Columns of a data frame that are categories although they contain numbers; columns of text always are,
             and columns of dates become days, season, weekday and time of day.
         impute: Whether inputs may be missing. A missing number becomes the median, with one more input that marks it.

@@ -39,7 +39,8 @@ def export_model(
     own units, those of rounded targets on a lattice, and of targets with their atoms. `intervals` `[N, L, 2]` are those of
     `guaranteed_intervals` at the levels `guarantee`, for one target; groups may be those of a column. `probabilities` `[N, A]`
     are those of the atoms, if there are any, in the order of `predictor.observed.values`. The mixture over (y - offset) / factor
-    is given by `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`.
+    is given by `log_weights`, the fields of its components, and `offset` and `factor` `[N, D]`; it is that before recalibration,
+    while `mean`, `sd` and `quantiles` are those after it.
     A row has a number for each column of `predictor.columns.inputs`: for a category its index in `column.categories` (any other
     number is a category that training did not see), for a date the days since 1970-01-01, for a missing number or date nan.
     `jax.export.deserialize(program).call(rows)` runs it, without mdnjax and flax; `jax_enable_x64` must be on.

@@ -94,8 +94,8 @@ def guaranteed_regions(
 ) -> Float[np.ndarray, "N L M 2 D"]:
     """Returns sets of highest density that contain each target with at least these probabilities: at most M = 4 intervals.
 
-    A set is all y that a highest-density region of some probability reaches, a threshold, so that it is short where the density
-    has several modes. Fewer intervals are followed by nan, and the smallest gaps between more of them are closed.
+    A set is a highest-density region of the prediction, whose probability is a quantile of the scores, so that it is short where
+    the density has several modes. Fewer intervals are followed by nan, and the smallest gaps between more of them are closed.
     Args and errors are those of `guaranteed_intervals`. Source: Izbicki, Shimizu and Stern (2022), HPD-split.
     """
     scores = known_scores(predictor)

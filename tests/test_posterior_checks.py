@@ -95,12 +95,13 @@ def test_an_error_in_one_place_is_found_there_and_nowhere_else():
 
 def test_simulations_with_draws_reproduce_the_observation_unless_the_posterior_is_wrong():
     right = mdn.predictive_check(jax.random.key(2), posterior(), simulate, OBSERVED)
-    assert right.simulated.shape == (1000, 2)
+    assert right.simulated.shape == (2000, 2)
     assert min(right.p_values()) > 0.1
     assert right.problems() == []
     wrong = mdn.predictive_check(jax.random.key(2), posterior(error=6), simulate, OBSERVED)
     assert len(wrong.problems()) == 2
-    assert wrong.problems()[0].startswith("simulations with draws of the posterior do not reproduce x_1 = 0.5 (p = 0.001)")
+    assert wrong.problems()[0].startswith("x_1 = 0.5 lies outside of all 2000 simulations with draws of the posterior")
+    assert wrong.p_values() == pytest.approx([2 / 2001] * 2)
     results = np.repeat(simulate(PRIOR.sample(jax.random.key(0), (5,)))[:, None], 3, axis=1)
     trials = predicted(lambda _: results, np.zeros((5, 2)), results[0])
     assert trials.names == ("the mean of x_1", "the mean of x_2", "the sd of x_1", "the sd of x_2")

@@ -19,6 +19,7 @@ from mdnjax.ensemble import untrained
 from mdnjax.observed import Observed
 from mdnjax.predictor import make_predictor
 from mdnjax.recalibration import Recalibration, fit_recalibration, normal_scores
+from mdnjax.statistics.quantiles import quantile_at_score
 from tests.commands import assert_one_line_error, run
 
 RNG = np.random.default_rng(0)
@@ -60,6 +61,8 @@ def test_normal_scores_are_exact_far_away(gaussians):
     z = np.linspace(-60, 60, NUM)
     y = np.asarray(before.mean())[:, 0] + z * np.sqrt(np.asarray(before.variance())[:, 0])
     np.testing.assert_allclose(normal_scores(before, y[:, None]), z, rtol=1e-4, atol=1e-4)
+    ends = np.copysign(np.inf, z)
+    np.testing.assert_array_equal(quantile_at_score(before, ends)[:, 0], ends)
 
 
 @pytest.mark.parametrize("level", [1e-12, 0.2, 1 - 1e-12])

@@ -14,7 +14,7 @@ from mdnjax.data.columns import Column, Columns, blocks
 from mdnjax.data.dates import date_inputs, text_of_day
 from mdnjax.types import Float
 
-MAX_STATES = 280
+MAX_STATES, MAX_STATES_OF_SLIDERS = 280, 800  # of all rows; of the sliders of a single row
 MAX_ROWS = 60
 NUM_VALUES, NUM_VALUES_ALONE = 8, 200  # of a slider; of that of a single input
 SHARE_OUTSIDE = 0.01  # of the values of a column on either side of a slider's ends
@@ -58,7 +58,9 @@ def choose_states(columns: Columns, test: np.ndarray, known: np.ndarray, example
     others = [index for index in spread(len(test)) if index not in {index for _, index in examples}]
     others = others[: MAX_ROWS - len(examples)]
     num_free = MAX_STATES - len(examples) - len(others)
-    num_with_sliders = MAX_ROWS if alone else max(1, num_free // max(1, sum(len(of) - 1 for of in values)))
+    num_moved = max(1, sum(len(of) - 1 for of in values))
+    at_least = 1 if num_moved <= MAX_STATES_OF_SLIDERS else 0  # of a very wide table no row has sliders
+    num_with_sliders = MAX_ROWS if alone else max(at_least, num_free // num_moved)
     states, rows, shared = list[np.ndarray](), list[Row](), dict[int, int]()
     for place, (label, index) in enumerate([*examples, *(("", index) for index in others)]):
         own, state = test[index], len(states)
@@ -81,6 +83,8 @@ def values_of(column: Column, block: Float[np.ndarray, "N W"], num: int) -> list
     if column.categories is not None:
         return list(np.eye(column.width)[:num])
     known = block[block[:, -1] == 0, 0] if column.marked else block[:, 0]
+    if not len(known):
+        return [_inputs(column, 0.0)]
     found = np.unique(known)
     if len(found) > num:
         low, high = np.quantile(known, [SHARE_OUTSIDE, 1 - SHARE_OUTSIDE])

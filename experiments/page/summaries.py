@@ -68,9 +68,7 @@ def in_blocks(function: Callable[[Any], Any], rows: Any, num: int) -> Any:
 
 
 def _of_target(mixture: Mixture, units: Units, observed: Observed, num: int) -> Summary:
-    middle = in_blocks(median, mixture, num)
-    ends = np.stack([in_blocks(lambda rows, level=level: central_interval(rows, level), mixture, num) for level in INTERVALS], -1)
-    v = np.concatenate([ends[:, 0], middle, ends[:, 1, ::-1]], axis=1)
+    v = _quantiles_of_mixtures(mixture, observed, num)
     points, density, modes, heights = _curve(lambda at: in_blocks(_density_slope_and_share, (mixture, at), num), v)
     own = [units.absolute(values[..., None])[..., 0] for values in (v, modes, points)]
     quantiles = observed.quantiles(own[0][..., None])[..., 0]
@@ -84,6 +82,15 @@ def _of_target(mixture: Mixture, units: Units, observed: Observed, num: int) -> 
         own[1], heights = (np.where(is_atom[0], np.nan, numbers) for numbers in (own[1], heights))
         density = np.where(is_atom[1], 0, density)
     return Summary(quantiles, own[1], heights, own[2], density, values, atoms)
+
+
+def _quantiles_of_mixtures(mixture: Mixture, observed: Observed, num: int) -> np.ndarray:
+    """Returns the quantiles at LEVELS of each row, after recalibration, in the units of the mixtures."""
+    if observed.recalibration is not None:
+        return in_blocks(lambda rows: observed.mixture_quantiles(rows, np.array(LEVELS)), mixture, num)
+    middle = in_blocks(median, mixture, num)
+    ends = np.stack([in_blocks(lambda rows, level=level: central_interval(rows, level), mixture, num) for level in INTERVALS], -1)
+    return np.concatenate([ends[:, 0], middle, ends[:, 1, ::-1]], axis=1)
 
 
 @jax.jit

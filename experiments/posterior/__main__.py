@@ -32,7 +32,7 @@ from experiments.study import check_optimizers, divergence_message, num_componen
 from mdnjax.config import load
 from mdnjax.data.notes import outliers
 from mdnjax.outside import outside
-from mdnjax.posteriors.fit import columns_of, with_support
+from mdnjax.posteriors.fit import MIN_SIMULATIONS, columns_of, with_support
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
 FILES = (*FILES, PAGE_FILE, "*.safetensors", "*.npz", "history_*.csv", "figures/*.png")
@@ -63,8 +63,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     notes = list(outside(problem.simulations.x, problem.observed, [column.name for column in names]))
     folder = create_run_folder(written, config.output, FILES, overwrite)
     outcomes = [train_and_evaluate(config, problem, size, method, clock, folder) for size in problem.sizes for method in methods]
-    if config.data.num_rounds > 1:
-        outcomes += [after_rounds(config, problem, outcome, clock) for outcome in outcomes]
+    outcomes, failed = with_rounds(config, problem, outcomes, clock)
     if problem.references is not None:
         with clock.phase("two-sample scores"):
             outcomes = with_two_sample_scores(outcomes, problem.references)
@@ -80,7 +79,7 @@ def study(config: Posterior, overwrite: bool) -> None:
         *of_networks,
         *(note for outcome in outcomes for note in outcome.problems),
     ]
-    notes, title = [*problem.notes, *notes, *chosen(outcomes)], title_of(config, problem)
+    notes, title = [*problem.notes, *notes, *chosen(outcomes), *failed], title_of(config, problem)
     table = table_of(outcomes, problem)
     if config.report and not any(outcome.result.fit.diverged for outcome in outcomes):
         write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes))
@@ -91,11 +90,25 @@ def study(config: Posterior, overwrite: bool) -> None:
         check_not_diverged(folder, config, outcome)
 
 
+def with_rounds(config: Posterior, problem: Problem, outcomes: list[Outcome], clock: Clock) -> tuple[list[Outcome], list[str]]:
+    """Adds the outcomes of simulations in rounds, if they are wanted, and returns a sentence for each that failed."""
+    added, failed = list[Outcome](), list[str]()
+    for outcome in outcomes if config.data.num_rounds > 1 else ():
+        try:
+            added.append(after_rounds(config, problem, outcome, clock))
+        except ValueError as error:
+            failed.append(f"{outcome.evaluation.name}, {config.data.num_rounds} rounds: {error}")
+    return [*outcomes, *added], failed
+
+
 def check_prior(config: Posterior, problem: Problem) -> None:
     """Raises: UserError if the method needs a prior that the configuration does not give, or rounds a simulator."""
     if config.data.num_rounds > 1 and problem.simulate is None:
         expected = "expected 1: only simulations of data.task can be drawn; in Python, posterior.propose draws parameters"
         raise command.UserError(f"data.num_rounds: got {config.data.num_rounds} with data.path, {expected}")
+    if min(problem.sizes) < config.data.num_rounds * MIN_SIMULATIONS:
+        expected = f"expected at most {min(problem.sizes) // MIN_SIMULATIONS}, so that each has {MIN_SIMULATIONS} simulations"
+        raise command.UserError(f"data.num_rounds: got {config.data.num_rounds}, {expected}")
     if config.method != "posterior" and problem.prior is None:
         expected = "expected finite bounds, between which the prior is uniform, or data.prior=normal"
         got = f"got {config.data.target_support!r} with method={config.method}"

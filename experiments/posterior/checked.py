@@ -12,7 +12,6 @@ from mdnjax.posteriors.posterior import Evaluated
 
 MIN_ACCEPTANCE, MIN_ESS_SHARE = 0.03, 0.05
 PREDICTED = 4  # second part of a seed, after those of data and observations
-NUM_PREDICTED = 1000  # draws that are simulated again, for each observation
 
 
 class Quality(NamedTuple):
@@ -32,21 +31,22 @@ def of_ranks(tested: Evaluated, problem: Problem) -> list[str]:
 
 
 def reproduced_by(problem: Problem, draws: np.ndarray, seed: int) -> list[Predicted]:
-    """Simulates with draws `[M, S, D]` for each observation, if there is a simulator."""
+    """Simulates with draws `[M, S, D]` for each observation, if there is a simulator and no observation has only failures."""
     if problem.simulate is None:
         return []
     simulate, generator = problem.simulate, np.random.default_rng([seed, PREDICTED])
-    observations = zip(draws, trials_of(problem, problem.observed), strict=True)
-    return [
-        predicted(lambda rows: trials_of(problem, simulate(generator, rows)), theta[:NUM_PREDICTED], x)
-        for theta, x in observations
-    ]
+    found = []
+    for theta, x in zip(draws, trials_of(problem, problem.observed), strict=True):
+        results = simulate(generator, theta)
+        if not np.isfinite(results).all(axis=1).any():
+            return []
+        found.append(predicted(lambda _, results=results: trials_of(problem, results), theta, x))
+    return found
 
 
 def of_reproduced(reproduced: list[Predicted]) -> list[str]:
     """Returns sentences about observed numbers that simulations with draws do not reproduce."""
-    num = len(reproduced)
-    return [f"observation {i}: {sentence}" for i, each in enumerate(reproduced, 1) for sentence in each.problems(num)]
+    return [f"observation {i}: {sentence}" for i, each in enumerate(reproduced, 1) for sentence in each.problems()]
 
 
 def of_particles(quality: Quality | None, num: int) -> list[str]:

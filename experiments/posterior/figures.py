@@ -55,8 +55,11 @@ class Evaluation(NamedTuple):
     @property
     def verdict(self) -> str:
         """Whether the checks found nothing wrong with the posteriors."""
-        found = f"NOT trusted ({self.num_problems} problem{'s' * (self.num_problems > 1)}, see the notes)"
-        return f"{self.name}: {found if self.num_problems else 'trusted, the checks found no problem'}"
+        if self.num_problems:
+            return f"{self.name}: NOT trusted ({self.num_problems} problem{'s' * (self.num_problems > 1)}, see the notes)"
+        if self.num_rounds > 1:  # the networks of single observations have no ranks
+            return f"{self.name}: tested by simulations with its draws alone, which found no problem"
+        return f"{self.name}: trusted, the checks found no problem"
 
 
 def draw(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[tuple[str, Figure]]:

@@ -89,6 +89,7 @@ def after_rounds(config: Posterior, problem: Problem, outcome: Outcome, clock: C
     """Returns the outcome of the same number of simulations in rounds; its networks are those of single observations.
 
     The number of components is the one that was selected for all simulations together.
+    Raises: ValueError if the training of a round diverged, or its posterior is too narrow for proposals.
     """
     num, method, chosen = outcome.evaluation.num_simulations, outcome.evaluation.method, outcome.result.config.model
     likelihood = config.likelihood.model_copy(update={"model": chosen}) if method == "likelihood" else config.likelihood
@@ -96,12 +97,14 @@ def after_rounds(config: Posterior, problem: Problem, outcome: Outcome, clock: C
     with clock.phase("checks"):
         reproduced = reproduced_by(problem, np.stack(rounds.draws), config.data_seed)
     label = f"{num:,} simulations, {method}, {config.data.num_rounds} rounds"
-    problems = of_reproduced(reproduced)
+    problems = [*of_reproduced(reproduced), *of_particles(rounds.quality, config.num_draws)]
     evaluation = outcome.evaluation._replace(
         draws=rounds.draws, label=label, num_problems=len(problems), reproduced=reproduced, num_rounds=config.data.num_rounds
     )
     problems = [f"{label}: {problem}" for problem in problems]
-    return outcome._replace(evaluation=evaluation, nll=np.zeros(0), seconds=rounds.seconds, quality=None, problems=problems)
+    return outcome._replace(
+        evaluation=evaluation, nll=np.zeros(0), seconds=rounds.seconds, quality=rounds.quality, problems=problems
+    )
 
 
 def file_name(num: int, method: str) -> str:

@@ -19,10 +19,10 @@ class Problem(NamedTuple):
     """Simulations for training (as many as the largest of `sizes`) and for the test scores; observations `x[M, X]`.
 
     `references` are draws `[S, D]` of the true posterior for each observation, or None. Networks are trained
-    separately for each of `sizes`, the numbers of simulations. The columns of x are `trials` independent trials; None if the
-    file does not say so. `prior` is None if it is not known, `success` if success does not depend on theta, and `simulate`, which
-    draws x `[N, X]` for theta `[N, D]` by a generator, if there is a file. `truths` are the parameters of the observations, None
-    if unknown.
+    separately for each of `sizes`, the numbers of simulations. The columns of x are those of `trials` independent trials,
+    one after the other. `prior` is None if it is not known, and `success` is None if success does not depend on theta.
+    `simulate(generator, theta)` draws x `[N, X]` for theta `[N, D]`; it is None for the simulations of a file. `truths` are the
+    parameters of the observations, or None if they are not known.
     """
 
     simulations: Dataset

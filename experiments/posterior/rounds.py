@@ -8,19 +8,22 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.posterior.checked import Quality
 from experiments.posterior.problem import Problem, trials_of
 from experiments.posterior.schema import Posterior
 from experiments.progress import Clock
 from mdnjax.posteriors.fit import train_posterior
+from mdnjax.posteriors.likelihood import LikelihoodPosterior
 
 ROUND = 5  # a purpose of a key, and the second part of a seed
 
 
 class Rounds(NamedTuple):
-    """Draws `[S, D]` for each observation after the last round, and the seconds that all of them took."""
+    """Draws `[S, D]` for each observation after the last round, the seconds of all of them, and how well particles moved."""
 
     draws: list[np.ndarray]
     seconds: float
+    quality: Quality | None
 
 
 def in_rounds(config: Posterior, problem: Problem, num: int, clock: Clock) -> Rounds:
@@ -29,16 +32,18 @@ def in_rounds(config: Posterior, problem: Problem, num: int, clock: Clock) -> Ro
     begin, share = time.monotonic(), num // config.data.num_rounds
     with clock.phase("rounds"):
         first = problem.simulations.y[:share], trials_of(problem, problem.simulations.x[:share])
-        posterior = train_posterior(config, *first, problem.prior)
+        posterior = train_posterior(config, *first, problem.prior, validation_share=config.data.validation_share)
         observations = enumerate(trials_of(problem, problem.observed))
-        draws = [_draws_of(config, problem, posterior, first, x, number) for number, x in observations]
-    return Rounds(draws, time.monotonic() - begin)
+        drawn = [_draws_of(config, problem, posterior, first, x, number) for number, x in observations]
+    draws, moved = zip(*drawn, strict=True)
+    quality = None if moved[0] is None else Quality(*map(list, zip(*moved, strict=True)))
+    return Rounds(list(draws), time.monotonic() - begin, quality)
 
 
 def _draws_of(
     config: Posterior, problem: Problem, posterior: Any, first: tuple[np.ndarray, np.ndarray], x: np.ndarray, number: int
-) -> np.ndarray:
-    """Returns draws given one observation, after the further rounds of simulations.
+) -> tuple[np.ndarray, list[float] | None]:
+    """Returns draws given one observation, after the further rounds of simulations, and the numbers of `Quality`.
 
     A likelihood is learnt from the simulations of all rounds. Networks of p(theta|x) are trained on those of the last round
     alone, whose theta have the prior where the posterior is.
@@ -56,5 +61,8 @@ def _draws_of(
         if config.method == "likelihood":
             new = np.concatenate([theta, new[0]]), np.concatenate([results, new[1]])
         theta, results = new
-        posterior = train_posterior(config, theta, results, problem.prior)
-    return posterior.sample(jax.random.fold_in(key, 0), x, config.num_draws)
+        posterior = train_posterior(config, theta, results, problem.prior, validation_share=config.data.validation_share)
+    if not isinstance(posterior, LikelihoodPosterior):
+        return posterior.sample(jax.random.fold_in(key, 0), x, config.num_draws), None
+    tempered = posterior.tempered(jax.random.fold_in(key, 0), x[None], config.num_draws)
+    return np.asarray(tempered.draws[0]), [float(values[0]) for values in tempered[2:]]

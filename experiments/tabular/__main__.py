@@ -36,6 +36,7 @@ from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, ma
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
+from mdnjax.observed import observed_of
 from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
 
@@ -77,6 +78,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
         "importance": {name: float(np.mean(rise)) for name, rise in rises.items()},
         "slices": slices.numbers(),
     }
+    if (known := result.predictor.recalibration) is not None:
+        more["recalibration"] = {"is_used": not known.is_identity, "gain": float(known.gain)}
     title = f"{table.path.name}: {', '.join(table.columns.targets)}"
     write_page(config, folder, clock, result, title, lambda: page(config, result, table, mixture, evaluations, rises, slices))
     write_run(folder, clock, result, more)
@@ -92,8 +95,11 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     known, units = joined(train, validation), result.predictor.units
     known = known._replace(y=latent_targets(scaler, known.y))
     mixtures = {"network": mixture, **{name: make(known, test.x, scaler.support, units) for name, make in simple.items()}}
-    more = {"weight": test.weight, "observed": result.predictor.observed}
-    return {name: evaluate_mixtures(predicted, test.y, units, **more) for name, predicted in mixtures.items()}
+    observed = dict.fromkeys(mixtures, observed_of(scaler)) | {"network": result.predictor.observed}
+    return {
+        name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name])
+        for name, predicted in mixtures.items()
+    }
 
 
 def draw(
@@ -110,9 +116,12 @@ def draw(
         several = num_targets(mixture) > 1
         single, y, suffix = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
         name = as_label(units.select(target).label(name))
-        yield f"observed{suffix}", figures.plot_observed(single, y, name, atoms)
+        yield f"observed{suffix}", figures.plot_observed(single, y, name, result.predictor.observed, atoms)
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
-        yield f"densities{suffix}", figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name, atoms)
+        yield (
+            f"densities{suffix}",
+            figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name, result.predictor.observed, atoms),
+        )
 
 
 def show(
@@ -199,7 +208,11 @@ def page(
     """Yields the sections of the page, where the plotting library is installed."""
     from experiments.tabular.page import Findings, sections
 
-    found = Findings(evaluations, rises, slices, [*shares_of_mixture(result)], [*table.notes, *notes(result, evaluations)])
+    known, scores = result.predictor.recalibration, result.predictor.conformal
+    about = [] if scores is None else [guarantee_note(result, scores)]
+    about += [] if known is None else [recalibration_note(result.predictor)]
+    shares = [*about, *shares_of_mixture(result)]
+    found = Findings(evaluations, rises, slices, shares, [*table.notes, *notes(result, evaluations)])
     return sections(config, table, result, mixture, found)
 
 

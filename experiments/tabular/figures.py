@@ -14,6 +14,7 @@ from mdnjax.data.atoms import Atoms
 from mdnjax.data.units import own_units
 from mdnjax.mixed import atom_probabilities
 from mdnjax.mixture import Mixture, prob
+from mdnjax.observed import PLAIN, Observed
 from mdnjax.statistics import central_interval, median
 
 MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals
@@ -22,28 +23,28 @@ NUM_GRID = 400
 LABEL = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
 
 
-def plot_observed(mixture: Mixture, y: np.ndarray, name: str, atoms: Atoms | None = None) -> Figure:
+def plot_observed(mixture: Mixture, y: np.ndarray, name: str, observed: Observed = PLAIN, atoms: Atoms | None = None) -> Figure:
     """Plots observed values of a single target against predicted medians, with the central interval of each row.
 
     Args: `atoms` are in the units of the mixture.
     """
     rows = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
     shown = mixture[rows]
-    middle, ends, observed = np.asarray(median(shown))[:, 0], np.asarray(central_interval(shown, LEVEL)), y[rows, 0]
+    middle, ends, values = _median_of(shown, observed), _interval_of(shown, LEVEL, observed), y[rows, 0]
     middle, ends = (middle, ends) if atoms is None else (atoms.observed(middle), atoms.observed(ends))
-    inside = (ends[:, 0] <= observed) & (observed <= ends[:, 1])
+    inside = (ends[:, 0] <= values) & (values <= ends[:, 1])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 5.2), layout="constrained")
         axes = figure.subplots()
         for part, colour, label in ((inside, MODEL, "observed inside"), (~inside, TRUTH, "observed outside")):
             axes.vlines(middle[part], ends[part, 0], ends[part, 1], color=colour, alpha=0.3, lw=1)
-            axes.scatter(middle[part], observed[part], s=9, color=colour, linewidths=0, label=f"{label} ({part.sum()})")
-        low, high = (float(end(np.concatenate([middle, observed]))) for end in (np.min, np.max))
+            axes.scatter(middle[part], values[part], s=9, color=colour, linewidths=0, label=f"{label} ({part.sum()})")
+        low, high = (float(end(np.concatenate([middle, values]))) for end in (np.min, np.max))
         axes.plot([low, high], [low, high], color=DATA, lw=1, ls="--", zorder=0)
         low, high = min(low, float(np.quantile(ends[:, 0], 0.01))), max(high, float(np.quantile(ends[:, 1], 0.99)))
         margin = 0.05 * (high - low)
         axes.set(xlabel=f"predicted median of {name}", ylabel=f"observed {name}", ylim=(low - margin, high + 3 * margin))
-        axes.set_title(f"{len(observed)} test rows with their {100 * LEVEL:.0f} % intervals")
+        axes.set_title(f"{len(values)} test rows with their {100 * LEVEL:.0f} % intervals")
         axes.legend(loc="upper left")
     return figure
 
@@ -68,11 +69,18 @@ def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, in
 
 
 def plot_densities(
-    mixture: Mixture, y: np.ndarray, nll: np.ndarray, numbers: Sequence[int], name: str, atoms: Atoms | None = None
+    mixture: Mixture,
+    y: np.ndarray,
+    nll: np.ndarray,
+    numbers: Sequence[int],
+    name: str,
+    observed: Observed = PLAIN,
+    atoms: Atoms | None = None,
 ) -> Figure:
     """Plots the density of a single target and its observed value at a few rows; `numbers` are their row numbers in the file.
 
-    Args: `atoms` are in the units of the mixture; each is drawn as a bar with its probability.
+    Args: `atoms` are in the units of the mixture; each is drawn as a bar with its probability. The curve is the density of the
+    mixture, before recalibration; the interval is that after it.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 5.4), layout="constrained")
@@ -82,7 +90,7 @@ def plot_densities(
             axes.set_axis_off()
         for axes, (label, row) in zip(panels.flat, examples, strict=False):
             single = mixture[row]
-            wide, ends = (_observed(atoms, np.asarray(central_interval(single, level))) for level in (0.998, LEVEL))
+            wide, ends = (_observed(atoms, _interval_of(single, level, observed)) for level in (0.998, LEVEL))
             low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
             margin = 0.05 * (high - low)
             grid = np.linspace(low - margin, high + margin, NUM_GRID, dtype=np.float32)
@@ -96,6 +104,20 @@ def plot_densities(
         bars = "" if atoms is None or not len(atoms.predicted) else ", bars for values with a probability"
         figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange{bars}", fontsize=12)
     return figure
+
+
+def _median_of(mixture: Mixture, observed: Observed) -> np.ndarray:
+    """Returns the median of each row, after recalibration."""
+    if observed.recalibration is None:
+        return np.asarray(median(mixture))[:, 0]
+    return np.asarray(observed.mixture_quantiles(mixture, np.array([0.5])))[:, 0]
+
+
+def _interval_of(mixture: Mixture, level: float, observed: Observed) -> np.ndarray:
+    """Returns both ends of the central interval of each row, after recalibration."""
+    if observed.recalibration is None:
+        return np.asarray(central_interval(mixture, level))
+    return np.asarray(observed.mixture_intervals(mixture, np.array([level])))[..., 0, :]
 
 
 def _observed(atoms: Atoms | None, values: np.ndarray) -> np.ndarray:

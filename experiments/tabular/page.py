@@ -42,6 +42,10 @@ OF_LATTICE = (
     "The values of the target are multiples of a step, such as whole numbers. The curve and its modes are those of the density "
     "before rounding; quantiles and intervals are values of the target."
 )
+OF_RECALIBRATION = (
+    "The predictions are recalibrated. Quantiles and intervals are those after the map; the curve and its modes are those of the "
+    "density before it."
+)
 MAX_COLUMNS_SHOWN = 60
 
 
@@ -61,14 +65,15 @@ def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mi
     question = f"Which values of {targets} are to be expected for a row, given its other columns, and with which probabilities?"
     answer = f"The answer is a distribution p({targets} | row), a mixture that neural networks compute."
     yield Section("Question", [Paragraph(f"{question} {answer}")])
-    yield Section("Data", [Paragraph(_sizes(table)), _columns(table, result)])
+    yield Section("Data", [Paragraph(_sizes(table, result)), _columns(table, result)])
     yield Section("Settings", [*settings_that_differ(config, TabularRun()), *_bullets(found.shares)])
     yield Section("Scores", _scores(found.evaluations, table.columns.targets))
     yield Section("Calibration", list(_calibration(found.evaluations["network"], table.columns.targets)))
     yield Section("Where not to trust it", [*_wrong_slices(found.slices), *_bullets(found.notes)])
     yield Section("Importance", [bars_of_importance(dict(found.rises))] if found.rises else [])
-    whole = [Paragraph(OF_LATTICE)] if result.predictor.observed.lattice is not None else []
-    yield Section("Explorer", [*whole, explorer(table, result, mixture)])
+    observed = result.predictor.observed
+    changed = {OF_LATTICE: observed.lattice, OF_RECALIBRATION: observed.recalibration}
+    yield Section("Explorer", [*(Paragraph(text) for text, of in changed.items() if of), explorer(table, result, mixture)])
     yield Section("Training", [curves_of_training(result.fit.history, noisy=result.noisy)])
 
 
@@ -97,9 +102,11 @@ def _wrong_slices(slices: Slices) -> Iterator[Block]:
         yield Grid("Slices of the test rows in which the model is wrong", header, rows)
 
 
-def _sizes(table: LoadedTable) -> str:
-    train, validation, test = (f"{len(rows):,}" for rows in table.rows)
+def _sizes(table: LoadedTable, result: Result) -> str:
+    train, validation, test = (f"{len(part.x):,}" for part in result.splits)
     known = f"{train} rows for training, {validation} for validation"
+    held = sum(map(len, table.rows)) - sum(len(part.x) for part in result.splits)
+    known += f", {held:,} for the guarantee of intervals" if held else ""
     return f"{table.path.name}: {known}, and {test} for the scores, which no network has seen."
 
 
@@ -120,6 +127,8 @@ def _kind_and_values(column: Column, x: np.ndarray) -> list[str]:
         return ["categories", ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")]
     missing = int(x[:, -1].sum()) if column.marked else 0
     known = x[x[:, -1] == 0] if column.marked else x
+    if not len(known):
+        return ["numbers", "all missing"]
     low, high = (text_of(column, known[place]) for place in (known[:, 0].argmin(), known[:, 0].argmax()))
     return ["date" if column.dates else "numbers", f"{low} to {high}" + (f", {missing} missing" if missing else "")]
 

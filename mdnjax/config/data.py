@@ -112,7 +112,8 @@ class Table(Examples, frozen=True):
     test_share: Annotated[Share, Field(gt=0)] = Field(default=0.1, description="share of the rows that are test rows")
     calibration_share: Share = Field(
         default=0.0,
-        description="share of the rows for training that are used for nothing but the guarantee of intervals, such as 0.2",
+        description="share of the rows for training that are used for the guarantee of intervals and for recalibration alone, "
+        "such as 0.2",
     )
     recalibrate: bool = Field(
         default=False,

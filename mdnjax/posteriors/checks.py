@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 
 from mdnjax.data.dataset import Dataset
 from mdnjax.posteriors.posterior import Evaluated, Posterior
-from mdnjax.posteriors.ranks import LEVEL, Ranks
+from mdnjax.posteriors.ranks import Ranks
 from mdnjax.types import Float, PRNGKey
 
 Simulator = Callable[[np.ndarray], Any]  # parameters [N, D] -> results [N, X], or [N, T, X] of T trials
@@ -31,19 +31,21 @@ class Predicted(NamedTuple):
     names: tuple[str, ...]
 
     def p_values(self) -> list[float]:
-        """Returns twice the share of simulations on the smaller side of each observed number; ties count half."""
-        below = np.mean(self.simulated < self.observed, axis=0) + 0.5 * np.mean(self.simulated == self.observed, axis=0)
-        num = len(self.simulated)
-        return [float(p) for p in np.clip(2 * np.minimum(below, 1 - below), 1 / num, 1)]
+        """Returns 2 (k + 1) / (S + 1) for each number, at most 1; k simulations are on the smaller side of it, or equal to it."""
+        smaller = np.minimum(np.sum(self.simulated <= self.observed, axis=0), np.sum(self.simulated >= self.observed, axis=0))
+        return [float(p) for p in np.minimum(2 * (smaller + 1) / (len(self.simulated) + 1), 1)]
 
-    def problems(self, num_looks: int = 1) -> list[str]:
-        """Returns a sentence for each number that is hardly ever reproduced, at a level of 1 % for all numbers and looks."""
-        columns = zip(self.names, self.observed, self.simulated.T, self.p_values(), strict=True)
+    def problems(self) -> list[str]:
+        """Returns a sentence for each observed number that lies outside of all simulations.
+
+        If the posterior is right this happens by chance to a share of at most about 2 / (S + 1) of the numbers.
+        """
+        columns = zip(self.names, self.observed, self.simulated.min(axis=0), self.simulated.max(axis=0), strict=True)
         return [
-            f"simulations with draws of the posterior do not reproduce {name} = {value:g} (p = {p:.2g}); "
-            f"they have {column.mean():.4g} +- {column.std():.2g}"
-            for name, value, column, p in columns
-            if p < LEVEL / (len(self.names) * num_looks)
+            f"{name} = {value:g} lies outside of all {len(self.simulated)} simulations with draws of the posterior, "
+            f"which are from {low:g} to {high:g}"
+            for name, value, low, high in columns
+            if not low <= value <= high
         ]
 
 
@@ -65,7 +67,7 @@ def sbc(key: PRNGKey, posterior: Posterior, simulator: Simulator, num: int = 500
     return posterior.evaluate(rank_key, Dataset(x[finite], theta[finite]), num_draws)
 
 
-def predictive_check(key: PRNGKey, posterior: Posterior, simulator: Simulator, x: Any, num: int = 1000) -> Predicted:
+def predictive_check(key: PRNGKey, posterior: Posterior, simulator: Simulator, x: Any, num: int = 2000) -> Predicted:
     """Simulates with `num` draws of the posterior of an observation x, whose numbers should be among the results.
 
     Raises: ValueError if the simulator has results of another shape than x, or none that are finite.

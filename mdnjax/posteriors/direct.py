@@ -1,4 +1,4 @@
-"""Posteriors by networks of p(theta|x), which answer at once."""
+"""Posteriors by networks of p(theta|x), from which parameters are drawn at once."""
 
 from __future__ import annotations
 

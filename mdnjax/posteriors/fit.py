@@ -79,13 +79,16 @@ def train_posterior(
     prior: Prior,
     success: Success | None = None,
     observe: Observer | None = None,
+    validation_share: float = VALIDATION_SHARE,
 ) -> Posterior:
-    """Trains the networks of the configuration's method; a tenth of the simulations is used for validation.
+    """Trains the networks of the configuration's method; a share of the simulations is used for validation.
 
-    Raises: ValueError if training diverged.
+    Raises: ValueError if there are fewer than 20 simulations, or training diverged.
     """
+    if len(theta) < MIN_SIMULATIONS:
+        raise ValueError(f"theta: got {len(theta)} simulations, expected at least {MIN_SIMULATIONS}")
     order = np.random.default_rng(config.seed).permutation(len(theta))
-    num = max(1, round(VALIDATION_SHARE * len(order)))
+    num = max(1, round(validation_share * len(order)))
     train, validation = (rows_of(config.method, theta[part], x[part]) for part in (order[num:], order[:num]))
     columns = columns_of(config.method, prior.names, x.shape[-1])
     run = with_chosen_components(config_of(config, prior), train, validation)
@@ -105,8 +108,6 @@ def check_simulations(theta: np.ndarray, x: np.ndarray, prior: Prior, method: st
         raise ValueError(f"theta, x: got shapes {theta.shape} and {x.shape}, expected {expected}")
     if x.ndim == 3 and method == "posterior":
         raise ValueError(f"x: got {x.shape[1]} trials, expected method='likelihood', which multiplies their likelihoods")
-    if len(theta) < MIN_SIMULATIONS:
-        raise ValueError(f"theta: got {len(theta)} simulations, expected at least {MIN_SIMULATIONS}")
     if theta.shape[1] != len(prior.names):
         raise ValueError(f"prior: got {len(prior.names)} parameters, expected {theta.shape[1]}, the columns of theta")
     if (outside := ~np.isfinite(prior.log_prob(theta))).any():

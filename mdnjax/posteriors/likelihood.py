@@ -44,7 +44,7 @@ class LikelihoodPosterior(Posterior):
     prior: Prior
     success: Success | None = None
     effort: Effort = THOROUGH
-    _programs: dict[Any, Callable[..., Any]] = field(default_factory=dict, repr=False)
+    _programs: dict[Any, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What posteriors of a simulator's parameters answer, however they were learnt: draws, densities, modes, plots, proposals."""
+"""The base class of posteriors of a simulator's parameters: draws, densities, modes, plots and proposals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Evaluated(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Posterior(ABC):
-    """p(theta|x), by trained networks. `prior` is None if the simulations came from a file that does not say it."""
+    """The posterior p(theta|x) of trained networks. `prior` is None if the simulations came from a file that does not say it."""
 
     predictor: Predictor
     prior: Prior | None

@@ -23,7 +23,7 @@ Draw = Callable[[int], Float[np.ndarray, "R N"]]  # returns as many draws of the
 
 
 class Sets(NamedTuple):
-    """J sets of N rows: set j consists of the blocks, which are sets of rows, from `start[j]` up to `stop[j]`, without this one.
+    """J sets of N rows. Each of P blocks is a set of rows, and set j is the union of the blocks `start[j]` to `stop[j] - 1`.
 
     Of a search, only the worst set is reported.
     """

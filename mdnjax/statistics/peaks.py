@@ -14,7 +14,7 @@ from mdnjax.batching import batch_to_end
 from mdnjax.components import Component, Laplace, StudentT, Warped, from_bounds
 from mdnjax.mixture import Mixture, from_batch_last
 from mdnjax.statistics.line import LineMixture, unwarped
-from mdnjax.statistics.quantiles import bracketed_root
+from mdnjax.statistics.roots import bracketed_root
 from mdnjax.types import Array, Bool, Float
 
 MIN_TAIL_PROB = 1e-30  # modes are searched at least between the components' quantiles of this probability and of 1 minus it

@@ -16,9 +16,8 @@ from mdnjax.quadrature import integrate_near
 from mdnjax.statistics.arguments import check_batch, check_levels
 from mdnjax.statistics.line import LineMixture, line_mixture
 from mdnjax.statistics.moments import weighted
+from mdnjax.statistics.roots import bracketed_root
 from mdnjax.types import AnyArray, Array, Float
-
-MAX_ITERATIONS = 200
 
 
 def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[Array, "*broadcast 1"]:
@@ -37,7 +36,8 @@ def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[
 def quantile_at_score(mixture: Mixture, z: Float[AnyArray, "*batch_z"]) -> Float[Array, "*broadcast 1"]:
     """Returns the y with P(Y <= y|x) = Phi(z), for a single target, with all digits also in the upper tail.
 
-    z is limited to numbers whose probabilities the dtype can represent, in float32 12.5 on either side.
+    Finite z are limited to numbers whose probabilities the dtype can represent, in float32 12.5 on either side; infinite ones
+    give the ends of the support.
     """
     check_single("quantile_at_score", mixture)
     return map_batch(_quantile_at_score, mixture, z, events=(0,))
@@ -108,7 +108,8 @@ def _quantile_at_score(logits: Array, component: Component, z: Array) -> Float[A
     on_line, sign, origin = line.marginals.line(), jnp.where(z < 0, 1, -1).astype(logits.dtype), _origin(line)
     tail = ndtr(-jnp.minimum(jnp.abs(z), -ndtri(16 * jnp.finfo(logits.dtype).tiny)))
     mirrored = on_line._replace(loc=sign * (on_line.loc - origin))
-    return line.marginals.from_line((origin + sign * quantile_on_line(logits, mirrored, tail))[None])
+    u = jnp.where(jnp.isinf(z), z, origin + sign * quantile_on_line(logits, mirrored, tail))
+    return line.marginals.from_line(u[None])
 
 
 def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "..."]:
@@ -152,53 +153,6 @@ def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "...
     root = jax.lax.custom_root(excess, start[0], solve, tangent_solve)
     ends = jnp.where(p == 0, -jnp.inf, jnp.where(p == 1, jnp.inf, jnp.nan))
     return jnp.where(inside, root, ends)
-
-
-def bracketed_root(
-    function: Callable[[Array], Array], low: Array, high: Array, width: Array | float = 0.0
-) -> Float[Array, "..."]:
-    """Returns a root of a function that is negative at low and positive at high, for all elements at once.
-
-    It is exact to the last digit, or to a `width`, which a root near zero reaches in fewer steps.
-
-    Inverse quadratic interpolation where three points allow it, else bisection. The function is not evaluated at low and high,
-    so that the program contains and compiles it only once. Source: Chandrupatla (1997), A new hybrid quadratic/bisection
-    algorithm for finding the zero of a nonlinear function without using derivatives.
-    """
-    epsilon, tiny = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny
-
-    def unfinished(state: tuple[Array, ...]) -> Array:
-        a, b, _, f_a, f_b, _, _, count = state
-        return (count < MAX_ITERATIONS) & jnp.any((jnp.abs(a - b) > _width(a, b, f_a, f_b)) & (f_a != 0) & (f_b != 0))
-
-    def _width(a: Array, b: Array, f_a: Array, f_b: Array) -> Array:
-        return 2 * epsilon * jnp.abs(jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)) + (tiny + width)
-
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        a, b, c, f_a, f_b, f_c, t, count = state  # a is the newest point, b is on the other side of the root, c was replaced last
-        new = a + t * (b - a)
-        f_new = function(new)
-        same = jnp.sign(f_new) == jnp.sign(f_a)
-        c, f_c = jnp.where(same, a, b), jnp.where(same, f_a, f_b)
-        b, f_b = jnp.where(same, b, a), jnp.where(same, f_b, f_a)
-        a, f_a = new, f_new
-        xi, phi = _ratio(a - b, c - b), _ratio(f_a - f_b, f_c - f_b)
-        usable = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
-        quadratic = _ratio(f_a, f_b - f_a) * _ratio(f_c, f_b - f_c) + _ratio(c - a, b - a) * _ratio(f_a, f_c - f_a) * _ratio(
-            f_b, f_c - f_b
-        )
-        min_t = jnp.clip(_ratio(0.5 * _width(a, b, f_a, f_b), jnp.abs(b - a)), 0, 0.5)
-        t = jnp.clip(jnp.where(usable & jnp.isfinite(quadratic), quadratic, 0.5), min_t, 1 - min_t)
-        return a, b, c, f_a, f_b, f_c, t, count + 1
-
-    f_low, f_high = (jnp.full_like(low, end) for end in (-jnp.inf, jnp.inf))  # at the ends only the signs are known
-    start = (low, high, low, f_low, f_high, f_low, jnp.full_like(low, 0.5), jnp.asarray(0))
-    a, b, _, f_a, f_b, *_ = jax.lax.while_loop(unfinished, step, start)
-    return jnp.where(jnp.abs(f_a) < jnp.abs(f_b), a, b)
-
-
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    return numerator / jnp.where(denominator == 0, 1, denominator)
 
 
 def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:

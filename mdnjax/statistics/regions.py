@@ -16,7 +16,7 @@ from mdnjax.quadrature import Estimate
 from mdnjax.statistics.arguments import as_targets, check_batch, check_count, check_levels
 from mdnjax.statistics.line import LineMixture
 from mdnjax.statistics.peaks import Peaks, centred_line, centred_mixture, find_peaks, marked_first, search_limits
-from mdnjax.statistics.quantiles import bracketed_root
+from mdnjax.statistics.roots import bracketed_root
 from mdnjax.statistics.samples import sample
 from mdnjax.types import AnyArray, Array, Float, Int, PRNGKey
 
