@@ -83,9 +83,6 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
         if config.seed + sweep.num_seeds > 2**32:
             fault = f"got {sweep.num_seeds} from seed {config.seed} on, expected the last seed to be below 2^32"
             raise ConfigError([f"num_seeds: {fault}"])
-        if isinstance(config.data, Table) and config.data.calibration_share:
-            expected = "expected 0: members of a sweep have no guarantee and no recalibration, which experiments.tabular gives"
-            raise ConfigError([f"data.calibration_share: got {config.data.calibration_share:g}, {expected}"])
         return config
 
     base = [bases(sweep.base, None)] if sweep.base is not None else []
