@@ -40,6 +40,9 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     if config.budget is not None:
         got = f"budget: got {config.budget:g}, expected null: the splits of a benchmark are trained together"
         raise command.UserError(got)
+    if config.data.calibration_share:
+        got = f"got {config.data.calibration_share:g}, expected 0: guarantees and recalibration are those of experiments.tabular"
+        raise command.UserError(f"data.calibration_share: {got}")
     prepare(config)
     names, missing = peers.installed(config.peers)
     if not (config.networks or names):
