@@ -17,7 +17,7 @@ from experiments.posterior.problem import Problem
 from experiments.posterior.published import PUBLISHED
 from mdnjax.plots import corner
 from mdnjax.posteriors.checks import Predicted
-from mdnjax.posteriors.ranks import LEVEL, Ranks
+from mdnjax.posteriors.ranks import Ranks, level_of
 
 MAX_POINTS = 3000  # plotted of the draws for one observation
 MAX_COLUMNS = 4  # observations, or parameters
@@ -162,7 +162,7 @@ def ranks(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Figure:
                 axes.axhline(num_tests / NUM_BINS, color=TRUTH, lw=1)
             panel[0].set_ylabel(f"{_in_lines(evaluation.name)}\ntests")
             for axes, name, p in zip(panel, names, evaluation.ranks.p_values(), strict=False):
-                axes.set_title(f"{name}: {'uniform' if p > LEVEL / len(names) else 'NOT uniform'} (p = {p:.2g})", fontsize=10)
+                axes.set_title(f"{name}: {'uniform' if p > level_of(len(names)) else 'NOT uniform'} (p = {p:.2g})", fontsize=10)
         for column in range(num):
             panels[-1][column].set_xlabel("rank of the true value among draws")
         figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center")

@@ -17,7 +17,7 @@ from experiments.posterior.figures import Evaluation
 from experiments.posterior.outcome import Outcome
 from experiments.posterior.problem import Problem
 from experiments.posterior.schema import Posterior
-from mdnjax.posteriors.ranks import LEVEL
+from mdnjax.posteriors.ranks import level_of
 
 MAX_OBSERVATIONS, MAX_PARAMETERS, MAX_POINTS, MAX_NUMBERS = 4, 5, 600, 20  # of the plots of draws
 MEANINGS = (
@@ -63,7 +63,7 @@ def _ranks(evaluation: Evaluation, names: Sequence[str]) -> Iterator[Block]:
     """Yields a histogram of the ranks of each parameter."""
     for name, below, p in zip(names, evaluation.ranks.below.T, evaluation.ranks.p_values(), strict=True):
         shares = (below + 0.5) / (evaluation.ranks.num + 1)
-        uniform = "are uniform" if p > LEVEL / len(names) else "are NOT uniform"
+        uniform = "are uniform" if p > level_of(len(names)) else "are NOT uniform"
         said = f"{evaluation.name}: the ranks {uniform} (p = {p:.2g})."
         yield histogram(shares, f"Ranks of {name}", "rank of the true value among draws, as a share", "simulations", said)
 

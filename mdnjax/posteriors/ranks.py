@@ -34,27 +34,46 @@ class Ranks(NamedTuple):
 
     def p_values(self) -> list[float]:
         """Returns, for each parameter, the probability of ranks at least as far from uniform by chance (Kolmogorov-Smirnov)."""
-        from scipy.stats import kstest
+        return [_p_value(column, self.num, number) for number, column in enumerate(self.below.T)]
 
-        # A random number within each rank, without which few draws would have ranks that are never uniform.
-        within = np.random.default_rng(0).random(self.below.shape)
-        return [float(kstest(column, "uniform").pvalue) for column in ((self.below + within) / (self.num + 1)).T]
+    def density_p_value(self) -> float:
+        """Returns the same for the ranks by density, which are uniform if highest-density regions contain what they promise."""
+        return _p_value(self.above, self.num, self.below.shape[1])
 
     def problems(self, names: Sequence[str], num_looks: int = 1) -> list[str]:
-        """Returns a sentence for each parameter whose ranks are not uniform, at a level of 1 % for all of them and all looks."""
-        sentences = []
+        """Returns a sentence for each parameter whose ranks are not uniform, and one for those by density.
+
+        The level is 1 % for all of them and for a number of looks, such as observations, together.
+        """
+        level, sentences = level_of(len(names), num_looks), []
         for name, p, column in zip(names, self.p_values(), self.below.T, strict=True):
-            if p < LEVEL / (len(names) * num_looks):
+            if p < level:
                 share = (column + 0.5) / (self.num + 1)
                 shift = abs(share.mean() - 0.5) * (12 * len(share)) ** 0.5  # in standard errors
                 spread = "too narrow" if share.var() > 1 / 12 else "too wide"
                 reason = "shifted" if shift > MAX_SHIFT else spread
                 sentences.append(f"the posteriors of {name} are {reason}: ranks of true values are not uniform (p = {p:.2g})")
+        if (p := self.density_p_value()) < level:
+            inside = ", ".join(f"{100 * self.coverage(each):.0f} % in those of {100 * each:.0f} %" for each in (0.5, 0.9))
+            sentences.append(f"highest-density regions contain another share of true parameters: {inside} (p = {p:.2g})")
         return sentences
 
     def coverage(self, level: float) -> float:
         """Returns the share of true parameters inside of the highest-density region of this level."""
         return float(hdr_coverage(self.above / self.num, level))
+
+
+def level_of(num_parameters: int, num_looks: int = 1) -> float:
+    """Returns the p-value below which ranks of one parameter, or those by density, are called not uniform."""
+    return LEVEL / ((num_parameters + 1) * num_looks)
+
+
+def _p_value(counts: np.ndarray, num: int, seed: int) -> float:
+    """Returns the p-value of uniform ranks, with a random number within each rank: few draws have few different ranks."""
+    from scipy.stats import kstest
+
+    within = np.random.default_rng(seed).random(counts.shape)
+    return float(kstest((counts + within) / (num + 1), "uniform").pvalue)
 
 
 def rank(predictor: Predictor, test: Dataset, key: jax.Array, num: int) -> Ranks:
