@@ -99,7 +99,9 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
     shifted = rank(predictor, Dataset(x, y + 3), jax.random.key(2), 199)
     assert min(shifted.errors()) > 0.1
     assert ranks.problems(["a", "b"]) == []
-    assert [words.split(":")[0] for words in shifted.problems(["a", "b"])] == [f"the posteriors of {n} are shifted" for n in "ab"]
+    found = [words.split(":")[0] for words in shifted.problems(["a", "b"])]
+    assert found[:2] == [f"the posteriors of {name} are shifted" for name in "ab"]
+    assert found[2:] == ["highest-density regions contain another share of true parameters"]
     narrow = Ranks(np.where(RNG.random((400, 1)) < 0.5, 0, 199), ranks.above, 199)
     assert "too narrow" in narrow.problems(["a"])[0]
 
