@@ -12,16 +12,15 @@ from pydantic import Field
 
 from experiments import command
 from experiments.findings import Findings, write
+from experiments.recorded import record
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from mdnjax.components import Diagonal
 from mdnjax.config.section import Count, Folder, Section, Seed
 from mdnjax.conformity import Conformal, mass_of, scores_of
-from mdnjax.data.atoms import atoms_of
-from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import own_units
 from mdnjax.mixture import Mixture
-from mdnjax.observed import PLAIN, Observed
+from mdnjax.observed import Observed
 from mdnjax.progress import ProgressLine
 
 FILES = ("guarantees.csv", "guarantees.md", "environment.json")
@@ -93,7 +92,7 @@ def coverage_of(case: Case, num: int, settings: Guarantees, generator: np.random
     y = x + generator.normal(size=len(x))
     if case.gap:
         y += case.gap * generator.choice((-1, 1), len(x))
-    y, observed = record(case, y)
+    y, observed = record(case.recorded, y)
     both = np.concatenate(
         [scores_of_case(case, x[i : i + MAX_ROWS], y[i : i + MAX_ROWS], observed) for i in range(0, len(x), MAX_ROWS)]
     )
@@ -113,17 +112,6 @@ def is_inside(share: float, level: float, num: int, num_draws: int) -> bool:
     error = 3 * np.sqrt(level * (1 - level) / num_draws)
     infinite = num < level / (1 - level) - 1e-9  # the interval is the whole line
     return share >= level - error and (infinite or share <= level + 1 / (num + 1) + error)
-
-
-def record(case: Case, y: np.ndarray) -> tuple[np.ndarray, Observed]:
-    """Returns targets as they are recorded, and the kind of values that they have."""
-    if case.recorded == "rounded":
-        y = np.rint(y)
-        return y, Observed(Lattice(np.ones(1), np.array([y.min()]), np.array([y.max()])))
-    if case.recorded == "clipped":
-        y = np.maximum(y, 0)
-        return y, Observed(atoms=atoms_of((0.0,), y[:, None]))
-    return y, PLAIN
 
 
 def scores_of_case(case: Case, x: np.ndarray, y: np.ndarray, observed: Observed) -> np.ndarray:

@@ -14,17 +14,15 @@ from pydantic import Field
 
 from experiments import command
 from experiments.findings import Findings, write
+from experiments.recorded import record
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from experiments.slice_report import plot_slices
 from mdnjax.components import Diagonal
 from mdnjax.config.section import Count, Folder, Section, Seed
-from mdnjax.data.atoms import atoms_of
 from mdnjax.data.columns import Column, Columns, to_inputs
-from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import own_units
 from mdnjax.mixture import Mixture
-from mdnjax.observed import PLAIN, Observed
 from mdnjax.progress import ProgressLine
 from mdnjax.slices import RATE, Slice, Slices
 from mdnjax.slices.report import MIN_ROWS
@@ -114,20 +112,9 @@ def draw_inputs(num: int, generator: np.random.Generator) -> Table:
 def draw_pit(case: Case, x: Table, generator: np.random.Generator) -> np.ndarray:
     """Draws the targets of all rows, and returns their PIT `[N, 1]` by the model N(0, 1)."""
     num = len(x["x1"])
-    y, observed = record(case, case.shift(x) + case.sd(x) * generator.normal(size=num))
+    y, observed = record(case.recorded, case.shift(x) + case.sd(x) * generator.normal(size=num))
     zeros = jnp.zeros((num, 1, 1))
     return pit_of(Mixture(jnp.zeros((num, 1)), Diagonal(zeros, jnp.ones_like(zeros))), y[:, None], own_units(1), observed)
-
-
-def record(case: Case, y: np.ndarray) -> tuple[np.ndarray, Observed]:
-    """Returns targets as they are recorded, and the kind of values that they have."""
-    if case.recorded == "rounded":
-        y = np.rint(y)
-        return y, Observed(Lattice(np.ones(1), np.array([y.min()]), np.array([y.max()])))
-    if case.recorded == "clipped":
-        y = np.maximum(y, 0)
-        return y, Observed(atoms=atoms_of((0.0,), y[:, None]))
-    return y, PLAIN
 
 
 def cells_of(case: Case, found: Sequence[Slices]) -> list[str]:
