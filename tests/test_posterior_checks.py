@@ -153,7 +153,7 @@ def test_ascents_find_all_peaks_and_their_shares():
         squares = jnp.sum(((z - places) / sd[:, None]) ** 2, axis=1)
         return jax.nn.logsumexp(jnp.log(shares) - 0.5 * squares - 2 * jnp.log(sd))
 
-    peaks = find_peaks(log_density, draws)
+    peaks = find_peaks(jax.tree_util.Partial(log_density), draws)
     order = np.argsort(peaks.z[:, 0])
     np.testing.assert_allclose(peaks.z[order], places, atol=0.01)
     np.testing.assert_allclose(peaks.mass[order], [np.mean(~which), np.mean(which)], atol=0.05)

@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 import mdnjax as mdn
+from mdnjax.posteriors.law import units_of
 
 stats: Any = scipy.stats  # its type stubs know no frozen laws
 LAWS = {
@@ -50,14 +51,15 @@ def test_the_density_on_the_real_line_is_that_of_the_prior(name):
     """p(z) = p(theta) |dtheta / dz|."""
     prior, _ = LAWS[name]
     z = jnp.linspace(-3, 3, 7)[:, None]
-    slope = jax.vmap(jax.jacfwd(prior.from_real))(z)[:, 0, 0]
-    expected = prior.log_prob(np.asarray(prior.from_real(z))) + np.log(slope)
-    np.testing.assert_allclose(prior.log_prob_of_real(z), expected, atol=1e-10)
+    slope = jax.vmap(jax.jacfwd(prior.law.parameters))(z)[:, 0, 0]
+    expected = prior.log_prob(np.asarray(prior.law.parameters(z))) + np.log(slope)
+    np.testing.assert_allclose(prior.law.log_prob(z), expected, atol=1e-10)
     np.testing.assert_allclose(prior.real(prior.parameters(z)), z, atol=1e-6)
-    np.testing.assert_allclose(prior.parameters(z), prior.from_real(z), rtol=1e-12)
-    relative = prior.relative_log_prob(z) - prior.log_prob(prior.parameters(z))
+    np.testing.assert_allclose(prior.parameters(z), prior.law.parameters(z), rtol=1e-12)
+    relative = prior.law.relative_log_prob(z) - prior.log_prob(prior.parameters(z))
     np.testing.assert_allclose(relative, relative[0], atol=1e-10)
-    np.testing.assert_allclose(prior.standardised(z, 0.3, 2.0), (prior.from_real(z) - 0.3) / 2, atol=1e-10)
+    standardised = prior.law.standardised(units_of(prior.law, 0.3, 2.0), z)
+    np.testing.assert_allclose(standardised, (prior.law.parameters(z) - 0.3) / 2, atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,10 @@ def _drawn_references(task: SimulatorTask, observed: Array, seed: int, num_draws
     if log_likelihood is None or importlib.util.find_spec("blackjax") is None:
         return None
 
+    law = task.prior.law
+
     def draw(key: Any, x: Any) -> Any:
-        return draw_tempered(key, lambda z: log_likelihood(task.prior.from_real(z), x), task.prior, num_draws, REFERENCE).draws
+        return draw_tempered(key, lambda z: log_likelihood(law.parameters(z), x), law, num_draws, REFERENCE).draws
 
     keys = jax.random.split(jax.random.key(seed), len(observed))
     drawn = jax.jit(lambda *leaves: jax.lax.map(lambda one: draw(*one), leaves))(keys, np.asarray(observed, np.float32))

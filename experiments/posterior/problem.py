@@ -60,16 +60,18 @@ def trials_of(problem: Problem, x: Array) -> Array:
 def without_constants(
     simulations: Dataset, test: Dataset, observed: Array, trials: int
 ) -> tuple[Dataset, Dataset, Array, tuple[str, ...], Array]:
-    """Leaves out columns of x that never vary in the simulations, from which nothing can be learnt, unless they are trials.
+    """Leaves out results of a trial that never vary in the simulations, from which nothing can be learnt.
 
     The last value is which columns are kept.
     """
-    constant = np.ptp(simulations.x, axis=0) == 0
-    if trials > 1 or not constant.any() or constant.all():
-        return simulations, test, observed, (), np.ones(len(constant), bool)
-    names, value = ", ".join(f"x_{i + 1}" for i in np.flatnonzero(constant)), simulations.x[0, constant]
-    others = ", ".join(str(i + 1) for i in np.flatnonzero((observed[:, constant] != value).any(axis=1)))
+    of_trials = simulations.x.reshape(len(simulations.x) * trials, -1)
+    constant = np.ptp(of_trials, axis=0) == 0
+    left_out = np.tile(constant, trials)
+    if not constant.any() or constant.all():
+        return simulations, test, observed, (), np.ones(len(left_out), bool)
+    names, value = ", ".join(f"x_{i + 1}" for i in np.flatnonzero(constant)), np.tile(of_trials[0, constant], trials)
+    others = ", ".join(str(i + 1) for i in np.flatnonzero((observed[:, left_out] != value).any(axis=1)))
     note = f"{names}: constant in all simulations, so left out; the others are numbered anew"
     note += f"; observation {others} has another value there, which no simulation can explain" if others else ""
-    simulations, test = (part._replace(x=part.x[:, ~constant]) for part in (simulations, test))
-    return simulations, test, observed[:, ~constant], (note,), ~constant
+    simulations, test = (part._replace(x=part.x[:, ~left_out]) for part in (simulations, test))
+    return simulations, test, observed[:, ~left_out], (note,), ~left_out

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from mdnjax.config.numbers import split
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers
-from mdnjax.data.scaler import relative_transform, relative_units
-from mdnjax.ensemble import predict_compiled
-from mdnjax.mixture import log_prob
+from mdnjax.data.scaler import relative_units
+from mdnjax.posteriors.joint import Joint, joint_of
 from mdnjax.posteriors.peaks import find_peaks
 from mdnjax.posteriors.posterior import Evaluated, Posterior, as_results, as_shape, in_shape
 from mdnjax.posteriors.priors import Prior
@@ -44,7 +43,6 @@ class LikelihoodPosterior(Posterior):
     prior: Prior
     success: Success | None = None
     effort: Effort = THOROUGH
-    _programs: dict[Any, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,11 +60,11 @@ class LikelihoodPosterior(Posterior):
         The log evidence is log p(x) in the units of x.
         """
 
-        def draw(key: PRNGKey, trials: Any) -> Tempered:
-            return draw_tempered(key, partial(self._log_likelihood, trials), self.prior, num, self.effort)
-
         trials = self._relative(x)
-        found: Tempered = self._of_each(("draw", num), draw, self.effort, jax.random.split(key, len(trials)), trials)
+        num_drawn = -(-num // self.effort.num_particles) * self.effort.num_particles  # few numbers, so that few programs
+        draw = partial(_draw, self._joint, num=num_drawn, effort=self.effort)
+        found: Tempered = _of_each(draw, self.effort, jax.random.split(key, len(trials)), trials)
+        found = found._replace(draws=found.draws[:, :num], ess=found.ess * (num / num_drawn))
         log_units = trials.shape[1] * float(np.sum(np.log(self.predictor.scaler.y_factor)))
         return found._replace(draws=self.prior.parameters(found.draws), log_evidence=np.asarray(found.log_evidence) - log_units)
 
@@ -93,9 +91,7 @@ class LikelihoodPosterior(Posterior):
         tempered = self.tempered(jax.random.key(0), np.asarray(x)[None], NUM_ASCENTS)
         trials = self._relative(np.asarray(x)[None])[0]
 
-        def log_density(z: Any) -> Any:
-            return self._log_likelihood(trials, z) + self.prior.relative_log_prob(z)
-
+        log_density = Partial(Joint.log_density, self._joint, trials)
         peaks = find_peaks(log_density, self.prior.real(tempered.draws[0]))
         theta = self.prior.parameters(peaks.z)
         order = np.argsort(theta[:, 0])
@@ -118,30 +114,15 @@ class LikelihoodPosterior(Posterior):
         num_particles = min(QUICK.num_particles, self.effort.num_particles)
         effort = Effort(num_particles, min(QUICK.num_moves, self.effort.num_moves), QUICK.target_ess)
 
-        def evaluate_one(key: PRNGKey, trials: Any, z: Any) -> Any:
-            tempered = draw_tempered(key, partial(self._log_likelihood, trials), self.prior, num, effort)
-            of_draws = jax.vmap(partial(self._log_likelihood, trials))(tempered.draws)
-            of_truth, log_prior = self._log_likelihood(trials, z), self.prior.relative_log_prob
-            above = jnp.sum(of_draws + log_prior(tempered.draws) > of_truth + log_prior(z))
-            nll = jnp.where(tempered.exponent < 1, jnp.inf, tempered.log_evidence - of_truth)
-            return jnp.sum(tempered.draws < z, axis=0), above, nll
-
         z = np.asarray(self.prior.real(test.y), np.float32)
         arguments = (jax.random.split(key, len(test.x)), self._relative(test.x), z)
-        below, above, nll = self._of_each(("evaluate", num), evaluate_one, effort, *arguments)
+        below, above, nll = _of_each(partial(_evaluate, self._joint, num=num, effort=effort), effort, *arguments)
         nll = np.asarray(nll, np.float64) - self.prior.log_prob(test.y)
         return Evaluated(Ranks(np.asarray(below), np.asarray(above), num), nll, np.reshape(test.x, (len(test.x), -1)))
 
-    def _log_likelihood(self, trials: Any, z: Any) -> Any:
-        """Returns log p(x|theta), in the units of `_relative`, for the parameters that belong to z."""
-        scaler, (shape, numbers) = self.predictor.scaler, split(self.predictor.model)
-        inputs = self.prior.standardised(z, scaler.x_mean, scaler.x_sd)
-        inputs = jnp.clip(inputs, scaler.x_low, scaler.x_high).astype(z.dtype)
-        mixture = predict_compiled(shape, numbers, self.predictor.networks, relative_transform(scaler), inputs)
-        log_likelihood = jnp.sum(jax.vmap(lambda x: log_prob(mixture, x))(trials))
-        if self.success is None:
-            return log_likelihood
-        return log_likelihood + self.success.log_prob(self.prior.standardised(z, self.success.mean, self.success.sd), len(trials))
+    @cached_property
+    def _joint(self) -> Joint:
+        return joint_of(self.predictor, self.prior, self.success)
 
     def _relative(self, x: Any) -> Float[np.ndarray, "M T X"]:
         """Returns observations as trials, in the units in which the networks predict them."""
@@ -151,14 +132,36 @@ class LikelihoodPosterior(Posterior):
         x = x[:, None] if x.ndim == 2 else x
         return np.asarray(relative_units(self.predictor.scaler).relative(x), np.float32)
 
-    def _of_each(self, name: Any, function: Callable[..., Any], effort: Effort, *arguments: Any) -> Any:
-        """Applies a function to each observation, a few at a time by one program; a second call compiles nothing."""
-        num = len(arguments[0])
-        width = min(num, max(1, ROWS_PER_CALL // effort.num_particles))
-        if name not in self._programs:
-            self._programs[name] = jax.jit(jax.vmap(function))
-        results = []
-        for start in range(0, num, width):
-            rows = np.arange(start, start + width) % num  # the last are repeated, so that all calls have the same shape
-            results.append(jax.device_get(self._programs[name](*(leaf[rows] for leaf in arguments))))
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *results)
+
+@partial(jax.jit, static_argnames=("num", "effort"))
+def _draw(joint: Joint, keys: Any, trials: Any, num: int, effort: Effort) -> Tempered:
+    """Draws parameters given each observation `[M, T, X]`."""
+
+    def draw(key: PRNGKey, trials: Any) -> Tempered:
+        return draw_tempered(key, partial(joint.log_likelihood, trials), joint.law, num, effort)
+
+    return jax.vmap(draw)(keys, trials)
+
+
+@partial(jax.jit, static_argnames=("num", "effort"))
+def _evaluate(joint: Joint, keys: Any, trials: Any, z: Any, num: int, effort: Effort) -> Any:
+    """Counts the draws below the true parameters and those of a higher density, and computes -log p(theta|x)."""
+
+    def evaluate(key: PRNGKey, trials: Any, z: Any) -> Any:
+        tempered = draw_tempered(key, partial(joint.log_likelihood, trials), joint.law, num, effort)
+        of_draws = jax.vmap(partial(joint.log_density, trials))(tempered.draws)
+        nll = jnp.where(tempered.exponent < 1, jnp.inf, tempered.log_evidence - joint.log_likelihood(trials, z))
+        return jnp.sum(tempered.draws < z, axis=0), jnp.sum(of_draws > joint.log_density(trials, z)), nll
+
+    return jax.vmap(evaluate)(keys, trials, z)
+
+
+def _of_each(function: Callable[..., Any], effort: Effort, *arguments: Any) -> Any:
+    """Applies a compiled function of several observations to all, a few at a time."""
+    num = len(arguments[0])
+    width = min(num, max(1, ROWS_PER_CALL // effort.num_particles))
+    results = []
+    for start in range(0, num, width):
+        rows = np.arange(start, start + width) % num  # the last are repeated, so that all calls have the same shape
+        results.append(jax.device_get(function(*(leaf[rows] for leaf in arguments))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num], *results)

@@ -1,8 +1,7 @@
 """Priors of the parameters of a simulator: a law for each parameter, and a map between parameters and the whole real line.
 
-With z of a known law on the real line, a parameter is v = offset + factor g(z), or exp(v) if its logarithm has the law: for
-bounded parameters g is the logistic function and z has the logistic law, so that v is uniform; for the others g(z) = z is
-standard normal. Samplers work on z, where no bound is in the way.
+With z of a known law on the real line, a parameter is v = offset + factor g(z), or exp(v) if its logarithm has the law (see
+`Law`): bounded v are uniform, the others normal. Samplers work on z, where no bound is in the way.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit, logit
 
-from mdnjax.types import AnyArray, Array, Bool, Float, PRNGKey
+from mdnjax.posteriors.law import LOG_OF_NORMAL, Law
+from mdnjax.types import AnyArray, Bool, Float, PRNGKey
 
 MIN_SHARE = 1e-9  # of the distance between two bounds, by which parameters differ from them
-LOG_OF_NORMAL = 0.5 * float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +29,11 @@ class Prior:
     is_bounded: Bool[np.ndarray, " D"]
     is_log: Bool[np.ndarray, " D"]
     names: tuple[str, ...]
+
+    @property
+    def law(self) -> Law:
+        """The law of z and its map to parameters, for compiled functions."""
+        return Law(self.offset, self.factor, self.is_bounded, self.is_log)
 
     @property
     def support(self) -> tuple[tuple[float, float], ...]:
@@ -47,24 +50,6 @@ class Prior:
         v = self.offset + self.factor * np.where(self.is_bounded, generator.random(size), generator.normal(size=size))
         return np.where(self.is_log, np.exp(np.where(self.is_log, v, 0)), v)
 
-    def sample_real(self, key: PRNGKey, shape: Sequence[int] = ()) -> Float[Array, "*shape D"]:
-        """Draws the numbers z of the real line that belong to parameters of the prior."""
-        first, second = jax.random.split(key)
-        size = (*shape, len(self.offset))
-        return jnp.where(self.is_bounded, jax.random.logistic(first, size), jax.random.normal(second, size))
-
-    def from_real(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        """Returns the parameters that belong to numbers of the real line, for a compiled function."""
-        v = self.offset + self.factor * jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
-        return jnp.where(self.is_log, jnp.exp(jnp.where(self.is_log, v, 0)), v).astype(z.dtype)
-
-    def standardised(self, z: Float[Array, "*batch D"], mean: Any, sd: Any) -> Float[Array, "*batch D"]:
-        """Returns (theta - mean) / sd for the parameters that belong to z, in float32 also where theta has more digits."""
-        g = jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
-        first, slope = (np.asarray(values, z.dtype) for values in ((self.offset - mean) / sd, self.factor / sd))
-        exponential = jnp.exp(jnp.where(self.is_log, self.offset + self.factor * g, 0)).astype(z.dtype)
-        return jnp.where(self.is_log, (exponential - mean) / sd, first + slope * g).astype(z.dtype)
-
     def parameters(self, z: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
         """Returns the parameters that belong to numbers of the real line, in float64."""
         z = np.asarray(z, np.float64)
@@ -77,16 +62,6 @@ class Prior:
         u = (np.log(np.where(self.is_log, theta, 1)) - self.offset) / self.factor
         u = np.where(self.is_log, u, (theta - self.offset) / self.factor)
         return np.where(self.is_bounded, logit(np.clip(np.where(self.is_bounded, u, 0.5), MIN_SHARE, 1 - MIN_SHARE)), u)
-
-    def log_prob_of_real(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-        """Computes the log density of z, with respect to z."""
-        logistic = jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
-        return jnp.sum(jnp.where(self.is_bounded, logistic, -0.5 * z**2 - LOG_OF_NORMAL), axis=-1)
-
-    def relative_log_prob(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-        """Computes log p(theta), but for a constant, of the parameters that belong to z."""
-        v = self.factor * jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
-        return jnp.sum(jnp.where(self.is_bounded, 0, -0.5 * z**2) - jnp.where(self.is_log, v, 0), axis=-1)
 
     def log_prob(self, theta: Any) -> Float[np.ndarray, "*batch"]:
         """Computes the log density of parameters in float64; -inf outside of the support."""

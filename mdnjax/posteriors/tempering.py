@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mdnjax.posteriors.priors import Prior
+from mdnjax.posteriors.law import Law
 from mdnjax.types import Array, Float, Key, PRNGKey
 
 MAX_TEMPERATURES = 200
@@ -46,9 +46,9 @@ class Tempered(NamedTuple):
 
 
 def draw_tempered(
-    key: PRNGKey, log_likelihood: Callable[[Float[Array, " D"]], Float[Array, ""]], prior: Prior, num: int, effort: Effort
+    key: PRNGKey, log_likelihood: Callable[[Float[Array, " D"]], Float[Array, ""]], law: Law, num: int, effort: Effort
 ) -> Tempered:
-    """Draws `num` parameters from the density proportional to p(theta) exp(log_likelihood(z)), as numbers z of the prior.
+    """Draws `num` parameters from the density proportional to p(theta) exp(log_likelihood(z)), as numbers z of the prior's law.
 
     Particles start from the prior. The exponent of the likelihood grows from 0 to 1, in steps that leave a share of the particles
     in effect. At each exponent the particles are resampled and make Metropolis moves along differences of two random particles
@@ -63,10 +63,10 @@ def draw_tempered(
         return jnp.nan_to_num(log_likelihood(z), nan=lowest, neginf=lowest)
 
     def log_posterior(z: Array) -> Array:
-        return prior.log_prob_of_real(z) + finite_log_likelihood(z)
+        return law.log_prob(z) + finite_log_likelihood(z)
 
     kernel = adaptive_tempered.build_kernel(
-        prior.log_prob_of_real, finite_log_likelihood, _move, random_walk.init, resampling.systematic, effort.target_ess
+        law.log_prob, finite_log_likelihood, _move, random_walk.init, resampling.systematic, effort.target_ess
     )
 
     def resampled(key: PRNGKey, state: Any) -> Array:
@@ -83,7 +83,7 @@ def draw_tempered(
         return (carry[0].tempering_param < 1) & (carry[2] < MAX_TEMPERATURES)
 
     start_key, end_key, key = jax.random.split(key, 3)
-    start = adaptive_tempered.init(prior.sample_real(start_key, (effort.num_particles,)))
+    start = adaptive_tempered.init(law.sample(start_key, (effort.num_particles,)))
     zero = jnp.zeros((), start.weights.dtype)
     start = start._replace(tempering_param=zero)
     state, log_evidence, num_temperatures = jax.lax.while_loop(goes_on, raise_exponent, (start, zero, 0))
