@@ -37,34 +37,17 @@ hook = install_import_hook("mdnjax", "tests.types_at_calls.checker")
 gc.set_threshold(100_000, 50, 1000)  # traced functions stay in memory, and collecting garbage among them often takes seconds
 
 # The slowest files come first, so that no worker is still busy with one of them at the end.
-LONGEST_FIRST = (
-    *("test_sweep", "test_nan", "test_density", "test_readme", "test_inverse_sine", "test_estimator", "test_tabular"),
-    *(
-        "test_training_functions",
-        "test_benchmark",
-        "test_projectile",
-        "test_components",
-        "test_story",
-        "test_posterior",
-        "test_statistics",
-    ),
-    *("test_uci", "test_pen_strokes", "test_population", "test_sweep_trouble", "test_initialise", "test_compilation"),
-    *(
-        "test_gradients",
-        "test_far_from_zero",
-        "test_modes",
-        "test_fitting",
-        "test_trajectories",
-        "test_predictor",
-        "test_mixture",
-    ),
-    *("test_conditions", "test_moments", "test_proof", "test_doors"),
-)
+LONGEST_FIRST = """
+readme likelihood guarantees estimator sweep tabular benchmark far_targets projectile inverse_sine density gradients components
+statistics posterior far_from_zero cells recalibration nan uci story pen_strokes atoms moments fitting modes proof
+training_functions population fit_with_atoms trajectories hard_data boxes doors conditions mixture predictor initialise weights
+compare sweep_trouble steps runtime sequences export
+""".split()
 
 
 def pytest_collection_modifyitems(items):
     """Sorts the test files; the order within a file does not change."""
-    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    rank = {f"test_{name}": number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 

@@ -85,7 +85,7 @@ SETTINGS = {
 }
 SETTINGS |= {"ensemble.num_members": 1, "ensemble.rotate": False}
 SETTINGS |= {f"likelihood.{key}": value for key, value in SETTINGS.items()}
-SETTINGS |= {"likelihood.num_particles": 500, "likelihood.num_moves": 30}
+SETTINGS |= {"likelihood.num_particles": 500, "likelihood.num_moves": 15}
 NUM = 2010  # rows of all trainings below, of two inputs and two targets, so that they share one program
 
 
