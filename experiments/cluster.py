@@ -180,8 +180,10 @@ def _check_workers(client: Any) -> None:
         return cluster.difference(expected)
 
     start = START.replace("ADDRESS", client.scheduler.address)
-    for address, fault in client.run(fault_here, versions(), start).items():
-        if fault:
+    for address, fault in client.run(fault_here, versions(), start, on_error="return").items():
+        if isinstance(fault, Exception) and not isinstance(fault, OSError):  # OSError: the worker has just ended
+            raise fault
+        if fault and isinstance(fault, str):
             raise UserError(f"cluster: the worker at {address} {fault}")
 
 
