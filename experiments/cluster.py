@@ -52,7 +52,8 @@ def connect(section: Cluster) -> Iterator[Any]:
         raise UserError("cluster: got no Dask, expected it to be installed: pip install -e '.[cluster]'")
     import distributed  # pyright: ignore[reportMissingImports]
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said in one line
     warnings.filterwarnings("ignore", category=distributed.versions.VersionMismatchWarning)
     with contextlib.ExitStack() as stack, running("cluster: starting") as rename:
         if section.scheduler is None:
@@ -62,8 +63,9 @@ def connect(section: Cluster) -> Iterator[Any]:
             address = section.scheduler
             rename(f"cluster: connecting to {address}")
         client = stack.enter_context(_client(address))
-        _check_workers(client)
-        yield client
+        with _losing(client.scheduler.address):
+            _check_workers(client)
+            yield client
 
 
 def num_workers(client: Any) -> int:
@@ -89,7 +91,7 @@ def results(
     left = set(futures.values())
     for future in futures:
         future.add_done_callback(events.put)
-    with running("cluster: waiting for workers") as rename:
+    with running("cluster: waiting for workers") as rename, _losing(address):
         while left:
             event = events.get()
             rename("cluster: working")
@@ -168,6 +170,17 @@ def _client(address: Any) -> Any:
         raise UserError(f"cluster.scheduler: got {address!r} ({error}), {expected}") from None
 
 
+@contextlib.contextmanager
+def _losing(address: str) -> Iterator[None]:
+    """Raises: RunFailed if the connection to the scheduler ends in the block."""
+    try:
+        yield
+    except (CancelledError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of a file
+            raise
+        raise RunFailed(f"cluster: lost the scheduler at {address}; {AGAIN}") from None
+
+
 def _check_workers(client: Any) -> None:
     """Raises: UserError, with the name of a worker, if its versions are not those of this process."""
 
@@ -204,8 +217,6 @@ def _result(future: Any, address: str) -> Any:
 
     try:
         result = future.result()
-    except CancelledError:
-        raise RunFailed(f"cluster: lost the scheduler at {address}; {AGAIN}") from None
     except KilledWorker as error:
         last = f"{error.allowed_failures + 1} workers ended while they worked on the same item, the last one at"
         raise RunFailed(f"cluster: {last} {error.last_worker.address}, perhaps without enough memory; {AGAIN}") from None
