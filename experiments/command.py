@@ -33,15 +33,13 @@ class UserError(Exception):
     """A mistake that the user can correct; its text is one line."""
 
 
-def setup_runtime(section: Runtime, all_cores: bool = False, processes: runtime.Processes | None = None) -> None:
+def setup_runtime(section: Runtime, all_cores: bool = False) -> None:
     """Sets up jax for this machine, before anything else uses it; with `all_cores`, each CPU core is a device.
 
-    Raises: UserError if there is no device to run on, or the processes cannot connect to each other.
+    Raises: UserError if there is no device to run on.
     """
     try:
-        runtime.setup(**dict(section), all_cores=all_cores, processes=processes)
-    except runtime.ProcessesError as error:
-        raise UserError(f"distributed: the processes could not connect to each other: {error}") from None
+        runtime.setup(**dict(section), all_cores=all_cores)
     except (RuntimeError, AssertionError) as error:  # for a missing platform, jax raises an AssertionError without a message
         platforms = os.environ.get("JAX_PLATFORMS", "any")
         raise UserError(f"no device to run on: got JAX_PLATFORMS {platforms!r}; {error}".rstrip("; ")) from None

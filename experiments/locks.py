@@ -20,27 +20,20 @@ class FolderInUseError(Exception):
     """A folder that another command has locked."""
 
 
-def acquire(folder: Path, shared: bool) -> IO[str] | None:
-    """Locks a folder, for this command alone or shared with others, and returns the lock file, or None if locking is impossible.
+def acquire(folder: Path) -> None:
+    """Locks a folder for this command, where locking is possible, until `released` unlocks it; the lock file is next to it.
 
-    The lock file is next to the folder; `released` unlocks the folder. Raises: FolderInUseError if another command has locked it.
+    Raises: FolderInUseError if another command has locked it.
     """
     if fcntl is None or not os.access(folder.parent, os.W_OK):
-        return None
+        return
     file = open(folder.resolve().with_name(f".{folder.name}.lock"), "w")  # noqa: SIM115 (it stays open while the command runs)
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
         raise FolderInUseError(str(folder)) from None
     _open_locks.append(file)
-    return file
-
-
-def share(file: IO[str] | None) -> None:
-    """Turns a lock into a shared one, which other commands can join."""
-    if fcntl is not None and file is not None:
-        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager

@@ -31,16 +31,19 @@ class Clock:
 
 
 @contextlib.contextmanager
-def sweep_progress(num_members: int, num_done: int, num_diverged: int) -> Iterator[Callable[[float, int], None]]:
-    """Gives an observer of a sweep, called with the numbers of members trained since its start (fractional) and diverged."""
+def sweep_progress(num_members: int, num_done: int, num_diverged: int) -> Iterator[Callable[[float, int, str], None]]:
+    """Gives an observer of a sweep, called with the numbers of members trained since its start (fractional) and diverged.
+
+    Its third argument is shown behind them.
+    """
     line = ProgressLine()
     start: tuple[float, float] | None = None
 
-    def observe(done: float, diverged: int) -> None:
+    def observe(done: float, diverged: int, more: str) -> None:
         nonlocal start
         first = start = start or (done, time.perf_counter())
         left = num_members - num_done - done
-        text = f"sweep: {num_done + done:.0f}/{num_members} members  {num_diverged + diverged} diverged"
+        text = f"sweep: {num_done + done:.0f}/{num_members} members  {num_diverged + diverged} diverged{more}"
         line.update(lambda now: text + pace(done - first[0], left, now - first[1], "members"), left <= 0)
 
     with running("sweep: compiling and starting"):

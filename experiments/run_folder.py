@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from experiments import locks
 from experiments.command import UserError
@@ -17,19 +15,17 @@ from mdnjax.config import dump
 from mdnjax.config.document import parse
 from mdnjax.config.section import Section
 
-KEYS_WITHOUT_EFFECT = ("output", "report", "runtime", "worker", "distributed", "chunk_members")  # on the results
+KEYS_WITHOUT_EFFECT = ("output", "report", "runtime", "cluster", "chunk_members")  # on the results
+KEYS_WITHOUT_EFFECT += ("worker", "distributed")  # in folders of sweeps until November 2026
 KEYS_WITHOUT_EFFECT += ("networks", "peers")  # on the results of each other: they select which of them a table shows
-MAX_LOCK_ATTEMPTS = 5
 OTHER_FOLDER = "choose another folder with output=DIR"
 
 
-def create_run_folder(
-    config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool, shared: bool = False
-) -> Path:
+def create_run_folder(config: Section | Mapping[str, Any], folder: Path, files: Sequence[str], overwrite: bool) -> Path:
     """Reserves a folder for this configuration, before anything is computed, and writes config.yaml into it.
 
     The folder stays locked until the command ends. Args: `files` are patterns of all files that the run writes; only such files
-    are ever removed. `shared` lets several runs of one configuration use the folder at the same time.
+    are ever removed.
     Raises: UserError if the folder cannot be written, is in use by another run, holds other files, or holds the results of
     another configuration and `overwrite` is false.
     """
@@ -37,33 +33,21 @@ def create_run_folder(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written fails here, not after the training
             pass
-        lock = _lock(config, folder, shared)
+        _lock(folder)
         found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.name[0] != "."]
         if found:
             _check_contents(config, folder, found, files, overwrite)
-        if not shared or _effective_keys(folder / "config.yaml") != _effective_keys(dump(config)):
-            write_bytes(folder / "config.yaml", dump(config).encode())
-        if shared:
-            locks.share(lock)
+        write_bytes(folder / "config.yaml", dump(config).encode())
     except OSError as error:
         raise UserError(f"output: cannot write {folder}: {error.strerror or error}") from None
     return folder
 
 
-def _lock(config: Section | Mapping[str, Any], folder: Path, shared: bool) -> IO[str] | None:
-    """Locks the folder for this run alone, or joins the runs that share it for the same configuration."""
-    for attempt in range(MAX_LOCK_ATTEMPTS):
-        with contextlib.suppress(locks.FolderInUseError):
-            return locks.acquire(folder, shared=False)
-        if not shared:
-            break
-        with contextlib.suppress(locks.FolderInUseError):
-            lock = locks.acquire(folder, shared=True)
-            if _effective_keys(folder / "config.yaml") == _effective_keys(dump(config)):
-                return lock
-            break
-        time.sleep(0.1 * (attempt + 1))  # the run that has locked it may be about to share it
-    raise UserError(f"output: another run is using {folder}; wait until it ends, or {OTHER_FOLDER}")
+def _lock(folder: Path) -> None:
+    try:
+        locks.acquire(folder)
+    except locks.FolderInUseError:
+        raise UserError(f"output: another run is using {folder}; wait until it ends, or {OTHER_FOLDER}") from None
 
 
 def _check_contents(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mdnjax.config.schema import Config, Loop, Network, Optimizer, Run
-from mdnjax.config.section import Folder, Section
+from mdnjax.config.section import Count, Folder, Section
 from mdnjax.config.tabular import Tabular
 
 REPORT = "write report.html, a page about the run that a browser opens, with an explorer of its predictions"
@@ -17,6 +18,26 @@ class Runtime(Section, frozen=True):
     """The use of the machine; no result depends on it."""
 
     compile_cache: bool = Field(default=True, description="store compiled programs in the user's cache folder for later runs")
+
+
+class Cluster(Section, frozen=True):
+    """Workers of Dask, which share the work of a command; no result depends on them."""
+
+    workers: Count | None = Field(default=None, description="processes of one core each to start on this machine")
+    scheduler: str | None = Field(default=None, description="tcp://HOST:8786 of a Dask scheduler whose workers to use")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Cluster:
+        if self.workers and self.scheduler is not None:
+            raise ValueError("got both workers and scheduler, expected one of them")
+        if self.scheduler is not None and not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d+", self.scheduler):
+            raise ValueError(f"scheduler: got {self.scheduler!r}, expected an address such as tcp://HOST:8786")
+        return self
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there are workers at all."""
+        return self.workers is not None or self.scheduler is not None
 
 
 class CommandRun(Run, frozen=True):

@@ -29,6 +29,7 @@ from mdnjax.posteriors.fit import fit_posterior
 from mdnjax.posteriors.likelihood import LikelihoodPosterior
 from mdnjax.posteriors.posterior import Posterior
 from mdnjax.posteriors.priors import Box, LogNormal, LogUniform, Normal, Prior, Product
+from mdnjax.posteriors.simulations import simulate
 from mdnjax.predictor import Predictor
 from mdnjax.quadrature import Estimate
 from mdnjax.recurrent import Recurrent, make_recurrent
@@ -95,9 +96,9 @@ __all__ += ["init_state", "init_steady_state", "interval_prob", "kurtosis", "loa
 __all__ += ["log_weights", "make_mdn", "make_mdn_on", "make_mlp", "make_model", "make_optimizer", "make_recurrent"]
 __all__ += ["make_steady_step", "make_train_step", "marginal", "mean", "median", "modes", "nll", "num_targets"]
 __all__ += ["permutation_importance", "pit", "plots", "pool", "predictive_check", "prob", "quantile", "recalibrate", "reduce"]
-__all__ += ["remedies", "responsibilities", "sample", "sample_with_gradient", "save", "save_posterior", "sbc", "skewness"]
-__all__ += ["split_variance", "survival", "temper", "to_numpyro", "train_loop", "use_compile_cache", "variance", "warp"]
-__all__ += ["weights", "with_guarantee"]
+__all__ += ["remedies", "responsibilities", "sample", "sample_with_gradient", "save", "save_posterior", "sbc", "simulate"]
+__all__ += ["skewness", "split_variance", "survival", "temper", "to_numpyro", "train_loop", "use_compile_cache", "variance"]
+__all__ += ["warp", "weights", "with_guarantee"]
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 
@@ -24,18 +23,6 @@ def cache_folder() -> Path:
 def num_cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class Processes(NamedTuple):
-    """Arguments of jax.distributed; jax finds the values that are None by itself (from Slurm, MPI or environment variables)."""
-
-    coordinator: str | None
-    num_processes: int | None
-    process_id: int | None
-
-
-class ProcessesError(Exception):
-    """jax.distributed could not connect the processes."""
 
 
 def use_compile_cache(folder: str | Path | None = None) -> None:
@@ -81,23 +68,16 @@ def _cache_message(folder: str | Path | None, reason: str) -> str:
     return f"compiled programs cannot be stored in {folder} ({reason}): they are compiled again in each process"
 
 
-def setup(*, compile_cache: bool, all_cores: bool = False, processes: Processes | None = None) -> None:
+def setup(*, compile_cache: bool, all_cores: bool = False) -> None:
     """Configures how jax uses this machine. It must be called once, before any other use of jax.
 
     Environment variables of jax take precedence.
-    Args: with `all_cores`, each core that this process may use is a separate device if there is no device but the CPU; with
-    `processes`, jax.distributed is started, and all processes wait for each other at the start and at the end.
-    Raises: RuntimeError if there is no device to run on; ProcessesError if the processes cannot connect.
+    Args: with `all_cores`, each core that this process may use is a separate device if there is no device but the CPU.
+    Raises: RuntimeError if there is no device to run on.
     """
     set_by_user = "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if all_cores and not set_by_user:
         jax.config.update("jax_num_cpu_devices", num_cores())
     if compile_cache:
         use_compile_cache()
-    if processes:
-        week = 7 * 24 * 3600  # seconds: one process may finish long before another
-        try:
-            jax.distributed.initialize(*processes, shutdown_timeout_seconds=week)
-        except (RuntimeError, ValueError) as error:
-            raise ProcessesError(str(error)) from None
     jax.devices()

@@ -17,10 +17,10 @@ def unlocked():
         yield
 
 
-def reserves(folder, seed, **options):
+def reserves(folder, seed):
     """Returns whether a run with this seed can reserve the folder."""
     try:
-        create_run_folder({"seed": seed}, folder, FILES, overwrite=True, **options)
+        create_run_folder({"seed": seed}, folder, FILES, overwrite=True)
     except UserError as error:
         return "another run is using" not in str(error)
     return True
@@ -43,12 +43,3 @@ def test_a_folder_stays_locked_until_the_command_ends(tmp_path):
         assert (tmp_path / "metrics.json").exists()
     assert reserves(tmp_path, 2)
     assert not (tmp_path / "metrics.json").exists()
-
-
-def test_runs_of_one_configuration_may_share_a_folder(tmp_path):
-    with locks.released():
-        assert reserves(tmp_path, 1, shared=True)
-        assert reserves(tmp_path, 1, shared=True)
-        assert not reserves(tmp_path, 2, shared=True)
-        assert not reserves(tmp_path, 1)
-    assert reserves(tmp_path, 2, shared=True)

@@ -1,11 +1,12 @@
-"""The sweep command: workers, processes and interrupted runs all write the table of an uninterrupted sweep."""
+"""The sweep command: workers and interrupted runs all write the table of an uninterrupted sweep."""
 
 import json
 import signal
-import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 
 import mdnjax as mdn
@@ -131,34 +132,27 @@ def test_other_chunks_and_other_devices_give_the_same_table(done, sweep, tmp_pat
     assert rows(tmp_path / "other") == rows(done[0])
 
 
-def test_workers_together_give_the_same_table(done, sweep, tmp_path):
-    folder = tmp_path / "shared"
-    first = sweep(f"output={folder}", "worker.num_workers=2", "worker.index=1")
-    assert first.returncode == 0, first.stderr
-    assert "9 members of other workers are not trained yet" in first.stdout
-    assert not (folder / "members.csv").exists()
-    assert_one_line_error(sweep(f"output={folder}", "--merge"), "9 of 18 members are not trained yet", status=1)
-    assert_one_line_error(sweep(f"output={folder}", "--merge", "--overwrite"), "--merge: got --overwrite too")
-    last = sweep(f"output={folder}", "worker.num_workers=2", "worker.index=0")
-    assert last.returncode == 0, last.stderr
-    assert rows(folder) == rows(done[0])
-    (folder / "members.csv").unlink()
-    assert sweep(f"output={folder}", "--merge").returncode == 0
-    assert rows(folder, "summary.csv") == rows(done[0], "summary.csv")
-    assert rows(folder) == rows(done[0])
+def test_workers_of_which_one_is_killed_give_the_same_table(done, sweep, tmp_path):
+    folder = tmp_path / "workers"
+    parts = folder / "parts"
 
+    def kill_worker_after_first_part():
+        until = time.time() + 100
+        while not (parts.is_dir() and [*parts.iterdir()]) and time.time() < until:
+            time.sleep(0.01)
+        children = psutil.Process().children(recursive=True)
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        workers[0].kill()
+        return len(workers)
 
-def test_processes_of_jax_distributed_give_the_same_table(done, file, tmp_path):
-    folder = tmp_path / "shared"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [f"output={folder}", f"distributed.coordinator=127.0.0.1:{port}", "distributed.num_processes=2"]
-    processes = [start(file, *words, f"distributed.process_id={index}") for index in range(2)]
-    outputs = [process.communicate(timeout=200) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert sum("results: " in stdout for stdout, _ in outputs) >= 1
+    with ThreadPoolExecutor(1) as thread:
+        num_workers = thread.submit(kill_worker_after_first_part)
+        process = sweep(f"output={folder}", "cluster.workers=2")
+    assert process.returncode == 0, process.stderr
+    assert num_workers.result() == 2
+    assert "18/18 members" in process.stderr
     assert rows(folder) == rows(done[0])
+    assert {path.name for path in folder.iterdir()} == set(NAMES) - {"report.html"}
 
 
 def test_a_sweep_that_was_killed_and_started_again_gives_the_same_table(done, sweep, file, tmp_path):
@@ -188,8 +182,6 @@ def test_another_sweeps_folder_is_refused(done, sweep):
     folder, _ = done
     before = rows(folder)
     assert_one_line_error(sweep(f"output={folder}", "num_seeds=4"), "another configuration", "num_seeds", "--overwrite")
-    several = sweep(f"output={folder}", "num_seeds=4", "--overwrite", "worker.num_workers=2")
-    assert_one_line_error(several, "--overwrite: got several workers")
     assert rows(folder) == before
 
 

@@ -21,7 +21,8 @@ from experiments.benchmark.mdnjax_steps import loop_of, of_mdnjax, work_of_confi
 from experiments.benchmark.timing import Contender
 from experiments.charts import MODEL, STYLE
 from experiments.command import CONFIGS
-from experiments.members.chunks import chunks_of, member_data, train_chunk
+from experiments.members.chunks import chunks_of, train_chunk
+from experiments.members.data import member_data
 from experiments.members.plan import Member, members_of, read
 from experiments.pipeline import make_data
 from mdnjax.config.schema import Loop

@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.members.costs import MemberCost, cost_of
+from experiments.members.data import MemberData, member_data
 from experiments.members.plan import Group, Member, group_of, problem_of
-from experiments.pipeline import make_data, nll_metrics, nll_of_truth
-from mdnjax.components import FAMILIES, Sizes
-from mdnjax.config.data import Examples, Table
+from experiments.pipeline import nll_metrics
+from mdnjax.config.data import Table
 from mdnjax.config.numbers import split
-from mdnjax.config.schema import Model, Run
+from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, Scaler, Splits, to_training_units
 from mdnjax.data.scaler import log_slopes
 from mdnjax.ensemble import Networks, nlls_of, without_unused
-from mdnjax.fitting import make_task
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.functions import as_arrays
 from mdnjax.training.history import Report
-from mdnjax.training.inputs import Task, training_functions_of, training_inputs
+from mdnjax.training.inputs import Task
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
 from mdnjax.training.population import Population
 from mdnjax.training.tasks import pooling_of, train_networks
@@ -42,14 +42,6 @@ class Chunk(NamedTuple):
     group: Group
     members: list[Member]
     capacity: int
-
-
-class MemberData(NamedTuple):
-    """The training task of a member, all parts of its data, and the NLL of the true density on them."""
-
-    task: Task
-    splits: Splits
-    truth_nll: dict[str, float]
 
 
 class Outcome(NamedTuple):
@@ -78,21 +70,22 @@ class FinishedChunk(NamedTuple):
     validation_nlls: np.ndarray
 
 
-class MemberCost(NamedTuple):
-    """Estimated cost of a member: bytes for the time of its chunk, bytes more during a step, seconds of a step on one core."""
+def chunks_of(members: Sequence[Member], placement: Placement, chunk_members: int | None, min_chunks: int = 1) -> list[Chunk]:
+    """Returns the members in chunks: each holds members of one group, and the chunks of a group are about equally large.
 
-    stored_bytes: int
-    working_bytes: int
-    step_seconds: float
-
-
-def chunks_of(members: Sequence[Member], placement: Placement, chunk_members: int | None) -> list[Chunk]:
-    """Returns the members in chunks: each holds members of one group, and the chunks of a group are about equally large."""
+    Args: `chunk_members` is the size of the chunks; if it is None they are as large as memory and time allow, but small enough
+    for `min_chunks` of them.
+    """
     groups: dict[tuple[Group, Any], list[Member]] = {}
     for member in members:
         groups.setdefault((group_of(member.config), _table_shapes(member)), []).append(member)
+    limit = math.ceil(len(members) / min_chunks)
     return [
-        chunk for (group, _), of_group in groups.items() for chunk in _equal_chunks(group, of_group, placement, chunk_members)
+        chunk
+        for (group, _), of_group in groups.items()
+        for chunk in _equal_chunks(
+            group, of_group, chunk_members or min(limit, _max_members(cost_of(of_group[0]), group, placement))
+        )
     ]
 
 
@@ -129,36 +122,6 @@ def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, in
     return FinishedChunk(rows, _outcome(population, selected.leading, networks, tasks), nlls[1])
 
 
-def member_data(member: Member) -> MemberData:
-    """Makes or reads the data of a member, with its training task and the NLL of the truth."""
-    data = member.config.data  # `standardise` does not change them: with one value of it they are drawn only once
-    splits, truth_nll = _draw(data.model_copy(update={"standardise": True}), member.config.seed)
-    return MemberData(make_task(member.config, *splits[:2]), splits, truth_nll)
-
-
-def cost_of(member: Member) -> MemberCost:
-    """Returns the estimated memory and time of a member."""
-    (task, splits, _), model, train = member_data(member), member.config.model, member.config.train
-    inputs, *others = training_inputs(task)
-    num_runs = 1 + len(others)
-    (num_train, num_inputs), num_targets = splits.train.x.shape, splits.train.y.shape[1]
-    state = jax.eval_shape(training_functions_of(task).init, inputs)
-    data_bytes = sum(part.x.nbytes + part.y.nbytes for part in splits) + inputs.train.x.nbytes + inputs.train.y.nbytes
-    nll_bytes = 4 * sum(len(part.x) for part in splits)
-    # Three copies of the data: as drawn, stacked, and on the device.
-    # Three copies of the state: before and after a step, and after the previous block of steps.
-    run_bytes = 3 * data_bytes + 8 * train.num_steps + 3 * sum(leaf.size * 4 for leaf in jax.tree.leaves(state))
-    mixture_sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-    num_outputs = mixture_sizes.num_components + sum(FAMILIES[model.family].raw_sizes(mixture_sizes))
-    num_products = sum(leaf.size for leaf in jax.tree.leaves(state.params) if leaf.ndim > 1)  # those of all kernels
-    num_units = sum(model.hidden_sizes)
-    noise = 30 * (num_inputs * (train.x_noise != 0) + num_targets * (train.y_noise != 0))
-    nanoseconds = 10 + 0.07 * num_products + 0.5 * num_units + 1.4 * num_outputs + noise  # per example; fitted to measurements
-    step_rows = min(num_train, train.batch_size or num_train) * train.noise_copies
-    working_bytes = 4 * step_rows * (2 * num_units + 6 * num_outputs)
-    return MemberCost(nll_bytes + num_runs * run_bytes, working_bytes, 1e-9 * num_runs * step_rows * nanoseconds)
-
-
 def _table_shapes(member: Member) -> Any:
     """Returns the shapes of the parts of a table, and whether it has a lattice or atoms; these are not in the configuration.
 
@@ -170,8 +133,7 @@ def _table_shapes(member: Member) -> Any:
     return jax.tree.map(np.shape, data.splits), data.task.scaler.lattice.exists, data.task.scaler.atoms is None
 
 
-def _equal_chunks(group: Group, members: list[Member], placement: Placement, chunk_members: int | None) -> Iterator[Chunk]:
-    max_members = chunk_members or _max_members(cost_of(members[0]), group, placement)
+def _equal_chunks(group: Group, members: list[Member], max_members: int) -> Iterator[Chunk]:
     capacity = math.ceil(len(members) / math.ceil(len(members) / max_members))
     for start in range(0, len(members), capacity):
         yield Chunk(group, members[start : start + capacity], capacity)
@@ -223,12 +185,6 @@ def _row(
         "training_seconds": training_seconds,
         **metrics,
     }
-
-
-@functools.lru_cache(maxsize=256)  # settings with the same seed share their data
-def _draw(data: Examples, seed: int) -> tuple[Splits, dict[str, float]]:
-    splits, truth = make_data(Run(data=data, seed=seed))
-    return splits, nll_of_truth(splits, truth)
 
 
 def _score(chunk: Chunk, placement: Placement, networks: Networks, of_members: Sequence[MemberData]) -> Iterator[np.ndarray]:

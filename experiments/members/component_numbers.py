@@ -7,25 +7,24 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments.members.chunks import chunks_of, train_chunk
 from experiments.members.plan import Member
+from experiments.members.trainer import Trainer
 from experiments.study import num_components_is_auto
 from mdnjax import fitting
 from mdnjax.fitting import single_network
-from mdnjax.training.placement import Placement
 from mdnjax.training.selection import Candidates, select_candidate
 
 
-def resolve_num_components(members: Sequence[Member], placement: Placement, chunk_members: int | None = None) -> list[Member]:
+def resolve_num_components(members: Sequence[Member], trainer: Trainer) -> list[Member]:
     """Returns the same members with a selected number of components; each candidate is trained for all members together."""
     open_members = [member for member in members if num_components_is_auto(member.config)]
-    found = iter(compare_candidates(open_members, placement, chunk_members))
+    found = iter(compare_candidates(open_members, trainer))
     return [
         with_num_components(member, next(found).chosen) if num_components_is_auto(member.config) else member for member in members
     ]
 
 
-def compare_candidates(members: Sequence[Member], placement: Placement, chunk_members: int | None = None) -> list[Candidates]:
+def compare_candidates(members: Sequence[Member], trainer: Trainer) -> list[Candidates]:
     """Returns, for each member, its candidates compared on the same validation rows: one network each, the best of its restarts.
 
     A candidate that diverged is not selected; where all diverged, the smallest is.
@@ -39,7 +38,7 @@ def compare_candidates(members: Sequence[Member], placement: Placement, chunk_me
             for member in members
             if number in member.config.selection.num_components
         ]
-        for member, validation_nlls in _validation_nlls(candidates, placement, chunk_members):
+        for member, validation_nlls in _validation_nlls(candidates, trainer):
             nlls[member.number][number] = validation_nlls
     return [select_candidate(nlls[member.number]) for member in members]
 
@@ -56,11 +55,8 @@ def with_largest_candidate(member: Member) -> Member:
     return with_num_components(member, max(member.config.selection.num_components))
 
 
-def _validation_nlls(
-    members: Sequence[Member], placement: Placement, chunk_members: int | None
-) -> Iterator[tuple[Member, np.ndarray]]:
+def _validation_nlls(members: Sequence[Member], trainer: Trainer) -> Iterator[tuple[Member, np.ndarray]]:
     """Yields each member with its NLL of every validation row, infinite if it diverged, in the order of training."""
-    for chunk in chunks_of(members, placement, chunk_members):
-        finished = train_chunk(chunk, placement, lambda *_: None)
+    for chunk, finished in trainer.train(trainer.plan(members), lambda *_: None):
         diverged = np.array([row["status"] != "finished" for row in finished.rows])
         yield from zip(chunk.members, np.where(diverged[:, None], np.inf, finished.validation_nlls), strict=True)

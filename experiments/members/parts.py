@@ -1,6 +1,6 @@
-"""Writes and reads parts: the files of finished chunks, from which an interrupted sweep continues and which workers share.
+"""Writes and reads parts: the files of finished chunks, from which an interrupted sweep continues.
 
-A part lists its members, so that reading does not depend on the sizes of chunks, nor on the worker that wrote them.
+A part lists its members, so that reading does not depend on the sizes of chunks.
 """
 
 from __future__ import annotations

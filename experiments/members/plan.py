@@ -17,6 +17,7 @@ from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.schema import Model, Run, Train
 
 UNUSED_SECTIONS = ("output", "report", "runtime", "regression")  # they do not change a member
+REPLACED_KEYS = ("worker", "distributed")
 MAX_SHOWN_FAULTS = 8
 MAX_MEMBERS = 100_000
 
@@ -67,6 +68,7 @@ def read(path: Path | None, words: Sequence[str]) -> Plan:
     """
     file, typed = read_file(path) if path else Layer({}, {}, []), read_words(words)
     (sweep_file, run_file), (sweep_words, run_words) = split_layer(file), split_layer(typed)
+    _check_replaced_keys(sweep_file, sweep_words)
     is_run_file = not sweep_file.tree.keys() - SHARED_KEYS
     if is_run_file:  # the output of a run's configuration is the folder of that run, not of the sweep
         sweep_file.tree.pop("output", None)
@@ -110,11 +112,6 @@ def members_of(plan: Plan) -> list[Member]:
         for i in range(num)
     )
     return [Member(number, setting, config, digest_of(config)) for number, setting, config in numbered]
-
-
-def num_members(plan: Plan) -> int:
-    """Returns the final number of members; during a search this is more than `members_of` lists."""
-    return plan.sweep.num_seeds * (plan.sweep.search.num_trials if plan.sweep.search else len(plan.configs))
 
 
 def group_of(config: Run) -> Group:
@@ -165,10 +162,17 @@ def _search_bounds(sweep: Sweep, places: Any) -> list[Setting]:
     assert sweep.search
     if others := [name for name in ("grid", "zip", "list", "random") if getattr(sweep, name)]:
         raise ConfigError([f"{place_of(places, (others[0],))}: {others[0]}: got a search too, expected one of them"])
-    if sweep.worker.num_workers > 1 or sweep.distributed != type(sweep.distributed)():
-        raise ConfigError(["search: got several workers, expected one: each batch of trials learns from all before it"])
     check_space("search", sweep.search.space, places, InverseSine)
     return list(settings_at_bounds(sweep.search.space, places, InverseSine))
+
+
+def _check_replaced_keys(*layers: Layer) -> None:
+    """Raises: ConfigError for the keys by which a sweep was shared among processes before it had workers of Dask."""
+    expected = "expected cluster.workers=N for workers on this machine, or cluster.scheduler=tcp://HOST:8786"
+    found = [(place_of(layer.places, (key,)), key) for layer in layers for key in REPLACED_KEYS if key in layer.tree]
+    if found:
+        place, key = found[0]
+        raise ConfigError([f"{place}: got {key!r}, which is no key any more, {expected}"])
 
 
 def _check_count(sweep: Sweep) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from experiments.schemas import REPORT, Runtime
+from experiments.schemas import REPORT, Cluster, Runtime
 from mdnjax.config.section import Count, Folder, Section
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -58,30 +58,8 @@ class Search(Section, frozen=True):
     space: Space = Field(default={}, validate_default=True, description="key: {uniform | log_uniform | choice: [...]}")
 
 
-class Worker(Section, frozen=True):
-    """One of several processes that share a sweep and its output folder."""
-
-    index: Annotated[int, Field(ge=0)] = Field(default=0, description="number of this worker, from 0")
-    num_workers: Count = Field(default=1, description="number of workers")
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Worker:
-        if self.index >= self.num_workers:
-            raise ValueError(f"got index {self.index} of {self.num_workers} workers, expected 0 to {self.num_workers - 1}")
-        return self
-
-
-class Distributed(Section, frozen=True):
-    """Processes of jax.distributed, used as workers."""
-
-    start: bool = Field(default=False, description="start jax.distributed; jax detects what is not given below")
-    coordinator: str | None = Field(default=None, description="host:port of process 0; starts jax.distributed")
-    num_processes: Count | None = Field(default=None, description="number of processes")
-    process_id: Annotated[int, Field(ge=0)] | None = Field(default=None, description="number of this process, from 0")
-
-
 class Sweep(Section, frozen=True):
-    """Settings, seeds, and their distribution over machines; all other keys are those of a run and hold for every member."""
+    """Settings, seeds, and the workers that train them; all other keys are those of a run and hold for every member."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -94,8 +72,7 @@ class Sweep(Section, frozen=True):
     random: Random | None = Field(default=None, description="settings drawn at random")
     search: Search | None = Field(default=None, description="settings proposed by Optuna, instead of the four blocks above")
     chunk_members: Count | None = Field(default=None, description="members trained between two saves (null: by memory and time)")
-    worker: Worker = Field(default=Worker(), description="which of several processes this is")
-    distributed: Distributed = Field(default=Distributed(), description="jax.distributed")
+    cluster: Cluster = Field(default=Cluster(), description="workers of Dask (pip install -e '.[cluster]')")
     report: bool = Field(default=True, description=REPORT)
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
     digest: str | None = Field(default=None, description="written with the results: sha256 of all configurations")

@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments.members.chunks import Chunk, chunks_of, cost_of, member_data, train_chunk
+from experiments.members.chunks import Chunk, chunks_of, train_chunk
 from experiments.members.component_numbers import with_largest_candidate
+from experiments.members.costs import cost_of
+from experiments.members.data import member_data
 from experiments.members.plan import Group, Member, Plan, group_of, members_of
 from experiments.report import print_table
 from experiments.run_folder import flat

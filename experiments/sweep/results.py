@@ -33,17 +33,16 @@ FILES = (
 FILES += ("search.journal", "search.journal.lock")
 
 
-def gather(planned: Plan, folder: Path) -> int:
-    """Writes and prints the results if every member is trained; returns the number of members that are not trained yet.
+def gather(planned: Plan, folder: Path) -> None:
+    """Writes and prints the results of a sweep whose members are trained.
 
-    Several workers may do this at the same time: they write the same files.
-    Raises: RunFailed if all members diverged.
+    Raises: RunFailed if all members diverged, or the results of a member cannot be read.
     """
     members = plan.members_of(planned)
     found = parts.read_all(folder)
     rows = parts.rows_of(found, members)
-    if missing := plan.num_members(planned) - len(rows):
-        return missing
+    if missing := len(members) - len(rows):
+        raise command.RunFailed(f"{missing} of {len(members)} members cannot be read from {folder}; run the sweep again")
     summaries = summary.summarise(planned.settings, rows)
     summary.write_members(folder / "members.csv", planned.settings, rows)
     summary.write_summary(folder / "summary.csv", summaries)
@@ -62,7 +61,6 @@ def gather(planned: Plan, folder: Path) -> int:
         title = f"Sweep {planned.sweep.output.name}: {len(members)} members"
         write_page(folder, Clock(), title, lambda: page(folder, planned, summaries, best))
     print(f"results: {folder}")
-    return 0
 
 
 def page(folder: Path, planned: Plan, summaries: Sequence[summary.Summary], best: Member) -> Iterator[Section]:

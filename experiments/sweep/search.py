@@ -18,8 +18,8 @@ from experiments.schemas import InverseSine
 STUDY_NAME = "sweep"
 
 
-def run(planned: Plan, folder: Path, train: Callable[[Sequence[Member]], list[Row]] | None) -> Plan:
-    """Runs the search, and returns the plan with the settings of all trials; without `train`, of the trials with a result.
+def run(planned: Plan, folder: Path, train: Callable[[Sequence[Member]], list[Row]]) -> Plan:
+    """Runs the search, and returns the plan with the settings of all trials.
 
     A search that was interrupted proposes the same settings again: results are reported to Optuna batch by batch, a proposal
     depends on nothing but the earlier batches and its own number, and members that are trained already are found on disk.
@@ -35,9 +35,9 @@ def run(planned: Plan, folder: Path, train: Callable[[Sequence[Member]], list[Ro
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
         planned = _with_setting(planned, trial.params)
-    if train and trials:
+    if trials:
         train(members_of(planned))  # trains members again whose file was lost
-    while train and len(planned.settings) < search.num_trials:
+    while len(planned.settings) < search.num_trials:
         first = len(planned.settings)
         batch = []
         for number in range(first, min(first + search.batch_size, search.num_trials)):

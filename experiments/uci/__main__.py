@@ -10,8 +10,9 @@ import numpy as np
 
 from experiments import command, report
 from experiments.members import parts
-from experiments.members.chunks import member_data
+from experiments.members.data import member_data
 from experiments.members.resume import train_members
+from experiments.members.trainer import trainer_here
 from experiments.page.plain import plain_sections
 from experiments.page.writing import PAGE_FILE, write_page
 from experiments.progress import Clock
@@ -29,7 +30,6 @@ from mdnjax.diagnostics import AT_FLOOR, scales_of
 from mdnjax.evaluation import LEVELS, evaluate_mixtures, linear_gaussian
 from mdnjax.mixture import Mixture, responsibilities
 from mdnjax.predictor import Predictor
-from mdnjax.training.placement import local_placement
 
 FILES = (parts.PATTERN, "tables/*.npz", "peers/*.json", "members.csv", "table.csv", "peers.csv", "table.md")
 FILES += ("environment.json", PAGE_FILE)
@@ -66,7 +66,7 @@ def bench(config: Benchmark, overwrite: bool) -> None:
 
 def network_rows(runs: list[SplitRun], folder: Path) -> list[dict[str, Any]]:
     """Trains the networks of all runs that are not trained yet, and returns a row of scores for each run."""
-    rows = train_members([run.member for run in runs], local_placement(), folder, None)
+    rows = train_members([run.member for run in runs], trainer_here(), folder)
     row_of = {row["member"]: row for row in rows}
     predictors = {number: predictor for part in parts.read_all(folder) for number, predictor in _predictors(part, runs)}
     return [scores_of(run, row_of[run.member.number], predictors[run.member.number]) for run in runs]

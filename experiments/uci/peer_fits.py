@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import report
-from experiments.members.chunks import member_data
+from experiments.members.data import member_data
 from experiments.uci import peers
 from experiments.uci.points import scores_of
 from experiments.uci.runs import SplitRun

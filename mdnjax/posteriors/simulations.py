@@ -1,0 +1,186 @@
+"""Draws parameters from a prior and simulates with each of them, also on many workers: `mdnjax.simulate`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import queue
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mdnjax import checkpoint
+from mdnjax.posteriors.priors import Prior
+from mdnjax.types import PRNGKey
+
+MAX_CHUNKS = 1000  # by default: as many files at most, and as many tasks
+
+Simulator = Callable[..., Any]
+Array = np.ndarray
+
+
+class SimulatedRows(NamedTuple):
+    """Simulations with the parameters `theta[n, D]` of some rows: `x[s, ...]` of those that succeeded, and texts of the errors.
+
+    The names of the arrays are part of the file format.
+    """
+
+    rows: Array
+    theta: Array
+    succeeded: Array
+    x: Array
+    errors: tuple[str, ...]
+
+
+def simulate(
+    key: PRNGKey,
+    simulator: Simulator,
+    prior: Prior,
+    num: int,
+    *,
+    client: Any = None,
+    path: str | Path | None = None,
+    chunk_size: int | None = None,
+    observe: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws `num` parameters from the prior, and simulates with each of them.
+
+    A simulation fails if the simulator raises an exception or its result is not finite; failures are rows of NaN, which
+    `fit_posterior(..., missing="drop")` takes into account. The result depends on the key alone, not on the workers, unless the
+    simulator draws random numbers of its own.
+
+    Args:
+        key: Determines the parameters, and the random numbers of the simulator.
+        simulator: simulator(theta), or simulator(theta, generator) with another numpy Generator for each simulation. It takes the
+            parameters `[D]` of one simulation, and returns a number or an array, of the same shape each time.
+        prior: The law of the parameters.
+        num: Number of simulations.
+        client: Where to simulate, by default in this process: a `distributed.Client` of Dask, whose scheduler and workers need
+            mdnjax, an executor of `concurrent.futures`, or anything else whose submit(function, *arguments) returns futures.
+        path: A folder, to which finished simulations are written. The same call continues with what it holds.
+        chunk_size: Simulations in a task and in a file; by default 1, or as many as make a thousand tasks.
+        observe: Called as observe(number of simulations done, number of them that failed).
+    Returns: theta `[N, D]` and x `[N, X]`, or `[N, ...]` for results of more axes, in float64.
+    Raises: ValueError if all simulations failed, results differ in shape, or the folder has simulations of other parameters.
+    """
+    if num < 1 or (chunk_size is not None and chunk_size < 1):
+        raise ValueError(f"num, chunk_size: got {num} and {chunk_size}, expected at least 1")
+    theta_key, noise_key = jax.random.split(key)
+    theta, seed = prior.sample(theta_key, (num,)), np.asarray(jax.random.key_data(noise_key)).tolist()
+    folder = None if path is None else Path(path)
+    found = [] if folder is None else _read(folder, theta)
+    left = np.setdiff1d(np.arange(num), np.concatenate([np.zeros(0, int), *(part.rows for part in found)]))
+    size = chunk_size or -(-num // MAX_CHUNKS)
+    chunks = [left[first : first + size] for first in range(0, len(left), size)]
+    task = partial(simulate_rows, simulator, _takes_generator(simulator), seed)
+    for part in _computed(client, [(task, rows, theta[rows]) for rows in chunks]):
+        found.append(part)
+        if folder is not None:
+            _write(folder, part)
+        if observe is not None:
+            observe(sum(len(part.rows) for part in found), sum(len(part.errors) for part in found))
+    return theta, _joined(found, num)
+
+
+def simulate_rows(simulator: Simulator, takes_generator: bool, seed: Sequence[int], rows: Array, theta: Array) -> SimulatedRows:
+    """Simulates with the parameters of some rows; it is a function of this module so that workers can import it.
+
+    Raises: ValueError if results differ in shape.
+    """
+    results, errors = [], []
+    for row, parameters in zip(rows.tolist(), theta, strict=True):
+        more = (np.random.default_rng([*seed, row]),) if takes_generator else ()
+        try:
+            result = np.atleast_1d(np.asarray(simulator(parameters.copy(), *more), np.float64))
+        except Exception as error:
+            result, text = None, f"{type(error).__name__}: {error}"
+        else:
+            text = "" if np.isfinite(result).all() else "the result is not finite"
+        results.append(None if text else result)
+        errors += [f"simulation {row}: {text}"] * bool(text)
+    good = [result for result in results if result is not None]
+    _check_shapes([result.shape for result in good])
+    succeeded = np.array([result is not None for result in results])
+    return SimulatedRows(rows, theta, succeeded, np.stack(good) if good else np.zeros(0), tuple(errors))
+
+
+def _takes_generator(simulator: Simulator) -> bool:
+    """Returns whether the simulator needs two arguments."""
+    try:
+        parameters = inspect.signature(simulator).parameters.values()
+    except (TypeError, ValueError):  # a function of C
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(each.kind in positional and each.default is inspect.Parameter.empty for each in parameters) == 2
+
+
+def _computed(client: Any, tasks: Sequence[tuple[Any, ...]]) -> Iterator[SimulatedRows]:
+    """Yields the results of tasks (function, *arguments) as they are done."""
+    if client is None:
+        for function, *arguments in tasks:
+            yield function(*arguments)
+        return
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    futures = {client.submit(*task) for task in tasks}
+    try:
+        for future in futures:
+            future.add_done_callback(done.put)
+        while futures:
+            future = done.get()
+            yield future.result()
+            futures.remove(future)  # Dask would compute a result again whose worker ends while there is a future
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _joined(parts: Sequence[SimulatedRows], num: int) -> Array:
+    """Returns the results of all rows, NaN where a simulation failed."""
+    errors = [error for part in sorted(parts, key=lambda part: int(part.rows[0])) for error in part.errors]
+    if len(errors) == num:
+        raise ValueError(f"simulator: all {num} simulations failed, such as {errors[0]}")
+    shapes = [part.x.shape[1:] for part in parts if part.succeeded.any()]
+    _check_shapes(shapes)
+    x = np.full((num, *shapes[0]), np.nan)
+    for part in parts:
+        x[part.rows[part.succeeded]] = part.x.reshape(-1, *shapes[0])
+    if errors:
+        warnings.warn(f"{len(errors)} of {num} simulations failed, such as {errors[0]}", stacklevel=3)
+    return x
+
+
+def _check_shapes(shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raises: ValueError if there are several shapes of results."""
+    if len(set(shapes)) > 1:
+        first, second = list(dict.fromkeys(shapes))[:2]
+        raise ValueError(f"simulator: got results of shapes {first} and {second}, expected one shape")
+
+
+def _write(folder: Path, part: SimulatedRows) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"simulations": json.dumps(part.errors)}
+    checkpoint.save(folder / f"{part.rows[0]:09d}.safetensors", part._asdict() | {"errors": None}, metadata)
+
+
+def _read(folder: Path, theta: Array) -> list[SimulatedRows]:
+    """Returns the simulations in a folder; a damaged file is left out with a warning, and its simulations are repeated.
+
+    Raises: ValueError if they are not of these parameters.
+    """
+    parts: list[SimulatedRows] = []
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            arrays, metadata = checkpoint.read(path)
+            part = SimulatedRows(**arrays, errors=tuple(json.loads(metadata["simulations"])))
+        except (checkpoint.CheckpointError, KeyError, TypeError) as error:
+            warnings.warn(f"its simulations are repeated: {error}", stacklevel=3)
+            continue
+        if part.rows.max() >= len(theta) or not np.array_equal(theta[part.rows], part.theta):
+            raise ValueError(f"path: {path} holds simulations of another key, prior or num, expected those of this call")
+        parts.append(part)
+    return parts
