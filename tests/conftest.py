@@ -42,12 +42,12 @@ readme likelihood guarantees estimator sweep tabular benchmark far_targets proje
 statistics posterior far_from_zero cells recalibration nan uci story pen_strokes atoms moments fitting modes proof
 training_functions population fit_with_atoms trajectories hard_data boxes doors conditions mixture predictor initialise weights
 compare sweep_trouble steps runtime sequences export
-""".split()
+"""
 
 
 def pytest_collection_modifyitems(items):
     """Sorts the test files; the order within a file does not change."""
-    rank = {f"test_{name}": number for number, name in enumerate(LONGEST_FIRST)}
+    rank = {f"test_{name}": number for number, name in enumerate(LONGEST_FIRST.split())}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
