@@ -44,6 +44,7 @@ from mdnjax.data.values import TableError
 from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compiled
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed, observed_of
+from mdnjax.parallel import map_in_threads
 from mdnjax.recalibration import Recalibration, normal_scores
 from mdnjax.statistics import mean, variance
 from mdnjax.statistics.targets import marginals
@@ -144,23 +145,28 @@ class Predictor:
         *others: np.ndarray,
         transform: TargetTransform | None = None,
         max_rows: int = MAX_ROWS_PER_CALL,
+        min_padded: int = 0,
     ) -> Any:
-        """Applies a function to the mixtures of all rows, block by block, and returns the results as numpy arrays.
+        """Applies a function to the mixtures of all rows, block by block in threads, and returns the results as numpy arrays.
 
         Blocks are padded to a few sizes, so that few programs are compiled.
         Args: function(mixture, *others) gets the rows of a block, padded by repeating rows; `others` have a row for each row of
-        the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
+        the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows, and at
+        least `min_padded` after padding.
         """
-        z, transform, results = self.scaled(inputs), transform or mixture_units(self.scaler)[1], []
+        z, transform = self.scaled(inputs), transform or mixture_units(self.scaler)[1]
         if not len(z):  # a row of zeros gives the shapes of the results
             z, *arrays = (np.zeros((1, *values.shape[1:]), values.dtype) for values in (z, *others))
             return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], function(_predict(self, transform, z), *arrays))
-        for start in range(0, len(z), max_rows):
+
+        def of_block(start: int) -> Any:
             block = [np.asarray(values[start : start + max_rows]) for values in (z, *others)]
             num = len(block[0])
-            rows, *arrays = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
+            rows, *arrays = (np.resize(values, (max(padded_size(num), min_padded), *values.shape[1:])) for values in block)
             result = function(_predict(self, transform, rows), *arrays)
-            results.append(jax.tree.map(lambda leaf, num=num: np.asarray(leaf)[:num], result))
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[:num], result)
+
+        results = map_in_threads(of_block, range(0, len(z), max_rows))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,16 @@ from jax.scipy.special import ndtr, ndtri
 
 from mdnjax.batching import map_batch
 from mdnjax.components import Component, Warped, from_bounds
+from mdnjax.components.diagonal import HALF_LOG_2PI
 from mdnjax.mixture import Mixture, check_single
 from mdnjax.quadrature import integrate_near
 from mdnjax.statistics.arguments import check_batch, check_levels
+from mdnjax.statistics.inversion import Found, invert
 from mdnjax.statistics.line import LineMixture, line_mixture
 from mdnjax.statistics.moments import weighted
-from mdnjax.statistics.roots import bracketed_root
 from mdnjax.types import AnyArray, Array, Float
+
+MAX_LEVELS = 32  # that share a mixture; they are computed one after the other
 
 
 def quantile(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float) -> Float[Array, "*broadcast 1"]:
@@ -40,7 +44,7 @@ def quantile_at_score(mixture: Mixture, z: Float[AnyArray, "*batch_z"]) -> Float
     give the ends of the support.
     """
     check_single("quantile_at_score", mixture)
-    return map_batch(_quantile_at_score, mixture, z, events=(0,))
+    return map_batch(_quantile_at_score, mixture, z, events=(0,), size=1 / _num_levels(mixture, z))
 
 
 def median(mixture: Mixture) -> Float[Array, "*batch 1"]:
@@ -71,7 +75,15 @@ def expected_shortfall(mixture: Mixture, p: Float[AnyArray, "*batch_p"] | float)
 
 @jax.jit
 def _quantiles(mixture: Mixture, p: Any) -> Float[Array, "*broadcast 1"]:
-    return map_batch(_quantile, mixture, _levels("quantile", "p", mixture, p), events=(0,))
+    p = _levels("quantile", "p", mixture, p)
+    return map_batch(_quantile, mixture, p, events=(0,), size=1 / _num_levels(mixture, p))
+
+
+def _num_levels(mixture: Mixture, p: AnyArray) -> int:
+    """Returns how many levels share a mixture, whose arrays a block has to hold only once."""
+    own = mixture.logits.shape[:-1]
+    num = math.prod(jnp.broadcast_shapes(own, jnp.shape(p))) // max(math.prod(own), 1)
+    return min(max(num, 1), MAX_LEVELS)
 
 
 @jax.jit
@@ -103,26 +115,76 @@ def _quantile(logits: Array, component: Component, p: Array) -> Float[Array, "1 
 
 
 def _quantile_at_score(logits: Array, component: Component, z: Array) -> Float[Array, "1 *batch"]:
-    """All components are symmetric, so that an upper quantile is a lower one of the mirrored mixture."""
     line = line_mixture(logits, component)
-    on_line, sign, origin = line.marginals.line(), jnp.where(z < 0, 1, -1).astype(logits.dtype), _origin(line)
+    on_line, origin = line.marginals.line(), _origin(line)
     tail = ndtr(-jnp.minimum(jnp.abs(z), -ndtri(16 * jnp.finfo(logits.dtype).tiny)))
-    mirrored = on_line._replace(loc=sign * (on_line.loc - origin))
-    u = jnp.where(jnp.isinf(z), z, origin + sign * quantile_on_line(logits, mirrored, tail))
-    return line.marginals.from_line(u[None])
+    u = quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), z < 0, tail)
+    return line.marginals.from_line(jnp.where(jnp.isinf(z), z, origin + u)[None])
 
 
-def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "..."]:
-    """Returns the point of the real line with probability p below it; `on_line` are the components there."""
-    weight = jax.nn.softmax(logits, axis=0)
-    shape = jnp.broadcast_shapes(weight.shape[1:], p.shape)
-    p = jnp.broadcast_to(p, shape)
-    lower, tail = p < 0.5, jnp.minimum(p, 1 - p)
-    inside = tail > 0
-    p_inside, tail = jnp.where(inside, p, 0.5), jnp.where(inside, tail, 0.5)
+def quantile_on_line(logits: Array, on_line: Any, lower: Array, tail: Array) -> Float[Array, "..."]:
+    """Returns the point of the real line with probability `tail` below it, where `lower` holds, else above it.
 
-    sign = jnp.where(lower, 1, -1)
-    epsilon, tiny, target = jnp.finfo(p.dtype).epsneg, jnp.finfo(p.dtype).tiny, ndtri(tail)
+    `on_line` are the components there; tails are at most 1/2. Axes that the mixtures do not have are those of levels, which
+    share what is computed for a mixture.
+    """
+    lower, tail = jnp.broadcast_arrays(lower, tail)
+    batch = jnp.broadcast_shapes(logits.shape[1:], tail.shape)
+    shared = _shared_axes(logits.shape[1:], batch)
+    weight, lower, tail = (
+        jax.nn.softmax(_by_level(logits, shared, 1), axis=0),
+        *(_by_level(jnp.broadcast_to(values, batch), shared, 0) for values in (lower, tail)),
+    )
+    on_line = jax.tree.map(lambda leaf: _by_level(leaf, shared, 2), on_line)
+    u = _level_quantiles(weight, on_line, lower, tail)
+    levels = [batch[axis] for axis in shared]
+    return jnp.moveaxis(u.reshape(*levels, *u.shape[1:]), range(len(shared)), shared)
+
+
+def _shared_axes(mixtures: tuple[int, ...], batch: tuple[int, ...]) -> list[int]:
+    """Returns the batch axes of levels that share a mixture; none, if they have too many levels."""
+    shared = [axis for axis, (own, full) in enumerate(zip(mixtures, batch, strict=True)) if own < full]
+    return shared if math.prod(batch[axis] for axis in shared) <= MAX_LEVELS else []
+
+
+def _by_level(values: Array, shared: list[int], start: int) -> Array:
+    """Moves the batch axes of levels, which begin at `start`, before the others, as one axis."""
+    moved = jnp.moveaxis(values, [start + axis for axis in shared], range(start, start + len(shared)))
+    return moved.reshape(*moved.shape[:start], -1, *moved.shape[start + len(shared) :])
+
+
+def _bracket(weight: Array, on_line: Any, lower: Array, tail: Array) -> tuple[Array, Array, Array, Array]:
+    """Returns ends that bracket quantiles, a start between them, and a width that changes no probability.
+
+    The ends are sums over components but not over levels, since these would take as long as the search. The start is the quantile
+    of a single component with about the same mean and variance.
+    """
+    loc, scale = on_line.loc[:, 0], on_line.scale[:, 0]
+    is_used = (weight > 0) | jnp.isnan(loc + scale)  # a component of weight 0 does not widen the bracket, unless it is nan
+    first, last = jnp.min(jnp.where(is_used, loc, jnp.inf), axis=0), jnp.max(jnp.where(is_used, loc, -jnp.inf), axis=0)
+    narrowest, widest = jnp.min(jnp.where(is_used, scale, jnp.inf), axis=0), jnp.max(jnp.where(is_used, scale, 0), axis=0)
+    heaviest = type(on_line)(*(jnp.min(leaf, axis=0, keepdims=True) for leaf in on_line))  # the fewest degrees of freedom
+    near, far = (bound[0, 0] for bound in heaviest.tail_bounds(tail))
+    low, high = jnp.where(lower, first - widest * far, first), jnp.where(lower, last, last + widest * far)
+    mean = jnp.sum(weighted(weight, loc), axis=0)
+    spread = jnp.sqrt(jnp.sum(weighted(weight, scale**2 + (loc - mean) ** 2), axis=0))
+    start = mean + jnp.where(lower, -0.5, 0.5) * spread * (near + far)
+    start = jnp.where(jnp.isfinite(start), jnp.clip(start, low, high), 0.5 * (low + high))
+    return low, start, high, jnp.broadcast_to(0.5 * jnp.finfo(tail.dtype).eps * narrowest, tail.shape)
+
+
+def sum_of_components(terms: Float[Array, "K *batch"]) -> Float[Array, "*batch"]:
+    """Returns the sum over the first axis as a product with ones, for which a CPU computes the terms in vectors.
+
+    A plain sum would be one loop with the terms, which XLA's compiler for CPUs does not vectorise: it takes four times as long.
+    """
+    terms = terms.reshape(terms.shape[0], math.prod(terms.shape[1:])), terms.shape[1:]
+    return jnp.tensordot(jnp.ones(len(terms[0]), terms[0].dtype), terms[0], 1).reshape(terms[1])
+
+
+def _level_quantiles(weight: Array, on_line: Any, lower: Array, tail: Array) -> Float[Array, "Q *batch"]:
+    """The search is on the scale of normal quantiles, where the cdf is nearly linear in u."""
+    sign, epsilon, tiny = jnp.where(lower, 1, -1).astype(tail.dtype), jnp.finfo(tail.dtype).eps, jnp.finfo(tail.dtype).tiny
 
     def tail_at(u: Array) -> Array:
         return jnp.sum(weight * on_line.tails(u[None], lower)[:, 0], axis=0)
@@ -131,28 +193,28 @@ def quantile_on_line(logits: Array, on_line: Any, p: Array) -> Float[Array, "...
         """Returns the cdf of u minus p."""
         return sign * (tail_at(u) - tail)
 
-    def normal_excess(u: Array) -> Array:
-        """Returns the same difference on the scale of normal quantiles, where it is nearly linear in u."""
-        return sign * (ndtri(jnp.clip(tail_at(u), tiny, 1 - epsilon)) - target)
+    def sums_at(level: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Returns tail and density of one level."""
+        u, lower = (part[None] for part in level)
+        tails, log_probs = on_line.tails(u[None], lower)[:, 0], on_line.target_log_probs(u[None])[:, 0]
+        return sum_of_components(weight * tails)[0], sum_of_components(weight * jnp.exp(log_probs))[0]
 
-    low, high = (bound[:, 0] for bound in jax.lax.stop_gradient(on_line.brackets(p_inside)))
-    has_weight = (weight > 0) | jnp.isnan(low + high)  # a component of weight 0 does not widen the bracket, unless it is nan
-    low = jnp.min(jnp.where(has_weight, low, jnp.inf), axis=0)
-    high = jnp.max(jnp.where(has_weight, high, -jnp.inf), axis=0)
-    start = jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)
-    scale = jax.lax.stop_gradient(jnp.min(jnp.where(has_weight, on_line.scale[:, 0], jnp.inf), axis=0))
-    width = jnp.broadcast_to(epsilon * scale, shape)  # over which no probability changes by more than its last digit
+    def score_at(u: Array) -> Found:
+        share, density = jax.lax.map(sums_at, (u, lower))
+        score = ndtri(jnp.clip(share, tiny, 1 - epsilon / 2))
+        normal = jnp.exp(-0.5 * score**2 - HALF_LOG_2PI)
+        return Found(sign * score, density / normal, epsilon * share / normal, share <= 0.5)
+
+    low, start, high, width = jax.lax.stop_gradient(_bracket(weight, on_line, lower, tail))
 
     def solve(_: Callable[[Array], Array], __: Array) -> Array:
-        return bracketed_root(normal_excess, *start, width)
+        return invert(score_at, sign * ndtri(tail), low, start, high, width)
 
     def tangent_solve(linear: Callable[[Array], Array], right: Array) -> Array:
         density = linear(jnp.ones_like(right))
         return right / jnp.where(density > 0, density, jnp.inf)  # the density may underflow to 0 between components
 
-    root = jax.lax.custom_root(excess, start[0], solve, tangent_solve)
-    ends = jnp.where(p == 0, -jnp.inf, jnp.where(p == 1, jnp.inf, jnp.nan))
-    return jnp.where(inside, root, ends)
+    return jax.lax.custom_root(excess, start, solve, tangent_solve)
 
 
 def _shortfall(logits: Array, component: Component, p: Array) -> Float[Array, "1 *batch"]:
@@ -181,7 +243,10 @@ def _relative_quantile(line: LineMixture, logits: Array, p: Array) -> tuple[Arra
     On a bounded support 0 is returned instead of the location.
     """
     origin, on_line = _origin(line), line.marginals.line()
-    return origin, quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), p)
+    tail = jnp.minimum(p, 1 - p)
+    inside = tail > 0
+    u = quantile_on_line(logits, on_line._replace(loc=on_line.loc - origin), p < 0.5, jnp.where(inside, tail, 0.5))
+    return origin, jnp.where(inside, u, jnp.where(p == 0, -jnp.inf, jnp.where(p == 1, jnp.inf, jnp.nan)))
 
 
 def _origin(line: LineMixture) -> Array:
