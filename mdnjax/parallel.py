@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def num_threads() -> int:
-    """Returns how many blocks are computed at the same time: one for each core; one on other devices, whose cores share a block."""
+    """Returns how many blocks are computed at the same time: one for each core, and one on other devices."""
     return num_cores() if jax.default_backend() == "cpu" else 1
 
 

@@ -21,7 +21,7 @@ def is_pattern(config: Predict) -> bool:
 
 
 def parts_of(config: Predict) -> list[Predict]:
-    """Returns the configuration of each part; its output has the name of its file below the part of the pattern without wildcards.
+    """Returns the configuration of each part; its output has the path of its file below the folders without wildcards.
 
     Raises: UserError if the output is no folder, no file matches, a file is no Parquet file, or columns differ.
     """

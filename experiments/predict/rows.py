@@ -111,10 +111,11 @@ def _predict_chunk(config: Predict, predictor: Predictor, chunk: Chunk) -> Predi
         names[:] = columns
         return list(columns.values())
 
-    transform = relative_transform(predictor.scaler)
     # The last chunk of a file is padded to the size of the others, since compiling takes longer than predicting a chunk.
-    sizes = {"max_rows": config.chunk_rows, "min_padded": padded_size(config.chunk_rows) if first_row else 0}
-    values = predictor.map_rows(compute, x, groups, *at, transform=transform, **sizes)
+    num = padded_size(config.chunk_rows) if first_row else max(len(x), 1)
+    arrays = [np.resize(values, (num, *values.shape[1:])) if first_row else values for values in (x, groups, *at)]
+    values = predictor.map_rows(compute, *arrays, transform=relative_transform(predictor.scaler), max_rows=num)
+    values = [column[: len(x)] for column in values]
     copied = {name: table[name] for name in config.keep}
     if config.outside:
         if "outside" in copied:

@@ -1,4 +1,4 @@
-"""Inverts an increasing function of many rows at several values each, by inverse interpolation between points where it is known."""
+"""Inverts increasing functions at several values each, by inverse interpolation between points where they are known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mdnjax.types import Array, Bool, Float, Int
 
 MAX_ITERATIONS = 200
-SAFETY = 4.0  # curvature of the function that is assumed in the error of the next point, at least
+SAFETY = 100.0  # factor of the error of the next point, which is an estimate
 
 
 class Found(NamedTuple):
@@ -39,7 +39,7 @@ class Search(NamedTuple):
     above: End
     distance: Float[Array, "Q ..."]
     done: Bool[Array, "Q ..."]
-    count: Int[Array, ""]
+    num_steps: Int[Array, ""]
 
 
 def invert(
@@ -53,7 +53,8 @@ def invert(
     slopes (Newton's point, if the function is known at one of them alone), or the middle, if the last point was not twice as near
     to the target. A solution does not depend on how long others take.
     The error of the next point is e^3 / d^2 for targets missed by e after d, since the polynomial's is proportional to the
-    squares of the distances from both ends; a point with an error below that of rounding is not evaluated any more.
+    squares of the distances from both ends, and at least e^2. The function is not evaluated at a point with an error that is far
+    below that of rounding.
     """
     epsilon, tiny, infinite = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny, jnp.full_like(target, jnp.inf)
 
@@ -74,15 +75,15 @@ def invert(
         is_regular &= ratio <= 0.5
         u = jnp.where(is_regular, u, below.u + 0.5 * (above.u - below.u))
         is_exact = ~(miss > found.noise)
-        is_next_exact = is_regular & (miss * jnp.maximum(ratio**2, SAFETY * miss) <= 0.5 * found.noise)
+        is_next_exact = is_regular & (SAFETY * miss * jnp.maximum(ratio**2, miss) <= 0.5 * found.noise)
         ended = is_narrow(below, above)
         nearer = jnp.where(jnp.abs(target - below.value) < jnp.abs(target - above.value), below.u, above.u)
         u = jnp.where(is_exact, jnp.where(jnp.isnan(miss), jnp.nan, search.u), jnp.where(ended, nearer, u))
         u, distance = jnp.where(search.done, search.u, u), jnp.where(is_regular, distance, jnp.inf)
-        return Search(u, below, above, distance, search.done | is_exact | is_next_exact | ended, search.count + 1)
+        return Search(u, below, above, distance, search.done | is_exact | is_next_exact | ended, search.num_steps + 1)
 
     def unfinished(search: Search) -> Array:
-        return (search.count < MAX_ITERATIONS) & ~jnp.all(search.done)
+        return (search.num_steps < MAX_ITERATIONS) & ~jnp.all(search.done)
 
     ends = End(low, -infinite, 0 * infinite), End(high, infinite, 0 * infinite)
     first = Search(start, *ends, infinite, is_narrow(*ends), jnp.asarray(0))
