@@ -148,9 +148,8 @@ class Predictor:
     ) -> Any:
         """Applies a function to the mixtures of blocks of rows, in threads, and returns the results as numpy arrays.
 
-        Blocks are padded to a few sizes, so that few programs are compiled.
-        Args: function(mixture, *others) gets the rows of a block, padded by repeating rows; `others` have a row for each row of
-        the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
+        Args: function(mixture, *others) gets the rows of a block, repeated to one of a few sizes; `others` have a row for each
+        of the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
         """
         z, transform = self.scaled(inputs), transform or mixture_units(self.scaler)[1]
         if not len(z):  # a row of zeros gives the shapes of the results
@@ -159,11 +158,12 @@ class Predictor:
 
         def of_block(start: int) -> Any:
             block = [np.asarray(values[start : start + max_rows]) for values in (z, *others)]
-            num = len(block[0])
-            rows, *arrays = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[:num], function(_predict(self, transform, rows), *arrays))
+            rows, *arrays = (np.resize(values, (padded_size(len(values)), *values.shape[1:])) for values in block)
+            result = function(_predict(self, transform, rows), *arrays)
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(block[0])], result)
 
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *map_in_threads(of_block, range(0, len(z), max_rows)))
+        results = map_in_threads(of_block, range(0, len(z), max_rows))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the mean of each target."""

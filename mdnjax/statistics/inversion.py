@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mdnjax.types import Array, Bool, Float, Int
 
 MAX_ITERATIONS = 200
+NEAR = 0.03  # share of a length
 SAFETY = 100.0  # factor of the error of the next point, which is an estimate
 
 
@@ -43,9 +44,9 @@ class Search(NamedTuple):
 
 
 def invert(
-    function: Callable[[Array], Found], target: Array, low: Array, start: Array, high: Array, width: Array
+    function: Callable[[Array], Found], target: Array, low: Array, start: Array, high: Array, length: Array
 ) -> Float[Array, "Q ..."]:
-    """Returns u with function(u) = target, to the rounding error of the function or to `width` (and the last digit of u).
+    """Returns u with function(u) = target, to the rounding error of the function or the last digit of u or of `length`.
 
     The first axis are targets of one function, which share points with their neighbours, so that they should be in order; the
     other axes are many functions. A solution is between
@@ -54,13 +55,13 @@ def invert(
     to the target. A solution does not depend on how long others take.
     The error of the next point is e^3 / d^2 for targets missed by e after d, since the polynomial's is proportional to the
     squares of the distances from both ends, and at least e^2. The function is not evaluated at a point with an error that is far
-    below that of rounding.
+    below that of rounding, if it is near the last point compared with `length`, over which the function may have another slope.
     """
     epsilon, tiny, infinite = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny, jnp.full_like(target, jnp.inf)
 
     def is_narrow(below: End, above: End) -> Array:
         nearer = jnp.minimum(jnp.abs(below.u), jnp.abs(above.u))
-        return ~(above.u - below.u > 2 * epsilon * nearer + (tiny + width))
+        return ~(above.u - below.u > 2 * epsilon * nearer + (tiny + 0.5 * epsilon * length))
 
     def step(search: Search) -> Search:
         found = function(search.u)
@@ -75,7 +76,9 @@ def invert(
         is_regular &= ratio <= 0.5
         u = jnp.where(is_regular, u, below.u + 0.5 * (above.u - below.u))
         is_exact = ~(miss > found.noise)
-        is_next_exact = is_regular & (SAFETY * miss * jnp.maximum(ratio**2, miss) <= 0.5 * found.noise)
+        newton = miss / found.slope
+        is_near = (newton <= NEAR * length) & (jnp.abs(u - search.u) > 0.5 * newton)  # else the polynomial was made monotone
+        is_next_exact = is_regular & is_near & (SAFETY * miss * jnp.maximum(ratio**2, miss) <= 0.5 * found.noise)
         ended = is_narrow(below, above)
         nearer = jnp.where(jnp.abs(target - below.value) < jnp.abs(target - above.value), below.u, above.u)
         u = jnp.where(is_exact, jnp.where(jnp.isnan(miss), jnp.nan, search.u), jnp.where(ended, nearer, u))

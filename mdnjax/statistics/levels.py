@@ -50,7 +50,7 @@ def _by_level(values: Array, shared: list[int], start: int) -> Array:
 
 
 def _bracket(weight: Array, on_line: Any, lower: Array, tail: Array) -> tuple[Array, Array, Array, Array]:
-    """Returns ends that bracket quantiles, a start between them, and a width that changes no probability.
+    """Returns ends that bracket quantiles, a start between them, and the narrowest scale.
 
     The ends are sums over components but not over levels, since these would take as long as the search. The start is the quantile
     of a single component with about the same mean and variance.
@@ -66,7 +66,7 @@ def _bracket(weight: Array, on_line: Any, lower: Array, tail: Array) -> tuple[Ar
     spread = jnp.sqrt(jnp.sum(weighted(weight, scale**2 + (loc - mean) ** 2), axis=0))
     start = mean + jnp.where(lower, -0.5, 0.5) * spread * (near + far)
     start = jnp.where(jnp.isfinite(start), jnp.clip(start, low, high), 0.5 * (low + high))
-    return low, start, high, jnp.broadcast_to(0.5 * jnp.finfo(tail.dtype).eps * narrowest, tail.shape)
+    return low, start, high, jnp.broadcast_to(narrowest, tail.shape)
 
 
 def sum_of_components(terms: Float[Array, "K *batch"]) -> Float[Array, "*batch"]:
@@ -101,10 +101,10 @@ def _level_quantiles(weight: Array, on_line: Any, lower: Array, tail: Array) -> 
         normal = jnp.exp(-0.5 * score**2 - HALF_LOG_2PI)
         return Found(sign * score, density / normal, epsilon * share / normal, share <= 0.5)
 
-    low, start, high, width = jax.lax.stop_gradient(_bracket(weight, on_line, lower, tail))
+    low, start, high, narrowest = jax.lax.stop_gradient(_bracket(weight, on_line, lower, tail))
 
     def solve(_: Callable[[Array], Array], __: Array) -> Array:
-        return invert(score_at, sign * ndtri(tail), low, start, high, width)
+        return invert(score_at, sign * ndtri(tail), low, start, high, narrowest)
 
     def tangent_solve(linear: Callable[[Array], Array], right: Array) -> Array:
         density = linear(jnp.ones_like(right))
