@@ -50,8 +50,7 @@ from mdnjax.statistics import mean, variance
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
-MAX_ROWS_PER_CALL = 2**14
-MAX_ROWS_PER_NLL_CALL = 2**16
+MAX_ROWS_PER_CALL, MAX_ROWS_PER_NLL_CALL = 2**14, 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +124,7 @@ class Predictor:
     def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
         """Computes the NLL of every example, in nats and the data's own units, in float64; see `log_prob`."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
-        shape, numbers = split(self.model)
-        size = MAX_ROWS_PER_NLL_CALL
+        (shape, numbers), size = split(self.model), MAX_ROWS_PER_NLL_CALL
         blocks = [select_rows(scaled, slice(i, i + size)) for i in range(0, len(scaled.x), size)]
         nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact) for part in blocks]
         nll = np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
