@@ -46,7 +46,8 @@ def _shared_axes(mixtures: tuple[int, ...], batch: tuple[int, ...]) -> list[int]
 def _by_level(values: Array, shared: list[int], start: int) -> Array:
     """Moves the batch axes of levels, which begin at `start`, before the others, as one axis."""
     moved = jnp.moveaxis(values, [start + axis for axis in shared], range(start, start + len(shared)))
-    return moved.reshape(*moved.shape[:start], -1, *moved.shape[start + len(shared) :])
+    end = start + len(shared)
+    return moved.reshape(*moved.shape[:start], math.prod(moved.shape[start:end]), *moved.shape[end:])
 
 
 def _bracket(weight: Array, on_line: Any, lower: Array, tail: Array) -> tuple[Array, Array, Array, Array]:
