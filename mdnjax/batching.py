@@ -50,8 +50,13 @@ def map_examples(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, ev
     return _evaluate_batch(evaluate, mixture, arrays, events, size if size > 1 else None)
 
 
-def map_batch(kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, events: Sequence[int] = (), size: int = 1) -> Any:
-    """Evaluates a kernel of all examples at once, batch axes last, such as a loop that runs until every example is done."""
+def map_batch(
+    kernel: Callable[..., Any], mixture: Any, *arrays: AnyArray, events: Sequence[int] = (), size: float | int = 1
+) -> Any:
+    """Evaluates a kernel of all examples at once, batch axes last, such as a loop that runs until every example is done.
+
+    `size` is as for `map_examples`; of L examples that share the arrays of a mixture each has 1 / L of them.
+    """
 
     def evaluate(leaves: list[Array], unflatten: Callable[[list[Array]], Any], num_batch: int) -> Any:
         mixture, values = unflatten([batch_to_end(leaf, num_batch) for leaf in leaves])
@@ -81,7 +86,7 @@ def _described(value: Any) -> str:
 
 
 def _evaluate_batch(
-    evaluate: Callable[..., Any], mixture: Any, arrays: Sequence[AnyArray], events: Sequence[int], size: int | None
+    evaluate: Callable[..., Any], mixture: Any, arrays: Sequence[AnyArray], events: Sequence[int], size: float | int | None
 ) -> Any:
     """Evaluates on leaves whose batch axes are aligned; in blocks, unless `size` is None."""
     check_mixture(mixture)
@@ -104,7 +109,7 @@ def _evaluate_batch(
     if size is None:
         return evaluate_part(leaves)
     per_example = size * max(math.prod(leaf.shape[len(batch) :]) for leaf in leaves)
-    return _in_blocks(evaluate_part, leaves, batch, max(1, MAX_BLOCK_ELEMENTS // max(per_example, 1)))
+    return _in_blocks(evaluate_part, leaves, batch, max(1, int(MAX_BLOCK_ELEMENTS / max(per_example, 1))))
 
 
 def _in_blocks(evaluate: Callable[[list[Array]], Any], leaves: list[Array], batch: tuple[int, ...], max_examples: int) -> Any:

@@ -44,13 +44,13 @@ from mdnjax.data.values import TableError
 from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compiled
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed, observed_of
+from mdnjax.parallel import map_in_threads
 from mdnjax.recalibration import Recalibration, normal_scores
 from mdnjax.statistics import mean, variance
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
 
-MAX_ROWS_PER_CALL = 2**14
-MAX_ROWS_PER_NLL_CALL = 2**16
+MAX_ROWS_PER_CALL, MAX_ROWS_PER_NLL_CALL = 2**14, 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +124,7 @@ class Predictor:
     def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
         """Computes the NLL of every example, in nats and the data's own units, in float64; see `log_prob`."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
-        shape, numbers = split(self.model)
-        size = MAX_ROWS_PER_NLL_CALL
+        (shape, numbers), size = split(self.model), MAX_ROWS_PER_NLL_CALL
         blocks = [select_rows(scaled, slice(i, i + size)) for i in range(0, len(scaled.x), size)]
         nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact) for part in blocks]
         nll = np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
@@ -145,22 +144,23 @@ class Predictor:
         transform: TargetTransform | None = None,
         max_rows: int = MAX_ROWS_PER_CALL,
     ) -> Any:
-        """Applies a function to the mixtures of all rows, block by block, and returns the results as numpy arrays.
+        """Applies a function to the mixtures of blocks of rows, in threads, and returns the results as numpy arrays.
 
-        Blocks are padded to a few sizes, so that few programs are compiled.
-        Args: function(mixture, *others) gets the rows of a block, padded by repeating rows; `others` have a row for each row of
-        the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
+        Args: function(mixture, *others) gets the rows of a block, repeated to one of a few sizes; `others` have a row for each
+        of the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
         """
-        z, transform, results = self.scaled(inputs), transform or mixture_units(self.scaler)[1], []
+        z, transform = self.scaled(inputs), transform or mixture_units(self.scaler)[1]
         if not len(z):  # a row of zeros gives the shapes of the results
             z, *arrays = (np.zeros((1, *values.shape[1:]), values.dtype) for values in (z, *others))
             return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], function(_predict(self, transform, z), *arrays))
-        for start in range(0, len(z), max_rows):
+
+        def of_block(start: int) -> Any:
             block = [np.asarray(values[start : start + max_rows]) for values in (z, *others)]
-            num = len(block[0])
-            rows, *arrays = (np.resize(values, (padded_size(num), *values.shape[1:])) for values in block)
+            rows, *arrays = (np.resize(values, (padded_size(len(values)), *values.shape[1:])) for values in block)
             result = function(_predict(self, transform, rows), *arrays)
-            results.append(jax.tree.map(lambda leaf, num=num: np.asarray(leaf)[:num], result))
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(block[0])], result)
+
+        results = map_in_threads(of_block, range(0, len(z), max_rows))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:

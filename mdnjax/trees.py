@@ -6,6 +6,7 @@ as threshold sends all examples to the left.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ NUM_FOLDS = 5  # of the cross-fit; the prediction for new rows is the mean over 
 # Trees in a fold, and the largest number of leaves of a tree. They are fixed, so that arrays have the same shapes for all tables.
 SIZES = {"boosted_trees": (200, 24), "extra_trees": (50, 400)}
 MAX_LEAVES_OF_MASKS = 32  # bits of a mask
+MAX_COMPARED = 12  # inputs: up to that many are chosen by comparisons, which is faster than by their place
 ALL_LEAVES = np.uint32(0xFFFFFFFF)
 CHILD_BITS = 16
 ALWAYS_LEFT = np.finfo(np.float32).max
@@ -111,13 +113,18 @@ def _value_of_large(tree: list[Array], x: Float[Array, "X N"]) -> Float[Array, "
     branch, threshold, value = tree
     columns, numbers = jnp.arange(x.shape[1], dtype=np.int32), x.reshape(-1)
 
+    def number_of(feature: Array) -> Array:
+        if len(x) > MAX_COMPARED:
+            return numbers[feature * x.shape[1] + columns]
+        return functools.reduce(lambda found, i: jnp.where(feature == i, x[i], found), range(1, len(x)), x[0])
+
     def unfinished(state: tuple[Array, Array]) -> Array:
         return jnp.any(state[0] != state[1])
 
     def descend(state: tuple[Array, Array]) -> tuple[Array, Array]:
         node = state[1]
         feature, left = branch[node] >> CHILD_BITS, branch[node] & (2**CHILD_BITS - 1)
-        goes_right = numbers[feature * x.shape[1] + columns] > threshold[node]
+        goes_right = number_of(feature) > threshold[node]
         return node, left + goes_right.astype(np.int32)
 
     root = jnp.zeros(x.shape[1], np.int32)

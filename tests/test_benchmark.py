@@ -14,6 +14,7 @@ from experiments.benchmark import (
     mdnjax_steps,
     mixture,
     peers,
+    predictions,
     quality,
     small_fits,
     startup,
@@ -158,3 +159,13 @@ def test_times_of_small_fits_are_in_the_order_of_the_table(monkeypatch, capsys):
 def test_a_failed_process_of_small_fits_is_reported(tmp_path):
     with pytest.raises(ContenderFailed, match="nothing of the kind failed: KeyError"):
         small_fits._seconds("nothing of the kind", str(tmp_path))
+
+
+def test_predictions_are_timed_with_the_same_results():
+    small = {"selection.settings": [], "model.experts": [], "model.hidden_sizes": [4], "ensemble.num_members": 1}
+    x = np.random.default_rng(0).normal(size=(40, predictions.NUM_COLUMNS))
+    predictor = mdnjax.fit(x, x[:, 0], settings={**small, "train.num_steps": 5})
+    found = list(predictions.contenders(predictor, 70))
+    assert [contender.num_units for contender in found] == [70] * 4
+    assert disagreements(found, 1e-6) == []
+    assert [values.shape for values in predictions.predict(predictor, x, np.array([0.1, 0.9]))] == [(40, 1), (40, 1), (40, 2)]

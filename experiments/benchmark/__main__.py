@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from experiments import command
-from experiments.benchmark import mixture, quality, small_fits, startup, sweep, train
+from experiments.benchmark import mixture, predictions, quality, small_fits, startup, sweep, train
 from experiments.benchmark.gather import FILES, NAMES, gather
 from experiments.benchmark.timing import Contender, ContenderFailed, Timing, disagreements, table_of, time_in_turn
 from experiments.findings import Findings, write
@@ -31,13 +31,13 @@ ROUNDS_DIVISOR = 3  # there are fewer rounds where each turn is a whole process,
 class Benchmark(Section, frozen=True):
     """The benchmark to run, and its sizes."""
 
-    name: Literal["train", "sweep", "mixture", "quality", "startup", "all"] = Field(
+    name: Literal["train", "sweep", "mixture", "predict", "quality", "startup", "all"] = Field(
         default="train", description="benchmark to run; `name=` may be left out, as in `benchmark sweep`"
     )
     output: Folder = Field(default=Path("results/benchmark"), description="folder of the tables")
     num_steps: Count = Field(default=1000, description="training steps of one run")
     num_rounds: Annotated[int, Field(ge=1)] = Field(
-        default=15, description="rounds, in each of which every contender runs once (curves, quality, startup: a third of them)"
+        default=15, description="rounds, in each of which every contender runs once (curves, predict, quality, startup: a third)"
     )
     num_members: Count | None = Field(default=None, description="sweep: members (null: 64 on a CPU, 4096 on a GPU)")
     full: bool = Field(
@@ -51,6 +51,7 @@ class Benchmark(Section, frozen=True):
         default=(5, 16, 64), description="mixture: numbers of components"
     )
     num_draws: Count = Field(default=1_000_000, description="mixture: number of samples of a call")
+    num_rows: Count = Field(default=100_000, description="predict: rows of a call")
     runtime: Runtime = Field(
         default=Runtime(compile_cache=False), description="use of the machine; without stored programs, to time compilation"
     )
@@ -71,6 +72,7 @@ def run(settings: Benchmark, overwrite: bool) -> None:
         "train": measure_train,
         "sweep": measure_sweep,
         "mixture": measure_mixture,
+        "predict": measure_predict,
         "quality": measure_quality,
         "startup": measure_startup,
     }
@@ -137,6 +139,14 @@ def measure_mixture(settings: Benchmark) -> Findings:
     except mixture.WrongResult as error:
         raise command.RunFailed(f"the contenders do not compute the same: {error}") from None
     return Findings([mixture.short_table(found)], mixture.notes(), mixture.full_table(found), {"mixture": mixture.plot(found)})
+
+
+def measure_predict(settings: Benchmark) -> Findings:
+    """Times predictions of many rows by the ensemble that is recommended for tables."""
+    predictor = predictions.trained(settings.num_steps)
+    timings = check_and_time(predictions.contenders(predictor, settings.num_rows), num_slow_rounds(settings))
+    notes = [f"{num_slow_rounds(settings)} rounds of {settings.num_rows:,} rows. {predictor!r}."]
+    return Findings([table_of(timings, "row")], notes)
 
 
 def measure_quality(settings: Benchmark) -> Findings:

@@ -10,7 +10,7 @@ from pathlib import Path
 from experiments.report import write_csv, write_json
 from mdnjax.checkpoint import write_bytes
 
-NAMES = ("train", "sweep", "mixture", "quality", "startup")
+NAMES = ("train", "sweep", "mixture", "predict", "quality", "startup")
 FILES = ("*.csv", "*.md", "*.png", "environment.json")
 
 

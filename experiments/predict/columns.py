@@ -22,20 +22,24 @@ from mdnjax.statistics import marginal, modes
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 MIN_MODE_MASS = 0.001  # of the modes that are written
+POWERS_OF_TEN = np.array([float(10**power) for power in range(23)])  # the larger ones are no float64 numbers
+FILE = "rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns, or a pattern such as 'rows/*.parquet'"
 
 
 class Predict(Section, frozen=True):
     """Which predictions are written, and to which file."""
 
     model: str = Field(default="", description="file of a trained model: model.safetensors of a run")
-    file: str = Field(default="", description="rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns")
+    file: str = Field(default="", description=FILE)
     delimiter: str | None = Field(default=None, description="separator of columns in a text file, or tab (null: by its suffix)")
     decimal: Decimal = Field(default=".", description="character before decimals in a text file, as data.decimal in training")
     encoding: Encoding = Field(default="utf-8", description="encoding of a text file, as data.encoding in training")
     missing_values: Names = Field(
         default=(), description="texts and numbers that mean a missing value, as data.missing_values in training"
     )
-    output: Path = Field(default=Path("predictions.csv"), description="file to write, .csv or .parquet")
+    output: Path = Field(
+        default=Path("predictions.csv"), description="file to write, .csv or .parquet; for a pattern, the folder of its parts"
+    )
     keep: Names = Field(default=(), description="columns of the file to copy next to the predictions")
     mean: bool = Field(default=True, description="write the mean")
     sd: bool = Field(default=True, description="write the standard deviation")
@@ -61,7 +65,9 @@ class Predict(Section, frozen=True):
     density_at: str | None = Field(default=None, description="column at whose values the log density is written (single target)")
     samples: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="number of draws from each row's distribution")
     seed: Seed = Field(default=0, description="seed of the draws")
-    chunk_rows: Annotated[int, Field(ge=1, le=10**6)] = Field(default=16_384, description="rows in memory at a time")
+    chunk_rows: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        default=16_384, description="rows of a chunk; a few more chunks than there are cores are in memory at a time"
+    )
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
 
 
@@ -92,10 +98,20 @@ def columns_of(
 
 def _rounded(values: np.ndarray, factor: float) -> np.ndarray:
     """Rounds away digits beyond float32: to 1e-8 of the scale `factor` for larger values, else to eight significant digits."""
-    texts = [f"{value:.8g}" for value in values.tolist()]
     decimals = 8 - int(np.floor(np.log10(factor)))
     fine = np.round(values, decimals) if -300 < decimals < 300 else values
-    return np.where(np.abs(values) > factor, fine, np.array(texts, np.float64))
+    return np.where(np.abs(values) > factor, fine, _significant(values))
+
+
+def _significant(values: np.ndarray) -> np.ndarray:
+    """Rounds to eight significant digits: exactly, where powers of ten are float64 numbers, and elsewhere by way of text."""
+    size = np.abs(values)
+    decimals = 7 - np.floor(np.log10(np.where((size > 0) & np.isfinite(size), size, 1))).astype(int)
+    usual = np.abs(decimals) < len(POWERS_OF_TEN)
+    power = POWERS_OF_TEN[np.where(usual, np.abs(decimals), 0)]
+    rounded = np.where(decimals < 0, np.rint(values / power) * power, np.rint(values * power) / power)
+    rounded[~usual] = [float(f"{value:.8g}") for value in values[~usual].tolist()]
+    return rounded
 
 
 def _target_columns(

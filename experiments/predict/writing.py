@@ -14,18 +14,20 @@ from experiments.command import UserError
 from experiments.reading.files import import_extra
 
 Write = Callable[[Mapping[str, np.ndarray]], None]
+RECORD = "mdnjax"  # key of the metadata of a Parquet file
 
 
 @contextlib.contextmanager
-def writing(path: Path, overwrite: bool) -> Iterator[Write]:
+def writing(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
     """Gives a function that appends rows to a temporary file, which is renamed to `path` at the end, or deleted after an error.
 
+    Args: `record` is text that a Parquet file keeps; `record_of` returns it.
     Raises: UserError if the file cannot be written, or exists and must not be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (_parquet if path.suffix == ".parquet" else _csv)(temporary) as write:
+        with _parquet(temporary, record) if path.suffix == ".parquet" else _csv(temporary) as write:
             yield write
         _rename(temporary, path, overwrite)
     except FileExistsError:
@@ -34,6 +36,15 @@ def writing(path: Path, overwrite: bool) -> Iterator[Write]:
         raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def record_of(path: Path) -> str:
+    """Returns the record in a Parquet file; an empty text if there is none, or it is no Parquet file."""
+    try:
+        found = import_extra("pyarrow.parquet").read_schema(path).metadata or {}
+    except (OSError, ValueError):  # the base classes of pyarrow's errors
+        return ""
+    return found.get(RECORD.encode(), b"").decode(errors="replace")
 
 
 def already_exists(path: Path) -> UserError:
@@ -68,7 +79,7 @@ def _csv(path: Path) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
+def _parquet(path: Path, record: str) -> Iterator[Write]:
     arrow, parquet = import_extra("pyarrow"), import_extra("pyarrow.parquet")
     writer: Any = None
 
@@ -78,7 +89,7 @@ def _parquet(path: Path) -> Iterator[Write]:
         # a column without any value so far has no type; it is written as text
         fields = [field.with_type(arrow.string()) if arrow.types.is_null(field.type) else field for field in table.schema]
         table = table.cast(arrow.schema(fields))
-        writer = writer or parquet.ParquetWriter(path, table.schema)
+        writer = writer or parquet.ParquetWriter(path, table.schema.with_metadata({RECORD: record}))
         writer.write_table(table.cast(writer.schema))
 
     try:

@@ -64,7 +64,7 @@ def read_chunks(
         num = len(next(iter(table.values())))
         yield from ({name: values[i : i + max_rows] for name, values in table.items()} for i in range(0, num, max_rows))
     elif kind == ".parquet":
-        parquet = _parquet(path)
+        parquet = parquet_file(path)
         batches = parquet.iter_batches(max_rows) if parquet.metadata.num_rows else [parquet.read()]
         for batch in batches:
             frame = batch.to_pandas(ignore_metadata=True)
@@ -91,7 +91,7 @@ def _read_file(path: Path, text_format: TextFormat, text_columns: frozenset[str]
     if kind == ".npz":
         table = {name: _with_missing(values, text_format) for name, values in _npz(path).items()}
     elif kind == ".parquet":
-        frame = _parquet(path).read().to_pandas(ignore_metadata=True)
+        frame = parquet_file(path).read().to_pandas(ignore_metadata=True)
         table = {name: _with_missing(_to_numpy(column), text_format) for name, column in frame.items()}
     else:
         (frame,) = _frames(path, text_format, None, text_columns)
@@ -155,7 +155,8 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
         raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None
 
 
-def _parquet(path: Path) -> Any:
+def parquet_file(path: Path) -> Any:
+    """Opens a Parquet file. Raises: TableError if it is none, or has a column twice."""
     parquet = import_extra("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(path)

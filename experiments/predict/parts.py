@@ -1,0 +1,85 @@
+"""Predictions for the files of a pattern, each a part with a file of its own; parts that are complete are kept."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.command import UserError
+from experiments.predict.columns import Predict
+from experiments.predict.writing import record_of
+from experiments.reading import files
+from mdnjax.data.values import TableError
+
+
+def is_pattern(config: Predict) -> bool:
+    """Returns whether the rows are in the files of a pattern, such as rows/*.parquet."""
+    return glob.has_magic(config.file) and not Path(config.file).exists()
+
+
+def parts_of(config: Predict) -> list[Predict]:
+    """Returns the configuration of each part; its output has the path of its file below the folders without wildcards.
+
+    Raises: UserError if the output is no folder, no file matches, a file is no Parquet file, or columns differ.
+    """
+    if config.output.suffix or config.output.is_file():
+        got = f"output: got {str(config.output)!r}, expected a folder, such as output=predictions/"
+        raise UserError(f"{got}, since {config.file!r} stands for several files")
+    paths = sorted(path for path in map(Path, glob.glob(config.file, recursive=True)) if path.is_file())
+    if not paths:
+        raise UserError(f"file: got {config.file!r}, which matches no file")
+    if other := next((path for path in paths if path.suffix.lower() != ".parquet"), None):
+        raise UserError(f"file: got {config.file!r}, which matches {str(other)!r}, expected Parquet files alone")
+    _check_columns(paths)
+    root = _root(config.file)
+    parts = [config.model_copy(update={"file": str(path), "output": config.output / path.relative_to(root)}) for path in paths]
+    return [part.model_copy(update={"output": part.output.with_suffix(".parquet")}) for part in parts]
+
+
+def _root(pattern: str) -> Path:
+    """Returns the folders of a pattern before the first wildcard."""
+    fixed = Path()
+    for name in Path(pattern).parts[:-1]:
+        if glob.has_magic(name):
+            break
+        fixed /= name
+    return fixed
+
+
+def _check_columns(paths: list[Path]) -> None:
+    """Raises: UserError if a file has other columns than the first, or is no Parquet file."""
+    first: set[str] = set()
+    for path in paths:
+        try:
+            names = set(files.parquet_file(path).schema_arrow.names)
+        except TableError as error:
+            raise UserError(f"{path}: {error}") from None
+        first = first or names
+        if names != first:
+            name, has = min((name, name in names) for name in names ^ first)
+            words = "a column" if has else "no column"
+            raise UserError(f"{path}: got {words} {name!r}, expected the columns of {paths[0]}")
+
+
+def records(parts: list[Predict]) -> Iterator[str]:
+    """Yields for each part what its predictions depend on: the model, the settings, and size and time of its file."""
+    model = hashlib.sha256(Path(parts[0].model).read_bytes()).hexdigest()
+    for part in parts:
+        settings, file = part.model_dump(mode="json", exclude={"model", "file", "output", "runtime"}), Path(part.file).stat()
+        yield json.dumps({"model": model, "settings": settings, "file": [file.st_size, file.st_mtime_ns]}, sort_keys=True)
+
+
+def is_complete(part: Predict, record: str) -> bool:
+    """Returns whether the predictions of a part are there.
+
+    Raises: UserError if there is a file that was made otherwise.
+    """
+    if not part.output.exists():
+        return False
+    if record_of(part.output) != record:
+        made = "was made by another model, with other settings, or for another file"
+        raise UserError(f"output: {part.output} {made}; choose another folder with output=FOLDER, or replace it with --overwrite")
+    return True

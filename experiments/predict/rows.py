@@ -1,0 +1,151 @@
+"""Predicts for the rows of one file, chunk by chunk: several chunks at a time, while the next is read and the last is written."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import command
+from experiments.predict.columns import Predict, columns_of
+from experiments.predict.writing import writing
+from experiments.reading import files
+from experiments.reading.hints import hint
+from mdnjax.batching import padded_size
+from mdnjax.data.columns import unseen
+from mdnjax.data.scaler import relative_transform
+from mdnjax.data.values import TableError, check_name, numbers_of
+from mdnjax.guarantees import group_places
+from mdnjax.mixture import Mixture
+from mdnjax.outside import outside_of_training
+from mdnjax.parallel import map_in_threads
+from mdnjax.predictor import Predictor
+from mdnjax.progress import ProgressLine
+
+
+class Chunk(NamedTuple):
+    """Some rows of a file, and how many come before them."""
+
+    first_row: int
+    table: dict[str, np.ndarray]
+
+
+class Predicted(NamedTuple):
+    """The predictions for a chunk, sentences about its rows, and how many rows each of other sentences is about."""
+
+    columns: dict[str, np.ndarray]
+    notes: list[str]
+    counts: Counter[str]
+
+
+class Summary(NamedTuple):
+    """How many rows were predicted, and what is to be said about them."""
+
+    num_rows: int = 0
+    notes: tuple[str, ...] = ()
+    counts: Mapping[str, int] = {}
+
+    def plus(self, other: Summary) -> Summary:
+        """Returns the summary of both together."""
+        notes = tuple(dict.fromkeys([*self.notes, *other.notes]))
+        return Summary(self.num_rows + other.num_rows, notes, Counter(self.counts) + Counter(other.counts))
+
+
+def predict_file(config: Predict, predictor: Predictor, overwrite: bool, progress: ProgressLine, record: str = "") -> Summary:
+    """Writes the predictions for the file of a configuration to its output, which appears whole at the end.
+
+    Args: `record` is text that a Parquet file keeps about how it was made.
+    Raises: UserError for what the user can correct.
+    """
+    summary, start = Summary(), time.perf_counter()
+    with writing(config.output, overwrite, record) as write:
+        for done in map_in_threads(lambda chunk: _predict_chunk(config, predictor, chunk), _chunks(config, predictor)):
+            write(done.columns)
+            summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))
+            num = summary.num_rows
+            progress.update(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
+    return summary
+
+
+def _chunks(config: Predict, predictor: Predictor) -> Iterator[Chunk]:
+    path, inputs, num = Path(config.file), predictor.columns.inputs, 0
+    text_format = files.text_format_of(config)
+    text_columns = [column.name for column in inputs if column.categories is not None]
+    try:
+        if config.output.suffix == ".csv":
+            text_columns += config.keep  # so that they are copied as they are written in the file
+        elif config.keep:
+            text_columns += files.mixed_columns(path, text_format, config.chunk_rows, config.keep)
+        for table in files.read_chunks(path, text_format, config.chunk_rows, text_columns):
+            yield Chunk(num, table)
+            num += len(next(iter(table.values())))
+    except TableError as error:
+        raise command.UserError(f"{path}: {error}{hint(error, path, text_format)}") from None
+
+
+def _predict_chunk(config: Predict, predictor: Predictor, chunk: Chunk) -> Predicted:
+    first_row, table = chunk
+    try:
+        x = predictor.inputs(table)
+        predictor.scaled(x)
+        notes = list(unseen(predictor.columns, table))
+        density_at = [] if config.density_at is None else [config.density_at]
+        for name in (*config.keep, *density_at):
+            check_name(list(table), name)
+        at = [numbers_of(table, name) for name in density_at]
+    except TableError as error:
+        words = hint(error, Path(config.file), files.text_format_of(config))
+        raise command.UserError(f"{config.file}: {error.below(first_row)}{words}") from None
+    key, names = jax.random.fold_in(jax.random.key(config.seed), first_row), list[str]()
+
+    groups = group_places(predictor, x) if config.guarantee else np.zeros(len(x), int)
+    counts = _rows_without_ends(config, predictor, groups)
+
+    def compute(mixture: Mixture, groups: np.ndarray, *at: np.ndarray) -> list[np.ndarray]:
+        columns = columns_of(config, predictor, mixture, groups, at, key)
+        names[:] = columns
+        return list(columns.values())
+
+    # The last chunk of a file is padded to the size of the others, since compiling takes longer than predicting a chunk.
+    num = padded_size(config.chunk_rows) if first_row else max(len(x), 1)
+    arrays = [np.resize(values, (num, *values.shape[1:])) if first_row else values for values in (x, groups, *at)]
+    values = predictor.map_rows(compute, *arrays, transform=relative_transform(predictor.scaler), max_rows=num)
+    values = [column[: len(x)] for column in values]
+    copied = {name: table[name] for name in config.keep}
+    if config.outside:
+        if "outside" in copied:
+            raise _clash("outside")
+        copied["outside"] = _names_outside(outside_of_training(predictor, x), len(x), counts)
+    if clash := next((name for name in copied if name in names), None):
+        raise _clash(clash)
+    return Predicted({**copied, **dict(zip(names, values, strict=True))}, notes, counts)
+
+
+def _clash(name: str) -> command.UserError:
+    return command.UserError(f"keep: got {name!r}, which is the name of a column of the predictions; rename it in the file")
+
+
+def _names_outside(found: Mapping[str, np.ndarray], num_rows: int, counts: Counter[str]) -> np.ndarray:
+    """Returns the names of the columns in which each row is outside, and counts the rows of each."""
+    for name, is_outside in found.items():
+        counts[f"column {name!r} is outside of what training had, so that their predictions are a guess"] += int(is_outside.sum())
+    names = [[name for name, is_outside in found.items() if is_outside[row]] for row in range(num_rows)]
+    return np.array(["; ".join(of_row) for of_row in names], dtype=object)
+
+
+def _rows_without_ends(config: Predict, predictor: Predictor, groups: np.ndarray) -> Counter[str]:
+    """Returns how many rows have intervals without ends, since their group has too few rows with scores."""
+    counts, scores = Counter[str](), predictor.conformal
+    if config.guarantee and scores is not None:
+        sizes = np.bincount(scores.group, minlength=len(scores.names))[groups]
+        for level in sorted({*config.intervals, *config.regions}):
+            few = sizes < scores.min_rows(level)
+            counts[f"a set of {100 * level:g} % has no ends, which takes {scores.min_rows(level)} rows with scores"] += int(
+                few.sum()
+            )
+    return +counts  # without zeros

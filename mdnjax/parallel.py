@@ -1,0 +1,49 @@
+"""Computes blocks of rows on all cores: several at a time, in threads, with the results in the order of the blocks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import jax
+
+from mdnjax.runtime import num_cores
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def num_threads() -> int:
+    """Returns how many blocks are computed at the same time: one for each core, and one on other devices."""
+    return num_cores() if jax.default_backend() == "cpu" else 1
+
+
+def map_in_threads(function: Callable[[S], T], blocks: Iterable[S]) -> Iterator[T]:
+    """Yields function(block) of each block in order; the next blocks are read and computed while the caller uses a result.
+
+    At most one block more than there are threads is read ahead. The first is computed alone, so that each program is compiled
+    once.
+    """
+    remaining = iter(blocks)
+    yield from map(function, itertools.islice(remaining, 1 if num_threads() > 1 else None))
+    if (second := next(remaining, None)) is None:
+        return
+    x64, waiting = jax.config.read("jax_enable_x64"), deque[Future[T]]()  # of this thread; others have that of the process
+
+    def compute(block: S) -> T:
+        with jax.enable_x64(x64):
+            return function(block)
+
+    threads = ThreadPoolExecutor(num_threads())
+    try:
+        for block in itertools.chain([second], remaining):
+            waiting.append(threads.submit(compute, block))
+            if len(waiting) > num_threads() + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)
