@@ -11,8 +11,6 @@ import jax.numpy as jnp
 from mdnjax.types import Array, Bool, Float, Int
 
 MAX_ITERATIONS = 200
-NEAR = 0.03  # share of a length
-SAFETY = 100.0  # factor of the error of the next point, which is an estimate
 
 
 class Found(NamedTuple):
@@ -49,13 +47,10 @@ def invert(
     """Returns u with function(u) = target, to the rounding error of the function or the last digit of u or of `length`.
 
     The first axis are targets of one function, which share points with their neighbours, so that they should be in order; the
-    other axes are many functions. A solution is between
-    the nearest points on either side of it; the next point is that of the cubic polynomial u(value) through both with their
-    slopes (Newton's point, if the function is known at one of them alone), or the middle, if the last point was not twice as near
-    to the target. A solution does not depend on how long others take.
-    The error of the next point is e^3 / d^2 for targets missed by e after d, since the polynomial's is proportional to the
-    squares of the distances from both ends, and at least e^2. The function is not evaluated at a point with an error that is far
-    below that of rounding, if it is near the last point compared with `length`, over which the function may have another slope.
+    other axes are many functions. A solution is between the nearest points on either side of it; the next point is that of the
+    cubic polynomial u(value) through both with their slopes (Newton's point, if the function is known at one of them alone), or the
+    middle, if the last point was not twice as near to the target. A solution does not depend on how long others take.
+    A point is a solution only after the function was evaluated there: its slope may jump near the point.
     """
     epsilon, tiny, infinite = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny, jnp.full_like(target, jnp.inf)
 
@@ -71,19 +66,15 @@ def invert(
             other = Found(*others)
             below, above = (_tightened(end, u, other, target, sign, other.is_shared) for end, sign in ((below, 1), (above, -1)))
         miss = jnp.abs(target - found.value)
-        ratio = miss / search.distance
         u, distance, is_regular = _between(below, above, target)
-        is_regular &= ratio <= 0.5
+        is_regular &= miss <= 0.5 * search.distance
         u = jnp.where(is_regular, u, below.u + 0.5 * (above.u - below.u))
         is_exact = ~(miss > found.noise)
-        newton = miss / found.slope
-        is_near = (newton <= NEAR * length) & (jnp.abs(u - search.u) > 0.5 * newton)  # else the polynomial was made monotone
-        is_next_exact = is_regular & is_near & (SAFETY * miss * jnp.maximum(ratio**2, miss) <= 0.5 * found.noise)
         ended = is_narrow(below, above)
         nearer = jnp.where(jnp.abs(target - below.value) < jnp.abs(target - above.value), below.u, above.u)
         u = jnp.where(is_exact, jnp.where(jnp.isnan(miss), jnp.nan, search.u), jnp.where(ended, nearer, u))
         u, distance = jnp.where(search.done, search.u, u), jnp.where(is_regular, distance, jnp.inf)
-        return Search(u, below, above, distance, search.done | is_exact | is_next_exact | ended, search.num_steps + 1)
+        return Search(u, below, above, distance, search.done | is_exact | ended, search.num_steps + 1)
 
     def unfinished(search: Search) -> Array:
         return (search.num_steps < MAX_ITERATIONS) & ~jnp.all(search.done)
