@@ -51,10 +51,11 @@ def connect(section: Cluster) -> Iterator[Any]:
     if not importlib.util.find_spec("distributed"):
         raise UserError("cluster: got no Dask, expected it to be installed: pip install -e '.[cluster]'")
     import distributed  # pyright: ignore[reportMissingImports]
+    from distributed.versions import VersionMismatchWarning  # pyright: ignore[reportMissingImports]
 
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said in one line
-    warnings.filterwarnings("ignore", category=distributed.versions.VersionMismatchWarning)
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     with contextlib.ExitStack() as stack, running("cluster: starting") as rename:
         if section.scheduler is None:
             local = {"threads_per_worker": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **NO_DASHBOARD}

@@ -97,7 +97,8 @@ def test_a_scheduler_that_ends_is_one_line():
 
 def test_an_item_that_ends_its_workers_is_one_line():
     def result():
-        raise distributed.KilledWorker("task", SimpleNamespace(address="tcp://a:1"), 3)
+        worker: Any = SimpleNamespace(address="tcp://a:1")
+        raise distributed.KilledWorker("task", worker, 3)
 
     with pytest.raises(RunFailed, match="4 workers ended while they worked on the same item, the last one at tcp://a:1"):
         cluster._result(SimpleNamespace(result=result), "tcp://a:2")

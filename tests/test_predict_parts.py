@@ -52,6 +52,15 @@ def test_parts_are_those_of_one_file_and_are_kept_when_complete(folder):
     assert "quantile_0.2" in pandas.read_parquet(parts[0])
 
 
+def test_samples_of_equal_rows_in_different_parts_differ(folder):
+    for name in ("a", "b/c"):
+        TABLE[:20].to_parquet(folder / "rows" / f"{name}.parquet", index=False)
+    assert run("predict", *words_of(folder, "samples=2")).returncode == 0
+    first, second = (pandas.read_parquet(folder / "p" / f"{name}.parquet").filter(like="sample") for name in ("a", "b/c"))
+    assert first.shape[1] == 2
+    assert not np.isclose(first, second).any()
+
+
 def test_bad_patterns_are_one_line(folder):
     words = words_of(folder)
     assert_one_line_error(run("predict", *words, f"output={folder / 'p.csv'}"), "expected a folder, such as output=predictions/")

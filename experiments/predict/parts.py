@@ -35,8 +35,14 @@ def parts_of(config: Predict) -> list[Predict]:
         raise UserError(f"file: got {config.file!r}, which matches {str(other)!r}, expected Parquet files alone")
     _check_columns(paths)
     root = _root(config.file)
-    parts = [config.model_copy(update={"file": str(path), "output": config.output / path.relative_to(root)}) for path in paths]
-    return [part.model_copy(update={"output": part.output.with_suffix(".parquet")}) for part in parts]
+    return [_part_of(config, path, path.relative_to(root)) for path in paths]
+
+
+def _part_of(config: Predict, path: Path, name: Path) -> Predict:
+    """Returns the configuration of a part; samples of different parts are independent, whatever parts there are."""
+    seed = int.from_bytes(hashlib.sha256(f"{config.seed} {name.as_posix()}".encode()).digest()[:4])
+    output = (config.output / name).with_suffix(".parquet")
+    return config.model_copy(update={"file": str(path), "output": output, "seed": seed})
 
 
 def _root(pattern: str) -> Path:

@@ -48,9 +48,9 @@ def invert(
 
     The first axis are targets of one function, which share points with their neighbours, so that they should be in order; the
     other axes are many functions. A solution is between the nearest points on either side of it; the next point is that of the
-    cubic polynomial u(value) through both with their slopes (Newton's point, if the function is known at one of them alone), or the
-    middle, if the last point was not twice as near to the target. A solution does not depend on how long others take.
-    A point is a solution only after the function was evaluated there: its slope may jump near the point.
+    cubic polynomial u(value) through both with their slopes (Newton's point, if the function is known at one of them alone), or
+    the middle, if the last point was not twice as near to the target. A solution does not depend on how long others take. A
+    point is a solution only after the function was evaluated there: its slope may jump near the point.
     """
     epsilon, tiny, infinite = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny, jnp.full_like(target, jnp.inf)
 
