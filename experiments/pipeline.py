@@ -20,9 +20,10 @@ from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, to_training_units
 from mdnjax.data.bounds import check_inside
 from mdnjax.data.columns import Columns
-from mdnjax.data.dataset import joined, mean_over_rows
+from mdnjax.data.dataset import joined, mean_over_rows, select_rows
 from mdnjax.data.notes import outliers
 from mdnjax.data.scaler import mixture_units
+from mdnjax.data.stored import RowSource, StoreError
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
@@ -38,6 +39,7 @@ from mdnjax.training.tasks import compile_networks
 
 COMPILATION_LOCK = threading.Lock()  # without it, two threads that score at once would both compile the same programs
 MAX_SAMPLED_POINTS = 50_000
+MAX_SCORED_ROWS = 100_000  # of training, if the rows are on disk
 TRUTH_METRICS = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # NaN if the truth is unknown
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess_nll", "excess_nll")
 
@@ -127,15 +129,24 @@ def run(
     model_file: Path,
     columns: Columns | None = None,
     calibrate: Callable[[Predictor], Predictor] = lambda predictor: predictor,
+    source: RowSource | None = None,
 ) -> Result:
     """Trains, scores and samples, in this order; a run that diverged is scored at its last finite parameters.
 
     The model is saved right after training, so that no later error can lose it, and again after `calibrate`, if that changes it.
+    Args: `source` has all rows to train on, if the splits are only some of them.
+    Raises: UserError if these rows cannot be stored in a file.
     """
     budget = getattr(config, "budget", None)
     progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config), budget=budget)
     with clock.phase("mixture training"), progress as observe:
-        fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget)
+        try:
+            fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget, source=source)
+        except StoreError as error:
+            raise UserError(f"data: {error}") from None
+    if source is not None and len(splits.train.x) > MAX_SCORED_ROWS:
+        spacing = -(-len(splits.train.x) // MAX_SCORED_ROWS)
+        splits = splits._replace(train=select_rows(splits.train, slice(None, None, spacing)))
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
     if (changed := calibrate(predictor)) is not predictor:

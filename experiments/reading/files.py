@@ -55,17 +55,24 @@ def read_file(path: Path, text_format: TextFormat = PLAIN, text_columns: Collect
 
 
 def read_chunks(
-    path: Path, text_format: TextFormat, max_rows: int, text_columns: Collection[str] = ()
+    path: Path,
+    text_format: TextFormat,
+    max_rows: int,
+    text_columns: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows; without rows, one empty chunk."""
+    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows; without rows, one empty chunk.
+
+    Args: `only` are the columns of a Parquet file that are read (None: all).
+    """
     kind = _kind(path)
     if kind == ".npz":
         table = read_file(path, text_format)
         num = len(next(iter(table.values())))
         yield from ({name: values[i : i + max_rows] for name, values in table.items()} for i in range(0, num, max_rows))
     elif kind == ".parquet":
-        parquet = _parquet(path)
-        batches = parquet.iter_batches(max_rows) if parquet.metadata.num_rows else [parquet.read()]
+        parquet = parquet_file(path)
+        batches = parquet.iter_batches(max_rows, columns=only and list(only)) if parquet.metadata.num_rows else [parquet.read()]
         for batch in batches:
             frame = batch.to_pandas(ignore_metadata=True)
             yield {name: _with_missing(_to_numpy(column), text_format) for name, column in frame.items()}
@@ -91,7 +98,7 @@ def _read_file(path: Path, text_format: TextFormat, text_columns: frozenset[str]
     if kind == ".npz":
         table = {name: _with_missing(values, text_format) for name, values in _npz(path).items()}
     elif kind == ".parquet":
-        frame = _parquet(path).read().to_pandas(ignore_metadata=True)
+        frame = parquet_file(path).read().to_pandas(ignore_metadata=True)
         table = {name: _with_missing(_to_numpy(column), text_format) for name, column in frame.items()}
     else:
         (frame,) = _frames(path, text_format, None, text_columns)
@@ -155,7 +162,8 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
         raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None
 
 
-def _parquet(path: Path) -> Any:
+def parquet_file(path: Path) -> Any:
+    """Opens a Parquet file. Raises: TableError if it is none, or has two columns of the same name."""
     parquet = import_extra("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(path)

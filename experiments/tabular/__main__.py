@@ -52,7 +52,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
     prepare(config)
     clock = Clock()
     with clock.phase("data"):
-        table = reading.read_table(config.data, config.data_seed)
+        table = reading.read_stored_table(config.data, config.data_seed, config.output)
+    config = config if table.source is None else without_experts(config)
     for note in table.notes:  # before training, since some of them may make it useless
         print(f"note: {note}", flush=True)
     try:
@@ -63,9 +64,16 @@ def study(config: TabularRun, overwrite: bool) -> None:
     splits = table.splits._replace(train=train)
     resolved = resolve_num_components(config, splits, clock)
     result = run(
-        resolved, splits, None, clock, folder / MODEL_FILE, table.columns, lambda fitted: calibrated(config, fitted, held)
+        resolved,
+        splits,
+        None,
+        clock,
+        folder / MODEL_FILE,
+        table.columns,
+        lambda fitted: calibrated(config, fitted, held),
+        table.source,
     )
-    test = table.splits.test
+    test = result.splits.test
     with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
         evaluations = evaluate(result, mixture)
@@ -85,6 +93,13 @@ def study(config: TabularRun, overwrite: bool) -> None:
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
+
+
+def without_experts(config: TabularRun) -> TabularRun:
+    """Returns the configuration for rows on disk: trees are fitted to all rows at once, so that there are none."""
+    if config.model.experts:
+        print(f"note: rows on disk are trained on without model.experts ({', '.join(config.model.experts)}), which need all rows")
+    return config.model_copy(update={"model": config.model.model_copy(update={"experts": ()})})
 
 
 def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
@@ -134,6 +149,8 @@ def show(
 ) -> None:
     """Prints the sizes of the parts, the tables of scores and of slices, the selected settings, and what looks wrong."""
     sizes = [len(rows) for rows in table.rows]
+    if table.source is not None:
+        sizes[:2] = len(table.source.train), len(table.source.validation)
     targets, num = table.columns.targets, len(table.columns.inputs)
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")

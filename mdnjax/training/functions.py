@@ -58,7 +58,8 @@ class TrainingInputs(NamedTuple):
     """What a training reads besides its state: the configuration's numbers, the key of its seed, data in units of training.
 
     Where the data are padded, `sizes` are the numbers of real training and validation examples; the padding follows them. Where
-    they are not in memory, a `window` says what `train` has.
+    they are not in memory, a `window` says what `train` has. `start` are the training examples that the first parameters are
+    fitted to, if these are not all.
     """
 
     numbers: dict[str, Any]
@@ -67,6 +68,7 @@ class TrainingInputs(NamedTuple):
     validation: Batch
     sizes: tuple[Int[AnyArray, ""], Int[AnyArray, ""]] | None = None
     window: Window | None = None
+    start: Batch | None = None
 
 
 class TrainingFunctions(NamedTuple):
@@ -93,7 +95,9 @@ def make_training_inputs(
     bandwidth = rule_of_thumb(num_train or len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
     window: Any = None if num_train is None else Window(np.zeros((), np.int32), np.zeros((num_train, 0), np.float32))  # pyright: ignore
-    return TrainingInputs(as_arrays(numbers), key, batch_of(train), batch_of(validation), window=window)
+    batch, spacing = batch_of(train), spacing_of_start(len(train.x))
+    start = None if spacing == 1 else jax.tree.map(lambda leaf: np.ascontiguousarray(leaf[..., ::spacing]), batch)
+    return TrainingInputs(as_arrays(numbers), key, batch, batch_of(validation), None, window, start)
 
 
 def pad_inputs(inputs: TrainingInputs, num_train: int, num_validation: int) -> TrainingInputs:
@@ -164,8 +168,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-        spacing = 1 if inputs.window is not None else spacing_of_start(num_stored)
-        x, y, weight = jax.tree.map(lambda leaf: leaf[..., ::spacing], inputs.train[:3]) if spacing > 1 else inputs.train[:3]
+        x, y, weight = (inputs.train if inputs.start is None else inputs.start)[:3]
         num_experts = num_targets * len(model.experts)
         return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
 
