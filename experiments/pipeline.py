@@ -15,6 +15,7 @@ import numpy as np
 from experiments import reading
 from experiments.command import UserError
 from experiments.progress import Clock
+from experiments.reading.on_disk import MAX_SCORED_ROWS
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, to_training_units
@@ -39,7 +40,6 @@ from mdnjax.training.tasks import compile_networks
 
 COMPILATION_LOCK = threading.Lock()  # without it, two threads that score at once would both compile the same programs
 MAX_SAMPLED_POINTS = 50_000
-MAX_SCORED_ROWS = 100_000  # of training, if the rows are on disk
 TRUTH_METRICS = ("truth_train_nll", "truth_nll", "train_excess_nll", "excess_nll", "entropy")  # NaN if the truth is unknown
 METRICS = ("train_nll", "validation_nll", "test_nll", "truth_nll", "train_excess_nll", "excess_nll")
 
@@ -138,13 +138,14 @@ def run(
     Raises: UserError if these rows cannot be stored in a file.
     """
     budget = getattr(config, "budget", None)
-    progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config), budget=budget)
+    preparation = preparation_of(config) if source is None else "storing rows and compiling"
+    progress = training_progress("mixture", config.train.num_steps, preparation=preparation, budget=budget)
     with clock.phase("mixture training"), progress as observe:
         try:
             fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget, source=source)
         except StoreError as error:
             raise UserError(f"data: {error}") from None
-    if source is not None and len(splits.train.x) > MAX_SCORED_ROWS:
+    if source is not None and source.num_rows > sum(len(part.x) for part in splits):
         spacing = -(-len(splits.train.x) // MAX_SCORED_ROWS)
         splits = splits._replace(train=select_rows(splits.train, slice(None, None, spacing)))
     predictor, selected = fitted.predictor, fitted.selected

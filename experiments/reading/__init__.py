@@ -33,7 +33,7 @@ from mdnjax.data.kinds import fit_columns
 from mdnjax.data.lattice import lattice_of
 from mdnjax.data.notes import codes, notes_on, notes_on_atoms, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
-from mdnjax.data.stored import RowSource
+from mdnjax.data.stored import RowSource, dtype_of_rows
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.data.values import ROW, TableError, check_name
 
@@ -97,7 +97,7 @@ def read_stored_table(section: Table, seed: int, folder: Path) -> LoadedTable:
     try:
         reader = ColumnsOfParts(parts, text_format)
         rows = split_rows(section, reader, _num_rows(section, reader, parts.num_rows), seed)
-        rows = Rows(*(part.astype(np.min_scalar_type(parts.num_rows)) for part in rows))
+        rows = Rows(*(part.astype(dtype_of_rows(parts.num_rows)) for part in rows))
         of_parts = thinned(rows, max(MIN_ROWS_OF_STATISTICS, MAX_NUMBERS // len(parts.names)))
         some = np.sort(np.concatenate(of_parts))
         table = read_rows(parts, text_format, some)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.command import UserError
-from experiments.reading.files import TextFormat, parquet_file, read_chunks
+from experiments.reading.files import TextFormat, import_extra, parquet_file, read_chunks
 from experiments.reading.splits import Rows
 from mdnjax.data.columns import Columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
@@ -20,6 +20,7 @@ from mdnjax.data.values import TableError
 
 CHUNK_ROWS = 2**16
 BYTES_OF_NUMBER = 8
+MAX_SCORED_ROWS = 20_000  # of each part, if the table is so large that not all rows are scored
 # Of the machine's memory. In memory, each of the 60 trainings of the recommended settings has a copy of its rows in float32.
 MAX_SHARE_OF_MEMORY = 1 / 40
 
@@ -108,10 +109,14 @@ class ColumnsOfParts(Mapping[str, Any]):
 
 def chunks_of(parts: Parts, text_format: TextFormat, names: Sequence[str] | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Yields all rows in chunks, with these columns or all, in the order of the first file."""
-    for path in parts.paths:
-        for chunk in read_chunks(path, text_format, CHUNK_ROWS, only=names or parts.names):
-            if len(chunk[parts.names[0] if names is None else names[0]]):  # an empty file says nothing of the types of columns
-                yield {name: chunk[name] for name in names or parts.names}
+    wanted = list(names or parts.names)
+    try:
+        for path in parts.paths:
+            for chunk in read_chunks(path, text_format, CHUNK_ROWS, only=wanted):
+                if len(chunk[wanted[0]]):  # an empty file says nothing of the types of columns
+                    yield {name: chunk[name] for name in wanted}
+    finally:
+        import_extra("pyarrow").default_memory_pool().release_unused()  # it would keep some hundred megabytes
 
 
 def read_rows(parts: Parts, text_format: TextFormat, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -149,7 +154,7 @@ def thinned(rows: Rows, most: int) -> Rows:
     """Returns at most `most` rows, evenly spaced: at most a tenth of them for testing and a tenth for validation."""
     if sum(map(len, rows)) <= most:
         return rows
-    test, validation = evenly_spaced(rows.test, most // 10), evenly_spaced(rows.validation, most // 10)
+    test, validation = (evenly_spaced(part, min(most // 10, MAX_SCORED_ROWS)) for part in (rows.test, rows.validation))
     return Rows(evenly_spaced(rows.train, most - len(test) - len(validation)), validation, test)
 
 

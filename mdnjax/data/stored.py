@@ -7,8 +7,9 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from mdnjax.data.dataset import Dataset
@@ -102,8 +103,7 @@ def store_rows(source: RowSource, scaler: Scaler, known: Dataset, limited: Datas
     like = _in_training_units(scaler, limits, Dataset(known.x[:1], known.y[:1]))
     widths = (like.x.shape[1], like.y.shape[1], 0 if like.cells is None else like.cells[0].size)
     widths = (*widths, 0 if like.exact is None else like.exact.shape[1])
-    digest = hashlib.sha256(f"{source.fingerprint} {source.num_rows} {scaler!r} {limits!r}".encode())
-    path = source.folder / f"{PREFIX}{digest.hexdigest()[:24]}.float32"
+    path = source.folder / f"{PREFIX}{_digest(source, (scaler, limits))[:24]}.float32"
     if not path.exists():
         try:
             source.folder.mkdir(parents=True, exist_ok=True)
@@ -113,8 +113,21 @@ def store_rows(source: RowSource, scaler: Scaler, known: Dataset, limited: Datas
         except OSError as error:
             needed = f"{4 * sum(widths) * source.num_rows / 1e9:.3g} GB for {source.num_rows} rows"
             raise StoreError(f"cannot write {needed} to {source.folder}: {error.strerror or error}") from None
-    order = np.concatenate([source.train, source.validation])
-    return StoredRows(path, order.astype(np.min_scalar_type(source.num_rows)), len(source.validation), widths)
+    order = np.concatenate([source.train, source.validation]).astype(dtype_of_rows(source.num_rows), copy=False)
+    return StoredRows(path, order, len(source.validation), widths)
+
+
+def dtype_of_rows(num_rows: int) -> Any:
+    """Returns the smaller dtype of row numbers: they are many."""
+    return np.int32 if num_rows < 2**31 else np.int64
+
+
+def _digest(source: RowSource, units: Any) -> str:
+    """Returns a text that differs if the file does."""
+    digest = hashlib.sha256(f"{source.fingerprint} {source.num_rows} {jax.tree.structure(units)}".encode())
+    for leaf in jax.tree.leaves(units):
+        digest.update(np.asarray(leaf, np.float64).tobytes())
+    return digest.hexdigest()
 
 
 def _in_training_units(scaler: Scaler, limits: Float[np.ndarray, "2 D"], chunk: Dataset) -> Dataset:

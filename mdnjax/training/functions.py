@@ -24,6 +24,7 @@ from mdnjax.networks import Dropout
 from mdnjax.training.initialise import start_at_data
 from mdnjax.training.losses import LOSSES, entropy_of_weights
 from mdnjax.training.minibatches import minibatch
+from mdnjax.training.noise import with_noise
 from mdnjax.training.optimizers import STEADY_OPTIMIZERS, check_optimizer, is_on, make_optimizer
 from mdnjax.training.steps import (
     Batch,
@@ -40,14 +41,12 @@ from mdnjax.types import AnyArray, Array, Float, Int, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
 MAX_START_ROWS = 2**16  # of training, evenly spaced, that the first parameters are fitted to
-DROPOUT = 2  # purpose of a key that is derived from the noise key of a step
 
 
 class Window(NamedTuple):
-    """Says that `train` has no training examples but minibatches, whose first axis is that of steps, and `first` is their step.
+    """Says that `train` has minibatches, with a first axis of steps from step `first` on; at first, the examples to start at.
 
-    For the first state, `train` has the examples that the first parameters are fitted to. The length of `counted[N, 0]` is the
-    number of all training examples: a number that is known when a program is compiled.
+    The length of `counted[N, 0]` is the number of all training examples, which is known when a program is compiled.
     """
 
     first: Int[AnyArray, ""]
@@ -176,7 +175,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         network, settings = network_and_settings(inputs)
 
         def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
-            noisy, dropout_key = _with_noise(noise_key, batch, settings)
+            noisy, dropout_key = with_noise(noise_key, batch, settings)
             dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
             logits, component = network.head(params, noisy.x, *dropout)
             value = _mean(_losses(settings.loss, logits, component, noisy), noisy.weight)
@@ -259,18 +258,3 @@ def _penalty(optimizer: schema.Optimizer, params: Params) -> Float[Array, ""] | 
         return 0.0
     squares = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
     return 0.5 * optimizer.weight_decay * sum(squares, jnp.zeros(()))
-
-
-def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[Batch, PRNGKey]:
-    """Returns the examples of a step with noise added, and a key for dropout."""
-    if train.noise_copies > 1:
-        batch = jax.tree.map(lambda leaf: jnp.tile(leaf, train.noise_copies), batch)
-
-    def noisy(key: PRNGKey, values: Array, sd: Any) -> Array:
-        return values + sd * jax.random.normal(key, values.shape, values.dtype) if is_on(sd) else values
-
-    x_key, y_key = jax.random.split(noise_key)
-    noisy_batch = batch._replace(x=noisy(x_key, batch.x, train.x_noise), y=noisy(y_key, batch.y, train.y_noise))
-    if batch.cells is not None and noisy_batch.y is not batch.y:
-        noisy_batch = noisy_batch._replace(cells=batch.cells + (noisy_batch.y - batch.y))
-    return noisy_batch, jax.random.fold_in(noise_key, DROPOUT)

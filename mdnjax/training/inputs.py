@@ -39,15 +39,17 @@ def training_inputs(task: Task, experts: Experts | None = None) -> list[function
     splits = _splits(task, experts) if task.stored is None else _stored_splits(task, task.stored)
     num_train = None if task.stored is None else task.stored.num_train
     min_scale = min_scale_of_rounding(config.data.rounding, scaler, joined(task.train, task.validation).y)
-    inputs = []
+    inputs = list[functions.TrainingInputs]()
     for setting in range(config.selection.num_settings):
         with_setting = config.with_setting(setting)
         numbers = functions.split_sections(with_setting.model, with_setting.train)[2]
         numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], min_scale)
-        inputs += [
+        of_setting = [
             functions.make_training_inputs(numbers, key, *splits[run // ensemble.num_restarts], num_train)
             for run, key in enumerate(keys)
         ]
+        for run, first in zip(of_setting, inputs[: len(keys)] or of_setting, strict=True):  # settings share the arrays of rows
+            inputs.append(run._replace(train=first.train, validation=first.validation, start=first.start))
     return inputs
 
 

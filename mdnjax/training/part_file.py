@@ -29,7 +29,7 @@ class Progress(NamedTuple):
 
 
 class PartFile:
-    """Stores the progress of some trainings, at most once in `seconds`, and at their end.
+    """Stores the progress of some trainings, at most once in SECONDS, and at their end.
 
     Args: `others` returns an array of what else is known of these trainings, such as their places in a race; `restore` takes it.
     """
@@ -39,14 +39,13 @@ class PartFile:
         path: Path,
         others: Callable[[], np.ndarray] = lambda: np.zeros(0),
         restore: Callable[[np.ndarray], None] = lambda _: None,
-        seconds: float = SECONDS,
     ) -> None:
-        self.path, self.others, self.restore, self.seconds = path, others, restore, seconds
+        self.path, self.others, self.restore = path, others, restore
         self._written = time.monotonic()
 
     def save(self, progress: Progress, is_end: bool) -> None:
         """Writes the progress, if it is time; an existing file is replaced whole or not at all."""
-        if not is_end and time.monotonic() - self._written < self.seconds:
+        if not is_end and time.monotonic() - self._written < SECONDS:
             return
         joined = (np.concatenate(list(values), axis=-1) for values in (progress.losses, progress.scores))
         losses, scores = joined

@@ -56,10 +56,10 @@ def train_population(
 ) -> Population:
     """Trains a population from its first states or from the given states; inputs and states are placed already."""
     if states is None:
-        compile_training(functions, loop, placement, inputs, None if feed is None else feed.shapes(inputs))
+        states = first_states(functions, loop, placement, inputs, None)
     return fit_population(
         functions.train_step,
-        _init_population(functions.init, placement, inputs) if states is None else states,
+        states,
         (inputs,),
         num_members=num_members,
         placement=placement,
@@ -73,6 +73,14 @@ def train_population(
         feed=feed,
         part_file=part_file,
     )
+
+
+def first_states(
+    functions: TrainingFunctions, loop: schema.Loop, placement: Placement, inputs: TrainingInputs, feed: Feed | None
+) -> TrainState:
+    """Returns the states before the first step, and compiles the program of steps at the same time."""
+    compile_training(functions, loop, placement, inputs, None if feed is None else feed.shapes(inputs))
+    return _init_population(functions.init, placement, inputs)
 
 
 def train_in_parts(
@@ -106,6 +114,9 @@ def train_in_parts(
         continuing = None if race is None else functools.partial(race.continuing, part)
         feed = None if on_disk is None else feed_of(on_disk, part, members, placement, num_steps, capacity)
         part_file = None if on_disk is None or budget is not None else part_file_of(on_disk, part, race)
+        if feed is not None and part_states is None:
+            part_states = first_states(functions, loop, placement, inputs, feed)
+            inputs = inputs._replace(train=None)  # pyright: ignore  (the rows that the first parameters are fitted to)
         more = (placement, observe, part_states, continuing, budget, feed, part_file)
         try:
             population = train_population(functions, loop, inputs, len(part), *more)
