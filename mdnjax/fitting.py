@@ -126,7 +126,7 @@ def stored_rows(task: Task, source: RowSource, known: Dataset) -> StoredRows:
     Args: `known` are the examples from which the units were computed. What needs all rows at once is not possible.
     Raises: StoreError if the task has a setting that needs all rows in memory, or there are few rows; as `store_rows` does.
     """
-    config, num_rows = task.config, len(source.train) + len(source.validation)
+    config, num_rows = task.config, len(source.order)
     refused = {
         "model.experts": config.model.experts,
         "data.censored": config.data.censored != (None, None),

@@ -45,7 +45,7 @@ MIN_ROWS_OF_STATISTICS = 20_000
 class LoadedTable(NamedTuple):
     """A table that is ready for training: its columns, its parts, and notes on unusual values.
 
-    If the rows are on disk, `source` has all of them, and the parts are some.
+    If the rows are on disk, `source` has all of them, `sizes` are their numbers, and the parts may have fewer.
     """
 
     path: Path
@@ -54,6 +54,7 @@ class LoadedTable(NamedTuple):
     splits: Splits
     notes: list[str]
     source: RowSource | None = None
+    sizes: tuple[int, ...] = ()
 
 
 def read_table(section: Table, seed: int) -> LoadedTable:
@@ -97,7 +98,9 @@ def read_stored_table(section: Table, seed: int, folder: Path) -> LoadedTable:
     try:
         reader = ColumnsOfParts(parts, text_format)
         rows = split_rows(section, reader, _num_rows(section, reader, parts.num_rows), seed)
-        rows = Rows(*(part.astype(dtype_of_rows(parts.num_rows)) for part in rows))
+        sizes = tuple(map(len, rows))
+        order = np.concatenate(rows, dtype=dtype_of_rows(parts.num_rows))
+        rows = Rows(*np.split(order, np.cumsum(sizes)[:-1]))
         of_parts = thinned(rows, max(MIN_ROWS_OF_STATISTICS, MAX_NUMBERS // len(parts.names)))
         some = np.sort(np.concatenate(of_parts))
         table = read_rows(parts, text_format, some)
@@ -108,8 +111,8 @@ def read_stored_table(section: Table, seed: int, folder: Path) -> LoadedTable:
     folder = folder if section.scratch is None else scratch_folder(section.scratch, folder)
     chunks = functools.partial(examples_of, parts, text_format, loaded.columns)
     fingerprint = f"{parts.fingerprint} {text_format} {loaded.columns}"
-    source = RowSource(parts.num_rows, rows.train, rows.validation, chunks, fingerprint, folder)
-    return loaded._replace(rows=of_parts, notes=notes, source=source)
+    source = RowSource(parts.num_rows, order[: sizes[0] + sizes[1]], sizes[1], chunks, fingerprint, folder)
+    return loaded._replace(rows=of_parts, notes=notes, source=source, sizes=sizes)
 
 
 def _located(section: Table) -> tuple[Path, ...]:

@@ -56,23 +56,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
     config = config if table.source is None else without_experts(config)
     for note in table.notes:  # before training, since some of them may make it useless
         print(f"note: {note}", flush=True)
-    try:
-        train, held = without_calibration_rows(config, table.splits.train, table.columns)
-    except ValueError as error:
-        raise command.UserError(str(error)) from None
-    folder = create_run_folder(config, config.output, FILES, overwrite)
-    splits = table.splits._replace(train=train)
-    resolved = resolve_num_components(config, splits, clock)
-    result = run(
-        resolved,
-        splits,
-        None,
-        clock,
-        folder / MODEL_FILE,
-        table.columns,
-        lambda fitted: calibrated(config, fitted, held),
-        table.source,
-    )
+    folder, result = trained(config, table, clock, overwrite)
+    table = table._replace(splits=result.splits, source=None)  # of rows on disk, fewer are scored, and no others stay in memory
     test = result.splits.test
     with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
@@ -93,6 +78,28 @@ def study(config: TabularRun, overwrite: bool) -> None:
     write_run(folder, clock, result, more)
     show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
+
+
+def trained(config: TabularRun, table: reading.LoadedTable, clock: Clock, overwrite: bool) -> tuple[Path, Result]:
+    """Creates the run folder, and trains and scores."""
+    try:
+        train, held = without_calibration_rows(config, table.splits.train, table.columns)
+    except ValueError as error:
+        raise command.UserError(str(error)) from None
+    folder = create_run_folder(config, config.output, FILES, overwrite)
+    splits = table.splits._replace(train=train)
+    resolved = resolve_num_components(config, splits, clock)
+    result = run(
+        resolved,
+        splits,
+        None,
+        clock,
+        folder / MODEL_FILE,
+        table.columns,
+        lambda fitted: calibrated(config, fitted, held),
+        table.source,
+    )
+    return folder, result
 
 
 def without_experts(config: TabularRun) -> TabularRun:
@@ -148,11 +155,9 @@ def show(
     slices: Slices,
 ) -> None:
     """Prints the sizes of the parts, the tables of scores and of slices, the selected settings, and what looks wrong."""
-    sizes = [len(rows) for rows in table.rows]
-    if table.source is not None:
-        sizes[:2] = len(table.source.train), len(table.source.validation)
+    sizes = table.sizes or [len(rows) for rows in table.rows]
     targets, num = table.columns.targets, len(table.columns.inputs)
-    size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
+    size = f"{sizes[0] + sizes[1]} rows for training and validation, {len(table.rows.test)} for testing"
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
     cells = "" if result.predictor.observed.lattice is None else " by the probabilities of cells, divided by the step"

@@ -27,14 +27,15 @@ class StoreError(ValueError):
 
 
 class RowSource(NamedTuple):
-    """Rows that are read in chunks, always in the same order, and the numbers in that order of those to train and select by.
+    """Rows that are read in chunks, always in the same order.
 
+    `order` has their numbers in that order: those of the rows to train on, then those of `num_validation` rows to select by.
     chunks() yields examples in their own units, float64. `fingerprint` differs if the rows do. The file is written to `folder`.
     """
 
     num_rows: int
-    train: Int[np.ndarray, " N"]
-    validation: Int[np.ndarray, " V"]
+    order: Int[np.ndarray, " N"]
+    num_validation: int
     chunks: Callable[[], Iterator[Dataset]]
     fingerprint: str
     folder: Path
@@ -113,8 +114,7 @@ def store_rows(source: RowSource, scaler: Scaler, known: Dataset, limited: Datas
         except OSError as error:
             needed = f"{4 * sum(widths) * source.num_rows / 1e9:.3g} GB for {source.num_rows} rows"
             raise StoreError(f"cannot write {needed} to {source.folder}: {error.strerror or error}") from None
-    order = np.concatenate([source.train, source.validation]).astype(dtype_of_rows(source.num_rows), copy=False)
-    return StoredRows(path, order, len(source.validation), widths)
+    return StoredRows(path, source.order, source.num_validation, widths)
 
 
 def dtype_of_rows(num_rows: int) -> Any:
