@@ -17,7 +17,6 @@ from mdnjax.data.training_units import fit_units
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.budget import Budget
-from mdnjax.training.feed import remove_files
 from mdnjax.training.history import History, PopulationObserver
 from mdnjax.training.inputs import Task, whole_folds
 from mdnjax.training.placement import Placement, local_placement
@@ -101,7 +100,8 @@ def fit_networks(
     validation rows that programs are compiled for, at least those of the data; `start` is the population of an earlier fit with
     the same settings and examples, whose unfinished trainings continue up to `train.num_steps`. `budget` are the seconds that
     all of this may take: training ends before, with rates that fall with the time, so that results depend on the machine.
-    If the rows do not fit in memory, `source` has all of them and the rows given here are some, by which units are computed.
+    If the rows do not fit in memory, `source` has all of them and the rows given here are some, by which units are computed; a
+    call that was interrupted goes on from the files in its folder, until `remove_files` removes them.
     Raises: ValueError if the trainings in `start` have already taken that many steps, or as `stored_rows` does.
     """
     if start is not None and int(np.max(start.state.step)) >= config.train.num_steps:
@@ -114,9 +114,6 @@ def fit_networks(
     if source is not None:
         task = task._replace(stored=stored_rows(task, source, joined(train, validation)))
     selected, population = train_networks([task], placement, observe=observe, pad_to=pad_to, start=start, budget=limit)
-    if task.stored is not None:
-        task.stored.remove()
-        remove_files(task.stored)
     return Fitted(make_predictor(config.model, networks_of(config, selected), task.scaler, columns), selected, population)
 
 

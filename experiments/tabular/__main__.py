@@ -39,6 +39,7 @@ from mdnjax.mixture import Mixture, num_targets
 from mdnjax.observed import observed_of
 from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
+from mdnjax.training.feed import remove_files
 
 MIN_WEIGHT_SHOWN = 0.01
 GUARANTEED_LEVEL = 0.9
@@ -57,6 +58,7 @@ def study(config: TabularRun, overwrite: bool) -> None:
     for note in table.notes:  # before training, since some of them may make it useless
         print(f"note: {note}", flush=True)
     folder, result = trained(config, table, clock, overwrite)
+    scratch = table.source and table.source.folder
     table = table._replace(splits=result.splits, source=None)  # of rows on disk, fewer are scored, and no others stay in memory
     test = result.splits.test
     with clock.phase("evaluation"):
@@ -76,6 +78,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
     title = f"{table.path.name}: {', '.join(table.columns.targets)}"
     write_page(config, folder, clock, result, title, lambda: page(config, result, table, mixture, evaluations, rises, slices))
     write_run(folder, clock, result, more)
+    if scratch is not None:  # now, since a run that is killed while it scores is not to train again
+        remove_files(scratch)
     show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
 

@@ -85,10 +85,6 @@ class StoredRows:
         ends = cells.reshape(len(y), 2, num_targets) if cells.shape[1] else None
         return Dataset(x, y, None, ends, exact > 0 if exact.shape[1] else None)
 
-    def remove(self) -> None:
-        """Removes the file."""
-        self.path.unlink(missing_ok=True)
-
     def _first_of_validation(self, turn: int) -> int:
         num, size = len(self.order), self.num_validation
         return num - turn % (num // size) * size - size

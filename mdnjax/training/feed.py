@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdnjax.data import stored
 from mdnjax.data.stored import StoredRows
 from mdnjax.training.functions import TRAIN, TrainingInputs, Window, batch_of
 from mdnjax.training.minibatches import minibatch_indices
@@ -135,10 +137,18 @@ def part_file_of(on_disk: OnDisk, part: Sequence[int], race: Race | None) -> Par
     return PartFile(path, functools.partial(race.known, part), functools.partial(race.restore, part))
 
 
-def remove_files(stored: StoredRows, others_than: str = "") -> None:
-    """Removes the files of interrupted trainings on these rows, except those of this name."""
-    for path in stored.path.parent.glob(f"{PREFIX}*"):
-        if not others_than or not path.name.startswith(f"{PREFIX}{others_than}-"):
+def remove_files(folder: Path) -> None:
+    """Removes the files of rows and of trainings in the folder of a `RowSource`, and the folder if nothing else is in it."""
+    for path in [*folder.glob(f"*{stored.PREFIX}*"), *folder.glob(f"*{PREFIX}*")]:
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def remove_other_trainings(on_disk: OnDisk) -> None:
+    """Removes the files of other trainings than these."""
+    for path in on_disk.stored.path.parent.glob(f"*{PREFIX}*"):
+        if not path.name.startswith(f"{PREFIX}{on_disk.name}-"):
             path.unlink()
 
 

@@ -23,7 +23,7 @@ from mdnjax.ensemble import Networks, without_unused
 from mdnjax.least_squares import LeastSquares
 from mdnjax.training import functions
 from mdnjax.training.budget import Budget
-from mdnjax.training.feed import OnDisk, remove_files
+from mdnjax.training.feed import OnDisk, remove_other_trainings
 from mdnjax.training.history import History, PopulationObserver, Report
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs, turns_of
 from mdnjax.training.placement import Placement, place, place_stacked, placed_like
@@ -156,8 +156,9 @@ def _on_disk(task: Task, stored: StoredRows) -> OnDisk:
     assert size is not None
     turns = [turn for turn in turns_of(config) for _ in range(config.ensemble.num_restarts)] * config.selection.num_settings
     name = hashlib.sha256(f"{config.model_dump_json()} {stored.path.name} {stored.order.sum()}".encode()).hexdigest()[:16]
-    remove_files(stored, others_than=name)
-    return OnDisk(stored, turns, size, name)
+    on_disk = OnDisk(stored, turns, size, name)
+    remove_other_trainings(on_disk)
+    return on_disk
 
 
 def _race_of(tasks: Sequence[Task]) -> Race | None:
