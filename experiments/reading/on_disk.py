@@ -20,7 +20,7 @@ from mdnjax.data.values import TableError
 
 CHUNK_ROWS = 2**16
 BYTES_OF_NUMBER = 8
-MAX_SCORED_ROWS = 10_000  # of each part, if the table is so large that not all rows are scored
+MAX_SCORED_ROWS = 5_000  # of each part, if the table is so large that not all rows are scored
 # Of the machine's memory. In memory, each of the 60 trainings of the recommended settings has a copy of its rows in float32.
 MAX_SHARE_OF_MEMORY = 1 / 40
 
