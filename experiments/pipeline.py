@@ -15,14 +15,16 @@ import numpy as np
 from experiments import reading
 from experiments.command import UserError
 from experiments.progress import Clock
+from experiments.reading.on_disk import MAX_SCORED_ROWS
 from mdnjax.config.data import Data, Examples, Table
 from mdnjax.config.schema import Run
 from mdnjax.data import SOURCES, Splits, Truth, make_scaler, to_training_units
 from mdnjax.data.bounds import check_inside
 from mdnjax.data.columns import Columns
-from mdnjax.data.dataset import joined, mean_over_rows
+from mdnjax.data.dataset import joined, mean_over_rows, select_rows
 from mdnjax.data.notes import outliers
 from mdnjax.data.scaler import mixture_units
+from mdnjax.data.stored import RowSource, StoreError
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
@@ -127,15 +129,25 @@ def run(
     model_file: Path,
     columns: Columns | None = None,
     calibrate: Callable[[Predictor], Predictor] = lambda predictor: predictor,
+    source: RowSource | None = None,
 ) -> Result:
     """Trains, scores and samples, in this order; a run that diverged is scored at its last finite parameters.
 
     The model is saved right after training, so that no later error can lose it, and again after `calibrate`, if that changes it.
+    Args: `source` has all rows to train on, if the splits are only some of them.
+    Raises: UserError if these rows cannot be stored in a file.
     """
     budget = getattr(config, "budget", None)
-    progress = training_progress("mixture", config.train.num_steps, preparation=preparation_of(config), budget=budget)
+    preparation = preparation_of(config) if source is None else "storing rows and compiling"
+    progress = training_progress("mixture", config.train.num_steps, preparation=preparation, budget=budget)
     with clock.phase("mixture training"), progress as observe:
-        fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget)
+        try:
+            fitted = fit_networks(config, *splits[:2], columns=columns, observe=observe, budget=budget, source=source)
+        except StoreError as error:
+            raise UserError(f"data: {error}") from None
+    if source is not None and source.num_rows > sum(len(part.x) for part in splits):
+        spacing = -(-len(splits.train.x) // MAX_SCORED_ROWS)
+        splits = splits._replace(train=select_rows(splits.train, slice(None, None, spacing)))
     predictor, selected = fitted.predictor, fitted.selected
     save(model_file, predictor)
     if (changed := calibrate(predictor)) is not predictor:

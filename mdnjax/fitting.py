@@ -11,7 +11,8 @@ import numpy as np
 from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.schema import Run
 from mdnjax.data.columns import Columns
-from mdnjax.data.dataset import Dataset
+from mdnjax.data.dataset import Dataset, joined
+from mdnjax.data.stored import RowSource, StoredRows, StoreError, store_rows
 from mdnjax.data.training_units import fit_units
 from mdnjax.ensemble import used_networks
 from mdnjax.predictor import Predictor, make_predictor
@@ -91,6 +92,7 @@ def fit_networks(
     pad_to: tuple[int, int] | None = None,
     start: Population | None = None,
     budget: float | None = None,
+    source: RowSource | None = None,
 ) -> Fitted:
     """Trains all networks of a configuration as one population, and makes a predictor from the selected networks.
 
@@ -98,7 +100,9 @@ def fit_networks(
     validation rows that programs are compiled for, at least those of the data; `start` is the population of an earlier fit with
     the same settings and examples, whose unfinished trainings continue up to `train.num_steps`. `budget` are the seconds that
     all of this may take: training ends before, with rates that fall with the time, so that results depend on the machine.
-    Raises: ValueError if the trainings in `start` have already taken that many steps.
+    If the rows do not fit in memory, `source` has all of them and the rows given here are some, by which units are computed; a
+    call that was interrupted goes on from the files in its folder, until `remove_files` removes them.
+    Raises: ValueError if the trainings in `start` have already taken that many steps, or as `stored_rows` does.
     """
     if start is not None and int(np.max(start.state.step)) >= config.train.num_steps:
         got, taken = config.train.num_steps, int(np.max(start.state.step))
@@ -107,8 +111,29 @@ def fit_networks(
     limit = None if budget is None else Budget(budget)
     config = config if limit is None else with_constant_rates(config)
     task, placement = make_task(config, train, validation), placement or placement_of(config)
+    if source is not None:
+        task = task._replace(stored=stored_rows(task, source, joined(train, validation)))
     selected, population = train_networks([task], placement, observe=observe, pad_to=pad_to, start=start, budget=limit)
     return Fitted(make_predictor(config.model, networks_of(config, selected), task.scaler, columns), selected, population)
+
+
+def stored_rows(task: Task, source: RowSource, known: Dataset) -> StoredRows:
+    """Returns the rows of a source in the units of training of a task, stored in a file.
+
+    Args: `known` are the examples from which the units were computed. What needs all rows at once is not possible.
+    Raises: StoreError if the task has a setting that needs all rows in memory, or there are few rows; as `store_rows` does.
+    """
+    config, num_rows = task.config, len(source.order)
+    refused = {
+        "model.experts": config.model.experts,
+        "data.censored": config.data.censored != (None, None),
+        "the weights of rows": known.weight is not None,
+        "train.batch_size null": config.train.batch_size is None,
+        f"{num_rows} rows": num_rows < MIN_ROWS_FOR_SHARES,
+    }
+    if used := [name for name, is_used in refused.items() if is_used]:
+        raise StoreError(f"got {used[0]} with rows on disk, which needs all rows in memory")
+    return store_rows(source, task.scaler, known, joined(task.train, task.validation))
 
 
 def choose_num_components(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,20 @@ import numpy as np
 from experiments.command import UserError
 from experiments.reading.files import read_file, text_format_of
 from experiments.reading.hints import check_printable, hint, name_notes
+from experiments.reading.on_disk import (
+    ColumnsOfParts,
+    Parts,
+    examples_of,
+    fits_in_memory,
+    on_disk_notes,
+    parts_of,
+    paths_of,
+    read_rows,
+    scratch_folder,
+    thinned,
+)
 from experiments.reading.splits import Rows, split_rows, weight_of, without_weight_0
-from mdnjax.config.data import Table
+from mdnjax.config.data import VALIDATION_ROWS_ON_DISK, Table
 from mdnjax.data import Dataset, Splits, make_scaler
 from mdnjax.data.columns import Columns, blocks, check_scaled_inputs, input_labels, to_inputs, to_targets
 from mdnjax.data.dataset import select_rows
@@ -20,67 +33,151 @@ from mdnjax.data.kinds import fit_columns
 from mdnjax.data.lattice import lattice_of
 from mdnjax.data.notes import codes, notes_on, notes_on_atoms, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
+from mdnjax.data.stored import RowSource, dtype_of_rows
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.data.values import ROW, TableError, check_name
 
 MIN_ROWS = 10
+MAX_NUMBERS = 10_000_000  # by which columns and units of rows on disk are determined
+MIN_ROWS_OF_STATISTICS = 20_000
 
 
 class LoadedTable(NamedTuple):
-    """A table that is ready for training: its columns, its parts, and notes on unusual values."""
+    """A table that is ready for training: its columns, its parts, and notes on unusual values.
+
+    If the rows are on disk, `source` has all of them, `sizes` are their numbers, and the parts may have fewer.
+    """
 
     path: Path
     columns: Columns
     rows: Rows
     splits: Splits
     notes: list[str]
+    source: RowSource | None = None
+    sizes: tuple[int, ...] = ()
 
 
 def read_table(section: Table, seed: int) -> LoadedTable:
     """Reads and splits the table of a configuration.
 
-    Raises: UserError if a file or column does not exist, or the values cannot be trained on.
+    Raises: UserError if a file or column does not exist, the values cannot be trained on, or the rows are to stay on disk.
     """
+    paths, text_format = _located(section), text_format_of(section)
+    if section.in_memory is False:
+        raise UserError("data.in_memory: got false, which only experiments.tabular can do")
+    path = Path(section.path)
+    try:
+        if len(paths) > 1:
+            table = read_rows(parts_of(paths), text_format)
+        else:
+            table = read_file(path, text_format, (*section.categorical, *section.leave_out))
+        rows = split_rows(section, table, _num_rows(section, table), seed)
+        return _loaded(section, path, table, rows)
+    except TableError as error:
+        raise UserError(f"{path}: {error}{hint(error, path, text_format, 'data.')}") from None
+
+
+def read_stored_table(section: Table, seed: int, folder: Path) -> LoadedTable:
+    """Does the same as `read_table`, also for rows that do not fit in memory: columns and units then come from some of the rows.
+
+    Of a table of up to ten million numbers these are all rows, else evenly spaced ones of each part.
+    Args: `folder` is that of the file of all rows, if the section sets none.
+    Raises: UserError as `read_table` does, or for a setting that needs all rows in memory.
+    """
+    parts = _parts_on_disk(section, _located(section))
+    if parts is None:
+        return read_table(section, seed)
+    for key in ("weight", "calibration_share"):
+        if getattr(section, key):
+            raise UserError(f"data.{key}: got {getattr(section, key)!r}, which needs all rows in memory (data.in_memory=true)")
+    path, text_format = Path(section.path), text_format_of(section)
+    if section.max_validation_rows is None:
+        section = section.model_copy(update={"max_validation_rows": VALIDATION_ROWS_ON_DISK})
+    some = np.zeros(0, int)
+    try:
+        reader = ColumnsOfParts(parts, text_format)
+        rows = split_rows(section, reader, _num_rows(section, reader, parts.num_rows), seed)
+        sizes = tuple(map(len, rows))
+        order = np.concatenate(rows, dtype=dtype_of_rows(parts.num_rows))
+        rows = Rows(*np.split(order, np.cumsum(sizes)[:-1]))
+        of_parts = thinned(rows, max(MIN_ROWS_OF_STATISTICS, MAX_NUMBERS // len(parts.names)))
+        some = np.sort(np.concatenate(of_parts))
+        table = read_rows(parts, text_format, some)
+        loaded = _loaded(section, path, table, Rows(*(np.searchsorted(some, part) for part in of_parts)), some)
+    except TableError as error:
+        raise UserError(f"{path}: {error.among(some) if len(some) else error}") from None
+    notes = [*loaded.notes, *on_disk_notes(parts, rows, len(some))]
+    folder = folder if section.scratch is None else scratch_folder(section.scratch, folder)
+    chunks = functools.partial(examples_of, parts, text_format, loaded.columns)
+    fingerprint = f"{parts.fingerprint} {text_format} {loaded.columns}"
+    source = RowSource(parts.num_rows, order[: sizes[0] + sizes[1]], sizes[1], chunks, fingerprint, folder)
+    return loaded._replace(rows=of_parts, notes=notes, source=source, sizes=sizes)
+
+
+def _located(section: Table) -> tuple[Path, ...]:
+    """Returns the files of a section."""
     if not section.path:
         raise UserError("data.path: got nothing, expected a file")
     if not section.target:
         raise UserError("data.target: got nothing, expected a column of the file")
-    path, text_format = Path(section.path), text_format_of(section)
-    try:
-        table = read_file(path, text_format, (*section.categorical, *section.leave_out))
-        targets, features = (_expanded(table, names) for names in (section.target, section.features))
-        assert targets
-        for name in targets:
-            check_name(list(table), name)
-        num = len(next(iter(table.values())))
-        if num < MIN_ROWS:
-            raise TableError(f"got {num} rows, expected at least {MIN_ROWS}")
-        rows = split_rows(section, table, num, seed)
-        weight = weight_of(section, table, (*targets, *(features or ())))
-        if weight is not None:
-            rows = without_weight_0(rows, weight)
-        in_training = np.concatenate(rows[:2])
-        options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
-        leave_out = _left_out(section, table, targets, features)
-        columns, notes = fit_columns(
-            table, targets, features, leave_out=leave_out, rows=in_training, remedy="data.missing=impute", **options
-        )
-        check_printable(columns)
-        whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
-        splits = Splits(*(select_rows(whole, part) for part in rows))
-        notes += name_notes(columns)
-        notes += check_values(section, columns, whole, rows.train, in_training)
-        cells = section.lattice and lattice_of(section.rounding, whole.y[in_training]).exists
-        atoms = support_and_atoms(section, select_rows(whole, in_training))[1]
-        notes += notes_on(splits, _names(columns), cells or atoms is not None)
-        notes += () if atoms is None else notes_on_atoms(columns.targets[0], atoms, whole.y)
-    except TableError as error:
-        raise UserError(f"{path}: {error}{hint(error, path, text_format, 'data.')}") from None
+    return paths_of(section.path)
+
+
+def _parts_on_disk(section: Table, paths: tuple[Path, ...]) -> Parts | None:
+    """Returns the files of a table whose rows are not to be held in memory, or None."""
+    are_parquet = all(path.suffix.lower() == ".parquet" for path in paths)
+    if section.in_memory is False and not are_parquet:
+        raise UserError(f"data.in_memory: got false for {paths[0]}, expected Parquet files, of which parts can be read")
+    if section.in_memory or not are_parquet or not all(path.is_file() for path in paths):
+        return None
+    parts = parts_of(paths)
+    return parts if section.in_memory is False or not fits_in_memory(parts) else None
+
+
+def _num_rows(section: Table, table: Mapping[str, Any], num: int | None = None) -> int:
+    """Returns the number of rows of a table. Raises: TableError if it is too small, or lacks a target."""
+    targets = _expanded(table, section.target)
+    assert targets
+    for name in targets:
+        check_name(list(table), name)
+    num = len(next(iter(table.values()))) if num is None else num
+    if num < MIN_ROWS:
+        raise TableError(f"got {num} rows, expected at least {MIN_ROWS}")
+    return num
+
+
+def _loaded(section: Table, path: Path, table: Mapping[str, Any], rows: Rows, numbers: np.ndarray | None = None) -> LoadedTable:
+    """Returns a table with its parts. Args: `numbers` are those of its rows in the file, if they are only some of these."""
+    targets, features = (_expanded(table, names) for names in (section.target, section.features))
+    assert targets
+    weight = weight_of(section, table, (*targets, *(features or ())))
+    if weight is not None:
+        rows = without_weight_0(rows, weight)
+    in_training = np.concatenate(rows[:2])
+    options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
+    leave_out = _left_out(section, table, targets, features)
+    columns, notes = fit_columns(
+        table, targets, features, leave_out=leave_out, rows=in_training, remedy="data.missing=impute", **options
+    )
+    check_printable(columns)
+    whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
+    splits = Splits(*(select_rows(whole, part) for part in rows))
+    notes += name_notes(columns)
+    notes += check_values(section, columns, whole, rows.train, in_training, numbers)
+    cells = section.lattice and lattice_of(section.rounding, whole.y[in_training]).exists
+    atoms = support_and_atoms(section, select_rows(whole, in_training))[1]
+    notes += notes_on(splits, _names(columns), cells or atoms is not None)
+    notes += () if atoms is None else notes_on_atoms(columns.targets[0], atoms, whole.y)
     return LoadedTable(path, columns, rows, splits, notes)
 
 
 def check_values(
-    section: Table, columns: Columns, whole: Dataset, train: np.ndarray, in_training: np.ndarray | None = None
+    section: Table,
+    columns: Columns,
+    whole: Dataset,
+    train: np.ndarray,
+    in_training: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
 ) -> list[str]:
     """Returns notes on outliers and on codes for missing values among all rows of the file.
 
@@ -104,9 +201,9 @@ def check_values(
         raise TableError(str(error)) from None
     check_scaled_inputs(columns, whole.x, scaled_inputs(scaler, whole.x), MAX_SCALED)
     kinds = zip(columns.inputs, blocks(columns), strict=True)
-    numbers = [block.start for column, (_, block) in kinds if column.categories is None and column.dates is None]
-    of_numbers = Dataset(whole.x[:, numbers], whole.y), [*(names[i] for i in numbers), *columns.targets]
-    return [*outliers(whole, names), *codes(*of_numbers)]
+    plain = [block.start for column, (_, block) in kinds if column.categories is None and column.dates is None]
+    of_numbers = Dataset(whole.x[:, plain], whole.y), [*(names[i] for i in plain), *columns.targets]
+    return [*outliers(whole, names, rows=numbers), *codes(*of_numbers)]
 
 
 def _names(columns: Columns) -> list[str]:

@@ -55,9 +55,16 @@ def read_file(path: Path, text_format: TextFormat = PLAIN, text_columns: Collect
 
 
 def read_chunks(
-    path: Path, text_format: TextFormat, max_rows: int, text_columns: Collection[str] = ()
+    path: Path,
+    text_format: TextFormat,
+    max_rows: int,
+    text_columns: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows; without rows, one empty chunk."""
+    """Yields the columns of a file as `read_file` does, in chunks of at most `max_rows` rows; without rows, one empty chunk.
+
+    Args: `only` are the columns of a Parquet file that are read (None: all).
+    """
     kind = _kind(path)
     if kind == ".npz":
         table = read_file(path, text_format)
@@ -65,7 +72,7 @@ def read_chunks(
         yield from ({name: values[i : i + max_rows] for name, values in table.items()} for i in range(0, num, max_rows))
     elif kind == ".parquet":
         parquet = parquet_file(path)
-        batches = parquet.iter_batches(max_rows) if parquet.metadata.num_rows else [parquet.read()]
+        batches = parquet.iter_batches(max_rows, columns=only and list(only)) if parquet.metadata.num_rows else [parquet.read()]
         for batch in batches:
             frame = batch.to_pandas(ignore_metadata=True)
             yield {name: _with_missing(_to_numpy(column), text_format) for name, column in frame.items()}
@@ -156,7 +163,7 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
 
 
 def parquet_file(path: Path) -> Any:
-    """Opens a Parquet file. Raises: TableError if it is none, or has a column twice."""
+    """Opens a Parquet file. Raises: TableError if it is none, or has two columns of the same name."""
     parquet = import_extra("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(path)

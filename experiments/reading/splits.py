@@ -31,11 +31,21 @@ def split_rows(section: Table, table: Mapping[str, np.ndarray], num: int, seed: 
     """
     rows = _split(section, table, num, seed)
     if not section.nested:
-        return rows
+        return _limited(rows, section)
     rest = np.concatenate(rows[:2])
     is_test = np.zeros(len(rest), bool)
     is_test[np.random.default_rng([seed, NESTED]).permutation(len(rest))[: len(rows.test)]] = True
-    return _with_validation(rest[~is_test], rest[is_test], section)
+    return _limited(_with_validation(rest[~is_test], rest[is_test], section), section)
+
+
+def _limited(rows: Rows, section: Table) -> Rows:
+    """Returns the rows with at most `max_validation_rows`, the last ones; if these have no name, the others are for training."""
+    most = section.max_validation_rows
+    if most is None or len(rows.validation) <= most:
+        return rows
+    others, validation = np.split(rows.validation, [len(rows.validation) - most])
+    train = rows.train if section.split == "named" else np.concatenate([rows.train, others])
+    return Rows(train, validation, rows.test)
 
 
 def weight_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[str]) -> np.ndarray | None:

@@ -39,6 +39,7 @@ from mdnjax.mixture import Mixture, num_targets
 from mdnjax.observed import observed_of
 from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
+from mdnjax.training.feed import remove_files
 
 MIN_WEIGHT_SHOWN = 0.01
 GUARANTEED_LEVEL = 0.9
@@ -52,20 +53,14 @@ def study(config: TabularRun, overwrite: bool) -> None:
     prepare(config)
     clock = Clock()
     with clock.phase("data"):
-        table = reading.read_table(config.data, config.data_seed)
+        table = reading.read_stored_table(config.data, config.data_seed, config.output)
+    config = config if table.source is None else without_experts(config)
     for note in table.notes:  # before training, since some of them may make it useless
         print(f"note: {note}", flush=True)
-    try:
-        train, held = without_calibration_rows(config, table.splits.train, table.columns)
-    except ValueError as error:
-        raise command.UserError(str(error)) from None
-    folder = create_run_folder(config, config.output, FILES, overwrite)
-    splits = table.splits._replace(train=train)
-    resolved = resolve_num_components(config, splits, clock)
-    result = run(
-        resolved, splits, None, clock, folder / MODEL_FILE, table.columns, lambda fitted: calibrated(config, fitted, held)
-    )
-    test = table.splits.test
+    folder, result = trained(config, table, clock, overwrite)
+    scratch = table.source and table.source.folder
+    table = table._replace(splits=result.splits, source=None)  # of rows on disk, fewer are scored, and no others stay in memory
+    test = result.splits.test
     with clock.phase("evaluation"):
         mixture = result.predictor.at(test.x)
         evaluations = evaluate(result, mixture)
@@ -83,8 +78,39 @@ def study(config: TabularRun, overwrite: bool) -> None:
     title = f"{table.path.name}: {', '.join(table.columns.targets)}"
     write_page(config, folder, clock, result, title, lambda: page(config, result, table, mixture, evaluations, rises, slices))
     write_run(folder, clock, result, more)
+    if scratch is not None:  # now, since a run that is killed while it scores is not to train again
+        remove_files(scratch)
     show(folder, clock, result, table, evaluations, slices)
     check_finite(folder, result)
+
+
+def trained(config: TabularRun, table: reading.LoadedTable, clock: Clock, overwrite: bool) -> tuple[Path, Result]:
+    """Creates the run folder, and trains and scores."""
+    try:
+        train, held = without_calibration_rows(config, table.splits.train, table.columns)
+    except ValueError as error:
+        raise command.UserError(str(error)) from None
+    folder = create_run_folder(config, config.output, FILES, overwrite)
+    splits = table.splits._replace(train=train)
+    resolved = resolve_num_components(config, splits, clock)
+    result = run(
+        resolved,
+        splits,
+        None,
+        clock,
+        folder / MODEL_FILE,
+        table.columns,
+        lambda fitted: calibrated(config, fitted, held),
+        table.source,
+    )
+    return folder, result
+
+
+def without_experts(config: TabularRun) -> TabularRun:
+    """Returns the configuration for rows on disk: trees are fitted to all rows at once, so that there are none."""
+    if config.model.experts:
+        print(f"note: rows on disk are trained on without model.experts ({', '.join(config.model.experts)}), which need all rows")
+    return config.model_copy(update={"model": config.model.model_copy(update={"experts": ()})})
 
 
 def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
@@ -133,9 +159,9 @@ def show(
     slices: Slices,
 ) -> None:
     """Prints the sizes of the parts, the tables of scores and of slices, the selected settings, and what looks wrong."""
-    sizes = [len(rows) for rows in table.rows]
+    sizes = table.sizes or [len(rows) for rows in table.rows]
     targets, num = table.columns.targets, len(table.columns.inputs)
-    size = f"{sizes[0] + sizes[1]} rows for training and validation, {sizes[2]} for testing"
+    size = f"{sizes[0] + sizes[1]} rows for training and validation, {len(table.rows.test)} for testing"
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
     cells = "" if result.predictor.observed.lattice is None else " by the probabilities of cells, divided by the step"

@@ -31,6 +31,10 @@ ATOMS = "values of a single target that have probabilities of their own, such as
 ATOMS += "auto finds those that a tenth of the rows or more have, if no other value is frequent"
 CENSORED = "lower and upper bound, such as [null, 50], at or beyond which a single target is only known to be there; predictions "
 CENSORED += "are those of the target without such bounds"
+IN_MEMORY = "whether all rows of Parquet files are held in memory; false stores them in units of training in a file, from which "
+IN_MEMORY += "minibatches are read (null: false if their numbers have more than a fortieth of the machine's memory)"
+SCRATCH = "folder of that file, which takes 4 bytes a number while training runs (null: the folder of the results)"
+VALIDATION_ROWS_ON_DISK = 20_000
 NESTED = (
     "leave out the test rows, and use as many of the other rows for testing: settings can then be compared without the test rows"
 )
@@ -74,8 +78,12 @@ class Table(Examples, frozen=True):
     lattice: bool = Field(default=True, description=LATTICE)
     atoms: AtomValues = Field(default="auto", description=ATOMS)
     path: str = Field(
-        default="", description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers separated by blanks, no header)"
+        default="",
+        description="file: .csv, .tsv, .parquet, .npz, or .txt (columns of numbers separated by blanks, no header); or a pattern "
+        "of Parquet files with the same columns, such as train/*.parquet",
     )
+    in_memory: bool | None = Field(default=None, description=IN_MEMORY)
+    scratch: str | None = Field(default=None, description=SCRATCH)
     delimiter: str | None = Field(
         default=None, description="character between the columns of a text file, or tab (null: chosen by the file's suffix)"
     )
@@ -126,6 +134,11 @@ class Table(Examples, frozen=True):
     nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of the other rows that are validation rows"
+    )
+    max_validation_rows: Count | None = Field(
+        default=None,
+        description="largest number of validation rows; what is more is used for training (null: no limit for rows in memory, "
+        f"{VALIDATION_ROWS_ON_DISK} for rows on disk)",
     )
 
     @field_validator("calibration_group", "recalibrate")

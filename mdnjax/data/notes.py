@@ -142,10 +142,13 @@ def codes(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]
                     yield (f"{label} is {code:.15g} {where}: it may be a code for a missing value; if it is, {remedy}")
 
 
-def outliers(dataset: Dataset, names: Sequence[str] | None = None, first_row: int = 1) -> Iterator[str]:
+def outliers(
+    dataset: Dataset, names: Sequence[str] | None = None, first_row: int = 1, rows: np.ndarray | None = None
+) -> Iterator[str]:
     """Yields a sentence for each column with a value so far from the others that it is wild, or nearly so.
 
-    Args: `names` are those of the inputs and targets; `first_row` is the number of the first row, 1 as in a file, or 0.
+    Args: `names` are those of the inputs and targets; `first_row` is the number of the first row, 1 as in a file, or 0. `rows`
+    are the numbers of the rows in the file, from 0, if they are only some of its rows.
     """
     counted = "" if first_row == 1 else f" (from {first_row})"
     for kind, values in (("input", dataset.x), ("target", dataset.y)):
@@ -156,7 +159,7 @@ def outliers(dataset: Dataset, names: Sequence[str] | None = None, first_row: in
             distance = np.abs(wide[:, column] - median[column]) / spread[column]
             if wild[column] or distance.max() > MIN_OUTLIER_DISTANCE:
                 row = int(distance.argmax())
-                place = f"row {row + first_row}{counted}"
+                place = f"row {(row if rows is None else int(rows[row])) + first_row}{counted}"
                 label = _label(kind, int(column) + (dataset.x.shape[1] if kind == "target" else 0), int(column), names)
                 yield (
                     f"{label} is {values[row, column]:g} in {place}, {distance[row]:.0g} times as far from the median as "

@@ -101,6 +101,25 @@ def limited_targets(scaler: Scaler, *parts: Dataset) -> tuple[Dataset, ...]:
     return tuple(part._replace(y=values) for part, values in zip(parts, limited, strict=True))
 
 
+def limits_of_targets(scaler: Scaler, y: Float[np.ndarray, "N D"], limited: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "2 D"]:
+    """Returns the lowest and the highest target to train with, for targets beyond those by which the units were computed.
+
+    These are the limits of `limited_targets` where it replaced wild ones, and else half of the range of the targets on either
+    side of them. Targets that are atoms do not count.
+    """
+    ordinary = np.ones(len(y), bool) if scaler.atoms is None else scaler.atoms.place_of(y)[:, 0] < 0
+    low, high = limited[ordinary].min(axis=0), limited[ordinary].max(axis=0)
+    replaced = (y[ordinary] != limited[ordinary]).any(axis=0)
+    margin = np.where(replaced, 0.0, LIMIT_MARGIN * (high - low))
+    return np.stack([low - margin, high + margin])
+
+
+def within_limits(scaler: Scaler, y: Float[np.ndarray, "N D"], limits: Float[np.ndarray, "2 D"]) -> Float[np.ndarray, "N D"]:
+    """Returns targets with those beyond their limits replaced by the nearest number inside; atoms stay as they are."""
+    clipped = np.clip(y, *limits)
+    return clipped if scaler.atoms is None else np.where(scaler.atoms.place_of(y) < 0, clipped, y)
+
+
 def min_scale_of_rounding(rounding: float | str, scaler: Scaler, y: Float[np.ndarray, "N D"]) -> float:
     """Returns the sd of the targets' rounding errors, step / sqrt(12), in units of training; the smallest of several targets.
 

@@ -28,6 +28,10 @@ class TableError(ValueError):
         """Returns the error for a table that follows `num_rows` rows of the same file."""
         return TableError(self._text, self._row + num_rows)
 
+    def among(self, rows: np.ndarray) -> TableError:
+        """Returns the error for a table whose rows are these of the file."""
+        return TableError(self._text, int(rows[self._row]))
+
 
 def check_name(names: Sequence[str], name: str) -> None:
     """Raises: TableError with the nearest name if there is no such column."""

@@ -24,6 +24,7 @@ from mdnjax.networks import Dropout
 from mdnjax.training.initialise import start_at_data
 from mdnjax.training.losses import LOSSES, entropy_of_weights
 from mdnjax.training.minibatches import minibatch
+from mdnjax.training.noise import with_noise
 from mdnjax.training.optimizers import STEADY_OPTIMIZERS, check_optimizer, is_on, make_optimizer
 from mdnjax.training.steps import (
     Batch,
@@ -39,13 +40,25 @@ from mdnjax.training.steps import (
 from mdnjax.types import AnyArray, Array, Float, Int, Params, PRNGKey
 
 INIT, TRAIN, SAMPLE = range(3)  # purposes of keys: fold_in(key of the seed, purpose)
-DROPOUT = 2  # purpose of a key that is derived from the noise key of a step
+MAX_START_ROWS = 2**16  # of training, evenly spaced, that the first parameters are fitted to
+
+
+class Window(NamedTuple):
+    """Says that `train` has minibatches, with a first axis of steps from step `first` on; at first, the examples to start at.
+
+    The length of `counted[N, 0]` is the number of all training examples, which is known when a program is compiled.
+    """
+
+    first: Int[AnyArray, ""]
+    counted: Float[AnyArray, "N 0"]
 
 
 class TrainingInputs(NamedTuple):
     """What a training reads besides its state: the configuration's numbers, the key of its seed, data in units of training.
 
-    Where the data are padded, `sizes` are the numbers of real training and validation examples; the padding follows them.
+    Where the data are padded, `sizes` are the numbers of real training and validation examples; the padding follows them. Where
+    they are not in memory, a `window` says what `train` has. `start` are the training examples that the first parameters are
+    fitted to, if these are not all.
     """
 
     numbers: dict[str, Any]
@@ -53,6 +66,8 @@ class TrainingInputs(NamedTuple):
     train: Batch
     validation: Batch
     sizes: tuple[Int[AnyArray, ""], Int[AnyArray, ""]] | None = None
+    window: Window | None = None
+    start: Batch | None = None
 
 
 class TrainingFunctions(NamedTuple):
@@ -69,11 +84,19 @@ class TrainingFunctions(NamedTuple):
     validation_losses: Callable[[Params, Any], Float[Array, " N"]] | None = None
 
 
-def make_training_inputs(numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset) -> TrainingInputs:
-    """Returns the inputs of one training as host arrays: its numbers, its key, and scaled data batch-last."""
-    bandwidth = rule_of_thumb(len(train.x), train.x.shape[1] + train.y.shape[1])
+def make_training_inputs(
+    numbers: dict[str, Any], key: PRNGKey, train: Dataset, validation: Dataset, num_train: int | None = None
+) -> TrainingInputs:
+    """Returns the inputs of one training as host arrays: its numbers, its key, and scaled data batch-last.
+
+    Args: `num_train` is the number of training examples if they are not in memory; then `train` are those to start at.
+    """
+    bandwidth = rule_of_thumb(num_train or len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
-    return TrainingInputs(as_arrays(numbers), key, _batch_of(train), _batch_of(validation))
+    window: Any = None if num_train is None else Window(np.zeros((), np.int32), np.zeros((num_train, 0), np.float32))  # pyright: ignore
+    batch, spacing = batch_of(train), spacing_of_start(len(train.x))
+    start = None if spacing == 1 else jax.tree.map(lambda leaf: np.ascontiguousarray(leaf[..., ::spacing]), batch)
+    return TrainingInputs(as_arrays(numbers), key, batch, batch_of(validation), None, window, start)
 
 
 def pad_inputs(inputs: TrainingInputs, num_train: int, num_validation: int) -> TrainingInputs:
@@ -87,7 +110,7 @@ def pad_inputs(inputs: TrainingInputs, num_train: int, num_validation: int) -> T
     return TrainingInputs(inputs.numbers, inputs.key, *parts, tuple(np.int32(size) for size in sizes))  # pyright: ignore
 
 
-def _batch_of(part: Dataset) -> Batch:
+def batch_of(part: Dataset) -> Batch:
     """Returns scaled data batch-last, with weights whose mean is 1, so that minibatches of any size have the right mean loss."""
     batch: Any = Batch(np.ascontiguousarray(part.x.T), np.ascontiguousarray(part.y.T))  # pyright: ignore
     if part.weight is not None:
@@ -95,6 +118,11 @@ def _batch_of(part: Dataset) -> Batch:
     if part.exact is not None:
         batch = batch._replace(exact=np.ascontiguousarray(part.exact.T))
     return batch if part.cells is None else batch._replace(cells=np.ascontiguousarray(np.moveaxis(part.cells, 0, -1)))
+
+
+def spacing_of_start(num_train: int) -> int:
+    """Returns the distance between the training examples that the first parameters are fitted to."""
+    return -(-num_train // MAX_START_ROWS)
 
 
 def rule_of_thumb(num: int, num_columns: int) -> float:
@@ -133,12 +161,13 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         return first_state(settings, params, validation_score(params, inputs))
 
     def params_at_data(params: Params, key: PRNGKey, inputs: TrainingInputs, settings: schema.Train) -> Params:
-        num_train = inputs.train.x.shape[1] if inputs.sizes is None else inputs.sizes[0]
+        num_stored = (inputs.train.x.T if inputs.window is None else inputs.window.counted).shape[0]
+        num_train = num_stored if inputs.sizes is None else inputs.sizes[0]
         noise: Any = settings.x_noise
         numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
         numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
         sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-        x, y, weight = inputs.train[:3]
+        x, y, weight = (inputs.train if inputs.start is None else inputs.start)[:3]
         num_experts = num_targets * len(model.experts)
         return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
 
@@ -146,7 +175,7 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         network, settings = network_and_settings(inputs)
 
         def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
-            noisy, dropout_key = _with_noise(noise_key, batch, settings)
+            noisy, dropout_key = with_noise(noise_key, batch, settings)
             dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
             logits, component = network.head(params, noisy.x, *dropout)
             value = _mean(_losses(settings.loss, logits, component, noisy), noisy.weight)
@@ -155,7 +184,10 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
             return value + _penalty(settings.optimizer, params)
 
         key = jax.random.fold_in(inputs.key, TRAIN)
-        batch = minibatch(settings.batch_size, key, state.step, inputs.train, inputs.sizes and inputs.sizes[0])
+        if (window := inputs.window) is None:
+            batch = minibatch(settings.batch_size, key, state.step, inputs.train, inputs.sizes and inputs.sizes[0])
+        else:
+            batch = jax.tree.map(lambda leaf: leaf[state.step - window.first], inputs.train)
         return step_of(settings, loss)(state, key, batch)
 
     def validation_losses(params: Params, inputs: TrainingInputs) -> Float[Array, " N"]:
@@ -226,18 +258,3 @@ def _penalty(optimizer: schema.Optimizer, params: Params) -> Float[Array, ""] | 
         return 0.0
     squares = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
     return 0.5 * optimizer.weight_decay * sum(squares, jnp.zeros(()))
-
-
-def _with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[Batch, PRNGKey]:
-    """Returns the examples of a step with noise added, and a key for dropout."""
-    if train.noise_copies > 1:
-        batch = jax.tree.map(lambda leaf: jnp.tile(leaf, train.noise_copies), batch)
-
-    def noisy(key: PRNGKey, values: Array, sd: Any) -> Array:
-        return values + sd * jax.random.normal(key, values.shape, values.dtype) if is_on(sd) else values
-
-    x_key, y_key = jax.random.split(noise_key)
-    noisy_batch = batch._replace(x=noisy(x_key, batch.x, train.x_noise), y=noisy(y_key, batch.y, train.y_noise))
-    if batch.cells is not None and noisy_batch.y is not batch.y:
-        noisy_batch = noisy_batch._replace(cells=batch.cells + (noisy_batch.y - batch.y))
-    return noisy_batch, jax.random.fold_in(noise_key, DROPOUT)

@@ -9,6 +9,7 @@ import numpy as np
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, joined, select_rows
 from mdnjax.data.scaler import Scaler
+from mdnjax.data.stored import StoredRows
 from mdnjax.data.training_units import min_scale_of_rounding, to_train_on
 from mdnjax.training import functions
 from mdnjax.training.experts import Experts, fit_experts
@@ -16,12 +17,16 @@ from mdnjax.training.selection import training_keys
 
 
 class Task(NamedTuple):
-    """A configuration, the training and validation examples of its networks, and the units of training."""
+    """A configuration, the training and validation examples of its networks, and the units of training.
+
+    If the rows do not fit in memory, the networks are trained on those that are `stored`, and the examples are some of them.
+    """
 
     config: Run
     train: Dataset
     validation: Dataset
     scaler: Scaler
+    stored: StoredRows | None = None
 
 
 def training_inputs(task: Task, experts: Experts | None = None) -> list[functions.TrainingInputs]:
@@ -29,23 +34,45 @@ def training_inputs(task: Task, experts: Experts | None = None) -> list[function
 
     Without `experts` their predictions are 0, which is enough where only the shapes count.
     """
-    config, (train, validation), scaler = task.config, _scaled(task, experts), task.scaler
-    ensemble = config.ensemble
+    config, scaler, ensemble = task.config, task.scaler, task.config.ensemble
     keys = training_keys(config.seed, ensemble.num_members * ensemble.num_restarts)
-    splits = [
-        rotated_split(train, validation, member) if ensemble.rotate else (train, validation)
-        for member in range(ensemble.num_members)
-    ]
+    splits = _splits(task, experts) if task.stored is None else _stored_splits(task, task.stored)
+    num_train = None if task.stored is None else task.stored.num_train
     min_scale = min_scale_of_rounding(config.data.rounding, scaler, joined(task.train, task.validation).y)
-    inputs = []
+    inputs = list[functions.TrainingInputs]()
     for setting in range(config.selection.num_settings):
         with_setting = config.with_setting(setting)
         numbers = functions.split_sections(with_setting.model, with_setting.train)[2]
         numbers["model"]["scale_floor"] = max(numbers["model"]["scale_floor"], min_scale)
-        inputs += [
-            functions.make_training_inputs(numbers, key, *splits[run // ensemble.num_restarts]) for run, key in enumerate(keys)
+        of_setting = [
+            functions.make_training_inputs(numbers, key, *splits[run // ensemble.num_restarts], num_train)
+            for run, key in enumerate(keys)
         ]
+        for run, first in zip(of_setting, inputs[: len(keys)] or of_setting, strict=True):  # settings share the arrays of rows
+            inputs.append(run._replace(train=first.train, validation=first.validation, start=first.start))
     return inputs
+
+
+def turns_of(config: Run) -> list[int]:
+    """Returns the turn of `rotated_split` of each network of the ensemble."""
+    return [member if config.ensemble.rotate else 0 for member in range(config.ensemble.num_members)]
+
+
+def _splits(task: Task, experts: Experts | None) -> list[tuple[Dataset, Dataset]]:
+    """Returns the train and validation rows of each network of the ensemble."""
+    train, validation = _scaled(task, experts)
+    rotates = task.config.ensemble.rotate
+    return [rotated_split(train, validation, turn) if rotates else (train, validation) for turn in turns_of(task.config)]
+
+
+def _stored_splits(task: Task, stored: StoredRows) -> list[tuple[Dataset, Dataset]]:
+    """Returns the rows that the first parameters of each network are fitted to, and its validation rows."""
+    places = np.arange(0, stored.num_train, functions.spacing_of_start(stored.num_train))
+    splits = [
+        (stored.dataset(stored.train_positions(turn, places)), stored.dataset(stored.validation_positions(turn)))
+        for turn in turns_of(task.config)
+    ]
+    return splits
 
 
 def experts_of(task: Task) -> Experts | None:

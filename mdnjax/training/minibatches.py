@@ -27,12 +27,17 @@ def minibatch(size: int | None, key: PRNGKey, step: Int[Array, ""], train: B, nu
     size = min(size or num_stored, num_stored)
     num_examples: Any = num_stored if num is None else num
     num_steps = num_examples // size if num is None else jnp.maximum(num // size, 1)
-    epoch, step_of_epoch = step // num_steps, step % num_steps
-    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCH_KEYS), epoch)
-    indices = permutation_at(epoch_key, step_of_epoch * size + jnp.arange(size), num_examples)
+    indices = minibatch_indices(size, key, step, num_examples, num_steps)
     if num is not None:
         indices = jnp.where(num < size, ((step % num) * (size % num) + jnp.arange(size)) % num, indices)
     return jax.tree.map(lambda leaf: leaf[..., indices], train)
+
+
+def minibatch_indices(size: int, key: PRNGKey, step: Int[Array, ""], num_examples: Any, num_steps: Any) -> Int[Array, " size"]:
+    """Returns which of the examples a step uses, if an epoch has `num_steps` of them."""
+    epoch, step_of_epoch = step // num_steps, step % num_steps
+    epoch_key = jax.random.fold_in(jax.random.fold_in(key, EPOCH_KEYS), epoch)
+    return permutation_at(epoch_key, step_of_epoch * size + jnp.arange(size), num_examples)
 
 
 def permutation_at(epoch_key: PRNGKey, positions: Int[Array, " B"], num: int | Int[AnyArray, ""]) -> Int[Array, " B"]:

@@ -19,6 +19,7 @@ import numpy as np
 from mdnjax.deprecated import renamed_argument
 from mdnjax.training.budget import RATE, Budget
 from mdnjax.training.history import History, Observer, PopulationObserver, Report, means_of, until_last_step
+from mdnjax.training.part_file import PartFile, Progress
 from mdnjax.training.placement import Placement, map_members, sharding_of
 from mdnjax.training.steps import Score, TrainState, TrainStep, advance, replay
 from mdnjax.types import Array
@@ -97,23 +98,38 @@ def fit_population(
     observe: PopulationObserver | None = None,
     race: Continuing | None = None,
     budget: Budget | None = None,
+    feed: Any = None,
+    part_file: PartFile | None = None,
 ) -> Population:
     """Runs `train_loop` for the first `num_members` of a placed population; the others are padding and take no steps.
 
     Members whose state has taken fewer steps than the others have ended before, and take no more steps. A member that diverges
     stops without an effect on the others. observe(report) is called after each chunk. race(step, best scores, last step) returns
     which members continue. All end when the `budget` is used; then the inputs are `TrainingInputs`, with constant learning rates.
+    A `feed` gives the inputs the minibatches of each chunk. With a `part_file` the training continues from what is stored there.
     """
-    max_steps, start_steps = _chunk_size(num_steps, report_every), np.asarray(states.step)
+    max_steps, start_steps = chunk_size(num_steps, report_every), np.asarray(states.step)
     size, start = len(start_steps), int(start_steps.max())
     started = (np.arange(size) < num_members) & (start_steps == start)
     running, diverged, done, previous = started, np.zeros(size, bool), start, states
     losses, scores, steps = [np.zeros((size, 0))], [np.zeros((size, 0))], []
+    if part_file is not None and (found := part_file.load(states)) is not None:
+        states, previous = jax.device_put((found.states, found.previous), sharding_of(placement))
+        running, diverged, losses, scores, steps = (
+            found.running,
+            found.diverged,
+            [found.losses],
+            [found.scores],
+            found.steps.tolist(),
+        )
+        done = steps[-1]
     rates, begin = None if budget is None else np.asarray(inputs[0].numbers["train"][RATE]), time.monotonic()
     while done < num_steps and running.any():
         count = min(max_steps, num_steps - done)
         if budget is not None and rates is not None:
             inputs = budget.with_rates(inputs, rates, done / num_steps, begin)
+        if feed is not None:
+            inputs = (feed.inputs_at(inputs[0], done, running, done + count >= num_steps), *inputs[1:])
         counts = np.where(running, count, 0).astype(np.int32)
         with CALL_LOCK:  # the call returns when the program has started; reading its results, below, waits for them
             after, chunk_losses, score, finite = _advance(
@@ -137,8 +153,14 @@ def fit_population(
         if observe:
             values = losses[-1][:, -1], scores[-1][:, 0], diverged, running & (done < num_steps)
             observe(Report(done, *(value[:num_members] for value in values)))
-    for index in np.flatnonzero(diverged):
-        states = _rewind(train_step, placement, states, inputs, int(index), 2 * max_steps)
+        if part_file is not None:
+            is_end = done >= num_steps or not running.any()
+            part_file.save(Progress(states, previous, losses, scores, steps, running, diverged), is_end)
+    for index in map(int, np.flatnonzero(diverged)):
+        of_one, limit = _row(inputs, index), 2 * max_steps
+        if feed is not None:
+            of_one = (feed.inputs_of_one(of_one[0], index, int(states.step[index]), limit), *of_one[1:])
+        states = _rewind(train_step, placement, states, of_one, index, limit)
     history = History(np.concatenate(losses, axis=1), np.array(steps, int), np.concatenate(scores, axis=1))
     return Population(states, until_last_step(history, start, np.asarray(states.step)), diverged)
 
@@ -150,7 +172,7 @@ def compile_chunk(
     sharding = sharding_of(placement)
     states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
     counts = np.zeros(states.step.shape, np.int32)
-    _advance.lower(train_step, _chunk_size(num_steps, report_every), score, placement, states, inputs, counts).compile()
+    _advance.lower(train_step, chunk_size(num_steps, report_every), score, placement, states, inputs, counts).compile()
 
 
 def on_host(population: Population, num_members: int) -> Population:
@@ -171,7 +193,7 @@ def member(population: Population, index: int) -> Fit:
     return Fit(state, history, bool(population.diverged[index]))
 
 
-def _chunk_size(num_steps: int, report_every: int) -> int:
+def chunk_size(num_steps: int, report_every: int) -> int:
     """Returns the largest number of steps in a chunk."""
     return max(1, min(report_every, num_steps))
 
@@ -189,12 +211,12 @@ _replay = jax.jit(replay, static_argnums=0)
 def _rewind(
     train_step: TrainStep, placement: Placement, states: TrainState, inputs: tuple[Any, ...], index: int, limit: int
 ) -> TrainState:
-    """Returns the states with one member replaced by its last state in which loss and parameters are finite."""
+    """Returns the states with one member, of these inputs, replaced by its last state with finite loss and parameters."""
 
     def to_all_members(leaf: Array, like: Array) -> Array:
         return jax.device_put(jnp.broadcast_to(leaf, like.shape), like.sharding)
 
-    last_finite = _replay(train_step, *jax.device_put((_row(states, index), _row(inputs, index)), placement.devices[0]), limit)
+    last_finite = _replay(train_step, *jax.device_put((_row(states, index), inputs), placement.devices[0]), limit)
     return _where_members(np.arange(len(states.step)) == index, jax.tree.map(to_all_members, last_finite, states), states)
 
 

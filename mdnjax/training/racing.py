@@ -55,6 +55,17 @@ class Race:
         """Takes the last scores of a part whose trainings have ended."""
         self._post(part, slice(int(np.searchsorted(self.steps, step)), None), best)
 
+    def known(self, part: Sequence[int]) -> Float[np.ndarray, "2 checkpoints P"]:
+        """Returns the scores of a part at the checkpoints, and 1 where they are known, for `restore`."""
+        with self.changed:
+            return np.stack([self.best[:, list(part)], self.posted[:, list(part)]])
+
+    def restore(self, part: Sequence[int], known: Float[np.ndarray, "2 checkpoints P"]) -> None:
+        """Takes what `known` returned, when the trainings of a part continue in another process."""
+        with self.changed:
+            self.best[:, list(part)], self.posted[:, list(part)] = known[0], known[1] > 0
+            self.changed.notify_all()
+
     def stop(self) -> None:
         """Lets no thread wait any longer, after another one has failed."""
         with self.changed:

@@ -6,6 +6,7 @@ The trainings are ordered by task, then by setting, then by network of the ensem
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,12 +18,14 @@ from mdnjax.compilation import in_background
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, mean_over_rows
 from mdnjax.data.scaler import log_slopes
+from mdnjax.data.stored import StoredRows
 from mdnjax.ensemble import Networks, without_unused
 from mdnjax.least_squares import LeastSquares
 from mdnjax.training import functions
 from mdnjax.training.budget import Budget
+from mdnjax.training.feed import OnDisk, remove_other_trainings
 from mdnjax.training.history import History, PopulationObserver, Report
-from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs
+from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs, turns_of
 from mdnjax.training.placement import Placement, place, place_stacked, placed_like
 from mdnjax.training.population import Population, on_host
 from mdnjax.training.racing import Race
@@ -76,7 +79,8 @@ def _select(
     params = selected_params(population.state, config.train.keep)
     stack = Stack(np.ones((num_tasks, 1)), None, scores[best].reshape(num_tasks, -1).mean(axis=1))
     if config.selection.settings:
-        placed = (place_stacked(placement, params, capacity), place(placement, inputs, capacity))
+        scored = inputs if tasks[0].stored is None else [run._replace(train=None, window=None) for run in inputs]  # pyright: ignore
+        placed = (place_stacked(placement, params, capacity), place(placement, scored, capacity))
         losses = validation_losses(training_functions_of(tasks[0]), *placed, placement)[best]
         finite = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
         stack = stack_settings(tasks, losses, finite, population.history.validation_scores[best])
@@ -135,6 +139,7 @@ def train_networks(
         states=start and start.state,
         race=_race_of(tasks),
         budget=budget,
+        on_disk=None if tasks[0].stored is None else _on_disk(tasks[0], tasks[0].stored),
     )
     population = on_host(population, len(inputs))
     if start is not None:
@@ -143,6 +148,17 @@ def train_networks(
     if fitted := [of_task.trees for of_task in experts if of_task]:
         selected = selected._replace(trees=stacked(fitted))
     return selected, _with_offsets(population, offsets)
+
+
+def _on_disk(task: Task, stored: StoredRows) -> OnDisk:
+    """Returns the rows of a task that are not in memory, for each of its trainings, and removes files of other trainings."""
+    config, size = task.config, task.config.train.batch_size
+    assert size is not None
+    turns = [turn for turn in turns_of(config) for _ in range(config.ensemble.num_restarts)] * config.selection.num_settings
+    name = hashlib.sha256(f"{config.model_dump_json()} {stored.path.name} {stored.order.sum()}".encode()).hexdigest()[:16]
+    on_disk = OnDisk(stored, turns, size, name)
+    remove_other_trainings(on_disk)
+    return on_disk
 
 
 def _race_of(tasks: Sequence[Task]) -> Race | None:

@@ -13,10 +13,12 @@ import numpy as np
 from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.budget import Budget
+from mdnjax.training.feed import Feed, OnDisk, feed_of, part_file_of
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.history import PopulationObserver
+from mdnjax.training.part_file import PartFile
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Continuing, Fit, Population, compile_chunk, fit_one, fit_population
+from mdnjax.training.population import Continuing, Fit, Population, chunk_size, compile_chunk, fit_one, fit_population
 from mdnjax.training.racing import Race
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
@@ -49,13 +51,15 @@ def train_population(
     states: TrainState | None = None,
     race: Continuing | None = None,
     budget: Budget | None = None,
+    feed: Feed | None = None,
+    part_file: PartFile | None = None,
 ) -> Population:
     """Trains a population from its first states or from the given states; inputs and states are placed already."""
     if states is None:
-        compile_training(functions, loop, placement, inputs)
+        states = first_states(functions, loop, placement, inputs, None)
     return fit_population(
         functions.train_step,
-        _init_population(functions.init, placement, inputs) if states is None else states,
+        states,
         (inputs,),
         num_members=num_members,
         placement=placement,
@@ -66,7 +70,17 @@ def train_population(
         observe=observe,
         race=race,
         budget=budget,
+        feed=feed,
+        part_file=part_file,
     )
+
+
+def first_states(
+    functions: TrainingFunctions, loop: schema.Loop, placement: Placement, inputs: TrainingInputs, feed: Feed | None
+) -> TrainState:
+    """Returns the states before the first step, and compiles the program of steps at the same time."""
+    compile_training(functions, loop, placement, inputs, None if feed is None else feed.shapes(inputs))
+    return _init_population(functions.init, placement, inputs)
 
 
 def train_in_parts(
@@ -80,29 +94,42 @@ def train_in_parts(
     states: TrainState | None = None,
     race: Race | None = None,
     budget: Budget | None = None,
+    on_disk: OnDisk | None = None,
 ) -> Population:
     """Places members, and their `states` if given, and trains them; each of `num_threads` threads trains a part of them.
 
     Args: `capacity` is the number of members for which a program is compiled, if another call has more members than this one.
-    `race` ends members that are far behind others, and `budget` all of them.
+    `race` ends members that are far behind others, and `budget` all of them. `on_disk` are the rows if they are not in memory;
+    then, without a budget, an interrupted training continues from its files.
     """
     capacity = -(-(capacity or len(members)) // placement.num_threads)
+
+    num_steps = chunk_size(loop.num_steps, loop.report_every)
 
     def train(part: Sequence[int], observe: PopulationObserver | None) -> Population:
         inputs = place(placement, [members[i] for i in part], capacity)
         part_states = None
         if states is not None:
             part_states = place_stacked(placement, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
-        arguments = (functions, loop, inputs, len(part), placement, observe, part_states)
-        if race is None:
-            return train_population(*arguments, budget=budget)
+        continuing = None if race is None else functools.partial(race.continuing, part)
+        feed = None if on_disk is None else feed_of(on_disk, part, members, placement, num_steps, capacity)
+        part_file = None if on_disk is None or budget is not None else part_file_of(on_disk, part, race)
+        if feed is not None and part_states is None:
+            part_states = first_states(functions, loop, placement, inputs, feed)
+            inputs = inputs._replace(train=None)  # pyright: ignore  (the rows that the first parameters are fitted to)
+        more = (placement, observe, part_states, continuing, budget, feed, part_file)
         try:
-            population = train_population(*arguments, functools.partial(race.continuing, part), budget)
+            population = train_population(functions, loop, inputs, len(part), *more)
         except BaseException:
-            race.stop()
+            if race is not None:
+                race.stop()
             raise
-        best = np.asarray(population.state.best.score)[: len(part)]
-        race.end(part, int(np.max(population.state.step)), best)
+        finally:
+            if feed is not None:
+                feed.close()
+        if race is not None:
+            best = np.asarray(population.state.best.score)[: len(part)]
+            race.end(part, int(np.max(population.state.step)), best)
         return population
 
     indices = range(len(members))
@@ -111,12 +138,17 @@ def train_in_parts(
     return train_in_threads(train, indices, placement.num_threads, observe)
 
 
-def compile_training(functions: TrainingFunctions, loop: schema.Loop, placement: Placement, inputs: TrainingInputs) -> None:
-    """Compiles the two programs of a training at the same time, if they are not compiled yet."""
+def compile_training(
+    functions: TrainingFunctions, loop: schema.Loop, placement: Placement, inputs: TrainingInputs, of_steps: Any = None
+) -> None:
+    """Compiles the two programs of a training at the same time, if they are not compiled yet.
+
+    Args: `of_steps` are the inputs of steps, if they have other shapes than those of the first state.
+    """
     with COMPILATION_LOCK:
         states = _init_population.shapes(functions.init, placement, inputs)
         score = functions.validation_score
-        chunk = (functions.train_step, loop.num_steps, loop.report_every, score, placement, states, (inputs,))
+        chunk = (functions.train_step, loop.num_steps, loop.report_every, score, placement, states, (of_steps or inputs,))
         with in_background(functools.partial(compile_chunk, *chunk)):
             _init_population.compile(functions.init, placement, inputs)
 
