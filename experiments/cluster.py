@@ -196,7 +196,7 @@ def _check_workers(client: Any) -> None:
     start = START.replace("ADDRESS", client.scheduler.address)
     for address, fault in client.run(fault_here, versions(), start, on_error="return").items():
         if isinstance(fault, Exception) and not isinstance(fault, OSError):  # OSError: the worker has just ended
-            raise fault
+            raise UserError(f"cluster: the worker at {address} cannot be asked for its versions: {fault!r}")
         if fault and isinstance(fault, str):
             raise UserError(f"cluster: the worker at {address} {fault}")
 

@@ -21,14 +21,15 @@ def num_threads() -> int:
     return num_cores() if jax.default_backend() == "cpu" else 1
 
 
-def map_in_threads(function: Callable[[S], T], blocks: Iterable[S]) -> Iterator[T]:
+def map_in_threads(function: Callable[[S], T], blocks: Iterable[S], compiled: bool = False) -> Iterator[T]:
     """Yields function(block) of each block in order; the next blocks are read and computed while the caller uses a result.
 
     At most one block more than there are threads is read ahead. The first is computed alone, so that each program is compiled
-    once.
+    once, unless the programs are `compiled`. Of the settings of jax that hold in a `with` block, the size of floats holds in the
+    threads too.
     """
     remaining = iter(blocks)
-    yield from map(function, itertools.islice(remaining, 1 if num_threads() > 1 else None))
+    yield from map(function, itertools.islice(remaining, None if num_threads() == 1 else 0 if compiled else 1))
     if (second := next(remaining, None)) is None:
         return
     x64, waiting = jax.config.read("jax_enable_x64"), deque[Future[T]]()  # of this thread; others have that of the process

@@ -228,7 +228,7 @@ def test_mistakes_are_one_line(files, tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             reading.read_stored_table(section(files).model_copy(update=changes), 0, tmp_path)
-    with pytest.raises(UserError, match=r"300 rows on disk, which only experiments.tabular can train on"):
+    with pytest.raises(UserError, match=r"data.in_memory: got false, which only experiments.tabular can do"):
         reading.read_table(section(files, in_memory=False), 0)
     words = ["tabular", f"data.path={files}/*.parquet", "data.target=y", "data.missing=impute", "data.in_memory=false", *FAST]
     (tmp_path / "file").touch()

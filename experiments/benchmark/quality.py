@@ -166,14 +166,14 @@ def _mdnjax(data: dict[str, np.ndarray]) -> Callable[[], Curve]:
     points, held_out = Dataset(data["x"][:num_train], data["y"][:num_train]), Dataset(data["held_x"], data["held_y"])
     scaler = make_scaler(points, config.data.standardise)
     offset = float(np.mean(log_slopes(scaler, held_out.y)))
-    scaled = [to_training_units(scaler, part) for part in (points, held_out)]
+    train_part, validation_part = (to_training_units(scaler, part) for part in (points, held_out))
     model, shape, numbers = functions.split_sections(config.model, config.train)
     steps = functions.make_training_functions(model, shape, 1, 1)
     loop = config.train.model_copy(update={"report_every": REPORT_EVERY})
 
     def train() -> Curve:
         curve, start = [], time.perf_counter()
-        inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), *scaled)
+        inputs = functions.make_training_inputs(numbers, jax.random.key(config.seed), train_part, validation_part)
         train_one(steps, loop, inputs, lambda report: curve.append((time.perf_counter() - start, report.scores[0] + offset)))
         return curve
 

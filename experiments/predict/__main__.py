@@ -48,8 +48,8 @@ def _predict_parts(config: Predict, predictor: Predictor, overwrite: bool, progr
     made = list(zip(parts, records(parts), strict=True))
     missing = [(part, record) for part, record in made if overwrite or not is_complete(part, record)]
     summary = Summary()
-    for part, record in missing:
-        summary = summary.plus(predict_file(part, predictor, overwrite, progress, record))
+    for index, (part, record) in enumerate(missing):
+        summary = summary.plus(predict_file(part, predictor, overwrite, progress, record, index))
     return summary, len(parts) - len(missing)
 
 

@@ -23,7 +23,7 @@ def is_pattern(config: Predict) -> bool:
 def parts_of(config: Predict) -> list[Predict]:
     """Returns the configuration of each part; its output has the path of its file below the folders without wildcards.
 
-    Raises: UserError if the output is no folder, no file matches, a file is no Parquet file, or columns differ.
+    Raises: UserError if the output is no folder or that of the rows, no file matches, one is no Parquet file, or columns differ.
     """
     if config.output.suffix or config.output.is_file():
         got = f"output: got {str(config.output)!r}, expected a folder, such as output=predictions/"
@@ -35,7 +35,13 @@ def parts_of(config: Predict) -> list[Predict]:
         raise UserError(f"file: got {config.file!r}, which matches {str(other)!r}, expected Parquet files alone")
     _check_columns(paths)
     root = _root(config.file)
-    return [_part_of(config, path, path.relative_to(root)) for path in paths]
+    parts = [_part_of(config, path, path.relative_to(root)) for path in paths]
+    inputs = {path.resolve() for path in paths}
+    if clash := next((part.output for part in parts if part.output.resolve() in inputs), None):
+        raise UserError(f"output: got a folder where {str(clash)!r} is a file of rows, expected another folder")
+    if below := next((path for path in paths if config.output.resolve() in path.resolve().parents), None):
+        raise UserError(f"file: got {config.file!r}, which matches {str(below)!r} in the output folder, expected rows elsewhere")
+    return parts
 
 
 def _part_of(config: Predict, path: Path, name: Path) -> Predict:
@@ -73,8 +79,9 @@ def _check_columns(paths: list[Path]) -> None:
 def records(parts: list[Predict]) -> Iterator[str]:
     """Yields for each part what its predictions depend on: the model, the settings, and size and time of its file."""
     model = hashlib.sha256(Path(parts[0].model).read_bytes()).hexdigest()
+    excluded = {"model", "file", "output", "runtime", *(() if parts[0].samples else ("chunk_rows", "seed"))}
     for part in parts:
-        settings, file = part.model_dump(mode="json", exclude={"model", "file", "output", "runtime"}), Path(part.file).stat()
+        settings, file = part.model_dump(mode="json", exclude=excluded), Path(part.file).stat()
         yield json.dumps({"model": model, "settings": settings, "file": [file.st_size, file.st_mtime_ns]}, sort_keys=True)
 
 

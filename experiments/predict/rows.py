@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,19 +57,26 @@ class Summary(NamedTuple):
         return Summary(self.num_rows + other.num_rows, notes, Counter(self.counts) + Counter(other.counts))
 
 
-def predict_file(config: Predict, predictor: Predictor, overwrite: bool, progress: ProgressLine, record: str = "") -> Summary:
+def predict_file(
+    config: Predict, predictor: Predictor, overwrite: bool, progress: ProgressLine, record: str = "", part: int = 0
+) -> Summary:
     """Writes the predictions for the file of a configuration to its output, which appears whole at the end.
 
-    Args: `record` is text that a Parquet file keeps about how it was made.
+    Args: `record` is text that a Parquet file keeps about how it was made; `part` counts the files before this one, for
+    which the programs are compiled.
     Raises: UserError for what the user can correct.
     """
     summary, start = Summary(), time.perf_counter()
     with writing(config.output, overwrite, record) as write:
-        for done in map_in_threads(lambda chunk: _predict_chunk(config, predictor, chunk), _chunks(config, predictor)):
+        for done in map_in_threads(partial(_predict_chunk, config, predictor), _chunks(config, predictor), compiled=part > 0):
             write(done.columns)
             summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))
             num = summary.num_rows
-            progress.update(lambda now, num=num: f"predict: {num:,} rows  {num / (now - start):,.0f} rows/s")
+            progress.update(
+                lambda now, num=num: (
+                    f"predict: {f'part {part + 1}  ' if record else ''}{num:,} rows  {num / (now - start):,.0f} rows/s"
+                )
+            )
     return summary
 
 

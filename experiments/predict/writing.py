@@ -97,3 +97,5 @@ def _parquet(path: Path, record: str) -> Iterator[Write]:
     finally:
         if writer:
             writer.close()
+    with open(path, "rb") as file:  # so that a part that has its name also has its content
+        os.fsync(file.fileno())

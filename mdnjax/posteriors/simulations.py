@@ -62,7 +62,8 @@ def simulate(
         num: Number of simulations.
         client: Where to simulate, by default in this process: a `distributed.Client` of Dask, whose scheduler and workers need
             mdnjax, an executor of `concurrent.futures`, or anything else whose submit(function, *arguments) returns futures.
-        path: A folder, to which finished simulations are written. The same call continues with what it holds.
+        path: A folder, to which finished simulations are written, failed ones too. The same call continues with what it holds.
+            It cannot know whether the simulator was changed: choose another folder then.
         chunk_size: Simulations in a task and in a file; by default 1, or as many as make a thousand tasks.
         observe: Called as observe(number of simulations done, number of them that failed).
     Returns: theta `[N, D]` and x `[N, X]`, or `[N, ...]` for results of more axes, in float64.
@@ -84,7 +85,7 @@ def simulate(
             _write(folder, part)
         if observe is not None:
             observe(sum(len(part.rows) for part in found), sum(len(part.errors) for part in found))
-    return theta, _joined(found, num)
+    return theta, _joined(found, num, folder)
 
 
 def simulate_rows(simulator: Simulator, takes_generator: bool, seed: Sequence[int], rows: Array, theta: Array) -> SimulatedRows:
@@ -132,18 +133,21 @@ def _computed(client: Any, tasks: Sequence[tuple[Any, ...]]) -> Iterator[Simulat
             future.add_done_callback(done.put)
         while futures:
             future = done.get()
-            yield future.result()
+            result = future.result()
             futures.remove(future)  # Dask would compute a result again whose worker ends while there is a future
+            del future
+            yield result
     finally:
         for future in futures:
             future.cancel()
 
 
-def _joined(parts: Sequence[SimulatedRows], num: int) -> Array:
+def _joined(parts: Sequence[SimulatedRows], num: int, folder: Path | None) -> Array:
     """Returns the results of all rows, NaN where a simulation failed."""
     errors = [error for part in sorted(parts, key=lambda part: int(part.rows[0])) for error in part.errors]
     if len(errors) == num:
-        raise ValueError(f"simulator: all {num} simulations failed, such as {errors[0]}")
+        again = "" if folder is None else f"; remove {folder} to simulate again"
+        raise ValueError(f"simulator: all {num} simulations failed, such as {errors[0]}{again}")
     shapes = [part.x.shape[1:] for part in parts if part.succeeded.any()]
     _check_shapes(shapes)
     x = np.full((num, *shapes[0]), np.nan)

@@ -76,7 +76,8 @@ def sum_of_components(terms: Float[Array, "K *batch"]) -> Float[Array, "*batch"]
     A plain sum would be one loop with the terms, which XLA's compiler for CPUs does not vectorise: it takes four times as long.
     """
     num, *batch = terms.shape
-    return jnp.tensordot(jnp.ones(num, terms.dtype), terms.reshape(num, math.prod(batch)), 1).reshape(batch)
+    sums = jnp.tensordot(jnp.ones(num, terms.dtype), terms.reshape(num, math.prod(batch)), 1, precision="highest")
+    return sums.reshape(batch)
 
 
 def _level_quantiles(weight: Array, on_line: Any, lower: Array, tail: Array) -> Float[Array, "Q *batch"]:

@@ -89,8 +89,9 @@ def _size(mixture: Mixture, p: AnyArray) -> float:
 @jax.jit
 def _central_interval(mixture: Mixture, level: Any) -> Float[Array, "*broadcast 2"]:
     low = (1 - _levels("central_interval", "level", mixture, level)) / 2
-    low = jnp.broadcast_to(low, jnp.broadcast_shapes(low.shape, mixture.shape))
-    return jnp.moveaxis(_quantiles(mixture, jnp.stack([low, 1 - low]))[..., 0], 0, -1)
+    # One search after the other: both ends are in different tails, so that they could share no points.
+    ends = jax.lax.map(lambda p: _quantiles(mixture, p), jnp.stack([low, 1 - low]))
+    return jnp.moveaxis(ends[..., 0], 0, -1)
 
 
 @jax.jit
