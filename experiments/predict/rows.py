@@ -66,17 +66,13 @@ def predict_file(
     which the programs are compiled.
     Raises: UserError for what the user can correct.
     """
-    summary, start = Summary(), time.perf_counter()
+    summary, start, which = Summary(), time.perf_counter(), f"part {part + 1}  " if record else ""
     with writing(config.output, overwrite, record) as write:
         for done in map_in_threads(partial(_predict_chunk, config, predictor), _chunks(config, predictor), compiled=part > 0):
             write(done.columns)
             summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))
             num = summary.num_rows
-            progress.update(
-                lambda now, num=num: (
-                    f"predict: {f'part {part + 1}  ' if record else ''}{num:,} rows  {num / (now - start):,.0f} rows/s"
-                )
-            )
+            progress.update(lambda now, num=num: f"predict: {which}{num:,} rows  {num / (now - start):,.0f} rows/s")
     return summary
 
 
