@@ -15,6 +15,7 @@ from mdnjax.statistics.inversion import Found, invert
 from mdnjax.statistics.moments import weighted
 from mdnjax.types import Array, Float
 
+ROUNDING = 6  # errors of a sum over components, in units of its last digit: a search for less would never end
 MAX_LEVELS = 32  # that share a mixture; they are computed one after the other
 
 
@@ -101,7 +102,7 @@ def _level_quantiles(weight: Array, on_line: Any, lower: Array, tail: Array) -> 
         share, density = jax.lax.map(sums_at, (u, lower))
         score = ndtri(jnp.clip(share, tiny, 1 - epsilon / 2))
         normal = jnp.exp(-0.5 * score**2 - HALF_LOG_2PI)
-        return Found(sign * score, density / normal, epsilon * share / normal, share <= 0.5)
+        return Found(sign * score, density / normal, ROUNDING * epsilon * share / normal, share <= 0.5)
 
     low, start, high, narrowest = jax.lax.stop_gradient(_bracket(weight, on_line, lower, tail))
 
