@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,8 @@ import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
+
+from mdnjax.whole_file import writing
 
 FORMAT = "mdnjax-3"
 T = TypeVar("T")
@@ -24,17 +25,9 @@ class CheckpointError(ValueError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a temporary file and renames it to the path: a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Writes a file, which appears whole."""
+    with writing(path) as file:
+        file.write(content)
 
 
 def save(path: Path, tree: Any, metadata: Mapping[str, str] = {}) -> None:

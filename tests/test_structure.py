@@ -12,7 +12,19 @@ from mdnjax.components import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the cellar to the roof; a module may import from those before it.
-ORDER = ["types", "deprecated", "config", "runtime", "compilation", "parallel", "batching", "quadrature", "components", "mixture"]
+ORDER = [
+    "types",
+    "deprecated",
+    "whole_file",
+    "config",
+    "runtime",
+    "compilation",
+    "parallel",
+    "batching",
+    "quadrature",
+    "components",
+    "mixture",
+]
 ORDER += [
     "to_numpyro",
     "statistics",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from mdnjax.data.dataset import Dataset
 from mdnjax.data.scaler import Scaler
 from mdnjax.data.training_units import limits_of_targets, to_train_on, within_limits
 from mdnjax.types import Float, Int
+from mdnjax.whole_file import writing
 
 PREFIX = ".rows-"  # files whose names begin with a dot are no results
 PAGE = 4096
@@ -131,22 +131,14 @@ def _in_training_units(scaler: Scaler, limits: Float[np.ndarray, "2 D"], chunk: 
 
 
 def _write(path: Path, source: RowSource, scaled: Callable[[Dataset], Dataset]) -> None:
-    """Writes to a temporary file and renames it; a memory-mapped file would end the process if the disk is full."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            first = 1
-            for chunk in source.chunks():
-                try:
-                    columns = [part for part in scaled(chunk) if part is not None]
-                except ValueError as error:
-                    raise StoreError(f"rows {first} to {first + len(chunk.x) - 1}: {error}") from None
-                parts = [np.asarray(part, np.float32).reshape(len(chunk.x), -1) for part in columns]
-                file.write(np.concatenate(parts, axis=1).tobytes())
-                first += len(chunk.x)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Writes all rows; a memory-mapped file would end the process if the disk is full."""
+    first = 1
+    with writing(path) as file:
+        for chunk in source.chunks():
+            try:
+                columns = [part for part in scaled(chunk) if part is not None]
+            except ValueError as error:
+                raise StoreError(f"rows {first} to {first + len(chunk.x) - 1}: {error}") from None
+            parts = [np.asarray(part, np.float32).reshape(len(chunk.x), -1) for part in columns]
+            file.write(np.concatenate(parts, axis=1).tobytes())
+            first += len(chunk.x)

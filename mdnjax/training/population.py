@@ -156,13 +156,21 @@ def fit_population(
         if part_file is not None:
             is_end = done >= num_steps or not running.any()
             part_file.save(Progress(states, previous, losses, scores, steps, running, diverged), is_end)
+    states = _rewind_all(train_step, placement, states, inputs, diverged, 2 * max_steps, feed)
+    history = History(np.concatenate(losses, axis=1), np.array(steps, int), np.concatenate(scores, axis=1))
+    return Population(states, until_last_step(history, start, np.asarray(states.step)), diverged)
+
+
+def _rewind_all(
+    train_step: TrainStep, placement: Placement, states: TrainState, inputs: Any, diverged: np.ndarray, limit: int, feed: Any
+) -> TrainState:
+    """Takes the members that diverged to their last finite step, at most `limit` steps after their state."""
     for index in map(int, np.flatnonzero(diverged)):
-        of_one, limit = _row(inputs, index), 2 * max_steps
+        of_one = _row(inputs, index)
         if feed is not None:
             of_one = (feed.inputs_of_one(of_one[0], index, int(states.step[index]), limit), *of_one[1:])
         states = _rewind(train_step, placement, states, of_one, index, limit)
-    history = History(np.concatenate(losses, axis=1), np.array(steps, int), np.concatenate(scores, axis=1))
-    return Population(states, until_last_step(history, start, np.asarray(states.step)), diverged)
+    return states
 
 
 def compile_chunk(
