@@ -13,6 +13,7 @@ from jax.scipy.stats import norm
 
 from mdnjax.batching import map_batch, map_examples
 from mdnjax.components import GAUSSIAN, Component, Diagonal, Laplace, Warped
+from mdnjax.components.laplace import mean_of_decay
 from mdnjax.mixture import Mixture, check_single, log_prob, prob
 from mdnjax.quadrature import ROUNDING, Estimate
 from mdnjax.statistics.arguments import as_targets, check_count, check_levels
@@ -133,7 +134,7 @@ def cde_loss(mixture: Mixture, y: Float[AnyArray, "*batch_y D"] | float) -> Floa
     """Returns the conditional density estimation loss int p(t|x)^2 dt - 2 p(y|x), in inverse units of y; lower is better.
 
     Up to a constant, its mean over y is the integrated squared error of the density. The integral is sum_kl w_k w_l int p_k p_l,
-    in closed form for Gaussian components, by quadrature for others.
+    in closed form for Gaussian and Laplace components, by quadrature for others.
     Raises: ValueError for correlated targets on a bounded support. Source: Izbicki and Lee (2016).
     """
     y = as_targets("cde_loss", mixture, y)
@@ -198,11 +199,7 @@ def _laplace_distance(
     """
     d, a, b = jnp.abs(m), jnp.maximum(scale, other_scale), jnp.minimum(scale, other_scale)
     r = b / a
-    h = d / b * (1 - r)
-    small = h < jnp.finfo(h.dtype).eps ** 0.25
-    safe = jnp.where(small, 1, h)
-    share = jnp.where(small, 1 - h * (1 / 2 - h * (1 / 6 - h / 24)), -jnp.expm1(-safe) / safe)
-    return d + jnp.exp(-d / a) * (a * (1 + r + r**2) + r**2 * d * share) / (1 + r)
+    return d + jnp.exp(-d / a) * (a * (1 + r + r**2) + r**2 * d * mean_of_decay(d / b * (1 - r))) / (1 + r)
 
 
 def _crps(logits: Array, component: Component, y: Array) -> Estimate:

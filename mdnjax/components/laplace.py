@@ -63,3 +63,10 @@ class Laplace(LocationAndScale, LocationScale):
 
     def draw_standard(self, noise_key: PRNGKey) -> Float[Array, "K D *batch"]:
         return jax.random.laplace(noise_key, self.loc.shape, self.loc.dtype)
+
+
+def mean_of_decay(h: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns (1 - exp(-h)) / h, the mean of exp(-t) for t from 0 to h >= 0, without a loss of digits near 0, where it is 1."""
+    small = h < jnp.finfo(h.dtype).eps ** 0.25
+    safe = jnp.where(small, 1, h)
+    return jnp.where(small, 1 - h * (1 / 2 - h * (1 / 6 - h / 24)), -jnp.expm1(-safe) / safe)
