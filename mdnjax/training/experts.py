@@ -16,7 +16,8 @@ from mdnjax.trees import ALL_LEAVES, ALWAYS_LEFT, CHILD_BITS, NUM_FOLDS, SIZES, 
 from mdnjax.types import Float, Int
 
 EXTRA = "pip install 'mdnjax[tabular]'"
-LEARNING_RATE = 0.07
+RATES = {"boosted_trees": (0.07, 0.2), "extra_trees": (1.0,)}  # of learning, for smooth and for rough functions
+NUM_CHOOSING = 2  # folds whose errors choose the rate
 MIN_ROWS_OF_LEAF = {"boosted_trees": 5, "extra_trees": 1}
 
 
@@ -65,12 +66,11 @@ def _cross_fit(
     name: str, z: np.ndarray, target: np.ndarray, fold: np.ndarray, seed: int, weight: Any
 ) -> tuple[Trees, Float[np.ndarray, " N"]]:
     """Returns the trees of all folds for one target, and the predictions for the rows of each fold by the trees of the others."""
-    trees, num_folds = empty_expert(name), fold.max() + 1
+    estimators = _estimators_of_folds(name, z, target, fold, seed, weight)
+    trees, num_folds = empty_expert(name), len(estimators)
     out_of_fold, baseline = np.zeros(len(z), np.float32), 0.0
-    for part in range(num_folds):
-        rest = fold != part
-        estimator = _estimator(name, seed + part).fit(z[rest], target[rest], None if weight is None else weight[rest])
-        out_of_fold[~rest] = estimator.predict(z[~rest])
+    for part, estimator in enumerate(estimators):
+        out_of_fold[fold == part] = estimator.predict(z[fold == part])
         constant, fitted = _trees_of(name, estimator)
         baseline += constant / num_folds
         for index, tree in enumerate(fitted, part * SIZES[name][0]):
@@ -79,6 +79,26 @@ def _cross_fit(
             for array, row in zip(trees, rows, strict=False):
                 array[index, : len(row)] = row
     return trees._replace(baseline=np.asarray(baseline, np.float32)), out_of_fold
+
+
+def _estimators_of_folds(name: str, z: np.ndarray, target: np.ndarray, fold: np.ndarray, seed: int, weight: Any) -> list[Any]:
+    """Returns estimators that are fitted to all folds but one, with the learning rate whose squared error is lowest.
+
+    The rates are compared on the rows of the first folds.
+    """
+    num_folds = int(fold.max()) + 1
+
+    def fit(part: int, rate: float) -> Any:
+        rest = fold != part
+        return _estimator(name, seed + part, rate).fit(z[rest], target[rest], None if weight is None else weight[rest])
+
+    def error(part: int, estimator: Any) -> float:
+        rows = fold == part
+        return float(np.sum((1 if weight is None else weight[rows]) * (estimator.predict(z[rows]) - target[rows]) ** 2))
+
+    first = {rate: [fit(part, rate) for part in range(min(NUM_CHOOSING, num_folds))] for rate in RATES[name]}
+    rate = min(first, key=lambda rate: sum(error(part, estimator) for part, estimator in enumerate(first[rate])))
+    return first[rate] + [fit(part, rate) for part in range(len(first[rate]), num_folds)]
 
 
 def _as_small(tree: Tree) -> tuple[np.ndarray, ...]:
@@ -114,12 +134,12 @@ def _as_large(tree: Tree) -> tuple[np.ndarray, ...]:
     return branch[order], _as_float32(threshold[order]), tree.value[order]
 
 
-def _estimator(name: str, seed: int) -> Any:
+def _estimator(name: str, seed: int, rate: float) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
     num_trees, num_leaves = SIZES[name]
     common: Any = {"max_leaf_nodes": num_leaves, "min_samples_leaf": MIN_ROWS_OF_LEAF[name], "random_state": seed}
-    boosted: Any = {"max_iter": num_trees, "learning_rate": LEARNING_RATE, "l2_regularization": 1.0, "early_stopping": False}
+    boosted: Any = {"max_iter": num_trees, "learning_rate": rate, "l2_regularization": 1.0, "early_stopping": False}
     if name == "extra_trees":
         return ExtraTreesRegressor(num_trees, **common)
     return HistGradientBoostingRegressor(**boosted, **common)
