@@ -13,12 +13,13 @@ import numpy as np
 from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.budget import Budget
+from mdnjax.training.chunks import chunk_size, compile_chunk
 from mdnjax.training.feed import Feed, OnDisk, feed_of, part_file_of
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.history import PopulationObserver
 from mdnjax.training.part_file import PartFile
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Continuing, Fit, Population, chunk_size, compile_chunk, fit_one, fit_population
+from mdnjax.training.population import Continuing, Fit, Population, fit_one, fit_population
 from mdnjax.training.racing import Race
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
