@@ -81,8 +81,8 @@ def study(config: Posterior, overwrite: bool) -> None:
     ]
     notes, title = [*problem.notes, *notes, *chosen(outcomes), *failed], title_of(config, problem)
     table = table_of(outcomes, problem)
-    if config.report and not any(outcome.result.fit.diverged for outcome in outcomes):
-        write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes))
+    wanted = config.report and not any(outcome.result.fit.diverged for outcome in outcomes)
+    write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes), wanted=wanted)
     write_metrics(config, folder, clock, table, outcomes)
     report.print_table(title, table)
     report.print_end(notes, clock, folder)

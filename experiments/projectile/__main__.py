@@ -19,7 +19,6 @@ from experiments.projectile.schema import InputRanges, Projectile
 from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
-from mdnjax.config import load
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
@@ -67,10 +66,8 @@ def study(config: Projectile, overwrite: bool) -> None:
     table = table_of(metrics)
     title = f"Projectile, seed {config.seed}: {config.questions.num_test} test inputs (speed, distance, wind)"
     notes = [*extrapolation_notes(config)]
-    if config.report and not fitted.diverged:
-        defaults, tables = load(Projectile, DEFAULT), [("Test scores", table)]
-        page = partial(plain_sections, __doc__ or "", config, defaults, tables, notes, folder, PICTURES)
-        write_page(folder, clock, title, page)
+    page = partial(plain_sections, __doc__ or "", config, DEFAULT, [("Test scores", table)], notes, folder, PICTURES)
+    write_page(folder, clock, title, page, wanted=config.report and not fitted.diverged)
     status = "diverged" if fitted.diverged else "finished"
     report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
     report.print_table(title, table)

@@ -57,10 +57,9 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     report.write_json(folder / "environment.json", report.environment())
     results.write(folder, scores)
     results.show(scores)
-    if config.report:
-        tables = [(shown.title, shown.cells) for shown in results.tables(scores)]
-        page = partial(plain_sections, __doc__ or "", config, Benchmark(), tables, [], folder, {})
-        write_page(folder, Clock(), f"Scores on {len(problems)} tables", page)
+    tables = [(shown.title, shown.cells) for shown in results.tables(scores)]
+    page = partial(plain_sections, __doc__ or "", config, None, tables, [], folder, {})
+    write_page(folder, Clock(), f"Scores on {len(problems)} tables", page, wanted=config.report)
     print(f"results: {folder}")
 
 
