@@ -22,9 +22,9 @@ from mdnjax.data.columns import numbered_columns
 from mdnjax.data.dataset import joined
 
 MEANINGS = (
-    "NLL: minus the mean log density, in nats. Lower is better; that of the truth on the same points is the best that any model "
-    "can reach but for luck, and the excess over it is the error of the network. An excess of 0.1 means that the points are "
-    "10 % less probable.",
+    "NLL: minus the mean log density, in nats. Lower is better. Apart from chance, no model can be better than the truth on the "
+    "same points, and the excess over the truth is the error of the network. An excess of 0.1 means that the points are 10 % "
+    "less probable.",
     "The known limit of the NLL is the entropy of the exact density.",
     "CRPS: the distance of the predicted distribution from the observed target, in the target's units. Lower is better.",
     "Coverage: the share of the test points inside of the central intervals of 50 and 90 %.",

@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the figures say of the row."""
+        """The name of the row in figures."""
         return self.label or f"{self.num_simulations:,} simulations"
 
     @property

@@ -126,7 +126,7 @@ def train(config: Posterior, problem: Problem, num: int, clock: Clock, model_fil
 
 
 def draw(posterior: Any, problem: Problem, key: Any, config: Posterior) -> tuple[np.ndarray, Quality | None]:
-    """Draws theta `[M, S, D]` for each observation; particles also have numbers that tell how well they moved."""
+    """Draws theta `[M, S, D]` for each observation; particles also have numbers that show how well they moved."""
     if not isinstance(posterior, LikelihoodPosterior):
         return posterior.predictor.sample(key, problem.observed, config.num_draws), None
     tempered = posterior.tempered(key, trials_of(problem, problem.observed), config.num_draws)

@@ -26,7 +26,7 @@ MEANINGS = (
     "In 50 % and in 90 %: the share of these simulations whose true parameters lie in the highest-density region of this "
     "probability.",
     "Rank error: the mean distance between the distribution of a true parameter's rank among draws and the uniform one.",
-    "C2ST: how well a classifier tells the draws from reference draws. 0.5 is perfect, 1 means that they have nothing in common.",
+    "C2ST: how well a classifier separates the draws from reference draws. 0.5 is perfect; at 1 they have nothing in common.",
 )
 
 
@@ -64,8 +64,8 @@ def _ranks(evaluation: Evaluation, names: Sequence[str]) -> Iterator[Block]:
     for name, below, p in zip(names, evaluation.ranks.below.T, evaluation.ranks.p_values(), strict=True):
         shares = (below + 0.5) / (evaluation.ranks.num + 1)
         uniform = "are uniform" if p > level_of(len(names)) else "are NOT uniform"
-        said = f"{evaluation.name}: the ranks {uniform} (p = {p:.2g})."
-        yield histogram(shares, f"Ranks of {name}", "rank of the true value among draws, as a share", "simulations", said)
+        description = f"{evaluation.name}: the ranks {uniform} (p = {p:.2g})."
+        yield histogram(shares, f"Ranks of {name}", "rank of the true value among draws, as a share", "simulations", description)
 
 
 def _coverage(evaluations: Sequence[Evaluation]) -> Plot:
@@ -80,12 +80,12 @@ def _coverage(evaluations: Sequence[Evaluation]) -> Plot:
         plot.line(levels, covered, color=MODEL, alpha=alpha, line_width=2.5, legend_label=evaluation.name)
     plot.legend.location = "top_left"
     rows = [[e.name, *(f"{100 * e.ranks.coverage(level):.1f} %" for level in (0.5, 0.8, 0.9, 0.95))] for e in evaluations]
-    said = (
+    description = (
         "Of a calibrated posterior the share of true parameters inside of a region is its probability, within the shaded band. "
     )
-    said += "Below it posteriors are too narrow, above it too wide."
+    description += "Below it posteriors are too narrow, above it too wide."
     grid = Grid("True parameters inside of highest-density regions", ["", "50 %", "80 %", "90 %", "95 %"], rows)
-    return Plot("Coverage of regions", said, plot, grid)
+    return Plot("Coverage of regions", description, plot, grid)
 
 
 def _reproduced(evaluation: Evaluation) -> Iterator[Block]:
@@ -106,10 +106,10 @@ def _draws(evaluation: Evaluation, references: list[np.ndarray] | None, names: S
         ends = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
         rows = [[name, *(f"{value:.4g}" for value in of)] for name, of in zip(names, ends.T, strict=True)]
         reference = None if references is None else references[number]
-        said = f"Draws of {evaluation.name}" + ("" if reference is None else ", and reference draws in orange")
-        said += ": a histogram of each parameter, and each pair of parameters as points."
+        description = f"Draws of {evaluation.name}" + ("" if reference is None else ", and reference draws in orange")
+        description += ": a histogram of each parameter, and each pair of parameters as points."
         grid = Grid("Quantiles of the draws", ["parameter", "5 %", "median", "95 %"], rows)
-        yield Plot(f"Posterior for observation {number + 1}", said, _corner(draws, reference, names), grid)
+        yield Plot(f"Posterior for observation {number + 1}", description, _corner(draws, reference, names), grid)
 
 
 def _corner(draws: np.ndarray, reference: np.ndarray | None, names: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Simulations in rounds: the first from the prior, each further one, for each observation, where its posterior is."""
+"""Simulations in rounds: the first from the prior, the others, for each observation, from the region of its posterior."""
 
 from __future__ import annotations
 

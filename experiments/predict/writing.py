@@ -21,7 +21,7 @@ RECORD = "mdnjax"  # key of the metadata of a Parquet file
 def writing(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
     """Gives a function that appends rows to a temporary file, which is renamed to `path` at the end, or deleted after an error.
 
-    Args: `record` is text that a Parquet file keeps; `record_of` returns it.
+    Args: `record` is text that a Parquet file stores; `record_of` returns it.
     Raises: UserError if the file cannot be written, or exists and must not be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

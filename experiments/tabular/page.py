@@ -33,7 +33,7 @@ MEANINGS = (
     "prediction without uncertainty it is the absolute error.",
     "RMSE: the error of the predicted mean, in the target's units.",
     "In 50, 80 and 95 %: the share of test rows inside of the central intervals; it should be near the number in the heading.",
-    "Width: the median width of these intervals. Of two calibrated predictions the narrower one knows more.",
+    "Width: the median width of these intervals. Of two calibrated predictions the narrower one is the more informative.",
     "PIT error: the mean distance of the distribution of the PIT from the uniform one. 0 is calibrated.",
     "Linear Gaussian: least squares with one standard deviation for all rows. Marginal Gaussian: mean and standard deviation of "
     "the training targets, without inputs. A network that is not better than these has learnt nothing from the inputs.",

@@ -42,7 +42,7 @@ class Law(NamedTuple):
         return jnp.where(self.is_log, jnp.exp(jnp.where(self.is_log, v, 0)), v).astype(z.dtype)
 
     def relative_log_prob(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-        """Computes the log density, with respect to the parameters and but for a constant, of those that belong to z."""
+        """Computes the log density of the parameters that belong to z, with respect to the parameters and up to a constant."""
         v = self.factor * self._inner(z)
         return jnp.sum(jnp.where(self.is_bounded, 0, -0.5 * z**2) - jnp.where(self.is_log, v, 0), axis=-1)
 

@@ -27,7 +27,7 @@ from mdnjax.statistics import Modes
 from mdnjax.types import Float, PRNGKey
 
 THOROUGH = Effort()
-QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, which need fewer draws than a posterior that is looked at
+QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, each of which needs fewer draws than a posterior that is shown
 ROWS_PER_CALL = 4000  # particles of several observations that are evaluated at a time
 NUM_ASCENTS = 200  # draws from which modes are searched
 
@@ -69,7 +69,7 @@ class LikelihoodPosterior(Posterior):
         return found._replace(draws=self.prior.parameters(found.draws), log_evidence=np.asarray(found.log_evidence) - log_units)
 
     def log_prob(self, theta: Any, x: Any) -> Float[np.ndarray, " N"]:
-        """Computes log p(x|theta) + log p(theta), which is log p(theta|x) but for a constant, the log evidence of x.
+        """Computes log p(x|theta) + log p(theta), which is log p(theta|x) up to a constant, the log evidence of x.
 
         With `success`, log p(success|theta) is added.
         """

@@ -44,7 +44,7 @@ class Family(NamedTuple):
 
 
 def families_of(columns: Columns, inputs: Float[np.ndarray, "N X"], generator: np.random.Generator) -> list[Family]:
-    """Returns all families of sets that have rows enough: "all rows", "column", "slab" and "near".
+    """Returns all families of sets that have enough rows: "all rows", "column", "slab" and "near".
 
     Columns: up to ten parts of about equally many rows of a column of numbers or dates, its missing values, and each category.
     Slabs: rows with a <= v'x <= b that are at least a tenth of all rows (Cauchois, Gupta and Duchi 2021, Knowing what you know),
@@ -61,7 +61,7 @@ def families_of(columns: Columns, inputs: Float[np.ndarray, "N X"], generator: n
 
 
 def values_of(columns: Columns, inputs: Float[np.ndarray, "N X"]) -> Values:
-    """Returns the values of each column: numbers or days, nan if missing; or places of categories, -1 if training saw none."""
+    """Returns the values of each column: numbers or days, nan if missing; or places of categories, -1 for unknown ones."""
     found = []
     for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True):
         part = np.asarray(inputs[:, block], np.float64)
@@ -186,7 +186,7 @@ def _blocks(values: np.ndarray) -> list[Bool[np.ndarray, " N"]]:
 
 
 def _sets(rows: Bool[np.ndarray, "J N"]) -> Sets:
-    """Returns sets that are a block each."""
+    """Returns a set for each block."""
     return Sets(rows, np.arange(len(rows)), np.arange(len(rows)) + 1)
 
 

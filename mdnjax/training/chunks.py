@@ -46,7 +46,7 @@ def run_chunk(
 def rewind_all(
     train_step: TrainStep, placement: Placement, states: TrainState, inputs: Any, diverged: np.ndarray, limit: int, feed: Any
 ) -> TrainState:
-    """Takes the members that diverged to their last finite step, at most `limit` steps after their state."""
+    """Replaces the state of each member that diverged by its last finite one, at most `limit` steps later."""
     for index in map(int, np.flatnonzero(diverged)):
         of_one = _row(inputs, index)
         if feed is not None:

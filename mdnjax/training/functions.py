@@ -44,9 +44,10 @@ MAX_START_ROWS = 2**16  # of training, evenly spaced, that the first parameters 
 
 
 class Window(NamedTuple):
-    """Says that `train` has minibatches, with a first axis of steps from step `first` on; at first, the examples to start at.
+    """Marks inputs whose `train` are minibatches of steps from step `first` on, the first axis that of steps.
 
-    The length of `counted[N, 0]` is the number of all training examples, which is known when a program is compiled.
+    Before the first step, `train` are the examples that the first parameters are fitted to. The length of `counted[N, 0]` is the
+    number of all training examples, which is known when a program is compiled.
     """
 
     first: Int[AnyArray, ""]
@@ -57,7 +58,7 @@ class TrainingInputs(NamedTuple):
     """What a training reads besides its state: the configuration's numbers, the key of its seed, data in units of training.
 
     Where the data are padded, `sizes` are the numbers of real training and validation examples; the padding follows them. Where
-    they are not in memory, a `window` says what `train` has. `start` are the training examples that the first parameters are
+    they are not in memory, a `window` describes `train`. `start` are the training examples that the first parameters are
     fitted to, if these are not all.
     """
 
@@ -89,7 +90,8 @@ def make_training_inputs(
 ) -> TrainingInputs:
     """Returns the inputs of one training as host arrays: its numbers, its key, and scaled data batch-last.
 
-    Args: `num_train` is the number of training examples if they are not in memory; then `train` are those to start at.
+    Args: `num_train` is the number of training examples if they are not in memory; then `train` are those that the first
+    parameters are fitted to.
     """
     bandwidth = rule_of_thumb(num_train or len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)

@@ -1,4 +1,4 @@
-"""The trainings of one thread as a file, from which they continue with the same numbers after the process was killed."""
+"""The trainings of one thread as a file, from which they continue with the same numbers if the process is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from mdnjax import checkpoint
 
 PREFIX = ".training-"
-SECONDS = 60.0  # between two times at which the file is written
+SECONDS = 60.0  # between two writes of the file
 
 
 class Progress(NamedTuple):

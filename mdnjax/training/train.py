@@ -132,7 +132,7 @@ def train_in_parts(
 
 @contextlib.contextmanager
 def _in_race(race: Race | None, part: Sequence[int]) -> Iterator[Continuing | None]:
-    """Gives what says which members of a part continue; if their training fails, no other thread waits for them."""
+    """Gives the function that decides which members of a part continue; if they fail, no other thread waits for them."""
     try:
         yield None if race is None else functools.partial(race.continuing, part)
     except BaseException:
