@@ -7,7 +7,7 @@ import pytest
 
 import mdnjax as mdn
 from experiments.command import UserError
-from experiments.predict.writing import writing
+from experiments.predict.writing import table_writer
 from experiments.reading import files
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns, to_inputs, to_targets
@@ -217,7 +217,7 @@ def test_predictions_that_another_command_wrote_meanwhile_are_not_replaced(tmp_p
     path = tmp_path / "p.csv"
 
     def write_into(overwrite):
-        with writing(path, overwrite) as write:
+        with table_writer(path, overwrite) as write:
             write({"mean": np.zeros(1)})
             path.write_text("mean\n1\n")
 

@@ -63,7 +63,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     with clock.phase("figures"):
         drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem)
         report.write_figures(folder / "figures", drawn)
-    title, table, notes = title_of(config, problem), table_of(outcomes, problem), [*notes_on(problem, outcomes), *failed]
+    title, table, notes = title_of(config, problem), table_of(outcomes, problem), [*notes_of(problem, outcomes), *failed]
     wanted = config.report and not any(outcome.result.fit.diverged for outcome in outcomes)
     write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes), wanted=wanted)
     write_metrics(config, folder, clock, table, outcomes)
@@ -85,7 +85,7 @@ def read_problem(config: Posterior, methods: Sequence[Method], clock: Clock) -> 
     return problem
 
 
-def notes_on(problem: Problem, outcomes: list[Outcome]) -> Iterator[str]:
+def notes_of(problem: Problem, outcomes: list[Outcome]) -> Iterator[str]:
     """Yields sentences about the simulations, the observations, and what looks wrong with the posteriors."""
     names = columns_of("posterior", problem.names, problem.simulations.x.shape[1]).inputs
     direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]

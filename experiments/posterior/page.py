@@ -13,7 +13,7 @@ from scipy.stats import binom
 from experiments.page.blocks import Block, Bullets, Grid, Paragraph, Plot, Section
 from experiments.page.plots import MODEL, TRUTH, curves_of_training, histogram, make_figure
 from experiments.page.settings import settings_that_differ
-from experiments.posterior.figures import Evaluation
+from experiments.posterior.figures import PosteriorEvaluation
 from experiments.posterior.outcome import Outcome
 from experiments.posterior.problem import Problem
 from experiments.posterior.schema import Posterior
@@ -59,7 +59,7 @@ def sections(
     yield Section("Training", [curves_of_training(outcomes[-1].result.fit.history)])
 
 
-def _ranks(evaluation: Evaluation, names: Sequence[str]) -> Iterator[Block]:
+def _ranks(evaluation: PosteriorEvaluation, names: Sequence[str]) -> Iterator[Block]:
     """Yields a histogram of the ranks of each parameter."""
     for name, below, p in zip(names, evaluation.ranks.below.T, evaluation.ranks.p_values(), strict=True):
         shares = (below + 0.5) / (evaluation.ranks.num + 1)
@@ -68,7 +68,7 @@ def _ranks(evaluation: Evaluation, names: Sequence[str]) -> Iterator[Block]:
         yield histogram(shares, f"Ranks of {name}", "rank of the true value among draws, as a share", "simulations", description)
 
 
-def _coverage(evaluations: Sequence[Evaluation]) -> Plot:
+def _coverage(evaluations: Sequence[PosteriorEvaluation]) -> Plot:
     """Plots the share of true parameters inside of highest-density regions against their probability."""
     levels, num = np.linspace(0, 1, 101), min(len(evaluation.ranks.above) for evaluation in evaluations)
     plot = make_figure("probability of the region", "share of true parameters inside", x_range=(0, 1), y_range=(0, 1))
@@ -88,7 +88,7 @@ def _coverage(evaluations: Sequence[Evaluation]) -> Plot:
     return Plot("Coverage of regions", description, plot, grid)
 
 
-def _reproduced(evaluation: Evaluation) -> Iterator[Block]:
+def _reproduced(evaluation: PosteriorEvaluation) -> Iterator[Block]:
     """Yields a table for each of the first observations, of its numbers beside simulations with draws of its posterior."""
     for number, each in enumerate(evaluation.reproduced[:MAX_OBSERVATIONS], 1):
         ends = np.quantile(each.simulated, [0.05, 0.95], axis=0)
@@ -100,7 +100,7 @@ def _reproduced(evaluation: Evaluation) -> Iterator[Block]:
         yield Grid(caption, ["number", "observed", "5 %", "95 %", "p-value"], rows[:MAX_NUMBERS])
 
 
-def _draws(evaluation: Evaluation, references: list[np.ndarray] | None, names: Sequence[str]) -> Iterator[Block]:
+def _draws(evaluation: PosteriorEvaluation, references: list[np.ndarray] | None, names: Sequence[str]) -> Iterator[Block]:
     """Yields the draws for the first observations, each parameter against each other one."""
     for number, draws in enumerate(evaluation.draws[:MAX_OBSERVATIONS]):
         ends = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)

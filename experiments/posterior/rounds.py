@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.posterior.checked import Quality
+from experiments.posterior.checks import Quality
 from experiments.posterior.problem import Problem, trials_of
 from experiments.posterior.schema import Posterior
 from experiments.progress import Clock

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.command import UserError
-from experiments.posterior.drawn import problem_of_task
 from experiments.posterior.observations import flat_trials, read, read_benchmark, read_observations, table_of
 from experiments.posterior.problem import Problem, without_constants
 from experiments.posterior.schema import Simulations
+from experiments.posterior.task_problem import problem_of_task
 from mdnjax.components import Support
 from mdnjax.data import Dataset, make_support
 from mdnjax.data.dataset import select_rows

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import command
 from experiments.predict.columns import Predict, columns_of
-from experiments.predict.writing import writing
+from experiments.predict.writing import table_writer
 from experiments.reading import files
 from experiments.reading.hints import hint
 from mdnjax.batching import padded_size
@@ -67,7 +67,7 @@ def predict_file(
     Raises: UserError for what the user can correct.
     """
     summary, start, which = Summary(), time.perf_counter(), f"part {part + 1}  " if record else ""
-    with writing(config.output, overwrite, record) as write:
+    with table_writer(config.output, overwrite, record) as write:
         for done in map_in_threads(partial(_predict_chunk, config, predictor), _chunks(config, predictor), compiled=part > 0):
             write(done.columns)
             summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))

@@ -18,7 +18,7 @@ RECORD = "mdnjax"  # key of the metadata of a Parquet file
 
 
 @contextlib.contextmanager
-def writing(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
+def table_writer(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
     """Gives a function that appends rows to a temporary file, which is renamed to `path` at the end, or deleted after an error.
 
     Args: `record` is text that a Parquet file stores; `record_of` returns it.

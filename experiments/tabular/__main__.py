@@ -20,7 +20,7 @@ from experiments.schemas import TabularRun
 from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
-from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
+from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
 from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import joined
@@ -226,13 +226,13 @@ def page(
     slices: Slices,
 ) -> Iterator[Section]:
     """Yields the sections of the page, where the plotting library is installed."""
-    from experiments.tabular.page import Findings, sections
+    from experiments.tabular.page import TableFindings, sections
 
     known, scores = result.predictor.recalibration, result.predictor.conformal
     about = [] if scores is None else [guarantee_note(result, scores)]
     about += [] if known is None else [recalibration_note(result.predictor)]
     shares = [*about, *shares_of_mixture(result)]
-    found = Findings(evaluations, rises, slices, shares, [*table.notes, *notes(result, evaluations)])
+    found = TableFindings(evaluations, rises, slices, shares, [*table.notes, *notes(result, evaluations)])
     return sections(config, table, result, mixture, found)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from experiments import command, report
 from experiments.members import parts
 from experiments.members.data import member_data
-from experiments.members.resume import train_members
+from experiments.members.train import train_members
 from experiments.members.trainer import trainer_here
 from experiments.page.plain import plain_sections
 from experiments.page.writing import PAGE_FILE, write_page

@@ -36,7 +36,7 @@ class Joint:
     transform: Any  # TargetTransform
     limits: Any
     law: Any  # Law
-    units: Any  # Units
+    units: Any  # ParameterUnits
     success: Any  # Success or None
     success_units: Any
     shape: schema.Model = field(metadata={"static": True})
