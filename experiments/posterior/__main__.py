@@ -26,7 +26,6 @@ from experiments.posterior.problem import Problem, splits_of
 from experiments.posterior.schema import Posterior
 from experiments.posterior.simulations import make_problem
 from experiments.progress import Clock
-from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
 from mdnjax.config import load
@@ -76,12 +75,12 @@ def study(config: Posterior, overwrite: bool) -> None:
 def read_problem(config: Posterior, methods: Sequence[Method], clock: Clock) -> Problem:
     """Reads or draws the simulations. Raises: UserError if they cannot be used, or a package that is needed is not installed."""
     if "likelihood" in methods:
-        import_extra("blackjax", "posterior")
+        command.import_extra("blackjax", "posterior")
     with clock.phase("data"):
         problem = make_problem(config.data, config.data_seed, config.num_draws, config.method)
     check_prior(config, problem)
     if problem.references is not None:
-        import_extra("sklearn")
+        command.import_extra("sklearn")
     return problem
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.command import UserError
-from experiments.reading.files import import_extra
+from experiments.command import UserError, import_extra
 
 Write = Callable[[Mapping[str, np.ndarray]], None]
 RECORD = "mdnjax"  # key of the metadata of a Parquet file

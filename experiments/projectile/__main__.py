@@ -16,7 +16,6 @@ from experiments.projectile import figures, objective
 from experiments.projectile.evaluation import describe, evaluate_all, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import InputRanges, Projectile
-from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
 from mdnjax.ensemble import Networks
@@ -40,7 +39,7 @@ WIND_SHARES = (0.1, 0.5, 0.9)  # positions within the range of winds, one panel 
 
 def study(config: Projectile, overwrite: bool) -> None:
     """Trains, evaluates the predicted launch angles, and writes the run folder."""
-    import_extra("diffrax", "ode")
+    command.import_extra("diffrax", "ode")
     command.setup_runtime(config.runtime)
     check_optimizers(train=config.train)
     if config.model.num_components == "auto" or config.model.line or config.model.family not in ("diagonal", "isotropic"):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.command import UserError
-from experiments.reading.files import TextFormat, import_extra, parquet_file, read_chunks
+from experiments.command import UserError, import_extra
+from experiments.reading.files import TextFormat, parquet_file, read_chunks
 from experiments.reading.splits import Rows
 from mdnjax.data.columns import Columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset

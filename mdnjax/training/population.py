@@ -122,16 +122,10 @@ def fit_population(
         chunk = run_chunk(train_step, max_steps, validation_score, placement, progress.states, inputs, counts)
         done += count
         progress = _after_chunk(progress, done, chunk, count)
-        running = progress.running & ~progress.diverged
-        if patience:
-            running &= done - np.asarray(progress.states.best.step) < max_steps * patience
-        if budget is not None and budget.is_used():
-            running = np.zeros(size, bool)
-        if race is not None:
-            last_step = num_steps if budget is None else budget.last_step(done, num_steps, begin)
-            running[:num_members] &= race(done, np.asarray(progress.states.best.score)[:num_members], last_step)
-        progress = progress._replace(running=running)
-        is_end = done >= num_steps or not running.any()
+        last_step = num_steps if budget is None else budget.last_step(done, num_steps, begin)
+        patient_steps = max_steps * patience if patience else None
+        progress = _without_ended(progress, num_members, patient_steps, budget, race, last_step)
+        is_end = done >= num_steps or not progress.running.any()
         if observe:
             observe(_report_of(progress, num_members, is_end))
         if part_file is not None:
@@ -157,6 +151,21 @@ def _after_chunk(progress: Progress, done: int, chunk: tuple[Any, ...], count: i
     progress.scores.append(np.asarray(scores)[:, None])
     progress.steps.append(done)
     return progress._replace(states=states, previous=progress.states, diverged=progress.diverged | newly_diverged)
+
+
+def _without_ended(
+    progress: Progress, num_members: int, max_steps: int | None, budget: Budget | None, race: Continuing | None, last_step: int
+) -> Progress:
+    """Ends members that diverged, that were not better for `max_steps` steps, or that are far behind; all if no time is left."""
+    best, done = progress.states.best, progress.steps[-1]
+    running = progress.running & ~progress.diverged
+    if max_steps is not None:
+        running &= done - np.asarray(best.step) < max_steps
+    if budget is not None and budget.is_used():
+        running = np.zeros_like(running)
+    if race is not None:
+        running[:num_members] &= race(done, np.asarray(best.score)[:num_members], last_step)
+    return progress._replace(running=running)
 
 
 def _report_of(progress: Progress, num_members: int, is_end: bool) -> Report:
