@@ -30,7 +30,7 @@ from mdnjax.progress import running
 CONNECT_SECONDS = 10
 MAX_REPORTS_PER_SECOND = 100  # of all workers together: the client and the scheduler handle each of them
 NO_DASHBOARD: Any = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}  # a server without pages
-AGAIN = "what was finished is kept: run the command again to continue"
+AGAIN = "finished work is stored: run the command again to continue"
 START = "python -m dask worker ADDRESS in a checkout of the same commit"
 
 Observe = Callable[[int, Any], None]
@@ -54,7 +54,7 @@ def connect(section: Cluster) -> Iterator[Any]:
     from distributed.versions import VersionMismatchWarning  # pyright: ignore[reportMissingImports]
 
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # of what matters, an error of one line is raised
     warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     with contextlib.ExitStack() as stack, running("cluster: starting") as rename:
         if section.scheduler is None:
@@ -81,11 +81,13 @@ def results(
 
     An item whose worker ends is given to another worker. Args: the function may call report(value) with numbers at any time;
     observe(index, value) is called with some of these values, and with None when the work on an item starts or starts again.
-    Raises: UserError if a worker cannot work on an item; RunFailed if the scheduler is lost, or workers end by an item.
+    Raises: UserError if a worker cannot work on an item; RunFailed if the scheduler is lost, or several workers end while they
+    work on the same item.
     """
-    events: queue.SimpleQueue[Any] = queue.SimpleQueue()  # of other threads, so that the caller's thread alone handles them
+    # Events come from other threads; the thread of the caller alone handles them.
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     topic, seconds = f"mdnjax-{uuid.uuid4().hex}", max(1.0, num_workers(client) / MAX_REPORTS_PER_SECOND)
-    task, expected, address = _portable_task(), versions(), client.scheduler.address  # it is forgotten with the connection
+    task, expected, address = _portable_task(), versions(), client.scheduler.address  # a lost client has none
     client.subscribe_topic(topic, events.put)
     payloads = (pickle.dumps(_Work(function, item, index, topic, seconds)) for index, item in enumerate(items))
     futures = {client.submit(task, expected, payload, pure=False): index for index, payload in enumerate(payloads)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -31,6 +32,18 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 class UserError(Exception):
     """A mistake that the user can correct; its text is one line."""
+
+
+def import_extra(module: str, extra: str = "tabular") -> Any:
+    """Imports a module that only an optional extra of the package installs.
+
+    Raises: UserError if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        name = module.partition(".")[0]
+        raise UserError(f"{name} is not installed; install it with pip install -e '.[{extra}]'") from None
 
 
 def setup_runtime(section: Runtime, all_cores: bool = False) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from experiments import command, figures
-from experiments.page.blocks import Section
-from experiments.pipeline import Result, make_data, run
+from experiments.page.writing import write_page
+from experiments.pipeline import make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Density
@@ -16,16 +14,15 @@ from experiments.study import (
     MODEL_FILE,
     RUN_FILES,
     check_finite,
+    known_density_page,
     prepare,
     resolve_num_components,
     show,
     table_of,
     write_figures,
-    write_page,
     write_run,
 )
 from mdnjax.compilation import in_background
-from mdnjax.config import load
 
 DEFAULT = command.CONFIGS / "econ_density.yaml"
 QUESTION = (
@@ -50,17 +47,11 @@ def study(config: Density, overwrite: bool) -> None:
         write_figures(folder, clock, result, figures.run_figures(result, figures.PLAIN))
     write_figures(folder, clock, result, figures.mixture_figures(result, figures.PLAIN))
     title, table = f"{config.data.name}, seed {config.seed}", table_of(result)
-    write_page(config, folder, clock, result, title, lambda: page(result, table, folder))
+    page = partial(known_density_page, QUESTION, DEFAULT, result, table, figures.PLAIN, folder)
+    write_page(folder, clock, title, page, wanted=config.report and not result.fit.diverged)
     write_run(folder, clock, result, {})
     show(title, folder, clock, result, table)
     check_finite(folder, result)
-
-
-def page(result: Result, table: list[list[str]], folder: Path) -> Iterator[Section]:
-    """Yields the sections of the page, where the plotting library is installed."""
-    from experiments.page import known_density
-
-    return known_density.sections(QUESTION, load(Density, DEFAULT), result, table, figures.PLAIN, folder)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -12,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import command, figures
-from experiments.page.blocks import Section
-from experiments.pipeline import Result, make_data, run
+from experiments.page.writing import write_page
+from experiments.pipeline import make_data, run
 from experiments.progress import Clock
 from experiments.regression import make_regression, make_regression_functions
 from experiments.run_folder import create_run_folder
@@ -23,17 +22,17 @@ from experiments.study import (
     RUN_FILES,
     check_finite,
     divergence_message,
+    known_density_page,
     prepare,
     resolve_num_components,
     show,
     table_of,
     write_figures,
-    write_page,
     write_run,
 )
 from mdnjax import checkpoint
 from mdnjax.compilation import JitOnce, in_background
-from mdnjax.config import load, split
+from mdnjax.config import split
 from mdnjax.data import Dataset, sinusoid
 from mdnjax.progress import training_progress
 from mdnjax.training import functions
@@ -84,17 +83,11 @@ def study(config: InverseSine, overwrite: bool) -> None:
         ("inverse regression, mean squared error", *(inverse_mse[name] for name in ("train_mse", "test_mse", "floor_mse"))),
     )
     title, table = f"Inverse sinusoid, seed {config.seed}", table_of(result, above)
-    write_page(config, folder, clock, result, title, lambda: page(result, table, folder))
+    page = partial(known_density_page, QUESTION, DEFAULT, result, table, figures.INVERSE, folder)
+    write_page(folder, clock, title, page, wanted=config.report and not result.fit.diverged)
     write_run(folder, clock, result, {"regression": {"forward": mse, "inverse": inverse_mse}})
     show(title, folder, clock, result, table)
     check_finite(folder, result)
-
-
-def page(result: Result, table: list[list[str]], folder: Path) -> Iterator[Section]:
-    """Yields the sections of the page, where the plotting library is installed."""
-    from experiments.page import known_density
-
-    return known_density.sections(QUESTION, load(InverseSine, DEFAULT), result, table, figures.INVERSE, folder)
 
 
 def fit_regression(name: str, config: InverseSine, train: Dataset, validation: Dataset, test: Dataset) -> FittedRegression:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from experiments.command import one_line_errors
-from experiments.reading.files import import_extra
+from experiments.command import import_extra, one_line_errors
 from mdnjax.checkpoint import write_bytes
 
 SCRIPT = Path(__file__).resolve().parent / "inverse_sine_story.py"

@@ -91,7 +91,7 @@ def scores_of_draw(case: Case, num: int, seed: list[int]) -> tuple[bool, Scores,
     error = errors(case, generator, num + NUM_NEW)
     z = (error - case.shift) / case.scale  # the normal scores of the prediction
     known = fit_recalibration(z[:num])
-    new = error[num:, None]  # without loss of generality x is 0
+    new = error[num:, None]  # x is 0, since only y - x counts
     mixture = Mixture(jnp.zeros((NUM_NEW, 1)), Diagonal(*(jnp.full((NUM_NEW, 1, 1), value) for value in case[:2])))
     return not known.is_identity, scores_of(mixture, None, new), scores_of(mixture, known, new)
 

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from experiments import command, report
 from experiments.charts import DATA, MODEL, STYLE, TRUTH
 from experiments.page.plain import plain_sections
+from experiments.page.writing import write_page
 from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import RobotArm
 from experiments.sorted_modes import sorted_modes
-from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_page, write_run
-from mdnjax.config import load
+from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_run
 from mdnjax.data import robot_arm
 from mdnjax.statistics import mean, modes
 
@@ -65,9 +65,9 @@ def study(config: RobotArm, overwrite: bool) -> None:
     with clock.phase("figures"):
         report.write_figures(folder / "figures", draw(predictions, metrics))
     title, table = f"Robot arm, seed {config.seed}: distance of the hand from its position", table_of(metrics)
-    defaults, tables = load(RobotArm, DEFAULT), [("Distance of the hand from its position", table)]
-    page = partial(plain_sections, __doc__ or "", config, defaults, tables, result.notes, folder, PICTURES)
-    write_page(config, folder, clock, result, title, page)
+    tables = [("Distance of the hand from its position", table)]
+    page = partial(plain_sections, __doc__ or "", config, DEFAULT, tables, result.notes, folder, PICTURES)
+    write_page(folder, clock, title, page, wanted=config.report and not result.fit.diverged)
     write_run(folder, clock, result, {"robot_arm": metrics})
     show(title, folder, clock, table, metrics, result.notes)
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from experiments import command
 from experiments.findings import Findings, write
-from experiments.recorded import record
+from experiments.recording import record
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from experiments.slice_report import plot_slices

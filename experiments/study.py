@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import command, report
-from experiments.page import writing
 from experiments.page.blocks import Section as PageSection
+from experiments.page.writing import PAGE_FILE
 from experiments.pipeline import TRUTH_METRICS, Result
 from experiments.progress import Clock, print_candidate
 from experiments.schemas import CommandRun
 from mdnjax.config.schema import Loop, Run
 from mdnjax.data import Splits
 from mdnjax.fitting import choose_num_components, with_num_components
-from mdnjax.training import functions
+from mdnjax.training import optimizers
 from mdnjax.training.selection import Candidates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from experiments.charts import Names
+
 MODEL_FILE = "model.safetensors"
 TEST_SCORES_FILE = "test_scores.npz"
-RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE, writing.PAGE_FILE)
+RUN_FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", TEST_SCORES_FILE, MODEL_FILE, PAGE_FILE)
 
 
 def prepare(config: CommandRun, **others: Loop) -> None:
@@ -44,7 +46,7 @@ def check_optimizers(**loops: Loop) -> None:
     faults = []
     for name, loop in loops.items():
         try:
-            functions.check_loop_optimizer(loop)
+            optimizers.check_loop_optimizer(loop)
         except ValueError as error:
             faults.append(f"{name}.optimizer: {error}")
     if faults:
@@ -85,12 +87,13 @@ def write_figures(folder: Path, clock: Clock, result: Result, *groups: Iterable[
                 report.write_figures(folder / "figures", figures)
 
 
-def write_page(
-    config: CommandRun, folder: Path, clock: Clock, result: Result, title: str, sections: Callable[[], Iterable[PageSection]]
-) -> None:
-    """Writes report.html, unless the run diverged or the configuration does not want it; see `experiments.page.writing`."""
-    if config.report and not result.fit.diverged:
-        writing.write_page(folder, clock, title, sections)
+def known_density_page(
+    question: str, default: Path, result: Result, table: Sequence[Sequence[str]], names: Names, folder: Path
+) -> Iterator[PageSection]:
+    """Yields the sections of the page about data with a known density; only here the plotting library is imported."""
+    from experiments.page import known_density
+
+    return known_density.sections(question, default, result, table, names, folder)
 
 
 def write_run(folder: Path, clock: Clock, result: Result, more: dict[str, Any]) -> None:

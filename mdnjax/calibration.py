@@ -43,7 +43,7 @@ def without_calibration_rows(config: Run, rows: Dataset, columns: Columns) -> tu
 
 
 def calibrated(config: Run, predictor: Predictor, held: Dataset) -> Predictor:
-    """Returns the predictor with what the rows that `without_calibration_rows` held out give, if there are any."""
+    """Returns the predictor with a guarantee and recalibrated, by the rows that `without_calibration_rows` held out, if any."""
     if not len(held.x) or not isinstance(config.data, Table):
         return predictor
     predictor = with_guarantee(predictor, conformal_of_examples(predictor, held, config.data.calibration_group))
@@ -65,7 +65,7 @@ def recalibrate(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> 
 
 
 def recalibrate_by_examples(predictor: Predictor, examples: Dataset) -> Predictor:
-    """Returns `recalibrate` by examples whose inputs are those of `predictor.inputs`."""
+    """Does the same as `recalibrate`, by examples whose inputs are those of `predictor.inputs`."""
     observed = observed_of(predictor.scaler)
     _check_recalibration("recalibrate", len(predictor.columns.targets), predictor.model.family, observed)
     return replace(predictor, recalibration=fit_recalibration(predictor.normal_scores(examples), examples.weight))

@@ -22,7 +22,7 @@ from mdnjax.observed import Observed
 from mdnjax.statistics import cdf, quantile, survival
 from mdnjax.types import AnyArray, Array, Float, Int
 
-# Beyond these quantiles a probability in float32 does not tell how far a target is: there the score grows with the distance, in
+# Beyond these quantiles a probability in float32 does not show how far a target is: there the score grows with the distance, in
 # widths between the quartiles, so that sets of a wrong predictor are finite.
 TAIL = 1e-5
 EVERY_ROW = ""  # the group of rows that have none
@@ -32,7 +32,7 @@ OTHER_CATEGORY = "(another category)"  # the group of rows whose category traini
 class Conformal(NamedTuple):
     """The scores of n rows, of D targets, each larger for a target that the predictor expected less.
 
-    `upper` is F(y|x) and `lower` is 1 - F(y|x), beyond the quantiles of TAIL 1 plus or 0 minus the distance from there. `mass` is
+    `upper` is F(y|x) and `lower` is 1 - F(y|x); beyond the quantiles of TAIL they are 1 plus or 0 minus the distance. `mass` is
     the probability of the smallest set that reaches y. `density` is -log p(y|x) of all targets together. `group` is the place of
     each row's group in `names`; each group has sets of its own. With `column` the groups are the categories of this input.
     """

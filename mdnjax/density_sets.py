@@ -1,7 +1,7 @@
 """Sets of highest density of many rows, by log densities that are interpolated between some hundred points of each row.
 
 They are a hundred times as fast as `mdnjax.statistics.hdr`, which finds every mode. A score and the sets of all y with a score of
-at most a threshold agree, because both use the same interpolated density; so a guarantee does not depend on how good it is.
+at most a threshold agree, because both use the same interpolated density; so a guarantee does not depend on how exact it is.
 """
 
 from __future__ import annotations

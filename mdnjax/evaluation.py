@@ -160,7 +160,7 @@ def scores_of_probabilities(mixture: Mixture, y: np.ndarray, units: Units, obser
 
 
 def parts_of_atoms(mixture: Mixture, y: np.ndarray, units: Units, atoms: Atoms, weight: np.ndarray | None) -> PartScores:
-    """Returns scores apart of which atom a recorded target is, or none, and of the density of those that are none."""
+    """Returns separate scores of which atom a recorded target is, or none, and of the density of the other targets."""
     recorded = atoms.as_recorded()
     share = atom_probabilities(mixture, units, recorded)
     place, rest = recorded.place_of(y)[:, 0], np.maximum(1 - share.sum(axis=1), np.finfo(np.float64).tiny)

@@ -82,7 +82,7 @@ def make_config(changes: Mapping[str, Any], source: str) -> Tabular:
     """
     values = {str(key): value.item() if isinstance(value, np.generic) else value for key, value in changes.items()}
     changes = {"train.num_steps": NUM_STEPS, "train.patience": PATIENCE, **values}
-    if not experts.is_available():  # scikit-learn comes with an extra, and without it the networks do without these inputs
+    if not experts.is_available():  # without the extra that installs it, these inputs are left out
         changes = {"model.experts": [], **changes}
     return resolve(Tabular, [settings_layer(changes, dict.fromkeys(changes, source))])
 

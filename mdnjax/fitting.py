@@ -24,7 +24,7 @@ from mdnjax.training.population import Fit, Population, member
 from mdnjax.training.selection import Candidates, select_candidate
 from mdnjax.training.tasks import SelectedNetworks, networks_of, train_networks
 
-MIN_ROWS_FOR_SHARES = 50  # with fewer, every row is used for validation, since a tenth of them says little
+MIN_ROWS_FOR_SHARES = 50  # with fewer, every row is used for validation, since a tenth of them is too few
 
 
 class Fitted(NamedTuple):

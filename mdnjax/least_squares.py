@@ -1,4 +1,4 @@
-"""Student's predictive distributions of a linear function and of a constant: densities that are right from few rows on.
+"""Student's predictive distributions of a linear function and of a constant, which are right for few rows too.
 
 For y = [1, x] b + e with normal errors of unknown sd, p(y|x) is a Student-t distribution with N - rank degrees of freedom, the
 location [1, x] b and the scale s (1 + h(x))^(1/2), where h(x) = [1, x] (A^T A)^-1 [1, x]^T for the matrix A of all rows [1, x].
@@ -51,7 +51,7 @@ def least_squares_like(num_inputs: int, num_targets: int) -> LeastSquares:
 def fit_least_squares(
     x: Float[np.ndarray, "N X"], y: Float[np.ndarray, "N D"], weight: Float[np.ndarray, " N"] | None = None
 ) -> LeastSquares:
-    """Fits a constant and a linear function to N rows in units of training; their weights are 0 where no degree is left.
+    """Fits a constant and a linear function to N rows in units of training; their weights are 0 if no degree of freedom is left.
 
     With row weights, of which only the ratios matter, it is weighted least squares.
     """

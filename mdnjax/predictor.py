@@ -112,7 +112,7 @@ class Predictor:
 
     @property
     def observed(self) -> Observed:
-        """The lattice, atoms or recalibration of the targets; all numbers but the mixtures are those with them."""
+        """The lattice, atoms or recalibration of the targets, which apply to all numbers but not to the mixtures."""
         return observed_of(self.scaler, self.recalibration)
 
     def scaled(self, inputs: Float[AnyArray, "N X"]) -> Float[np.ndarray, "N X"]:

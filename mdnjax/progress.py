@@ -1,4 +1,4 @@
-"""Shows on stderr what runs: the progress of trainings, and whatever takes longer than two seconds without a word."""
+"""Shows on stderr what runs: the progress of trainings, and the name of whatever takes longer than two seconds."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class ProgressLine:
 
 @contextlib.contextmanager
 def running(what: str) -> Iterator[Callable[[str], None]]:
-    """Says what the block does, and since when, whenever nothing is shown for two seconds; the innermost such block speaks.
+    """Shows what the block does, and since when, whenever nothing else is shown for two seconds; of nested blocks the innermost.
 
-    It gives a function that changes what is said.
+    It gives a function that changes this text.
     """
     line, ended, start, activity = ProgressLine(), threading.Event(), time.perf_counter(), object()
 

@@ -1,4 +1,4 @@
-"""A monotone map of the PIT that recalibrates predictive distributions of a single target, which keep density and quantiles.
+"""A monotone map of the PIT that recalibrates distributions of a single target; the results have densities and quantiles.
 
 With z = Phi^-1(F(y|x)), the normal score of a target, the recalibrated distribution is F'(y|x) = G(z), where G is the cdf of a
 mixture of Gaussians, so that p'(y|x) = p(y|x) g(z) / phi(z), and its quantiles are those of F at Phi(G^-1(a)). G = Phi changes
@@ -29,7 +29,7 @@ MAX_COMPONENTS = 3  # of a map
 NUM_FOLDS = 5
 NUM_ITERATIONS = 30  # of EM
 MIN_ROWS = 20
-PRIOR_ROWS = 5.0  # rows of N(0, 1) by which each component is drawn to no change
+PRIOR_ROWS = 5.0  # rows of N(0, 1) that each component gets besides its own, which pull it towards no change
 MIN_GAIN = 3.0  # nats in the sum over all rows that a map must gain in cross-validation
 SCALES, MAX_LOC = (0.2, 2.4), 5.0  # of the components: float32 has normal scores up to 12.5
 NUM_STEPS = 48  # points around the components by which integrals are cut, if there are few components
@@ -51,7 +51,7 @@ class Recalibration(NamedTuple):
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing changes."""
+        """Whether the map changes nothing."""
         return len(self.weight) == 1 and bool(self.loc[0] == 0 and self.scale[0] == 1)
 
     def log_ratio(self, z: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
@@ -60,7 +60,7 @@ class Recalibration(NamedTuple):
         return np.asarray(logsumexp(-0.5 * standard**2 - np.log(self.scale), b=self.weight, axis=-1)) + 0.5 * z**2
 
     def scores(self, z: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
-        """Returns Phi^-1(G(z)), the normal scores of the recalibrated distribution, in the tail where digits are left."""
+        """Returns Phi^-1(G(z)), the normal scores of the recalibrated distribution, by the smaller tail, for its digits."""
         standard = (z[..., None] - self.loc) / self.scale
         below, above = (np.asarray(logsumexp(log_ndtr(sign * standard), b=self.weight, axis=-1)) for sign in (1, -1))
         return np.where(below < above, 1, -1) * ndtri_exp(np.minimum(below, above))

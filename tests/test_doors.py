@@ -1,31 +1,21 @@
-"""Predictions do not depend on the format of a row, follow offsets and factors of the data, and lose no digits."""
-
-import functools
-from typing import Any
+"""Predictions do not depend on the format of a row: array, dictionary, data frame, or file, alone or among others."""
 
 import jax
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import mdnjax as mdn
 from experiments.command import UserError
-from experiments.predict.writing import writing
+from experiments.predict.writing import table_writer
 from experiments.reading import files
-from mdnjax import trees
-from mdnjax.config.schema import Model
-from mdnjax.data import Dataset, make_scaler, make_support
+from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns, to_inputs, to_targets
 from mdnjax.data.kinds import fit_columns
-from mdnjax.ensemble import Networks, params_like
-from mdnjax.predictor import make_predictor
 from tests.commands import assert_one_line_error, run
+from tests.predictors import few_trees, random_predictor  # noqa: F401 (a fixture)
 
 NUM = 40
-EMBEDDED = {"embedding": "piecewise_linear", "embedding_size": 3, "experts": ("boosted_trees",)}
-MODEL = Model(num_components=2, hidden_sizes=(4,), scale_floor=0.05, line=True, **EMBEDDED)
 RNG = np.random.default_rng(0)
 FRAME = pandas.DataFrame(
     {
@@ -43,36 +33,6 @@ INPUTS = FRAME.drop(columns="price")
 
 def table_of(frame):
     return {str(name): column.to_numpy() for name, column in frame.items()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trees, "SIZES", {"boosted_trees": (2, 2)})
-        yield
-
-
-def random_predictor(data, columns=None, support="real"):
-    """A predictor with random parameters, since these tests need no trained one."""
-    generator = np.random.default_rng(1)
-    like = params_like(MODEL, data.x.shape[1], data.y.shape[1], 2)
-    params = jax.tree.map(lambda leaf: generator.normal(0, 0.4, leaf.shape).astype(np.float32), like)
-    params["embedding"]["edges"] = np.tile(
-        np.array([-1.5, -0.2, 0.3, 2], np.float32), (2, params["embedding"]["edges"].shape[1] // 4)
-    )
-    experts = random_trees(generator, data.x.shape[1], data.y.shape[1])
-    scaler = make_scaler(data, True, make_support(support, data.y.shape[1]))
-    return make_predictor(MODEL, Networks(params, np.array([0.25, 0.75], np.float32), trees=experts), scaler, columns)
-
-
-def random_trees(generator, num_inputs, num_targets):
-    """Trees with one split, at the root."""
-    found: Any = trees.empty_trees(MODEL.experts, num_targets)["boosted_trees"]
-    found.feature[...] = generator.integers(num_inputs, size=found.feature.shape)
-    found.threshold[...] = generator.normal(size=found.threshold.shape)
-    found.value[...] = generator.normal(size=found.value.shape)
-    found.mask[...] = 2  # the leaf on the left is ruled out
-    return {"boosted_trees": found}
 
 
 @pytest.fixture(scope="module")
@@ -161,49 +121,6 @@ def test_a_row_has_the_same_mean_from_a_saved_and_an_exported_model_and_by_comma
     )
 
 
-X, Y = RNG.normal(size=(NUM, 2)), RNG.normal(size=(NUM, 1))
-
-
-@functools.cache
-def plain_predictor():
-    return random_predictor(Dataset(X, Y))
-
-
-def statistics_of(predictor, x):
-    return {"mean": predictor.mean(x), "quantiles": predictor.quantiles(x, [0.1, 0.9]), "sd": predictor.sd(x)}
-
-
-@given(st.sampled_from(["x", "y"]), st.floats(0, 12), st.sampled_from([-1, 1]))
-@settings(max_examples=15, deadline=None)
-def test_an_offset_changes_only_the_location(of, digits, sign):
-    offset = sign * 10.0**digits
-    x, y = (X + offset, Y) if of == "x" else (X, Y + offset)
-    moved, plain = statistics_of(random_predictor(Dataset(x, y)), x), statistics_of(plain_predictor(), X)
-    tolerance = 1e-5 + 1e-14 * abs(offset)  # float64 has lost these digits of the data
-    for name, values in plain.items():
-        location = offset if of == "y" and name != "sd" else 0
-        np.testing.assert_allclose(moved[name] - location, values, atol=tolerance)
-
-
-@given(st.sampled_from(["x", "y"]), st.floats(-30, 30), st.sampled_from(["real", "positive", "bounded"]))
-@settings(max_examples=20, deadline=None)
-def test_a_factor_changes_only_the_unit(of, digits, kind):
-    factor = 10.0**digits
-    x, scale = (X * factor, 1.0) if of == "x" else (X, factor)
-    values, high = (Y, None) if kind == "real" else (np.exp(Y), 100.0)
-    supports = {"real": ("real", "real"), "positive": ("positive",) * 2, "bounded": ((0.0, high), (0.0, (high or 0) * scale))}
-    plain = statistics_of(random_predictor(Dataset(X, values), support=supports[kind][0]), X)
-    scaled = statistics_of(random_predictor(Dataset(x, values * scale), support=supports[kind][1]), x)
-    for name, known in plain.items():
-        np.testing.assert_allclose(scaled[name] / scale, known, rtol=2e-5, atol=1e-6)
-
-
-def test_a_column_that_was_constant_in_training_has_no_effect():
-    x = np.column_stack([X, np.full(NUM, 3.0)])
-    predictor = random_predictor(Dataset(x, Y))
-    np.testing.assert_array_equal(predictor.mean(x + np.array([0.0, 0.0, 1000.0])), predictor.mean(x))
-
-
 def test_a_named_index_of_a_file_is_a_column(tmp_path):
     FRAME.set_index("year").to_parquet(tmp_path / "t.parquet")
     np.testing.assert_array_equal(files.read_file(tmp_path / "t.parquet")["year"], FRAME["year"])
@@ -261,19 +178,6 @@ def test_a_value_is_the_same_category_as_every_type(values_of):
     assert not to_inputs(columns, {"c": np.array(["other", 7], object)}).any()
 
 
-def test_a_target_too_far_from_its_bounds_is_refused_before_training():
-    for support, target in (("positive", 1e6 + Y), ((-1e9, 1e9), Y), ((-np.inf, 1e9), Y)):
-        with pytest.raises(ValueError, match="of its standard deviations from its bounds, expected less than 1e\\+04"):
-            make_scaler(Dataset(X, target), True, make_support(support, 1))
-
-
-def test_no_rows_give_empty_arrays():
-    nothing = np.zeros((0, 2))
-    assert (plain_predictor().mean(nothing).shape, plain_predictor().quantiles(nothing, [0.1, 0.2]).shape) == ((0, 1), (0, 2, 1))
-    assert (plain_predictor()(nothing).shape, plain_predictor().log_prob(nothing, np.zeros((0, 1))).shape) == ((0,), (0,))
-    assert plain_predictor().sample(jax.random.key(0), nothing, 3).shape == (0, 3, 1)
-
-
 def test_a_file_that_is_not_there_is_named_and_a_header_without_rows_gives_a_header(predictor, tmp_path):
     mdn.save(tmp_path / "m.safetensors", predictor)
     INPUTS.iloc[:0].to_csv(tmp_path / "none.csv", index=False)
@@ -313,7 +217,7 @@ def test_predictions_that_another_command_wrote_meanwhile_are_not_replaced(tmp_p
     path = tmp_path / "p.csv"
 
     def write_into(overwrite):
-        with writing(path, overwrite) as write:
+        with table_writer(path, overwrite) as write:
             write({"mean": np.zeros(1)})
             path.write_text("mean\n1\n")
 

@@ -226,9 +226,9 @@ def test_other_data_of_the_same_padded_size_compile_nothing():
 
 def compiled():
     from mdnjax.ensemble import predict_compiled
-    from mdnjax.training import population, train
+    from mdnjax.training import chunks, train
 
-    programs: list[Any] = [population._advance, predict_compiled]
+    programs: list[Any] = [chunks._advance, predict_compiled]
     return [train._init_population.num_programs(), *(program._cache_size() for program in programs)]
 
 

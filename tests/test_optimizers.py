@@ -9,8 +9,7 @@ import optax
 import pytest
 
 from mdnjax.config import Config, optax_names
-from mdnjax.training import functions
-from mdnjax.training.optimizers import check_optimizer, make_optimizer, make_schedule
+from mdnjax.training.optimizers import check_loop_optimizer, check_optimizer, make_optimizer, make_schedule
 
 REQUIRED = {
     "exponential_decay": {"decay_rate": 0.5},
@@ -58,7 +57,7 @@ def test_a_learning_rate_may_be_traced():
 def test_every_schedule_of_a_configuration_passes_the_check(name):
     """The learning rate is traced if optax allows it, and a constant of the program otherwise."""
     settings = {"train": {"optimizer": {"schedule": name, "schedule_options": REQUIRED.get(name, {})}}}
-    functions.check_loop_optimizer(Config.model_validate_json(json.dumps(settings)).train)
+    check_loop_optimizer(Config.model_validate_json(json.dumps(settings)).train)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,6 @@ def test_only_changed_settings_are_listed():
 
 def test_without_the_plotting_library_a_note_says_how_to_install_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    writing.write_page(tmp_path, Clock(), "title", lambda: pytest.fail("no section is needed"))
+    writing.write_page(tmp_path, Clock(), "title", lambda: pytest.fail("no section is needed"), wanted=True)
     assert "pip install bokeh" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

@@ -250,7 +250,7 @@ def test_the_command_with_simulations_of_a_file(tmp_path):
 
 def test_draws_of_a_single_parameter_are_plotted_as_a_histogram(tmp_path):
     ranks = Ranks(RNG.integers(0, 20, (50, 1)), RNG.integers(0, 20, 50), 19)
-    evaluation = figures.Evaluation(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
+    evaluation = figures.PosteriorEvaluation(50, [RNG.normal(size=(300, 1)) for _ in range(2)], ranks, [])
     empty = Dataset(np.zeros((0, 1)), np.zeros((0, 1)))
     drawn = dict(figures.draw([evaluation], Problem(empty, empty, np.zeros((2, 1)), None, None, (50,))))
     assert set(drawn) == {"posteriors", "ranks", "coverage", "corner"}

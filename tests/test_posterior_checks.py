@@ -11,7 +11,7 @@ import pytest
 
 import mdnjax as mdn
 from mdnjax.posteriors.checks import nearest_ranks, predicted, problems_near
-from mdnjax.posteriors.peaks import find_peaks
+from mdnjax.posteriors.maxima import find_maxima
 from mdnjax.posteriors.posterior import Evaluated, as_shape, in_shape
 from mdnjax.posteriors.ranks import Ranks
 
@@ -153,7 +153,7 @@ def test_ascents_find_all_peaks_and_their_shares():
         squares = jnp.sum(((z - places) / sd[:, None]) ** 2, axis=1)
         return jax.nn.logsumexp(jnp.log(shares) - 0.5 * squares - 2 * jnp.log(sd))
 
-    peaks = find_peaks(jax.tree_util.Partial(log_density), draws)
+    peaks = find_maxima(jax.tree_util.Partial(log_density), draws)
     order = np.argsort(peaks.z[:, 0])
     np.testing.assert_allclose(peaks.z[order], places, atol=0.01)
     np.testing.assert_allclose(peaks.mass[order], [np.mean(~which), np.mean(which)], atol=0.05)

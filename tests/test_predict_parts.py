@@ -10,7 +10,7 @@ import mdnjax as mdn
 from experiments.predict.columns import _rounded
 from mdnjax import parallel
 from tests.commands import assert_one_line_error, run
-from tests.test_doors import X, few_trees, plain_predictor  # noqa: F401 (a fixture)
+from tests.predictors import X, few_trees, plain_predictor  # noqa: F401 (a fixture)
 
 TABLE = pandas.DataFrame(np.tile(X, (3, 1)), columns=[f"x{i}" for i in range(X.shape[1])])
 

@@ -174,7 +174,7 @@ def num_slow_rounds(settings: Benchmark) -> int:
 
 
 def check_and_time(entrants: Iterable[Contender | str], num_rounds: int) -> list[Timing]:
-    """Checks that all contenders compute the same, and times them in turn; an entrant that is skipped is a line to print."""
+    """Checks that all contenders compute the same, and times them in turn; a contender that is skipped is a line to print."""
     contenders: list[Contender] = []
     for contender in entrants:
         contenders.append(contender) if isinstance(contender, Contender) else report(contender)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from experiments.members.plan import Member
 from experiments.members.trainer import Trainer
+from experiments.progress import print_candidate
 from experiments.study import num_components_is_auto
 from mdnjax import fitting
 from mdnjax.fitting import single_network
@@ -31,8 +31,8 @@ def compare_candidates(members: Sequence[Member], trainer: Trainer) -> list[Cand
     """
     nlls: dict[int, dict[int, np.ndarray]] = {member.number: {} for member in members}
     numbers = sorted({number for member in members for number in member.config.selection.num_components})
-    for i, number in enumerate(numbers, start=1):
-        print(f"trying {number} component{'s' * (number > 1)} ({i} of {len(numbers)})", file=sys.stderr, flush=True)
+    for number in numbers:
+        print_candidate(number, numbers)
         candidates = [
             member._replace(config=single_network(member.config, number))
             for member in members

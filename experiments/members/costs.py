@@ -13,7 +13,7 @@ from mdnjax.training.inputs import training_functions_of, training_inputs
 
 
 class MemberCost(NamedTuple):
-    """Estimated cost of a member: bytes for the time of its chunk, bytes more during a step, seconds of a step on one core."""
+    """Estimated cost of a member: bytes while its chunk is trained, more bytes during a step, seconds of a step on one core."""
 
     stored_bytes: int
     working_bytes: int

@@ -34,7 +34,7 @@ class Trainer(NamedTuple):
 
 
 class _Progress(NamedTuple):
-    """Of a chunk: the number of its members that are trained (fractional) and that diverged."""
+    """The numbers of members of a chunk that are trained (fractional) and that diverged."""
 
     trained: float
     diverged: int

@@ -17,14 +17,14 @@ from experiments.page.settings import settings_that_differ
 from experiments.page.states import choose_states
 from experiments.page.summaries import summarise
 from experiments.pipeline import Result
-from mdnjax.config.section import Section as ConfigSection
+from mdnjax.config import load
 from mdnjax.data.columns import numbered_columns
 from mdnjax.data.dataset import joined
 
 MEANINGS = (
-    "NLL: minus the mean log density, in nats. Lower is better; that of the truth on the same points is the best that any model "
-    "can reach but for luck, and the excess over it is the error of the network. An excess of 0.1 means that the points are "
-    "10 % less probable.",
+    "NLL: minus the mean log density, in nats. Lower is better. Apart from chance, no model can be better than the truth on the "
+    "same points, and the excess over the truth is the error of the network. An excess of 0.1 means that the points are 10 % "
+    "less probable.",
     "The known limit of the NLL is the entropy of the exact density.",
     "CRPS: the distance of the predicted distribution from the observed target, in the target's units. Lower is better.",
     "Coverage: the share of the test points inside of the central intervals of 50 and 90 %.",
@@ -39,16 +39,20 @@ PICTURES = {
 
 
 def sections(
-    question: str, defaults: ConfigSection, result: Result, table: Sequence[Sequence[str]], names: Names, folder: Path
+    question: str, default: Path, result: Result, table: Sequence[Sequence[str]], names: Names, folder: Path
 ) -> Iterator[Section]:
-    """Yields the sections; `table` are the printed scores, and the figures in `folder` are shown as pictures."""
+    """Yields the sections.
+
+    Args: `default` is the configuration of the bare command, and `table` are the printed scores. The figures in `folder` are
+    shown as pictures.
+    """
     train, validation, test = (len(part.x) for part in result.splits)
     sizes = (
         f"{train:,} points to train on, {validation:,} for validation and {test:,} for the scores, drawn from a known density."
     )
     yield Section("Question", [Paragraph(question)])
     yield Section("Data", [Paragraph(sizes)])
-    yield Section("Settings", settings_that_differ(result.config, defaults))
+    yield Section("Settings", settings_that_differ(result.config, load(type(result.config), default)))
     yield Section("Scores", [Grid("Scores and their known limits", table[0], table[1:]), Bullets(MEANINGS)])
     yield Section("Calibration", [histogram_of_pit(result.pit), curve_of_coverage(result.pit)])
     yield Section("Where not to trust it", [Bullets(result.notes)] if result.notes else [])

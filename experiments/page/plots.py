@@ -39,11 +39,11 @@ def add_hover(plot: Any, tooltips: list[tuple[str, str]], renderer: Any, mode: L
 
 def histogram_of_pit(pit: Float[np.ndarray, " N"], title: str = "Histogram of the PIT") -> Plot:
     """Plots a histogram of the PIT values of test rows."""
-    said = "The PIT of a row is the probability that was predicted below its target."
-    return histogram(pit, title, "PIT", "test rows", said)
+    description = "The PIT of a row is the probability that was predicted below its target."
+    return histogram(pit, title, "PIT", "test rows", description)
 
 
-def histogram(shares: Float[np.ndarray, " N"], title: str, x: str, y: str, said: str) -> Plot:
+def histogram(shares: Float[np.ndarray, " N"], title: str, x: str, y: str, description: str) -> Plot:
     """Plots a histogram of numbers that are uniform from 0 to 1 if a model is calibrated, with the band of 95 % of its bars."""
     num = int(np.clip(len(shares) // ROWS_PER_BIN, 4, MAX_BINS))
     counts, edges = np.histogram(shares, bins=num, range=(0, 1))
@@ -56,13 +56,13 @@ def histogram(shares: Float[np.ndarray, " N"], title: str, x: str, y: str, said:
     band = ColumnDataSource({"x": [0, 1], "low": [low] * 2, "high": [high] * 2})
     plot.add_layout(Band(base="x", lower="low", upper="high", source=band, fill_color=TRUTH, fill_alpha=0.25, level="overlay"))
     add_hover(plot, [("from", "@left{%.2f}"), ("to", "@right{%.2f}"), ("number", "@count")], bars, "mouse")
-    said += (
+    description += (
         f" Bars of equal height mean calibrated predictions. {int(np.sum((counts < low) | (counts > high)))} of {num} bars are "
     )
-    said += "outside of the shaded band, which holds 95 % of the bars of a calibrated model. High bars at both ends mean "
-    said += "distributions that are too narrow, a hill in the middle means too wide ones, and a slope means shifted ones."
+    description += "outside of the shaded band, which holds 95 % of the bars of a calibrated model. High bars at both ends mean "
+    description += "distributions that are too narrow, a hill in the middle means too wide ones, and a slope means shifted ones."
     rows = [[f"{left:.2f} to {right:.2f}", str(count)] for left, right, count in zip(edges, edges[1:], counts, strict=False)]
-    return Plot(title, said, plot, Grid("Heights of the bars", [x, y], rows))
+    return Plot(title, description, plot, Grid("Heights of the bars", [x, y], rows))
 
 
 def curve_of_coverage(pit: Float[np.ndarray, " N"], title: str = "Coverage of central intervals") -> Plot:
@@ -76,10 +76,12 @@ def curve_of_coverage(pit: Float[np.ndarray, " N"], title: str = "Coverage of ce
     plot.legend.location = "top_left"
     add_hover(plot, [("probability", "@level{0%}"), ("inside", "@share{0.0%}")], line)
     shown = [(level, covered[round(100 * level)]) for level in (0.5, 0.8, 0.9, 0.95)]
-    said = "Of a calibrated model the share of rows inside is the probability of the interval. "
-    said += f"With {len(pit)} rows, chance alone moves the share by up to {100 / max(len(pit), 1) ** 0.5:.0f} percentage points."
+    description = "Of a calibrated model the share of rows inside is the probability of the interval. "
+    description += (
+        f"With {len(pit)} rows, chance alone moves the share by up to {100 / max(len(pit), 1) ** 0.5:.0f} percentage points."
+    )
     rows = [[f"{100 * level:.0f} %", f"{100 * share:.1f} %"] for level, share in shown]
-    return Plot(title, said, plot, Grid("Rows inside of central intervals", ["probability", "rows inside"], rows))
+    return Plot(title, description, plot, Grid("Rows inside of central intervals", ["probability", "rows inside"], rows))
 
 
 def bars_of_importance(rises: dict[str, np.ndarray]) -> Plot:
@@ -94,15 +96,15 @@ def bars_of_importance(rises: dict[str, np.ndarray]) -> Plot:
     plot.add_layout(Span(location=0, dimension="height", line_color=DATA))
     add_hover(plot, [("column", "@name"), ("rise", "@mean{%.4f}"), ("range", "@low{%.4f} to @high{%.4f}")], bars, "mouse")
     num = len(next(iter(rises.values())))
-    said = (
+    description = (
         f"How much worse the predictions get when a column is shuffled among the test rows (bar: mean of {num} shuffles, line: "
     )
-    said += (
+    description += (
         "their range). A column whose range contains 0 may not matter. Of two columns that say the same, neither seems to matter."
     )
-    said += f" Shown are the {len(names)} highest of {len(rises)}." if len(rises) > len(names) else ""
+    description += f" Shown are the {len(names)} highest of {len(rises)}." if len(rises) > len(names) else ""
     rows = [[name, f"{m:.4f}", f"{a:.4f} to {b:.4f}"] for name, m, a, b in zip(names, means, low, high, strict=True)]
-    return Plot("Importance of the columns", said, plot, Grid("Rise of the NLL", ["column", "mean", "range"], rows))
+    return Plot("Importance of the columns", description, plot, Grid("Rise of the NLL", ["column", "mean", "range"], rows))
 
 
 def curves_of_training(history: History, truth: float | None = None, noisy: bool = False) -> Plot:
@@ -124,9 +126,11 @@ def curves_of_training(history: History, truth: float | None = None, noisy: bool
     plot.legend.location = "top_right"
     add_hover(plot, [("step", "@step"), ("validation NLL", "@score{%.5g}")], line)
     best = int(np.nanargmin(scores)) if np.isfinite(scores).any() else 0
-    said = f"The validation NLL was lowest, {scores[best]:.4g} nats, at step {history.report_steps[best]} of {len(history.loss)}."
-    said += f" The dashed line is the NLL of the exact density, {truth:.4g}." if truth is not None else ""
-    return Plot("Training", said, plot)
+    description = (
+        f"The validation NLL was lowest, {scores[best]:.4g} nats, at step {history.report_steps[best]} of {len(history.loss)}."
+    )
+    description += f" The dashed line is the NLL of the exact density, {truth:.4g}." if truth is not None else ""
+    return Plot("Training", description, plot)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -105,7 +105,7 @@ def _curve(evaluate: Callable[[np.ndarray], Any], quantiles: np.ndarray) -> tupl
     """Returns points of the curve, the density there, and modes with their heights.
 
     The first points divide the distances between the quantiles. More are put where the curve has its probability, so that a
-    narrow peak between two points, of which the probability tells, gets points of its own, and where its height changes.
+    narrow peak between two points, which shows in the probability, gets points of its own, and where its height changes.
     """
     places = np.linspace(0, quantiles.shape[1] - 1, NUM_POINTS)
     y = np.stack([np.interp(places, np.arange(len(row)), row) for row in quantiles]).astype(np.float32)

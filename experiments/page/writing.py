@@ -20,11 +20,13 @@ HERE = Path(__file__).resolve().parent
 INSTALL = "pip install bokeh"
 
 
-def write_page(folder: Path, clock: Clock, title: str, sections: Callable[[], Iterable[Section]]) -> None:
-    """Writes the page of a run into its folder, if the plotting library is installed.
+def write_page(folder: Path, clock: Clock, title: str, sections: Callable[[], Iterable[Section]], *, wanted: bool) -> None:
+    """Writes the page of a run into its folder, if it is wanted and the plotting library is installed.
 
     Args: `sections` makes the sections, and imports the plotting library, which takes about half a second.
     """
+    if not wanted:
+        return
     if importlib.util.find_spec("bokeh") is None:
         print(f"note: {PAGE_FILE} was not written, since bokeh is not installed: {INSTALL}")
         return

@@ -23,7 +23,6 @@ from experiments.pen_strokes.scores import independent_nll, score
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
-from mdnjax.config import load
 from mdnjax.progress import training_progress
 from mdnjax.sequences import Rows, pack
 from mdnjax.training.functions import SAMPLE
@@ -77,10 +76,8 @@ def study(config: PenStrokes, overwrite: bool) -> None:
     report.write_history(folder / "history.csv", fitted.history)
     source = Path(config.data.path).name if config.data.path else "alphabet"
     title, table = f"Pen strokes, {source}, seed {config.seed}: nats per point", table_of(metrics)
-    if config.report and not fitted.diverged:
-        defaults = load(PenStrokes, DEFAULT)
-        page = partial(plain_sections, __doc__ or "", config, defaults, [("NLL in nats per point", table)], [], folder, PICTURES)
-        write_page(folder, clock, title, page)
+    page = partial(plain_sections, __doc__ or "", config, DEFAULT, [("NLL in nats per point", table)], [], folder, PICTURES)
+    write_page(folder, clock, title, page, wanted=config.report and not fitted.diverged)
     status = "diverged" if fitted.diverged else "finished"
     steps = int(fitted.state.step)
     report.write_run(folder, clock, {"seed": config.seed, "status": status, "unit": unit, "steps": steps, **metrics})

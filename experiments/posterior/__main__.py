@@ -26,7 +26,6 @@ from experiments.posterior.problem import Problem, splits_of
 from experiments.posterior.schema import Posterior
 from experiments.posterior.simulations import make_problem
 from experiments.progress import Clock
-from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
 from mdnjax.config import load
@@ -46,21 +45,12 @@ def study(config: Posterior, overwrite: bool) -> None:
     if num_components_is_auto(config):
         raise command.UserError("model.num_components: got 'auto', expected a number")
     methods: Sequence[Method] = ("posterior", "likelihood") if config.method == "both" else (config.method,)
-    if "likelihood" in methods:
-        import_extra("blackjax", "posterior")
-    clock = Clock()
-    with clock.phase("data"):
-        problem = make_problem(config.data, config.data_seed, config.num_draws, config.method)
-    check_prior(config, problem)
-    if problem.references is not None:
-        import_extra("sklearn")
-    written = config
+    clock, written = Clock(), config
+    problem = read_problem(config, methods, clock)
     if config.data.path is None and problem.prior is not None:
         config = with_support(config, problem.prior)
     if "posterior" in methods:
         check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
-    names = columns_of("posterior", problem.names, problem.simulations.x.shape[1]).inputs
-    notes = list(outside(problem.simulations.x, problem.observed, [column.name for column in names]))
     folder = create_run_folder(written, config.output, FILES, overwrite)
     outcomes = [train_and_evaluate(config, problem, size, method, clock, folder) for size in problem.sizes for method in methods]
     outcomes, failed = with_rounds(config, problem, outcomes, clock)
@@ -72,22 +62,38 @@ def study(config: Posterior, overwrite: bool) -> None:
     with clock.phase("figures"):
         drawn = figures.draw([outcome.evaluation for outcome in outcomes], problem)
         report.write_figures(folder / "figures", drawn)
-    direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
-    of_networks = direct[-1].result.notes if direct else []
-    notes += [
-        *outliers(problem.simulations),
-        *of_networks,
-        *(note for outcome in outcomes for note in outcome.problems),
-    ]
-    notes, title = [*problem.notes, *notes, *chosen(outcomes), *failed], title_of(config, problem)
-    table = table_of(outcomes, problem)
-    if config.report and not any(outcome.result.fit.diverged for outcome in outcomes):
-        write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes))
+    title, table, notes = title_of(config, problem), table_of(outcomes, problem), [*notes_of(problem, outcomes), *failed]
+    wanted = config.report and not any(outcome.result.fit.diverged for outcome in outcomes)
+    write_page(folder, clock, title, lambda: page(written, problem, outcomes, table, notes), wanted=wanted)
     write_metrics(config, folder, clock, table, outcomes)
     report.print_table(title, table)
     report.print_end(notes, clock, folder)
     for outcome in outcomes:
         check_not_diverged(folder, config, outcome)
+
+
+def read_problem(config: Posterior, methods: Sequence[Method], clock: Clock) -> Problem:
+    """Reads or draws the simulations. Raises: UserError if they cannot be used, or a package that is needed is not installed."""
+    if "likelihood" in methods:
+        command.import_extra("blackjax", "posterior")
+    with clock.phase("data"):
+        problem = make_problem(config.data, config.data_seed, config.num_draws, config.method)
+    check_prior(config, problem)
+    if problem.references is not None:
+        command.import_extra("sklearn")
+    return problem
+
+
+def notes_of(problem: Problem, outcomes: list[Outcome]) -> Iterator[str]:
+    """Yields sentences about the simulations, the observations, and what looks wrong with the posteriors."""
+    names = columns_of("posterior", problem.names, problem.simulations.x.shape[1]).inputs
+    direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
+    yield from problem.notes
+    yield from outside(problem.simulations.x, problem.observed, [column.name for column in names])
+    yield from outliers(problem.simulations)
+    yield from direct[-1].result.notes if direct else []
+    yield from (note for outcome in outcomes for note in outcome.problems)
+    yield from chosen(outcomes)
 
 
 def with_rounds(config: Posterior, problem: Problem, outcomes: list[Outcome], clock: Clock) -> tuple[list[Outcome], list[str]]:

@@ -29,7 +29,7 @@ APART = 1.06  # factor between the places of two methods on the axis of simulati
 ZOOM = 8  # magnification of the last column, which exists where theta has two parameters or more
 
 
-class Evaluation(NamedTuple):
+class PosteriorEvaluation(NamedTuple):
     """Draws of theta `[S, D]` for each observation, ranks of the test simulations, and two-sample scores of each observation.
 
     They are those of the networks trained on `num_simulations` by a method; `c2st` is empty without references. `label` names
@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the figures say of the row."""
+        """The name of the row in figures."""
         return self.label or f"{self.num_simulations:,} simulations"
 
     @property
@@ -62,7 +62,7 @@ class Evaluation(NamedTuple):
         return f"{self.name}: trusted, the checks found no problem"
 
 
-def draw(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[tuple[str, Figure]]:
+def draw(evaluations: Sequence[PosteriorEvaluation], problem: Problem) -> Iterator[tuple[str, Figure]]:
     """Yields every figure with its name."""
     yield "posteriors", posteriors(evaluations, problem.references)
     from_prior = [evaluation for evaluation in evaluations if evaluation.num_rounds == 1]
@@ -76,7 +76,7 @@ def draw(evaluations: Sequence[Evaluation], problem: Problem) -> Iterator[tuple[
         yield "reproduced", reproduced(evaluations[-1])
 
 
-def corner_of_first(evaluation: Evaluation, problem: Problem) -> Figure:
+def corner_of_first(evaluation: PosteriorEvaluation, problem: Problem) -> Figure:
     """Plots all pairs of parameters of the first observation, with reference draws and the true parameters where known."""
     truth = None if problem.truths is None else problem.truths[0]
     reference = None if problem.references is None else problem.references[0]
@@ -88,7 +88,7 @@ def corner_of_first(evaluation: Evaluation, problem: Problem) -> Figure:
     return figure
 
 
-def reproduced(evaluation: Evaluation) -> Figure:
+def reproduced(evaluation: PosteriorEvaluation) -> Figure:
     """Plots, for each observation, the observed numbers over the intervals of simulations with draws of its posterior.
 
     Numbers are standardised by these simulations.
@@ -113,7 +113,7 @@ def reproduced(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] | None) -> Figure:
+def posteriors(evaluations: Sequence[PosteriorEvaluation], references: list[np.ndarray] | None) -> Figure:
     """Plots draws: a row for each number of simulations and for the reference, a column for each observation.
 
     A last column enlarges the first observation where its draws are densest.
@@ -143,7 +143,7 @@ def posteriors(evaluations: Sequence[Evaluation], references: list[np.ndarray] |
     return figure
 
 
-def ranks(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Figure:
+def ranks(evaluations: Sequence[PosteriorEvaluation], names: Sequence[str]) -> Figure:
     """Plots histograms of ranks with the band that holds 95 % of calibrated bars, a row for each number of simulations.
 
     The titles say whether the ranks of a parameter are uniform, at a level of 1 % for all parameters together.
@@ -169,7 +169,7 @@ def ranks(evaluations: Sequence[Evaluation], names: Sequence[str]) -> Figure:
     return figure
 
 
-def coverage(evaluations: Sequence[Evaluation]) -> Figure:
+def coverage(evaluations: Sequence[PosteriorEvaluation]) -> Figure:
     """Plots how often the true parameters lie inside of highest-density regions, against the probability of the region."""
     levels = np.linspace(0, 1, 101)
     with mpl.rc_context(STYLE):
@@ -188,7 +188,7 @@ def coverage(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
-def scores(evaluations: Sequence[Evaluation], task: str | None) -> Figure:
+def scores(evaluations: Sequence[PosteriorEvaluation], task: str | None) -> Figure:
     """Plots the two-sample score of every observation and their mean, against the number of simulations."""
     methods = {evaluation.method: MODEL for evaluation in evaluations}
     methods |= dict.fromkeys([*methods][1:], SECOND)

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from experiments.pipeline import Result, run
-from experiments.posterior.checked import Quality, of_particles, of_ranks, of_reproduced, reproduced_by
-from experiments.posterior.figures import Evaluation
+from experiments.posterior.checks import Quality, of_particles, of_ranks, of_reproduced, reproduced_by
+from experiments.posterior.figures import PosteriorEvaluation
 from experiments.posterior.problem import Problem, splits_of, trials_of
 from experiments.posterior.published import PUBLISHED
 from experiments.posterior.rounds import in_rounds
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
     """
 
     result: Result
-    evaluation: Evaluation
+    evaluation: PosteriorEvaluation
     nll: np.ndarray
     seconds: float
     quality: Quality | None
@@ -80,7 +80,7 @@ def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Me
         reproduced = reproduced_by(problem, draws, config.data_seed)
     problems = [*of_ranks(tested, problem), *of_reproduced(reproduced), *of_particles(quality, config.num_draws)]
     label = f"{num:,} simulations, {method}" if compares else ""
-    evaluation = Evaluation(num, list(draws), tested.ranks, [], method, label, len(problems), reproduced)
+    evaluation = PosteriorEvaluation(num, list(draws), tested.ranks, [], method, label, len(problems), reproduced)
     problems = [f"{evaluation.name}: {problem}" for problem in problems]
     return Outcome(result, evaluation, tested.nll, seconds, quality, held_out_nll, problems)
 
@@ -126,7 +126,7 @@ def train(config: Posterior, problem: Problem, num: int, clock: Clock, model_fil
 
 
 def draw(posterior: Any, problem: Problem, key: Any, config: Posterior) -> tuple[np.ndarray, Quality | None]:
-    """Draws theta `[M, S, D]` for each observation; particles also have numbers that tell how well they moved."""
+    """Draws theta `[M, S, D]` for each observation; particles also have numbers that show how well they moved."""
     if not isinstance(posterior, LikelihoodPosterior):
         return posterior.predictor.sample(key, problem.observed, config.num_draws), None
     tempered = posterior.tempered(key, trials_of(problem, problem.observed), config.num_draws)

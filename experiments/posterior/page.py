@@ -13,7 +13,7 @@ from scipy.stats import binom
 from experiments.page.blocks import Block, Bullets, Grid, Paragraph, Plot, Section
 from experiments.page.plots import MODEL, TRUTH, curves_of_training, histogram, make_figure
 from experiments.page.settings import settings_that_differ
-from experiments.posterior.figures import Evaluation
+from experiments.posterior.figures import PosteriorEvaluation
 from experiments.posterior.outcome import Outcome
 from experiments.posterior.problem import Problem
 from experiments.posterior.schema import Posterior
@@ -26,7 +26,7 @@ MEANINGS = (
     "In 50 % and in 90 %: the share of these simulations whose true parameters lie in the highest-density region of this "
     "probability.",
     "Rank error: the mean distance between the distribution of a true parameter's rank among draws and the uniform one.",
-    "C2ST: how well a classifier tells the draws from reference draws. 0.5 is perfect, 1 means that they have nothing in common.",
+    "C2ST: how well a classifier separates the draws from reference draws. 0.5 is perfect; at 1 they have nothing in common.",
 )
 
 
@@ -59,16 +59,16 @@ def sections(
     yield Section("Training", [curves_of_training(outcomes[-1].result.fit.history)])
 
 
-def _ranks(evaluation: Evaluation, names: Sequence[str]) -> Iterator[Block]:
+def _ranks(evaluation: PosteriorEvaluation, names: Sequence[str]) -> Iterator[Block]:
     """Yields a histogram of the ranks of each parameter."""
     for name, below, p in zip(names, evaluation.ranks.below.T, evaluation.ranks.p_values(), strict=True):
         shares = (below + 0.5) / (evaluation.ranks.num + 1)
         uniform = "are uniform" if p > level_of(len(names)) else "are NOT uniform"
-        said = f"{evaluation.name}: the ranks {uniform} (p = {p:.2g})."
-        yield histogram(shares, f"Ranks of {name}", "rank of the true value among draws, as a share", "simulations", said)
+        description = f"{evaluation.name}: the ranks {uniform} (p = {p:.2g})."
+        yield histogram(shares, f"Ranks of {name}", "rank of the true value among draws, as a share", "simulations", description)
 
 
-def _coverage(evaluations: Sequence[Evaluation]) -> Plot:
+def _coverage(evaluations: Sequence[PosteriorEvaluation]) -> Plot:
     """Plots the share of true parameters inside of highest-density regions against their probability."""
     levels, num = np.linspace(0, 1, 101), min(len(evaluation.ranks.above) for evaluation in evaluations)
     plot = make_figure("probability of the region", "share of true parameters inside", x_range=(0, 1), y_range=(0, 1))
@@ -80,15 +80,15 @@ def _coverage(evaluations: Sequence[Evaluation]) -> Plot:
         plot.line(levels, covered, color=MODEL, alpha=alpha, line_width=2.5, legend_label=evaluation.name)
     plot.legend.location = "top_left"
     rows = [[e.name, *(f"{100 * e.ranks.coverage(level):.1f} %" for level in (0.5, 0.8, 0.9, 0.95))] for e in evaluations]
-    said = (
+    description = (
         "Of a calibrated posterior the share of true parameters inside of a region is its probability, within the shaded band. "
     )
-    said += "Below it posteriors are too narrow, above it too wide."
+    description += "Below it posteriors are too narrow, above it too wide."
     grid = Grid("True parameters inside of highest-density regions", ["", "50 %", "80 %", "90 %", "95 %"], rows)
-    return Plot("Coverage of regions", said, plot, grid)
+    return Plot("Coverage of regions", description, plot, grid)
 
 
-def _reproduced(evaluation: Evaluation) -> Iterator[Block]:
+def _reproduced(evaluation: PosteriorEvaluation) -> Iterator[Block]:
     """Yields a table for each of the first observations, of its numbers beside simulations with draws of its posterior."""
     for number, each in enumerate(evaluation.reproduced[:MAX_OBSERVATIONS], 1):
         ends = np.quantile(each.simulated, [0.05, 0.95], axis=0)
@@ -100,16 +100,16 @@ def _reproduced(evaluation: Evaluation) -> Iterator[Block]:
         yield Grid(caption, ["number", "observed", "5 %", "95 %", "p-value"], rows[:MAX_NUMBERS])
 
 
-def _draws(evaluation: Evaluation, references: list[np.ndarray] | None, names: Sequence[str]) -> Iterator[Block]:
+def _draws(evaluation: PosteriorEvaluation, references: list[np.ndarray] | None, names: Sequence[str]) -> Iterator[Block]:
     """Yields the draws for the first observations, each parameter against each other one."""
     for number, draws in enumerate(evaluation.draws[:MAX_OBSERVATIONS]):
         ends = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
         rows = [[name, *(f"{value:.4g}" for value in of)] for name, of in zip(names, ends.T, strict=True)]
         reference = None if references is None else references[number]
-        said = f"Draws of {evaluation.name}" + ("" if reference is None else ", and reference draws in orange")
-        said += ": a histogram of each parameter, and each pair of parameters as points."
+        description = f"Draws of {evaluation.name}" + ("" if reference is None else ", and reference draws in orange")
+        description += ": a histogram of each parameter, and each pair of parameters as points."
         grid = Grid("Quantiles of the draws", ["parameter", "5 %", "median", "95 %"], rows)
-        yield Plot(f"Posterior for observation {number + 1}", said, _corner(draws, reference, names), grid)
+        yield Plot(f"Posterior for observation {number + 1}", description, _corner(draws, reference, names), grid)
 
 
 def _corner(draws: np.ndarray, reference: np.ndarray | None, names: Sequence[str]) -> Any:

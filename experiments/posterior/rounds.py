@@ -1,4 +1,4 @@
-"""Simulations in rounds: the first from the prior, each further one, for each observation, where its posterior is."""
+"""Simulations in rounds: the first from the prior, the others, for each observation, from the region of its posterior."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.posterior.checked import Quality
+from experiments.posterior.checks import Quality
 from experiments.posterior.problem import Problem, trials_of
 from experiments.posterior.schema import Posterior
 from experiments.progress import Clock

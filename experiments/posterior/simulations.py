@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.command import UserError
-from experiments.posterior.drawn import problem_of_task
 from experiments.posterior.observations import flat_trials, read, read_benchmark, read_observations, table_of
 from experiments.posterior.problem import Problem, without_constants
 from experiments.posterior.schema import Simulations
+from experiments.posterior.task_problem import problem_of_task
 from mdnjax.components import Support
 from mdnjax.data import Dataset, make_support
 from mdnjax.data.dataset import select_rows
@@ -30,20 +30,7 @@ def make_problem(data: Simulations, seed: int, num_draws: int, method: str = "po
 
 
 def _of_file(data: Simulations, seed: int, method: str) -> Problem:
-    assert data.path is not None
-    if data.root is not None and data.observations is not None:
-        expected = "expected null: the folder has its own observations"
-        raise UserError(f"data.observations: got {data.observations!r} with data.root, {expected}")
-    if data.task is not None:
-        raise UserError(f"data.task: got {data.task!r} with data.path, expected one of both")
-    arrays = read(data.path, "data.path")
-    drop = data.missing == "drop"
-    arrays, trials = _with_trials(arrays, data)
-    theta, x = (table_of(arrays, name, data.path, "data.path", failed=drop) for name in ("theta", "x"))
-    if len(theta) != len(x):
-        raise UserError(f"data.path: {data.path}: got {len(theta)} rows of theta and {len(x)} of x, expected the same number")
-    if x.shape[1] % trials:
-        raise UserError(f"data.trials: got {trials} for {x.shape[1]} columns of x, expected as many columns in each trial")
+    arrays, theta, x, trials = _arrays_of_file(data)
     succeeded = np.asarray(np.isfinite(np.concatenate([theta, x], axis=1)).all(axis=1))
     known = np.isfinite(theta).all(axis=1)
     success = fit_success(theta[known], succeeded[known], seed, trials) if method != "posterior" else None
@@ -70,6 +57,24 @@ def _of_file(data: Simulations, seed: int, method: str) -> Problem:
     simulations, test, observed, more, _ = without_constants(simulations, test, observed, trials)
     known = {"prior": prior, "trials": trials, "success": success, "truths": truths}
     return Problem(simulations, test, observed, references, None, sizes, (*notes, *more), **known)
+
+
+def _arrays_of_file(data: Simulations) -> tuple[Mapping[str, Array], Array, Array, int]:
+    """Returns the arrays of a file, theta and x among them as tables, and the number of trials."""
+    assert data.path is not None
+    if data.root is not None and data.observations is not None:
+        expected = "expected null: the folder has its own observations"
+        raise UserError(f"data.observations: got {data.observations!r} with data.root, {expected}")
+    if data.task is not None:
+        raise UserError(f"data.task: got {data.task!r} with data.path, expected one of both")
+    arrays, trials = _with_trials(read(data.path, "data.path"), data)
+    drop = data.missing == "drop"
+    theta, x = (table_of(arrays, name, data.path, "data.path", failed=drop) for name in ("theta", "x"))
+    if len(theta) != len(x):
+        raise UserError(f"data.path: {data.path}: got {len(theta)} rows of theta and {len(x)} of x, expected the same number")
+    if x.shape[1] % trials:
+        raise UserError(f"data.trials: got {trials} for {x.shape[1]} columns of x, expected as many columns in each trial")
+    return arrays, theta, x, trials
 
 
 def _with_trials(arrays: Mapping[str, Array], data: Simulations) -> tuple[Mapping[str, Array], int]:

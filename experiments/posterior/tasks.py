@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reading.files import import_extra
+from experiments.command import import_extra
 from mdnjax.data import two_moons
 from mdnjax.posteriors.priors import Box, LogNormal, Normal, Prior
 

@@ -65,7 +65,7 @@ def _has_other_modes(config: Predict, predictor: Predictor) -> bool:
 
 
 def _check_columns(config: Predict, predictor: Predictor) -> None:
-    """Raises: UserError if the model has not what is asked for."""
+    """Raises: UserError if the model lacks what the configuration asks for."""
     if config.density_at is not None and len(predictor.columns.targets) > 1:
         raise command.UserError(f"density_at: got a model of {len(predictor.columns.targets)} targets, expected a single target")
     scores = predictor.conformal

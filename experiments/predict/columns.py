@@ -22,7 +22,7 @@ from mdnjax.statistics import marginal, modes
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 MIN_MODE_MASS = 0.001  # of the modes that are written
-POWERS_OF_TEN = np.array([float(10**power) for power in range(23)])  # the larger ones are no float64 numbers
+POWERS_OF_TEN = np.array([float(10**power) for power in range(23)])  # larger ones are not exact in float64
 FILE = "rows to predict for: .csv, .tsv, .parquet, .npz or .txt, with the model's columns, or a pattern such as 'rows/*.parquet'"
 
 
@@ -104,7 +104,7 @@ def _rounded(values: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _significant(values: np.ndarray) -> np.ndarray:
-    """Rounds to eight significant digits: exactly, where powers of ten are float64 numbers, and elsewhere by way of text."""
+    """Rounds to eight significant digits: exactly, where powers of ten are exact in float64, and elsewhere by way of text."""
     size = np.abs(values)
     decimals = 7 - np.floor(np.log10(np.where((size > 0) & np.isfinite(size), size, 1))).astype(int)
     usual = np.abs(decimals) < len(POWERS_OF_TEN)

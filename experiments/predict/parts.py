@@ -1,4 +1,4 @@
-"""Predictions for the files of a pattern, each a part with a file of its own; parts that are complete are kept."""
+"""Predictions for the files of a pattern, each a part with a file of its own; a part that is complete is not computed again."""
 
 from __future__ import annotations
 

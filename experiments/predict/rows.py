@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import command
 from experiments.predict.columns import Predict, columns_of
-from experiments.predict.writing import writing
+from experiments.predict.writing import table_writer
 from experiments.reading import files
 from experiments.reading.hints import hint
 from mdnjax.batching import padded_size
@@ -37,7 +37,7 @@ class Chunk(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """The predictions for a chunk, sentences about its rows, and how many rows each of other sentences is about."""
+    """The predictions for a chunk, sentences about its rows, and further sentences with the number of rows of each."""
 
     columns: dict[str, np.ndarray]
     notes: list[str]
@@ -45,7 +45,7 @@ class Predicted(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """How many rows were predicted, and what is to be said about them."""
+    """The number of rows that were predicted, and sentences about them."""
 
     num_rows: int = 0
     notes: tuple[str, ...] = ()
@@ -62,12 +62,12 @@ def predict_file(
 ) -> Summary:
     """Writes the predictions for the file of a configuration to its output, which appears whole at the end.
 
-    Args: `record` is text that a Parquet file keeps about how it was made; `part` counts the files before this one, for
+    Args: `record` is text about the predictions that a Parquet file stores; `part` counts the files before this one, for
     which the programs are compiled.
     Raises: UserError for what the user can correct.
     """
     summary, start, which = Summary(), time.perf_counter(), f"part {part + 1}  " if record else ""
-    with writing(config.output, overwrite, record) as write:
+    with table_writer(config.output, overwrite, record) as write:
         for done in map_in_threads(partial(_predict_chunk, config, predictor), _chunks(config, predictor), compiled=part > 0):
             write(done.columns)
             summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))

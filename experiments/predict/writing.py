@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.command import UserError
-from experiments.reading.files import import_extra
+from experiments.command import UserError, import_extra
 
 Write = Callable[[Mapping[str, np.ndarray]], None]
 RECORD = "mdnjax"  # key of the metadata of a Parquet file
 
 
 @contextlib.contextmanager
-def writing(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
+def table_writer(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
     """Gives a function that appends rows to a temporary file, which is renamed to `path` at the end, or deleted after an error.
 
-    Args: `record` is text that a Parquet file keeps; `record_of` returns it.
+    Args: `record` is text that a Parquet file stores; `record_of` returns it.
     Raises: UserError if the file cannot be written, or exists and must not be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -16,10 +16,8 @@ from experiments.projectile import figures, objective
 from experiments.projectile.evaluation import describe, evaluate_all, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import InputRanges, Projectile
-from experiments.reading.files import import_extra
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message
-from mdnjax.config import load
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
@@ -41,7 +39,7 @@ WIND_SHARES = (0.1, 0.5, 0.9)  # positions within the range of winds, one panel 
 
 def study(config: Projectile, overwrite: bool) -> None:
     """Trains, evaluates the predicted launch angles, and writes the run folder."""
-    import_extra("diffrax", "ode")
+    command.import_extra("diffrax", "ode")
     command.setup_runtime(config.runtime)
     check_optimizers(train=config.train)
     if config.model.num_components == "auto" or config.model.line or config.model.family not in ("diagonal", "isotropic"):
@@ -67,10 +65,8 @@ def study(config: Projectile, overwrite: bool) -> None:
     table = table_of(metrics)
     title = f"Projectile, seed {config.seed}: {config.questions.num_test} test inputs (speed, distance, wind)"
     notes = [*extrapolation_notes(config)]
-    if config.report and not fitted.diverged:
-        defaults, tables = load(Projectile, DEFAULT), [("Test scores", table)]
-        page = partial(plain_sections, __doc__ or "", config, defaults, tables, notes, folder, PICTURES)
-        write_page(folder, clock, title, page)
+    page = partial(plain_sections, __doc__ or "", config, DEFAULT, [("Test scores", table)], notes, folder, PICTURES)
+    write_page(folder, clock, title, page, wanted=config.report and not fitted.diverged)
     status = "diverged" if fitted.diverged else "finished"
     report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
     report.print_table(title, table)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reading.files import import_extra
+from experiments.command import import_extra
 
 GRAVITY, DRAG = 9.81, 0.006  # m/s^2, 1/m
 MIN_ANGLE, MAX_ANGLE = 0.0, 90.0  # degrees

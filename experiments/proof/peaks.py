@@ -45,7 +45,7 @@ def turning_points(example: Example) -> TurningPoints:
 
 
 def cells_of_modes(example: Example) -> Numbers:
-    """Returns the two ends `[M, 2]` of each interval of a fine grid in which the density stops to rise."""
+    """Returns the two ends `[M, 2]` of each interval of a fine grid in which the density stops rising."""
     points, rising = rising_on_grid(example, 601)
     ends = np.flatnonzero(rising[:-1] & ~rising[1:])
     return np.stack([points[ends], points[ends + 1]], axis=-1)

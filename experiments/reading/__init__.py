@@ -38,7 +38,7 @@ from mdnjax.data.training_units import support_and_atoms
 from mdnjax.data.values import ROW, TableError, check_name
 
 MIN_ROWS = 10
-MAX_NUMBERS = 10_000_000  # by which columns and units of rows on disk are determined
+MAX_NUMBERS = 10_000_000  # of the rows by which columns and units are determined, if the table is on disk
 MIN_ROWS_OF_STATISTICS = 20_000
 
 

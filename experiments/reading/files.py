@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import importlib
 import os
 import re
 import warnings
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.command import UserError
+from experiments.command import UserError, import_extra
 from experiments.reading.arrays import ArraysError, read_arrays
 from mdnjax.data.content import DECIMAL_COMMA
 from mdnjax.data.values import TableError, parsed
@@ -129,31 +128,38 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
         "keep_default_na": False,
         "na_values": ["", *text_format.missing_values],
     }
+    with _table_errors(path, text_format), warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        if _kind(path) == ".txt":
+            options |= {"header": None}
+        else:
+            header_options = options | {"na_values": []}
+            names = pandas.read_csv(path, header=None, nrows=1, dtype=str, **header_options).iloc[0]
+            names = [name.strip() for name in names]
+            if (twice := _first_duplicate(names)) is not None:
+                raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
+            options |= {"header": 0, "names": names, "dtype": {name: str for name in text_columns if name in names}}
+        frames = pandas.read_csv(path, chunksize=max_rows, low_memory=False, **options)
+        with contextlib.nullcontext([frames]) if max_rows is None else frames as chunks:  # closes the file on errors
+            empty = True
+            for frame in chunks:
+                empty = False
+                yield frame.rename(columns=str)
+            if empty:
+                yield pandas.read_csv(path, nrows=0, **options).rename(columns=str)
+
+
+@contextlib.contextmanager
+def _table_errors(path: Path, text_format: TextFormat) -> Iterator[None]:
+    """Turns the errors of pandas into a TableError, and those of the file into a UserError."""
+    errors = import_extra("pandas").errors
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pandas.errors.ParserWarning)
-            if _kind(path) == ".txt":
-                options |= {"header": None}
-            else:
-                header_options = options | {"na_values": []}
-                names = pandas.read_csv(path, header=None, nrows=1, dtype=str, **header_options).iloc[0]
-                names = [name.strip() for name in names]
-                if (twice := _first_duplicate(names)) is not None:
-                    raise TableError(f"got column {twice[:40]!r} twice in the header, expected each name once")
-                options |= {"header": 0, "names": names, "dtype": {name: str for name in text_columns if name in names}}
-            frames = pandas.read_csv(path, chunksize=max_rows, low_memory=False, **options)
-            with contextlib.nullcontext([frames]) if max_rows is None else frames as chunks:  # closes the file on errors
-                empty = True
-                for frame in chunks:
-                    empty = False
-                    yield frame.rename(columns=str)
-                if empty:
-                    yield pandas.read_csv(path, nrows=0, **options).rename(columns=str)
-    except pandas.errors.EmptyDataError:
+        yield
+    except errors.EmptyDataError:
         raise TableError("got an empty file, expected a header and rows below it") from None
-    except pandas.errors.ParserWarning:
+    except errors.ParserWarning:
         raise TableError("got rows with more fields than the header has names") from None
-    except pandas.errors.ParserError as error:
+    except errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
         raise TableError(f"not a table: {' '.join(reason.split())[:200]}") from None
     except UnicodeError:  # not only UnicodeDecodeError, since UTF-16 may lack its first mark
@@ -237,18 +243,6 @@ def _to_numpy(column: Any) -> np.ndarray:
     if getattr(column.dtype, "kind", "O") in "biuf":  # extension types of pandas, with missing values
         return column.to_numpy(np.float64, na_value=np.nan)
     return column.astype(object).where(column.notna(), None).to_numpy()
-
-
-def import_extra(module: str, extra: str = "tabular") -> Any:
-    """Imports a module that only an optional extra of the package installs.
-
-    Raises: UserError if it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        name = module.partition(".")[0]
-        raise UserError(f"{name} is not installed; install it with pip install -e '.[{extra}]'") from None
 
 
 def _near_file(path: Path) -> str:

@@ -12,7 +12,7 @@ from mdnjax.data.columns import Columns
 from mdnjax.data.content import DECIMAL_COMMA
 from mdnjax.data.values import TableError
 
-MISSING_WORDS = ("NA", "N/A", "n/a", "None", "none", "NULL", "null", "NaN", "nan", "?", "-", ".")  # in the tables of others
+MISSING_WORDS = ("NA", "N/A", "n/a", "None", "none", "NULL", "null", "NaN", "nan", "?", "-", ".")  # common in tables
 
 
 def check_printable(columns: Columns) -> None:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.command import UserError
-from experiments.reading.files import TextFormat, import_extra, parquet_file, read_chunks
+from experiments.command import UserError, import_extra
+from experiments.reading.files import TextFormat, parquet_file, read_chunks
 from experiments.reading.splits import Rows
 from mdnjax.data.columns import Columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
@@ -39,7 +39,7 @@ class Parts(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """A text that differs if a file does."""
+        """A text that is different after a change of one of the files."""
         return " ".join(f"{path.resolve()} {(stat := path.stat()).st_size} {stat.st_mtime_ns}" for path in self.paths)
 
     def place_of(self, row: int) -> tuple[Path, int]:
@@ -113,10 +113,10 @@ def chunks_of(parts: Parts, text_format: TextFormat, names: Sequence[str] | None
     try:
         for path in parts.paths:
             for chunk in read_chunks(path, text_format, CHUNK_ROWS, only=wanted):
-                if len(chunk[wanted[0]]):  # an empty file says nothing of the types of columns
+                if len(chunk[wanted[0]]):  # the columns of an empty file have no types
                     yield {name: chunk[name] for name in wanted}
     finally:
-        import_extra("pyarrow").default_memory_pool().release_unused()  # it would keep some hundred megabytes
+        import_extra("pyarrow").default_memory_pool().release_unused()  # without this, some hundred megabytes stay occupied
 
 
 def read_rows(parts: Parts, text_format: TextFormat, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:

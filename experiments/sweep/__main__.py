@@ -10,8 +10,8 @@ from pathlib import Path
 from experiments import command
 from experiments.members import plan
 from experiments.members.plan import Plan
-from experiments.members.resume import train_members
 from experiments.members.schema import Sweep
+from experiments.members.train import train_members
 from experiments.members.trainer import trainer_of
 from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers

@@ -57,9 +57,8 @@ def gather(planned: Plan, folder: Path) -> None:
     for name, figure in figures.of_sweep(summaries, rows, curves):
         report.write_figure(folder / "figures" / f"{name}.png", figure)
     print(f"best member: seed {best.config.seed} of the setting in row 1; written to best.yaml and best.safetensors")
-    if planned.sweep.report:
-        title = f"Sweep {planned.sweep.output.name}: {len(members)} members"
-        write_page(folder, Clock(), title, lambda: page(folder, planned, summaries, best))
+    title = f"Sweep {planned.sweep.output.name}: {len(members)} members"
+    write_page(folder, Clock(), title, lambda: page(folder, planned, summaries, best), wanted=planned.sweep.report)
     print(f"results: {folder}")
 
 

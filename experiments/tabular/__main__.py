@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,15 @@ from matplotlib.figure import Figure
 from experiments import command, reading, report
 from experiments.charts import as_label, plot_calibration, plot_history
 from experiments.page.blocks import Section
+from experiments.page.writing import write_page
 from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
 from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
-from experiments.study import (
-    MODEL_FILE,
-    RUN_FILES,
-    check_finite,
-    prepare,
-    resolve_num_components,
-    write_figures,
-    write_page,
-    write_run,
-)
+from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
-from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
+from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
 from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import joined
@@ -76,7 +69,8 @@ def study(config: TabularRun, overwrite: bool) -> None:
     if (known := result.predictor.recalibration) is not None:
         more["recalibration"] = {"is_used": not known.is_identity, "gain": float(known.gain)}
     title = f"{table.path.name}: {', '.join(table.columns.targets)}"
-    write_page(config, folder, clock, result, title, lambda: page(config, result, table, mixture, evaluations, rises, slices))
+    sections = partial(page, config, result, table, mixture, evaluations, rises, slices)
+    write_page(folder, clock, title, sections, wanted=config.report and not result.fit.diverged)
     write_run(folder, clock, result, more)
     if scratch is not None:  # now, since a run that is killed while it scores is not to train again
         remove_files(scratch)
@@ -232,13 +226,13 @@ def page(
     slices: Slices,
 ) -> Iterator[Section]:
     """Yields the sections of the page, where the plotting library is installed."""
-    from experiments.tabular.page import Findings, sections
+    from experiments.tabular.page import TableFindings, sections
 
     known, scores = result.predictor.recalibration, result.predictor.conformal
     about = [] if scores is None else [guarantee_note(result, scores)]
     about += [] if known is None else [recalibration_note(result.predictor)]
     shares = [*about, *shares_of_mixture(result)]
-    found = Findings(evaluations, rises, slices, shares, [*table.notes, *notes(result, evaluations)])
+    found = TableFindings(evaluations, rises, slices, shares, [*table.notes, *notes(result, evaluations)])
     return sections(config, table, result, mixture, found)
 
 

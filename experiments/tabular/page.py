@@ -17,8 +17,8 @@ from experiments.pipeline import Result
 from experiments.reading import LoadedTable
 from experiments.schemas import TabularRun
 from experiments.slice_report import table_of_wrong
-from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
 from experiments.tabular.figures import MAX_ROWS_SHOWN, typical_and_extreme
+from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
 from mdnjax.data.columns import Column, blocks
 from mdnjax.data.dataset import joined
 from mdnjax.evaluation import Evaluation
@@ -33,7 +33,7 @@ MEANINGS = (
     "prediction without uncertainty it is the absolute error.",
     "RMSE: the error of the predicted mean, in the target's units.",
     "In 50, 80 and 95 %: the share of test rows inside of the central intervals; it should be near the number in the heading.",
-    "Width: the median width of these intervals. Of two calibrated predictions the narrower one knows more.",
+    "Width: the median width of these intervals. Of two calibrated predictions the narrower one is the more informative.",
     "PIT error: the mean distance of the distribution of the PIT from the uniform one. 0 is calibrated.",
     "Linear Gaussian: least squares with one standard deviation for all rows. Marginal Gaussian: mean and standard deviation of "
     "the training targets, without inputs. A network that is not better than these has learnt nothing from the inputs.",
@@ -49,7 +49,7 @@ OF_RECALIBRATION = (
 MAX_COLUMNS_SHOWN = 60
 
 
-class Findings(NamedTuple):
+class TableFindings(NamedTuple):
     """Scores of the contenders, rises of the NLL by columns, slices of rows, and sentences on the mixture and on faults."""
 
     evaluations: Mapping[str, Evaluation]
@@ -59,7 +59,7 @@ class Findings(NamedTuple):
     notes: Sequence[str]
 
 
-def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mixture, found: Findings) -> Iterator[Section]:
+def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mixture, found: TableFindings) -> Iterator[Section]:
     """Yields the sections; `mixture` are the predictions for the test rows."""
     targets = ", ".join(table.columns.targets)
     question = f"Which values of {targets} are to be expected for a row, given its other columns, and with which probabilities?"

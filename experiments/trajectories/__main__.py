@@ -23,7 +23,6 @@ from experiments.trajectories.published import ROWS, Published
 from experiments.trajectories.schema import Trajectories
 from experiments.trajectories.scores import Predictions, Score, baseline_nll, mean_score, predict, score
 from experiments.trajectories.walks import Scene, make_scenes
-from mdnjax.config import load
 from mdnjax.data import Splits
 from mdnjax.fitting import fit_networks
 from mdnjax.model_file import save
@@ -96,14 +95,10 @@ def write(config: Trajectories, folder: Path, clock: Clock, outcomes: list[Outco
     """Writes the metrics, and writes and prints the table."""
     table = table_of(outcomes, ROWS if config.data.root and not config.data.scenes else ())
     title = f"Paths, seed {config.seed}: NLL in nats per step; average / final distance in metres"
-    if config.report and not any(outcome.fit.diverged for outcome in outcomes):
-        pictures = {
-            outcome.scene.name: f"Observed and true paths, and predictions, in {outcome.scene.name}." for outcome in outcomes
-        }
-        pictures |= {"horizons": "The NLL and the distances against the number of steps ahead."}
-        defaults = load(Trajectories, DEFAULT)
-        page = partial(plain_sections, __doc__ or "", config, defaults, [(title, table)], [], folder, pictures)
-        write_page(folder, clock, title, page)
+    pictures = {outcome.scene.name: f"Observed and true paths, and predictions, in {outcome.scene.name}." for outcome in outcomes}
+    pictures |= {"horizons": "The NLL and the distances against the number of steps ahead."}
+    page = partial(plain_sections, __doc__ or "", config, DEFAULT, [(title, table)], [], folder, pictures)
+    write_page(folder, clock, title, page, wanted=config.report and not any(outcome.fit.diverged for outcome in outcomes))
     report.write_table(folder, table)
     scores = {outcome.scene.name: outcome.score._asdict() for outcome in outcomes}
     report.write_run(folder, clock, {"seed": config.seed, "scenes": scores})

@@ -11,7 +11,7 @@ import numpy as np
 from experiments import command, report
 from experiments.members import parts
 from experiments.members.data import member_data
-from experiments.members.resume import train_members
+from experiments.members.train import train_members
 from experiments.members.trainer import trainer_here
 from experiments.page.plain import plain_sections
 from experiments.page.writing import PAGE_FILE, write_page
@@ -57,10 +57,9 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     report.write_json(folder / "environment.json", report.environment())
     results.write(folder, scores)
     results.show(scores)
-    if config.report:
-        tables = [(shown.title, shown.cells) for shown in results.tables(scores)]
-        page = partial(plain_sections, __doc__ or "", config, Benchmark(), tables, [], folder, {})
-        write_page(folder, Clock(), f"Scores on {len(problems)} tables", page)
+    tables = [(shown.title, shown.cells) for shown in results.tables(scores)]
+    page = partial(plain_sections, __doc__ or "", config, None, tables, [], folder, {})
+    write_page(folder, Clock(), f"Scores on {len(problems)} tables", page, wanted=config.report)
     print(f"results: {folder}")
 
 

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import reading
-from experiments.command import UserError
-from experiments.reading.files import import_extra
+from experiments.command import UserError, import_extra
 from experiments.uci.schema import Tables
 from mdnjax.checkpoint import write_bytes
 from mdnjax.config.data import Examples, Table

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.cells import log_normal_tail
+from mdnjax.components.intervals import log_normal_tail
 from mdnjax.components.location_scale import LocationAndScale, LocationScale, Sizes, raw_of_scale
 from mdnjax.types import Array, Float, PRNGKey
 

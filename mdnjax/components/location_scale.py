@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from mdnjax.components.cells import log_between
+from mdnjax.components.intervals import log_between
 from mdnjax.types import AnyArray, Array, Bool, Float, PRNGKey
 
 # exp(40) is far larger than any useful scale, and its square is still finite in float32

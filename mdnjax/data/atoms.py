@@ -60,7 +60,7 @@ class Atoms(NamedTuple):
     def observed(self, s: Any) -> Any:
         """Returns the target at latent numbers s, with atoms and without censoring."""
         xp: Any = jnp if isinstance(s, jax.Array) else np
-        total = s  # less what s has passed of each interval, so that y is the value of the atom in all of the interval
+        total = s  # minus the part of each interval that is below s, so that y has the value of the atom in all of the interval
         for place in self.predicted:
             anchor = self.high[place] if self._at_lower_end[place] else self.low[place]
             total = total - (xp.clip(s, self.low[place], self.high[place]) - anchor)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mdnjax.types import AnyArray
 
-Dates = Literal["day", "time"]  # what the inputs tell of a date: its day, or also its time of day
+Dates = Literal["day", "time"]  # the inputs are those of its day, or also of its time of day
 
 DAY, ORIGIN = timedelta(days=1), datetime(1970, 1, 1)
 DAYS_PER_YEAR = 365.2425  # the mean; the angle of a season is at most two days away from that of the calendar

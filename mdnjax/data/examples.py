@@ -15,7 +15,7 @@ from mdnjax.data.kinds import fit_columns
 from mdnjax.data.notes import outliers
 from mdnjax.data.values import check_name, numbers_of, unmasked
 
-INNER = ("mdnjax", "sklearn", "jaxtyping", "beartype")  # packages whose lines tell a user nothing; the last two check types
+INNER = ("mdnjax", "sklearn", "jaxtyping", "beartype")  # packages whose lines do not help a user; the last two check types
 
 
 def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def _check_targets(columns: Columns, table: Mapping[str, Any], rows: np.ndarray 
 
 
 def _index_reason(table: Mapping[str, Any], name: str) -> str:
-    """Returns what is to be said of a column of whole numbers that counts the rows; nothing of another column."""
+    """Returns a note on a column of whole numbers that counts the rows; an empty text for another column."""
     values = unmasked(table[name])
     if values.ndim != 1 or values.dtype.kind not in "iu" or len(values) < 2 or not (np.diff(values) == 1).all():
         return ""
@@ -108,7 +108,7 @@ def _index_reason(table: Mapping[str, Any], name: str) -> str:
 
 
 def _useless(content: Content, name: str, first_names: dict[Any, str]) -> str:
-    """Returns why a column tells nothing, or nothing; `first_names` are the columns so far by their values, and grow."""
+    """Returns why a column has no information, or an empty text; `first_names`, the columns so far by their values, grows."""
     values = content.values
     first_name = first_names.setdefault(values.tobytes() if values.dtype != object else tuple(values), name)
     if len(_distinct(values)) < 2:
@@ -134,7 +134,7 @@ def _too_many_texts(content: Content, name: str, asked: bool, categorical: bool)
         raise TableError(f"column {short(name)} has {got}, expected {expected}")
     example = short(next(value for value in values if value is not None))
     months = "; write months as 2024-03-01 to use them as dates" if MONTH.fullmatch(example.strip("'")) else ""
-    return f"it has {got}, such as {example}, so it tells nothing of a new row; name it as categorical if it does{months}"
+    return f"it has {got}, such as {example}, so it has no information about a new row; name it as categorical if it does{months}"
 
 
 def _column(name: str, content: Content, impute: bool) -> Column:

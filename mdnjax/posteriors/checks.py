@@ -17,7 +17,7 @@ from mdnjax.types import Float, PRNGKey
 Simulator = Callable[[np.ndarray], Any]  # parameters [N, D] -> results [N, X], or [N, T, X] of T trials
 NUM_DRAWS = 99  # among which the true parameters are ranked
 MIN_NEAREST = 50
-SHARE_NEAREST = 0.1  # of the test simulations, which are near an observation
+SHARE_NEAREST = 0.1  # of the test simulations: so many count as near an observation
 
 
 class Predicted(NamedTuple):
@@ -31,7 +31,7 @@ class Predicted(NamedTuple):
     names: tuple[str, ...]
 
     def p_values(self) -> list[float]:
-        """Returns 2 (k + 1) / (S + 1) for each number, at most 1; k simulations are on the smaller side of it, or equal to it."""
+        """Returns min(1, 2 (k + 1) / (S + 1)) for each number, with k simulations on its smaller side or equal to it."""
         smaller = np.minimum(np.sum(self.simulated <= self.observed, axis=0), np.sum(self.simulated >= self.observed, axis=0))
         return [float(p) for p in np.minimum(2 * (smaller + 1) / (len(self.simulated) + 1), 1)]
 

@@ -17,7 +17,7 @@ from mdnjax.posteriors.ranks import rank
 from mdnjax.statistics import Modes, modes
 from mdnjax.types import Bool, Float, PRNGKey
 
-SHARE_OUTSIDE = 1e-3  # of the draws, which have a lower density than all proposals
+SHARE_OUTSIDE = 1e-3  # of the draws: their density is lower than that of all proposals
 NUM_DRAWS = 2000  # by which the region of the proposals is found
 CANDIDATES_PER_CALL = 10_000
 MAX_CALLS = 100
@@ -71,7 +71,7 @@ class DirectPosterior(Posterior):
             if sum(map(len, accepted)) >= num:
                 return np.concatenate(accepted)[:num]
         found, tried = sum(map(len, accepted)), MAX_CALLS * CANDIDATES_PER_CALL
-        expected = "expected more: the posterior is too narrow for a truncated prior; method='likelihood' proposes its draws"
+        expected = "expected more: the posterior is too narrow for a truncated prior; method='likelihood' proposes draws of it"
         raise ValueError(f"propose: got {found} of {tried} draws of the prior where the posterior is, {expected}")
 
     def _row(self, x: Any) -> Float[np.ndarray, "1 X"]:

@@ -46,10 +46,11 @@ def fit_posterior(
         theta: Parameters of N simulations.
         x: Results `[N, X]`, or `[N, T, X]` for T independent trials with the same parameters (only with method "likelihood").
         prior: The law of theta: `Box`, `Normal`, `LogUniform`, `LogNormal`, or a `Product` of them.
-        method: "posterior" trains networks of p(theta|x), which answer at once. "likelihood" trains networks of p(x|theta) and
-            draws with particles, which takes seconds for an observation; it is better where the likelihood is the simpler one.
-        missing: What results with NaN are: "refuse" is an error. "drop" leaves out these simulations, which failed; with
-            method "likelihood" the posterior then has the factor p(success|theta), if success depends on theta.
+        method: "posterior" trains networks of p(theta|x), from which draws are immediate. "likelihood" trains networks of
+            p(x|theta) and draws with particles, which takes seconds for an observation; it is better where the likelihood is
+            simpler than the posterior.
+        missing: "refuse" raises an error if results contain NaN. "drop" leaves out these simulations, which failed; with method
+            "likelihood" the posterior then has the factor p(success|theta), if success depends on theta.
         settings: Changed keys of the configuration: {"train.num_steps": 3000, "likelihood.train.num_steps": 5000}.
         seed: Determines the validation rows, the initial parameters and the noise.
         observe: Called as observe(step, loss, validation NLL) at each report.
@@ -68,7 +69,7 @@ def fit_posterior(
     if config.method == "likelihood":
         import_blackjax()
         success = fit_success(all_theta, is_success, config.seed, x.shape[1] if x.ndim == 3 else 1)
-    theta = prior.parameters(prior.real(theta))  # off the bounds, where rounding may have put it
+    theta = prior.parameters(prior.real(theta))  # rounding may have put parameters on the bounds
     return train_posterior(config, theta, x, prior, success, observe)
 
 

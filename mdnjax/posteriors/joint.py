@@ -36,7 +36,7 @@ class Joint:
     transform: Any  # TargetTransform
     limits: Any
     law: Any  # Law
-    units: Any  # Units
+    units: Any  # ParameterUnits
     success: Any  # Success or None
     success_units: Any
     shape: schema.Model = field(metadata={"static": True})
@@ -51,7 +51,7 @@ class Joint:
         return log_likelihood + self.success.log_prob(self.law.standardised(self.success_units, z), len(trials))
 
     def log_density(self, trials: Any, z: Any) -> Any:
-        """Computes the log density of parameters, with respect to these and but for a constant, and of trials."""
+        """Computes log p(theta) + log p(x|theta) of parameters and trials, up to a constant."""
         return self.log_likelihood(trials, z) + self.law.relative_log_prob(z)
 
 

@@ -42,11 +42,11 @@ class Law(NamedTuple):
         return jnp.where(self.is_log, jnp.exp(jnp.where(self.is_log, v, 0)), v).astype(z.dtype)
 
     def relative_log_prob(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
-        """Computes the log density, with respect to the parameters and but for a constant, of those that belong to z."""
+        """Computes the log density of the parameters that belong to z, with respect to the parameters and up to a constant."""
         v = self.factor * self._inner(z)
         return jnp.sum(jnp.where(self.is_bounded, 0, -0.5 * z**2) - jnp.where(self.is_log, v, 0), axis=-1)
 
-    def standardised(self, units: Units, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+    def standardised(self, units: ParameterUnits, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Returns (theta - mean) / sd for the parameters that belong to z, in float32 also where theta has more digits."""
         g = self._inner(z)
         exponential = jnp.exp(jnp.where(self.is_log, self.offset + self.factor * g, 0))
@@ -57,7 +57,7 @@ class Law(NamedTuple):
         return jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
 
 
-class Units(NamedTuple):
+class ParameterUnits(NamedTuple):
     """The mean and the sd by which parameters are standardised, and the standardised parameter first + slope g(z).
 
     `first` and `slope` are computed in float64, because the offset of a law and the mean may be equal in their first digits.
@@ -69,7 +69,7 @@ class Units(NamedTuple):
     slope: Float[AnyArray, " D"]
 
 
-def units_of(law: Law, mean: Any, sd: Any) -> Units:
+def units_of(law: Law, mean: Any, sd: Any) -> ParameterUnits:
     """Returns the units of a law whose arrays are in float64."""
     mean, sd = (np.broadcast_to(np.asarray(value, np.float64), np.shape(law.offset)) for value in (mean, sd))
-    return Units(mean, sd, np.asarray((law.offset - mean) / sd), np.asarray(law.factor / sd))
+    return ParameterUnits(mean, sd, np.asarray((law.offset - mean) / sd), np.asarray(law.factor / sd))

@@ -17,7 +17,7 @@ from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers
 from mdnjax.data.scaler import relative_units
 from mdnjax.posteriors.joint import Joint, joint_of
-from mdnjax.posteriors.peaks import find_peaks
+from mdnjax.posteriors.maxima import find_maxima
 from mdnjax.posteriors.posterior import Evaluated, Posterior, as_results, as_shape, in_shape
 from mdnjax.posteriors.priors import Prior
 from mdnjax.posteriors.ranks import Ranks
@@ -27,7 +27,7 @@ from mdnjax.statistics import Modes
 from mdnjax.types import Float, PRNGKey
 
 THOROUGH = Effort()
-QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, which need fewer draws than a posterior that is looked at
+QUICK = Effort(200, 30, 0.5)  # for the ranks of many simulations, each of which needs fewer draws than a posterior that is shown
 ROWS_PER_CALL = 4000  # particles of several observations that are evaluated at a time
 NUM_ASCENTS = 200  # draws from which modes are searched
 
@@ -69,7 +69,7 @@ class LikelihoodPosterior(Posterior):
         return found._replace(draws=self.prior.parameters(found.draws), log_evidence=np.asarray(found.log_evidence) - log_units)
 
     def log_prob(self, theta: Any, x: Any) -> Float[np.ndarray, " N"]:
-        """Computes log p(x|theta) + log p(theta), which is log p(theta|x) but for a constant, the log evidence of x.
+        """Computes log p(x|theta) + log p(theta), which is log p(theta|x) up to a constant, the log evidence of x.
 
         With `success`, log p(success|theta) is added.
         """
@@ -92,11 +92,11 @@ class LikelihoodPosterior(Posterior):
         trials = self._relative(np.asarray(x)[None])[0]
 
         log_density = Partial(Joint.log_density, self._joint, trials)
-        peaks = find_peaks(log_density, self.prior.real(tempered.draws[0]))
-        theta = self.prior.parameters(peaks.z)
+        maxima = find_maxima(log_density, self.prior.real(tempered.draws[0]))
+        theta = self.prior.parameters(maxima.z)
         order = np.argsort(theta[:, 0])
         log_density_of_modes = self.log_prob(theta, x) - tempered.log_evidence[0]
-        return Modes(theta[order], log_density_of_modes[order], peaks.mass[order], np.asarray(len(theta)))  # pyright: ignore
+        return Modes(theta[order], log_density_of_modes[order], maxima.mass[order], np.asarray(len(theta)))  # pyright: ignore
 
     def propose(self, key: PRNGKey, x: Any, num: int) -> Float[np.ndarray, "N D"]:
         """Draws parameters from the posterior: a likelihood may be learnt from any, together with earlier simulations.

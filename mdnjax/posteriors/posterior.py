@@ -37,7 +37,7 @@ class Evaluated(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Posterior(ABC):
-    """The posterior p(theta|x) of trained networks. `prior` is None if the simulations came from a file that does not say it."""
+    """The posterior p(theta|x) of trained networks. `prior` is None if the simulations are from a file without it."""
 
     predictor: Predictor
     prior: Prior | None

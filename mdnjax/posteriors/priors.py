@@ -1,7 +1,7 @@
 """Priors of the parameters of a simulator: a law for each parameter, and a map between parameters and the whole real line.
 
 With z of a known law on the real line, a parameter is v = offset + factor g(z), or exp(v) if its logarithm has the law (see
-`Law`): bounded v are uniform, the others normal. Samplers work on z, where no bound is in the way.
+`Law`): bounded v are uniform, the others normal. Samplers work on z, which has no bounds.
 """
 
 from __future__ import annotations

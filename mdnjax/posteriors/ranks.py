@@ -37,13 +37,13 @@ class Ranks(NamedTuple):
         return [_p_value(column, self.num, number) for number, column in enumerate(self.below.T)]
 
     def density_p_value(self) -> float:
-        """Returns the same for the ranks by density, which are uniform if highest-density regions contain what they promise."""
+        """Returns the same for the ranks by density, which are uniform if highest-density regions have their coverage."""
         return _p_value(self.above, self.num, self.below.shape[1])
 
     def problems(self, names: Sequence[str], num_looks: int = 1) -> list[str]:
         """Returns a sentence for each parameter whose ranks are not uniform, and one for those by density.
 
-        The level is 1 % for all of them and for a number of looks, such as observations, together.
+        The level is 1 % for all of them together, and for `num_looks` such lists, for example of several observations.
         """
         level, sentences = level_of(len(names), num_looks), []
         for name, p, column in zip(names, self.p_values(), self.below.T, strict=True):

@@ -18,7 +18,7 @@ from mdnjax import checkpoint
 from mdnjax.posteriors.priors import Prior
 from mdnjax.types import PRNGKey
 
-MAX_CHUNKS = 1000  # by default: as many files at most, and as many tasks
+MAX_CHUNKS = 1000  # by default there are at most so many files and tasks
 
 Simulator = Callable[..., Any]
 Array = np.ndarray

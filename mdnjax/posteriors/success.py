@@ -15,7 +15,7 @@ import numpy as np
 
 from mdnjax.types import Array, Bool, Float
 
-MIN_FAILED = 20  # fewer failures, or successes, do not tell on what they depend
+MIN_FAILED = 20  # from fewer failures or successes it cannot be learnt on what they depend
 MAX_ROWS = 10_000
 NUM_FOLDS = 3
 UNITS = (16, 16)
@@ -44,7 +44,7 @@ class Success(NamedTuple):
 def fit_success(
     theta: Float[np.ndarray, "N D"], succeeded: Bool[np.ndarray, " N"], seed: int = 0, trials: int = 1
 ) -> Success | None:
-    """Fits the probability of success; None if there are few failures, or held-out ones are not predicted by theta.
+    """Fits the probability of success; returns None if there are few failures, or theta does not predict held-out ones.
 
     It is used if the mean log probability of held-out outcomes is higher than that of a constant by two standard errors.
     """

@@ -20,9 +20,9 @@ NOISE = 1e-4  # of the sd of the particles, added to each move, so that every pl
 
 
 class Effort(NamedTuple):
-    """How many particles there are, how many moves each makes at every temperature, and how near the temperatures are.
+    """The number of particles, how many moves each makes at every temperature, and how near the temperatures are.
 
-    They are as far apart as leaves the share `target_ess` of the particles in effect.
+    From one temperature to the next, the effective number of particles falls to the share `target_ess`.
     """
 
     num_particles: int = 2000
@@ -31,10 +31,10 @@ class Effort(NamedTuple):
 
 
 class Tempered(NamedTuple):
-    """Draws `[S, D]` of the numbers z of parameters, the log evidence, and numbers that tell how well the particles moved.
+    """Draws `[S, D]` of the numbers z of parameters, the log evidence, and numbers that show how well the particles moved.
 
     `exponent` is the last exponent of the likelihood, 1 unless it took too many temperatures. `acceptance` is the share of moves
-    that were accepted in the end, and `ess` how many independent draws the draws are worth.
+    that were accepted in the end, and `ess` is the effective number of independent draws.
     """
 
     draws: Float[Array, "S D"]
@@ -50,10 +50,10 @@ def draw_tempered(
 ) -> Tempered:
     """Draws `num` parameters from the density proportional to p(theta) exp(log_likelihood(z)), as numbers z of the prior's law.
 
-    Particles start from the prior. The exponent of the likelihood grows from 0 to 1, in steps that leave a share of the particles
-    in effect. At each exponent the particles are resampled and make Metropolis moves along differences of two random particles
-    (ter Braak 2006), a quarter of them of full length, which lead from one mode to another. After that, all particles are stored
-    as often as needed, with as many moves in between.
+    Particles start from the prior. The exponent of the likelihood grows from 0 to 1, in steps by which the effective number of
+    particles falls to a given share. At each exponent the particles are resampled and make Metropolis moves along differences of
+    two random particles (ter Braak 2006). A quarter of the moves have full length and lead from one mode to another. At the end
+    all particles are stored as often as needed, after as many moves each time.
     Source: Del Moral, Doucet & Jasra (2006), section 3, by blackjax.
     """
     random_walk, adaptive_tempered, resampling = import_blackjax()
@@ -141,10 +141,10 @@ def import_blackjax() -> tuple[Any, Any, Any]:
 
 
 def _effective_size(stored: Float[Array, "T N D"]) -> Float[Array, ""]:
-    """Returns how many independent draws the stored particles but the first are worth, for the worst parameter.
+    """Returns the effective number of independent draws among the particles after the first, for the worst parameter.
 
-    The correlation r of a particle with itself one storing later, taken as that of an autoregression, makes T N numbers worth
-    T N (1 - r) / (1 + r).
+    If a particle is an autoregression with correlation r from one time to the next, T N numbers are worth T N (1 - r) / (1 + r)
+    independent ones.
     """
     z = stored - jnp.mean(stored, axis=(0, 1))
     r = jnp.sum(z[1:] * z[:-1], axis=(0, 1)) / jnp.sqrt(jnp.sum(z[1:] ** 2, axis=(0, 1)) * jnp.sum(z[:-1] ** 2, axis=(0, 1)))

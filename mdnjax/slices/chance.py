@@ -25,7 +25,7 @@ Draw = Callable[[int], Float[np.ndarray, "R N"]]  # returns as many draws of the
 class Sets(NamedTuple):
     """J sets of N rows. Each of P blocks is a set of rows, and set j is the union of the blocks `start[j]` to `stop[j] - 1`.
 
-    Of a search, only the worst set is reported.
+    If the family is a search, only its worst set is reported.
     """
 
     blocks: Bool[np.ndarray, "P N"]
@@ -122,11 +122,12 @@ def sizes(sets: Sets, weight: np.ndarray) -> Float[np.ndarray, " J"]:
 
 
 def z_scores(sets: Sets, weight: np.ndarray, u: Float[np.ndarray, "R N"], expected: Expected) -> Float[np.ndarray, "J 3 R"]:
-    """Returns about standard normal scores of the three means of each set and draw.
+    """Returns approximately standard normal scores of the three means of each set and draw.
 
-    Of a share s of n rows it is 2 sqrt(n + 1/2) (a(s) - arcsin sqrt(p)), a(s) = arcsin sqrt((n s + 3/8) / (n + 3/4)), of the mean
-    PIT sqrt(n) (mean - m) / sd. That they are only about normal makes sets of different sizes slightly unequal rivals, but no
-    p-value wrong. Source: Anscombe (1948), The transformation of Poisson, binomial and negative-binomial data.
+    That of a share s of n rows is 2 sqrt(n + 1/2) (a(s) - arcsin sqrt(p)), with a(s) = arcsin sqrt((n s + 3/8) / (n + 3/4)), that
+    of the mean PIT sqrt(n) (mean - m) / sd. Since they are not exactly normal, sets of some sizes are the worst of their family
+    slightly too often, but no p-value is wrong.
+    Source: Anscombe (1948), The transformation of Poisson, binomial and negative-binomial data.
     """
     of_sets, n = means(sets, weight, u).astype(np.float32), sizes(sets, weight).astype(np.float32)[:, None, None]
     shares = of_sets[:, :-1]

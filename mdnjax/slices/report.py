@@ -14,7 +14,7 @@ NAMES = {
 
 
 class Calibration(NamedTuple):
-    """The shares of targets inside of the central 50 and 90 % intervals, and the mean PIT: 0.5, 0.9 and 0.5 of a right model."""
+    """The shares of targets inside of the central 50 and 90 % intervals, and the mean PIT; a right model has 0.5, 0.9 and 0.5."""
 
     inside_50: float
     inside_90: float
@@ -22,7 +22,7 @@ class Calibration(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A set of rows, and how often one target is there where the model expects it.
+    """A set of rows, and how often one target is where the model expects it.
 
     `kind` is "all rows", "column" (with its category or range, in days for a date), "slab" (with a range of a column, or of a sum
     of two), or "near" (the rows nearest to one). Values of `observed` from `lowest` to `highest` are explained by chance, at RATE
@@ -49,7 +49,7 @@ class Slice(NamedTuple):
 
     @property
     def is_wrong(self) -> bool:
-        """Whether chance does not explain it, at RATE."""
+        """Whether chance does not explain the slice, at the level RATE."""
         return self.corrected <= RATE
 
     def numbers(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Slice(NamedTuple):
 
 
 class Slices(NamedTuple):
-    """The slices of `num_rows` rows, of slabs and neighbourhoods the worst, and how many sets of each kind were looked at."""
+    """The slices of `num_rows` rows, with only the worst slab and neighbourhood, and how many sets of each kind were tested."""
 
     slices: tuple[Slice, ...]
     num_rows: int
@@ -78,7 +78,7 @@ class Slices(NamedTuple):
         return {"num_rows": self.num_rows, "num_sets": self.num_sets, "rate": RATE, "slices": shown}
 
     def summary(self) -> str:
-        """Returns what was looked at, and what was found or could have been, in plain sentences."""
+        """Returns what was tested, and what was found or would have been found, in plain sentences."""
         if not self.slices:
             return f"Where not to trust it: not tested, since there are {self.num_rows} test rows, and {MIN_ROWS} are needed."
         wrong, kinds = self.wrong(), [NAMES[kind].format(num) for kind, num in self.num_sets.items() if kind in NAMES]

@@ -69,7 +69,7 @@ def slices_of(
 class Search(NamedTuple):
     """The rows in which slices are searched, with their weights, the sets of rows, and their scores by chance.
 
-    It does not depend on the PIT, and serves many models of the same rows.
+    It does not depend on the PIT, so that it can be used for many models of the same rows.
     """
 
     targets: tuple[str, ...]
@@ -136,9 +136,9 @@ def _calibration(numbers: Float[np.ndarray, " 3"]) -> Calibration:
 
 
 def _and_unlike_all_rows(corrected: Scores, z: Scores, search: Search, u: Float[np.ndarray, " n"]) -> Scores:
-    """Returns p-values of all families but the first that are at least those of a PIT that is in each set as in all rows.
+    """Returns the p-values of all families but the first, none smaller than that of a comparison with the PIT of all rows.
 
-    Its law is that of permutations. A score is only counted if it has the same sign in both comparisons.
+    In this comparison the PIT of all rows is permuted. A score is only counted if it has the same sign in both comparisons.
     """
     generator = np.random.default_rng([0, 2])
     sets, num_targets = [family.sets for family in search.families[1:]], len(search.targets)

@@ -21,11 +21,11 @@ NUM_CENTRES = 200
 NEIGHBOUR_SHARE = 0.1
 MAX_SCALED = 3.0  # standard deviations, beyond which a number adds no distance
 MAX_COLUMNS_SHOWN = 3  # of a neighbourhood
-CLOSE = 0.7  # neighbours are alike in a column if their spread is less than this share of that of all rows
+MAX_SHARE_OF_SPREAD = 0.7  # neighbours are alike in a column if their spread is less than this share of that of all rows
 Values = list[tuple[Column, Float[np.ndarray, " N"]]]
 
 
-class Part(NamedTuple):
+class SetInWords(NamedTuple):
     """A set of rows in words, and for a part of a column, or of a sum of two, its range (of days for a date) or its category."""
 
     text: str
@@ -40,11 +40,11 @@ class Family(NamedTuple):
 
     kind: str
     sets: Sets
-    describe: Callable[[int], Part]
+    describe: Callable[[int], SetInWords]
 
 
 def families_of(columns: Columns, inputs: Float[np.ndarray, "N X"], generator: np.random.Generator) -> list[Family]:
-    """Returns all families of sets that have rows enough: "all rows", "column", "slab" and "near".
+    """Returns all families of sets that have enough rows: "all rows", "column", "slab" and "near".
 
     Columns: up to ten parts of about equally many rows of a column of numbers or dates, its missing values, and each category.
     Slabs: rows with a <= v'x <= b that are at least a tenth of all rows (Cauchois, Gupta and Duchi 2021, Knowing what you know),
@@ -53,7 +53,7 @@ def families_of(columns: Columns, inputs: Float[np.ndarray, "N X"], generator: n
     Near: the tenth of the rows that is nearest to a row, for 200 rows, in standardised numbers and indicators of categories.
     """
     values = values_of(columns, inputs)
-    everything = Family("all rows", _sets(np.ones((1, len(inputs)), bool)), lambda _: Part("all rows"))
+    everything = Family("all rows", _sets(np.ones((1, len(inputs)), bool)), lambda _: SetInWords("all rows"))
     if len(inputs) < 2 * MIN_ROWS:
         return [everything]
     found = [everything, _column_family(values), _slab_family(values, generator), _near_family(values, generator)]
@@ -61,7 +61,7 @@ def families_of(columns: Columns, inputs: Float[np.ndarray, "N X"], generator: n
 
 
 def values_of(columns: Columns, inputs: Float[np.ndarray, "N X"]) -> Values:
-    """Returns the values of each column: numbers or days, nan if missing; or places of categories, -1 if training saw none."""
+    """Returns the values of each column: numbers or days, nan if missing; or places of categories, -1 for unknown ones."""
     found = []
     for column, (_, block) in zip(columns.inputs, blocks(columns), strict=True):
         part = np.asarray(inputs[:, block], np.float64)
@@ -80,17 +80,17 @@ def _column_family(values: Values) -> Family:
     return Family("column", _sets(np.array([rows for _, rows in parts], bool)), described.__getitem__)
 
 
-def _parts_of_column(column: Column, values: np.ndarray) -> Iterator[tuple[Part, Bool[np.ndarray, " N"]]]:
+def _parts_of_column(column: Column, values: np.ndarray) -> Iterator[tuple[SetInWords, Bool[np.ndarray, " N"]]]:
     name = column.name
     if column.categories is not None:
         for place in np.unique(values).astype(int):
             category = column.categories[place] if place >= 0 else None
             text = f"{name} = {category}" if category is not None else f"{name} has a category that training did not see"
-            yield Part(f"{name} is missing" if category == MISSING else text, name, category=category), values == place
+            yield SetInWords(f"{name} is missing" if category == MISSING else text, name, category=category), values == place
         return
     for rows in _blocks(values):
         yield _range(column, name, values[rows]), rows
-    yield Part(f"{name} is missing", name), np.isnan(values)
+    yield SetInWords(f"{name} is missing", name), np.isnan(values)
 
 
 def _slab_family(values: Values, generator: np.random.Generator) -> Family:
@@ -109,7 +109,7 @@ def _slab_family(values: Values, generator: np.random.Generator) -> Family:
     starts, stops = np.array(spans, int).reshape(-1, 2).T
     sets = Sets(np.array(found, bool), starts, stops, is_search=True)
 
-    def describe(index: int) -> Part:
+    def describe(index: int) -> SetInWords:
         column, name, projected = directions[owners[index]]
         return _range(column, name, projected[sets.rows(index)])
 
@@ -138,12 +138,12 @@ def _near_family(values: Values, generator: np.random.Generator) -> Family:
     np.put_along_axis(rows, nearest, True, axis=1)
     spread = [part.var(axis=0).sum() for part in features]
 
-    def describe(index: int) -> Part:
+    def describe(index: int) -> SetInWords:
         within = [part[rows[index]].var(axis=0).sum() for part in features]
         ratios = np.array([np.sqrt(few / all) if all > 0 else np.inf for few, all in zip(within, spread, strict=True)])
-        alike = [i for i in np.argsort(ratios)[:MAX_COLUMNS_SHOWN] if ratios[i] < CLOSE]
+        alike = [i for i in np.argsort(ratios)[:MAX_COLUMNS_SHOWN] if ratios[i] < MAX_SHARE_OF_SPREAD]
         at = [_part_of_value(values[i][0], values[i][1][centres[index]]) for i in alike or [int(ratios.argmin())]]
-        return Part("near " + ", ".join(at))
+        return SetInWords("near " + ", ".join(at))
 
     return Family("near", _sets(rows)._replace(is_search=True), describe)
 
@@ -186,11 +186,11 @@ def _blocks(values: np.ndarray) -> list[Bool[np.ndarray, " N"]]:
 
 
 def _sets(rows: Bool[np.ndarray, "J N"]) -> Sets:
-    """Returns sets that are a block each."""
+    """Returns a set for each block."""
     return Sets(rows, np.arange(len(rows)), np.arange(len(rows)) + 1)
 
 
-def _range(column: Column, name: str, values: np.ndarray) -> Part:
+def _range(column: Column, name: str, values: np.ndarray) -> SetInWords:
     low, high = float(np.min(values)), float(np.max(values))
     if column.dates:
         texts = [text_of_day(day) for day in (low, high)]
@@ -198,7 +198,7 @@ def _range(column: Column, name: str, values: np.ndarray) -> Part:
         digits = 2 + int(np.ceil(np.log10(max(abs(low), abs(high)) / (high - low)))) if high > low else 4
         texts = [_text(value, max(3, digits)) for value in (low, high)]
     text = f"{name} = {texts[0]}" if low == high else f"{name} from {texts[0]} to {texts[1]}"
-    return Part(text, name, low, high)
+    return SetInWords(text, name, low, high)
 
 
 def _text(value: float, digits: int) -> str:

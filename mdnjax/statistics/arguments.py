@@ -1,4 +1,4 @@
-"""Checks of the arguments of statistics and scores; what is wrong without looking into arrays is a ValueError of one line."""
+"""Checks of the arguments of statistics and scores; faults that show without the values of arrays are a ValueError."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ MAX_ITERATIONS = 200
 
 
 class Found(NamedTuple):
-    """The function at points: value and slope, the rounding error of the value, and whether the value is good for all targets."""
+    """The function at points: value, slope and rounding error of the value, and whether these may be used for other targets."""
 
     value: Float[Array, "Q ..."]
     slope: Float[Array, "Q ..."]
@@ -44,13 +44,13 @@ class Search(NamedTuple):
 def invert(
     function: Callable[[Array], Found], target: Array, low: Array, start: Array, high: Array, length: Array
 ) -> Float[Array, "Q ..."]:
-    """Returns u with function(u) = target, to the rounding error of the function or the last digit of u or of `length`.
+    """Returns u with function(u) = target, up to the rounding error of the function or the last digit of u or of `length`.
 
-    The first axis are targets of one function, which share points with their neighbours, so that they should be in order; the
-    other axes are many functions. A solution is between the nearest points on either side of it; the next point is that of the
-    cubic polynomial u(value) through both with their slopes (Newton's point, if the function is known at one of them alone), or
-    the middle, if the last point was not twice as near to the target. A solution does not depend on how long others take. A
-    point is a solution only after the function was evaluated there: its slope may jump near the point.
+    The first axis holds the targets of one function, in order, since each also uses the points of its neighbours. The other axes
+    hold many functions. A solution is between the nearest points on either side of it. The next point is that of the cubic
+    polynomial u(value) through both with their slopes, or Newton's point if the function is known at one of them alone. It is
+    the middle if the last point was not twice as near to the target. A solution does not depend on how long others take. A point
+    is a solution only after the function was evaluated there, because its slope may jump near the point.
     """
     epsilon, tiny, infinite = jnp.finfo(low.dtype).eps, jnp.finfo(low.dtype).tiny, jnp.full_like(target, jnp.inf)
 

@@ -26,7 +26,7 @@ from mdnjax.types import Array, Bool, Int
 class OnDisk(NamedTuple):
     """Rows that are not in memory, the turn of each training's validation rows, and the number of rows of a minibatch.
 
-    `name` differs if the trainings do: it is a part of the names of the files from which interrupted trainings continue.
+    `name` is another one for other trainings, and is a part of the names of the files from which interrupted trainings continue.
     """
 
     stored: StoredRows
@@ -73,7 +73,7 @@ class Feed:
         return inputs._replace(train=train, window=self._window(inputs, step))
 
     def inputs_of_one(self, inputs: TrainingInputs, index: int, step: int, num_steps: int) -> TrainingInputs:
-        """Returns the inputs of one training, given by its own inputs, with its minibatches of many steps."""
+        """Returns the inputs of the training at `index`, with its minibatches of `num_steps` steps."""
         train = jax.tree.map(lambda leaf: leaf[0], self._batches([index], step, num_steps))
         assert inputs.window is not None
         return inputs._replace(train=train, window=inputs.window._replace(first=jnp.asarray(step, jnp.int32)))

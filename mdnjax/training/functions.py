@@ -25,7 +25,7 @@ from mdnjax.training.initialise import start_at_data
 from mdnjax.training.losses import LOSSES, entropy_of_weights
 from mdnjax.training.minibatches import minibatch
 from mdnjax.training.noise import with_noise
-from mdnjax.training.optimizers import STEADY_OPTIMIZERS, check_optimizer, is_on, make_optimizer
+from mdnjax.training.optimizers import STEADY_OPTIMIZERS, is_on, optimizer_of
 from mdnjax.training.steps import (
     Batch,
     Loss,
@@ -44,9 +44,10 @@ MAX_START_ROWS = 2**16  # of training, evenly spaced, that the first parameters 
 
 
 class Window(NamedTuple):
-    """Says that `train` has minibatches, with a first axis of steps from step `first` on; at first, the examples to start at.
+    """Marks inputs whose `train` are minibatches of steps from step `first` on, the first axis that of steps.
 
-    The length of `counted[N, 0]` is the number of all training examples, which is known when a program is compiled.
+    Before the first step, `train` are the examples that the first parameters are fitted to. The length of `counted[N, 0]` is the
+    number of all training examples, which is known when a program is compiled.
     """
 
     first: Int[AnyArray, ""]
@@ -57,7 +58,7 @@ class TrainingInputs(NamedTuple):
     """What a training reads besides its state: the configuration's numbers, the key of its seed, data in units of training.
 
     Where the data are padded, `sizes` are the numbers of real training and validation examples; the padding follows them. Where
-    they are not in memory, a `window` says what `train` has. `start` are the training examples that the first parameters are
+    they are not in memory, a `window` describes `train`. `start` are the training examples that the first parameters are
     fitted to, if these are not all.
     """
 
@@ -89,7 +90,8 @@ def make_training_inputs(
 ) -> TrainingInputs:
     """Returns the inputs of one training as host arrays: its numbers, its key, and scaled data batch-last.
 
-    Args: `num_train` is the number of training examples if they are not in memory; then `train` are those to start at.
+    Args: `num_train` is the number of training examples if they are not in memory; then `train` are those that the first
+    parameters are fitted to.
     """
     bandwidth = rule_of_thumb(num_train or len(train.x), train.x.shape[1] + train.y.shape[1])
     numbers = jax.tree.map(lambda number: bandwidth if number == "rule_of_thumb" else number, numbers)
@@ -157,38 +159,15 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         key = jax.random.fold_in(inputs.key, INIT)
         params = network.init(key)
         if settings.init.name == "data":
-            params = params_at_data(params, key, inputs, settings)
+            section = join(model, inputs.numbers["model"])
+            params = _params_at_data(params, key, inputs, section, settings, num_targets)
         return first_state(settings, params, validation_score(params, inputs))
-
-    def params_at_data(params: Params, key: PRNGKey, inputs: TrainingInputs, settings: schema.Train) -> Params:
-        num_stored = (inputs.train.x.T if inputs.window is None else inputs.window.counted).shape[0]
-        num_train = num_stored if inputs.sizes is None else inputs.sizes[0]
-        noise: Any = settings.x_noise
-        numbers = {name: getattr(settings.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
-        numbers |= {"scale_floor": join(model, inputs.numbers["model"]).scale_floor, "ridge": 1 / num_train + noise**2}
-        sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
-        x, y, weight = (inputs.train if inputs.start is None else inputs.start)[:3]
-        num_experts = num_targets * len(model.experts)
-        return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
 
     def train_step(state: TrainState, inputs: TrainingInputs) -> tuple[TrainState, Float[Array, ""]]:
         network, settings = network_and_settings(inputs)
-
-        def loss(params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
-            noisy, dropout_key = with_noise(noise_key, batch, settings)
-            dropout = (Dropout(dropout_key, settings.dropout),) if is_on(settings.dropout) else ()
-            logits, component = network.head(params, noisy.x, *dropout)
-            value = _mean(_losses(settings.loss, logits, component, noisy), noisy.weight)
-            if is_on(settings.entropy_bonus):
-                value -= settings.entropy_bonus * _mean(entropy_of_weights(logits), noisy.weight)
-            return value + _penalty(settings.optimizer, params)
-
         key = jax.random.fold_in(inputs.key, TRAIN)
-        if (window := inputs.window) is None:
-            batch = minibatch(settings.batch_size, key, state.step, inputs.train, inputs.sizes and inputs.sizes[0])
-        else:
-            batch = jax.tree.map(lambda leaf: leaf[state.step - window.first], inputs.train)
-        return step_of(settings, loss)(state, key, batch)
+        batch = _batch_of_step(settings.batch_size, key, state.step, inputs)
+        return step_of(settings, functools.partial(_loss, network, settings))(state, key, batch)
 
     def validation_losses(params: Params, inputs: TrainingInputs) -> Float[Array, " N"]:
         network, _ = network_and_settings(inputs)
@@ -204,6 +183,40 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
     return TrainingFunctions(jax.jit(init), train_step, validation_score, validation_losses)
 
 
+def _params_at_data(
+    params: Params, key: PRNGKey, inputs: TrainingInputs, model: schema.Model, train: schema.Train, num_targets: int
+) -> Params:
+    """Returns the first parameters, fitted to the training examples or to some of them."""
+    num_stored = (inputs.train.x.T if inputs.window is None else inputs.window.counted).shape[0]
+    num_train = num_stored if inputs.sizes is None else inputs.sizes[0]
+    noise: Any = train.x_noise
+    numbers = {name: getattr(train.init, name) for name in ("slope", "head_scale", "line", "embedding", "experts")}
+    numbers |= {"scale_floor": model.scale_floor, "ridge": 1 / num_train + noise**2}
+    sizes = Sizes(model.fixed_num_components, num_targets, model.rank)
+    x, y, weight = (inputs.train if inputs.start is None else inputs.start)[:3]
+    num_experts = num_targets * len(model.experts)
+    return start_at_data(params, key, (x, y), model.family, sizes, num_experts=num_experts, weight=weight, **numbers)
+
+
+def _batch_of_step(size: int | None, key: PRNGKey, step: Int[Array, ""], inputs: TrainingInputs) -> Batch:
+    """Returns the minibatch of a step: drawn from the examples, or taken from the minibatches of a window of steps."""
+    window = inputs.window
+    if window is None:
+        return minibatch(size, key, step, inputs.train, inputs.sizes and inputs.sizes[0])
+    return jax.tree.map(lambda leaf: leaf[step - window.first], inputs.train)
+
+
+def _loss(network: Model, train: schema.Train, params: Params, noise_key: PRNGKey, batch: Batch) -> Float[Array, ""]:
+    """Returns the mean loss of a batch with noise, and the terms that are added to it."""
+    noisy, dropout_key = with_noise(noise_key, batch, train)
+    dropout = (Dropout(dropout_key, train.dropout),) if is_on(train.dropout) else ()
+    logits, component = network.head(params, noisy.x, *dropout)
+    value = _mean(_losses(train.loss, logits, component, noisy), noisy.weight)
+    if is_on(train.entropy_bonus):
+        value -= train.entropy_bonus * _mean(entropy_of_weights(logits), noisy.weight)
+    return value + _penalty(train.optimizer, params)
+
+
 def _losses(name: str, logits: Float[Array, "K N"], component: Component, batch: Batch) -> Float[Array, " N"]:
     """Returns the loss of every example; for targets with cells it is -log P(cell)."""
     if batch.cells is None:
@@ -216,20 +229,6 @@ def _losses(name: str, logits: Float[Array, "K N"], component: Component, batch:
 def _mean(values: Float[Array, " N"], weight: Float[Array, " N"] | None) -> Float[Array, ""]:
     """Returns the mean over examples, whose weights have mean 1; without weights the program has no array of them."""
     return jnp.mean(values if weight is None else weight * values)
-
-
-def optimizer_of(loop: schema.Loop) -> Any:
-    """Returns the optimiser of a training section."""
-    return make_optimizer(num_steps=loop.num_steps, **dict(loop.optimizer))
-
-
-def check_loop_optimizer(loop: schema.Loop) -> None:
-    """Checks the optimiser of a training section without compiling anything.
-
-    Raises: ValueError if optax cannot use its options.
-    """
-    shape, numbers = split(loop.optimizer)
-    check_optimizer(lambda numbers: optimizer_of(loop.model_copy(update={"optimizer": join(shape, numbers)})), numbers)
 
 
 def first_state(loop: schema.Loop, params: Params, score: Float[Array, ""]) -> TrainState:

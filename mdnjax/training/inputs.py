@@ -107,7 +107,7 @@ def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Datas
 
 
 def whole_folds(train: Dataset, validation: Dataset, num_members: int) -> tuple[Dataset, Dataset]:
-    """Splits few rows so that each, but for a remainder, is a validation row of one of the networks that rotate.
+    """Splits few rows so that each, except for a remainder, is a validation row of one of the networks that rotate.
 
     Where there are fewer than five networks, a fifth of the rows is enough, so that enough are left for training.
     """

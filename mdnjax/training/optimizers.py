@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mdnjax.config import schema
+from mdnjax.config.numbers import join, split
 from mdnjax.config.optax_names import LENGTH_ARGUMENTS, rate_argument, signature_of
 from mdnjax.types import Array, Float
 
@@ -61,6 +63,20 @@ def make_optimizer(
     if is_on(weight_decay):
         parts += [optax.add_decayed_weights(lambda step: -jnp.asarray(rate(step)) * weight_decay, mask=_kernels)]
     return optax.chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def optimizer_of(loop: schema.Loop) -> Any:
+    """Returns the optimiser of a training section."""
+    return make_optimizer(num_steps=loop.num_steps, **dict(loop.optimizer))
+
+
+def check_loop_optimizer(loop: schema.Loop) -> None:
+    """Checks the optimiser of a training section without compiling anything.
+
+    Raises: ValueError if optax cannot use its options.
+    """
+    shape, numbers = split(loop.optimizer)
+    check_optimizer(lambda numbers: optimizer_of(loop.model_copy(update={"optimizer": join(shape, numbers)})), numbers)
 
 
 def check_optimizer(make: Callable[[Any], optax.GradientTransformation], numbers: Any = None) -> None:

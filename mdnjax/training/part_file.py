@@ -1,4 +1,4 @@
-"""The trainings of one thread as a file, from which they continue with the same numbers after the process was killed."""
+"""The trainings of one thread as a file, from which they continue with the same numbers if the process is killed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import numpy as np
 from mdnjax import checkpoint
 
 PREFIX = ".training-"
-SECONDS = 60.0  # between two times at which the file is written
+SECONDS = 60.0  # between two writes of the file
 
 
 class Progress(NamedTuple):
-    """What the loop of a population knows between two chunks of steps; lists are of arrays to be joined along their last axis."""
+    """What the loop of a population knows between two chunks of steps.
+
+    `states` are those after the last chunk and `previous` those before it. `losses` and `scores` are lists of arrays, which are
+    joined along their last axis, and `steps` is the list of the steps at which chunks ended.
+    """
 
     states: Any
     previous: Any
@@ -47,8 +51,7 @@ class PartFile:
         """Writes the progress, if it is time; an existing file is replaced whole or not at all."""
         if not is_end and time.monotonic() - self._written < SECONDS:
             return
-        joined = (np.concatenate(list(values), axis=-1) for values in (progress.losses, progress.scores))
-        losses, scores = joined
+        losses, scores = (np.concatenate(parts, axis=-1) for parts in (progress.losses, progress.scores))
         arrays = progress._replace(losses=losses, scores=scores, steps=np.array(progress.steps, np.int64))
         checkpoint.save(self.path, {"progress": arrays, "others": self.others()})
         self._written = time.monotonic()
@@ -66,4 +69,5 @@ class PartFile:
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), states)
         tree = {"progress": Progress(like, like, *rest.values())}
         self.restore(others)
-        return checkpoint.restore(self.path, arrays, tree)["progress"]
+        stored = checkpoint.restore(self.path, arrays, tree)["progress"]
+        return stored._replace(losses=[stored.losses], scores=[stored.scores], steps=stored.steps.tolist())

@@ -6,10 +6,8 @@ it reports and checks which members continue.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,13 +16,11 @@ import numpy as np
 
 from mdnjax.deprecated import renamed_argument
 from mdnjax.training.budget import RATE, Budget
+from mdnjax.training.chunks import chunk_size, rewind_all, run_chunk, where_members
 from mdnjax.training.history import History, Observer, PopulationObserver, Report, means_of, until_last_step
 from mdnjax.training.part_file import PartFile, Progress
-from mdnjax.training.placement import Placement, map_members, sharding_of
-from mdnjax.training.steps import Score, TrainState, TrainStep, advance, replay
-from mdnjax.types import Array
-
-CALL_LOCK = threading.Lock()  # without it, two threads that call a new program at the same time would both compile it
+from mdnjax.training.placement import Placement, sharding_of
+from mdnjax.training.steps import Score, TrainState, TrainStep
 
 
 class Fit(NamedTuple):
@@ -109,78 +105,79 @@ def fit_population(
     A `feed` gives the inputs the minibatches of each chunk. With a `part_file` the training continues from what is stored there.
     """
     max_steps, start_steps = chunk_size(num_steps, report_every), np.asarray(states.step)
-    size, start = len(start_steps), int(start_steps.max())
-    started = (np.arange(size) < num_members) & (start_steps == start)
-    running, diverged, done, previous = started, np.zeros(size, bool), start, states
-    losses, scores, steps = [np.zeros((size, 0))], [np.zeros((size, 0))], []
-    if part_file is not None and (found := part_file.load(states)) is not None:
-        states, previous = jax.device_put((found.states, found.previous), sharding_of(placement))
-        running, diverged, losses, scores, steps = (
-            found.running,
-            found.diverged,
-            [found.losses],
-            [found.scores],
-            found.steps.tolist(),
-        )
-        done = steps[-1]
+    start, size = int(start_steps.max()), len(start_steps)
+    progress = _first_progress(states, (np.arange(size) < num_members) & (start_steps == start))
+    if part_file is not None and (stored := part_file.load(states)) is not None:
+        placed = jax.device_put((stored.states, stored.previous), sharding_of(placement))
+        progress = stored._replace(states=placed[0], previous=placed[1])
+    done = progress.steps[-1] if progress.steps else start
     rates, begin = None if budget is None else np.asarray(inputs[0].numbers["train"][RATE]), time.monotonic()
-    while done < num_steps and running.any():
+    while done < num_steps and progress.running.any():
         count = min(max_steps, num_steps - done)
         if budget is not None and rates is not None:
             inputs = budget.with_rates(inputs, rates, done / num_steps, begin)
         if feed is not None:
-            inputs = (feed.inputs_at(inputs[0], done, running, done + count >= num_steps), *inputs[1:])
-        counts = np.where(running, count, 0).astype(np.int32)
-        with CALL_LOCK:  # the call returns when the program has started; reading its results, below, waits for them
-            after, chunk_losses, score, finite = _advance(
-                train_step, max_steps, validation_score, placement, states, inputs, counts
-            )
-        if (newly_diverged := running & ~np.asarray(finite)).any():
-            # Back to the start of the chunk before: the first loss of this chunk may be the one that is not finite.
-            after = _where_members(newly_diverged, previous, after)
-            diverged = diverged | newly_diverged
-        previous, states, done = states, after, done + count
-        out_of_patience = done - np.asarray(states.best.step) >= max_steps * patience if patience else ~started
-        running = running & ~diverged & ~out_of_patience
-        if budget is not None and budget.is_used():
-            running = np.zeros(size, bool)
-        if race is not None:
-            last_step = num_steps if budget is None else budget.last_step(done, num_steps, begin)
-            running[:num_members] &= race(done, np.asarray(states.best.score)[:num_members], last_step)
-        steps.append(done)
-        losses.append(np.asarray(chunk_losses)[:, :count])
-        scores.append(np.asarray(score)[:, None])
+            inputs = (feed.inputs_at(inputs[0], done, progress.running, done + count >= num_steps), *inputs[1:])
+        counts = np.where(progress.running, count, 0).astype(np.int32)
+        chunk = run_chunk(train_step, max_steps, validation_score, placement, progress.states, inputs, counts)
+        done += count
+        progress = _after_chunk(progress, done, chunk, count)
+        last_step = num_steps if budget is None else budget.last_step(done, num_steps, begin)
+        patient_steps = max_steps * patience if patience else None
+        progress = _without_ended(progress, num_members, patient_steps, budget, race, last_step)
+        is_end = done >= num_steps or not progress.running.any()
         if observe:
-            values = losses[-1][:, -1], scores[-1][:, 0], diverged, running & (done < num_steps)
-            observe(Report(done, *(value[:num_members] for value in values)))
+            observe(_report_of(progress, num_members, is_end))
         if part_file is not None:
-            is_end = done >= num_steps or not running.any()
-            part_file.save(Progress(states, previous, losses, scores, steps, running, diverged), is_end)
-    states = _rewind_all(train_step, placement, states, inputs, diverged, 2 * max_steps, feed)
-    history = History(np.concatenate(losses, axis=1), np.array(steps, int), np.concatenate(scores, axis=1))
-    return Population(states, until_last_step(history, start, np.asarray(states.step)), diverged)
+            part_file.save(progress, is_end)
+    states = rewind_all(train_step, placement, progress.states, inputs, progress.diverged, 2 * max_steps, feed)
+    return Population(states, _history_of(progress, start, states), progress.diverged)
 
 
-def _rewind_all(
-    train_step: TrainStep, placement: Placement, states: TrainState, inputs: Any, diverged: np.ndarray, limit: int, feed: Any
-) -> TrainState:
-    """Takes the members that diverged to their last finite step, at most `limit` steps after their state."""
-    for index in map(int, np.flatnonzero(diverged)):
-        of_one = _row(inputs, index)
-        if feed is not None:
-            of_one = (feed.inputs_of_one(of_one[0], index, int(states.step[index]), limit), *of_one[1:])
-        states = _rewind(train_step, placement, states, of_one, index, limit)
-    return states
+def _first_progress(states: TrainState, running: np.ndarray) -> Progress:
+    """Returns the progress before the first chunk of steps."""
+    size = len(running)
+    return Progress(states, states, [np.zeros((size, 0))], [np.zeros((size, 0))], [], running, np.zeros(size, bool))
 
 
-def compile_chunk(
-    train_step: TrainStep, num_steps: int, report_every: int, score: Score | None, placement: Placement, states: Any, inputs: Any
-) -> None:
-    """Compiles the program that `fit_population` runs, for states of these shapes and dtypes and for placed inputs."""
-    sharding = sharding_of(placement)
-    states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), states)
-    counts = np.zeros(states.step.shape, np.int32)
-    _advance.lower(train_step, chunk_size(num_steps, report_every), score, placement, states, inputs, counts).compile()
+def _after_chunk(progress: Progress, done: int, chunk: tuple[Any, ...], count: int) -> Progress:
+    """Returns the progress after a chunk of `count` steps, which ends at step `done`; its lists become longer in place."""
+    states, losses, scores, finite = chunk
+    newly_diverged = progress.running & ~np.asarray(finite)
+    if newly_diverged.any():
+        # Back to the start of the chunk before: the first loss of this chunk may be the one that is not finite.
+        states = where_members(newly_diverged, progress.previous, states)
+    progress.losses.append(np.asarray(losses)[:, :count])
+    progress.scores.append(np.asarray(scores)[:, None])
+    progress.steps.append(done)
+    return progress._replace(states=states, previous=progress.states, diverged=progress.diverged | newly_diverged)
+
+
+def _without_ended(
+    progress: Progress, num_members: int, max_steps: int | None, budget: Budget | None, race: Continuing | None, last_step: int
+) -> Progress:
+    """Ends members that diverged, that were not better for `max_steps` steps, or that are far behind; all if no time is left."""
+    best, done = progress.states.best, progress.steps[-1]
+    running = progress.running & ~progress.diverged
+    if max_steps is not None:
+        running &= done - np.asarray(best.step) < max_steps
+    if budget is not None and budget.is_used():
+        running = np.zeros_like(running)
+    if race is not None:
+        running[:num_members] &= race(done, np.asarray(best.score)[:num_members], last_step)
+    return progress._replace(running=running)
+
+
+def _report_of(progress: Progress, num_members: int, is_end: bool) -> Report:
+    """Returns what observers get after a chunk of steps; at the end no member continues."""
+    losses, scores, running = progress.losses[-1][:, -1], progress.scores[-1][:, 0], progress.running & (not is_end)
+    return Report(progress.steps[-1], *(values[:num_members] for values in (losses, scores, progress.diverged, running)))
+
+
+def _history_of(progress: Progress, start: int, states: TrainState) -> History:
+    """Returns the history of all members up to their last states."""
+    losses, scores = (np.concatenate(parts, axis=1) for parts in (progress.losses, progress.scores))
+    return until_last_step(History(losses, np.array(progress.steps, int), scores), start, np.asarray(states.step))
 
 
 def on_host(population: Population, num_members: int) -> Population:
@@ -201,43 +198,6 @@ def member(population: Population, index: int) -> Fit:
     return Fit(state, history, bool(population.diverged[index]))
 
 
-def chunk_size(num_steps: int, report_every: int) -> int:
-    """Returns the largest number of steps in a chunk."""
-    return max(1, min(report_every, num_steps))
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _advance(
-    train_step: TrainStep, max_steps: int, score: Score | None, placement: Placement, states: TrainState, inputs: Any, counts: Any
-) -> Any:
-    return map_members(placement, partial(advance, train_step, max_steps, score))(states, inputs, counts)
-
-
-_replay = jax.jit(replay, static_argnums=0)
-
-
-def _rewind(
-    train_step: TrainStep, placement: Placement, states: TrainState, inputs: tuple[Any, ...], index: int, limit: int
-) -> TrainState:
-    """Returns the states with one member, of these inputs, replaced by its last state with finite loss and parameters."""
-
-    def to_all_members(leaf: Array, like: Array) -> Array:
-        return jax.device_put(jnp.broadcast_to(leaf, like.shape), like.sharding)
-
-    last_finite = _replay(train_step, *jax.device_put((_row(states, index), inputs), placement.devices[0]), limit)
-    return _where_members(np.arange(len(states.step)) == index, jax.tree.map(to_all_members, last_finite, states), states)
-
-
-@jax.jit
-def _where_members(mask: Array, these: Any, others: Any) -> Any:
-    """Returns the members of `these` where the mask is true, and of `others` elsewhere."""
-    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b), these, others)
-
-
 @jax.jit
 def _population_of_one(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
-
-
-def _row(tree: Any, index: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], tree)

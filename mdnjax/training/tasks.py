@@ -5,7 +5,6 @@ The trainings are ordered by task, then by setting, then by network of the ensem
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from mdnjax.ensemble import Networks, without_unused
 from mdnjax.least_squares import LeastSquares
 from mdnjax.training import functions
 from mdnjax.training.budget import Budget
+from mdnjax.training.experts import Experts
 from mdnjax.training.feed import OnDisk, remove_other_trainings
 from mdnjax.training.history import History, PopulationObserver, Report
 from mdnjax.training.inputs import Task, experts_of, rotated_split, training_functions_of, training_inputs, turns_of
@@ -115,15 +115,14 @@ def train_networks(
     """
     loop, num_runs = tasks[0].config.train, tasks[0].config.num_runs
     num_tasks = capacity or len(tasks)
-    compile_while_fitting_trees = in_background(partial(compile_networks, tasks[0], placement, num_tasks, pad_to))
-    with compile_while_fitting_trees if tasks[0].config.model.experts else contextlib.nullcontext():
-        experts = [experts_of(task) for task in tasks]
+    experts = _experts_of_all(tasks, placement, num_tasks, pad_to)
     inputs = [run for task, of_task in zip(tasks, experts, strict=True) for run in training_inputs(task, of_task)]
     capacity = num_tasks * num_runs
     if pad_to:
         inputs = [functions.pad_inputs(run, *pad_to) for run in inputs]
-    offsets = [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks]
-    offsets = np.repeat(offsets, num_runs, axis=0).T
+    offsets = np.repeat(
+        [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks], num_runs, axis=0
+    ).T
 
     def observe_in_data_units(report: Report) -> None:
         if observe:
@@ -148,6 +147,16 @@ def train_networks(
     if fitted := [of_task.trees for of_task in experts if of_task]:
         selected = selected._replace(trees=stacked(fitted))
     return selected, _with_offsets(population, offsets)
+
+
+def _experts_of_all(
+    tasks: Sequence[Task], placement: Placement, num_tasks: int, pad_to: tuple[int, int] | None
+) -> list[Experts | None]:
+    """Fits the experts of all tasks, and compiles the programs of their networks at the same time."""
+    if not tasks[0].config.model.experts:
+        return [experts_of(task) for task in tasks]
+    with in_background(partial(compile_networks, tasks[0], placement, num_tasks, pad_to)):
+        return [experts_of(task) for task in tasks]
 
 
 def _on_disk(task: Task, stored: StoredRows) -> OnDisk:

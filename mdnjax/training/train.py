@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -13,12 +15,13 @@ import numpy as np
 from mdnjax.compilation import JitOnce, in_background
 from mdnjax.config import schema
 from mdnjax.training.budget import Budget
+from mdnjax.training.chunks import chunk_size, compile_chunk
 from mdnjax.training.feed import Feed, OnDisk, feed_of, part_file_of
 from mdnjax.training.functions import TrainingFunctions, TrainingInputs
 from mdnjax.training.history import PopulationObserver
 from mdnjax.training.part_file import PartFile
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
-from mdnjax.training.population import Continuing, Fit, Population, chunk_size, compile_chunk, fit_one, fit_population
+from mdnjax.training.population import Continuing, Fit, Population, fit_one, fit_population
 from mdnjax.training.racing import Race
 from mdnjax.training.steps import TrainState
 from mdnjax.training.threads import train_in_threads
@@ -103,30 +106,19 @@ def train_in_parts(
     then, without a budget, an interrupted training continues from its files.
     """
     capacity = -(-(capacity or len(members)) // placement.num_threads)
-
     num_steps = chunk_size(loop.num_steps, loop.report_every)
 
     def train(part: Sequence[int], observe: PopulationObserver | None) -> Population:
-        inputs = place(placement, [members[i] for i in part], capacity)
-        part_states = None
+        inputs, part_states = place(placement, [members[i] for i in part], capacity), None
         if states is not None:
             part_states = place_stacked(placement, jax.tree.map(lambda leaf: np.asarray(leaf)[list(part)], states), capacity)
-        continuing = None if race is None else functools.partial(race.continuing, part)
-        feed = None if on_disk is None else feed_of(on_disk, part, members, placement, num_steps, capacity)
         part_file = None if on_disk is None or budget is not None else part_file_of(on_disk, part, race)
-        if feed is not None and part_states is None:
-            part_states = first_states(functions, loop, placement, inputs, feed)
-            inputs = inputs._replace(train=None)  # pyright: ignore  (the rows that the first parameters are fitted to)
-        more = (placement, observe, part_states, continuing, budget, feed, part_file)
-        try:
+        with _in_race(race, part) as continuing, _open_feed(on_disk, part, members, placement, num_steps, capacity) as feed:
+            if feed is not None and part_states is None:
+                part_states = first_states(functions, loop, placement, inputs, feed)
+                inputs = inputs._replace(train=None)  # pyright: ignore  (the rows that the first parameters are fitted to)
+            more = (placement, observe, part_states, continuing, budget, feed, part_file)
             population = train_population(functions, loop, inputs, len(part), *more)
-        except BaseException:
-            if race is not None:
-                race.stop()
-            raise
-        finally:
-            if feed is not None:
-                feed.close()
         if race is not None:
             best = np.asarray(population.state.best.score)[: len(part)]
             race.end(part, int(np.max(population.state.step)), best)
@@ -136,6 +128,22 @@ def train_in_parts(
     if placement.num_threads == 1 or len(members) == 1:
         return train(indices, observe)
     return train_in_threads(train, indices, placement.num_threads, observe)
+
+
+@contextlib.contextmanager
+def _in_race(race: Race | None, part: Sequence[int]) -> Iterator[Continuing | None]:
+    """Gives the function that decides which members of a part continue; if they fail, no other thread waits for them."""
+    try:
+        yield None if race is None else functools.partial(race.continuing, part)
+    except BaseException:
+        if race is not None:
+            race.stop()
+        raise
+
+
+def _open_feed(on_disk: OnDisk | None, *arguments: Any) -> AbstractContextManager[Feed | None]:
+    """Gives the minibatches of a part of the members if their rows are on disk, and ends the thread that reads them."""
+    return contextlib.nullcontext() if on_disk is None else contextlib.closing(feed_of(on_disk, *arguments))
 
 
 def compile_training(

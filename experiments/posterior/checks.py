@@ -50,7 +50,7 @@ def of_reproduced(reproduced: list[Predicted]) -> list[str]:
 
 
 def of_particles(quality: Quality | None, num: int) -> list[str]:
-    """Returns sentences about observations of which the particles moved badly, so that `num` draws are worth few."""
+    """Returns sentences about observations whose particles moved badly, so that `num` draws are worth few independent ones."""
     if quality is None:
         return []
     rows = []

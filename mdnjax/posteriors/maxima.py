@@ -14,14 +14,14 @@ from jax.tree_util import Partial
 
 from mdnjax.types import Float
 
-MAX_ITERATIONS, NUM_CLIMBS = 100, 4
+MAX_ITERATIONS, NUM_REPEATS = 100, 4
 MIN_MASS = 0.01
-NEAR = 0.05  # standard deviations of the draws, within which two ends are the same peak
-VALLEY = 0.1  # nats by which the density must fall between two peaks, so that they are two
+MAX_SAME_DISTANCE = 0.05  # standard deviations of the draws, within which two ends are the same maximum
+MIN_FALL_BETWEEN = 0.1  # nats by which the density must fall between two maxima, so that they count as two
 NUM_BETWEEN = 30  # points between two ends at which the density is computed
 
 
-class Peaks(NamedTuple):
+class Maxima(NamedTuple):
     """Local maxima `[M, D]` of a density, the highest first, and the share of the ascents that end at each."""
 
     z: Float[np.ndarray, "M D"]
@@ -29,10 +29,10 @@ class Peaks(NamedTuple):
     mass: Float[np.ndarray, " M"]
 
 
-def find_peaks(log_density: Partial, draws: Float[np.ndarray, "S D"]) -> Peaks:
-    """Finds local maxima by an ascent (BFGS) from each draw of the density; those without a valley between them are one.
+def find_maxima(log_density: Partial, draws: Float[np.ndarray, "S D"]) -> Maxima:
+    """Finds local maxima by an ascent (BFGS) from each draw of the density; those between which the density hardly falls are one.
 
-    Peaks that hold less than a hundredth of the draws are left out. Functions that differ only in the arguments of the `Partial`
+    Maxima that hold less than a hundredth of the draws are left out. Functions that differ only in the arguments of the `Partial`
     share compiled programs.
     """
     mean = draws.mean(axis=0)
@@ -41,11 +41,11 @@ def find_peaks(log_density: Partial, draws: Float[np.ndarray, "S D"]) -> Peaks:
     starts = np.linalg.solve(factor, (draws - mean).T).T
     ends, values = map(np.asarray, _ascend_all(whitened, jnp.asarray(starts, float)))
     order = np.argsort(-values)
-    peaks, owners = _distinct(partial(_evaluate_all, whitened), ends[order], values[order])
-    mass = np.bincount(owners, minlength=len(peaks)) / len(draws)
+    maxima, owners = _distinct(partial(_evaluate_all, whitened), ends[order], values[order])
+    mass = np.bincount(owners, minlength=len(maxima)) / len(draws)
     kept = mass >= min(MIN_MASS, mass.max())
-    rows = order[np.array(peaks)[kept]]
-    return Peaks(mean + ends[rows] @ factor.T, values[rows].astype(np.float64), mass[kept])
+    rows = order[np.array(maxima)[kept]]
+    return Maxima(mean + ends[rows] @ factor.T, values[rows].astype(np.float64), mass[kept])
 
 
 def _of_whitened(log_density: Any, mean: Any, factor: Any, u: Any) -> Any:
@@ -63,36 +63,39 @@ def _evaluate_all(log_density: Any, places: Any) -> Any:
 
 
 def _ascend(log_density: Callable[[Any], Any], start: Any) -> tuple[Any, Any]:
-    """Climbs from a start, several times in a row, because a search in float32 may end before it is at the top."""
+    """Ascends from a start, several times in a row, because a search in float32 may end before the maximum."""
 
     def loss(u: Any) -> Any:
         return -log_density(u)
 
-    def climb(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def ascend(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         place, value = state
         found = minimize(loss, place, method="BFGS", options={"maxiter": MAX_ITERATIONS})
         better = found.fun < value  # False for NaN
         return jnp.where(better, found.x, place), jnp.where(better, found.fun, value)
 
-    place, value = jax.lax.fori_loop(0, NUM_CLIMBS, climb, (start, loss(start)))
+    place, value = jax.lax.fori_loop(0, NUM_REPEATS, ascend, (start, loss(start)))
     return place, -value
 
 
 def _distinct(
     log_density: Callable[[Any], Any], ends: Float[np.ndarray, "S D"], values: Float[np.ndarray, " S"]
 ) -> tuple[list[int], list[int]]:
-    """Returns which ends, in falling order, are peaks of their own, and the peak to which each end belongs."""
-    peaks: list[int] = []
+    """Returns which ends, in falling order, are maxima of their own, and the maximum to which each end belongs."""
+    maxima: list[int] = []
     owners: list[int] = []
     shares = np.linspace(0, 1, NUM_BETWEEN + 2, dtype=ends.dtype)[1:-1, None]
 
-    def is_same(number: int, peak: int) -> bool:
-        step = ends[peak] - ends[number]
-        return bool(np.linalg.norm(step) < NEAR or log_density(ends[number] + shares * step).min() > values[number] - VALLEY)
+    def is_same(number: int, maximum: int) -> bool:
+        step = ends[maximum] - ends[number]
+        return bool(
+            np.linalg.norm(step) < MAX_SAME_DISTANCE
+            or log_density(ends[number] + shares * step).min() > values[number] - MIN_FALL_BETWEEN
+        )
 
     for number in range(len(ends)):
-        owner = next((place for place, peak in enumerate(peaks) if is_same(number, peak)), len(peaks))
-        if owner == len(peaks):
-            peaks.append(number)
+        owner = next((place for place, maximum in enumerate(maxima) if is_same(number, maximum)), len(maxima))
+        if owner == len(maxima):
+            maxima.append(number)
         owners.append(owner)
-    return peaks, owners
+    return maxima, owners

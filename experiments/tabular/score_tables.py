@@ -1,4 +1,4 @@
-"""Cells of the table that compares a network with simple distributions."""
+"""Tables of scores, as texts, that compare a network with simple distributions."""
 
 from __future__ import annotations
 
