@@ -26,7 +26,7 @@ from mdnjax.ensemble import Networks, num_networks, params_like
 from mdnjax.least_squares import least_squares_like
 from mdnjax.predictor import Predictor
 from mdnjax.recalibration import recalibration_of
-from mdnjax.trees import empty_trees, ends_in_leaves
+from mdnjax.trees import empty_trees, ends_in_leaves, with_room
 
 PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and a centre for each column
 COLUMNS = TypeAdapter(Columns)
@@ -85,6 +85,7 @@ def load(path: str | Path) -> Predictor:
         arrays = {**arrays, **{f"scaler/{name}": np.full(num_inputs, limit) for name, limit in LIMITS.items()}}
         lattice = no_lattice(len(columns.targets))._asdict()
         arrays |= {f"scaler/lattice/{name}": values for name, values in lattice.items()}
+    arrays = with_room(arrays, "networks/trees", empty_trees(model.experts, len(columns.targets)))
     own = {name: array for name, array in arrays.items() if not name.startswith(("conformal/", "recalibration/"))}
     restored = checkpoint.restore(path, own, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)

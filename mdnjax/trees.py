@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from mdnjax.types import AnyArray, Array, Float, Int
 
 NUM_FOLDS = 5  # of the cross-fit; the prediction for new rows is the mean over the folds
 # Trees in a fold, and the largest number of leaves of a tree. They are fixed, so that arrays have the same shapes for all tables.
-SIZES = {"boosted_trees": (200, 24), "extra_trees": (50, 400)}
+SIZES = {"boosted_trees": (200, 32), "extra_trees": (50, 400)}
 MAX_LEAVES_OF_MASKS = 32  # bits of a mask
 MAX_COMPARED = 12  # inputs: up to that many are chosen by comparisons, which is faster than by their place
 ALL_LEAVES = np.uint32(0xFFFFFFFF)
@@ -129,6 +129,21 @@ def _value_of_large(tree: list[Array], x: Float[Array, "X N"]) -> Float[Array, "
 
     root = jnp.zeros(x.shape[1], np.int32)
     return value[jax.lax.while_loop(unfinished, descend, (root - 1, root))[1]]
+
+
+def with_room(arrays: Mapping[str, np.ndarray], prefix: str, like: Mapping[str, Trees]) -> dict[str, np.ndarray]:
+    """Returns arrays of a file, prefix/expert/name, with trees of fewer leaves than `like` has in arrays of its sizes.
+
+    Files until November 2026 have boosted trees of at most 24 leaves.
+    """
+    padded = dict(arrays)
+    for expert, trees in like.items():
+        for name, empty in trees._asdict().items():
+            array = arrays.get(f"{prefix}/{expert}/{name}", empty)
+            if array.ndim == empty.ndim > 1 and array.shape[-1] < empty.shape[-1]:
+                rest = np.broadcast_to(empty[..., array.shape[-1] :], (*array.shape[:-1], empty.shape[-1] - array.shape[-1]))
+                padded[f"{prefix}/{expert}/{name}"] = np.concatenate([array, rest.astype(array.dtype)], axis=-1)
+    return padded
 
 
 def ends_in_leaves(trees: Trees) -> bool:

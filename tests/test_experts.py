@@ -28,11 +28,11 @@ def fitted(sizes):
 
 
 def fold_estimators(name, target):
-    """Returns the folds, and the estimators of the rate with the smallest squared error on the rows of the first two folds."""
+    """Returns the folds, and the estimators of the growth with the smallest squared error on the rows of the first two folds."""
     fold, fitted = np.arange(len(Z)) * NUM_FOLDS // len(Z), {}
-    for rate in experts.RATES[name]:
-        new = [experts._estimator(name, part, rate) for part in range(NUM_FOLDS)]
-        fitted[rate] = [each.fit(Z[fold != part], TARGETS[fold != part, target]) for part, each in enumerate(new)]
+    for growth in experts.GROWTHS[name]:
+        new = [experts._estimator(name, part, *growth) for part in range(NUM_FOLDS)]
+        fitted[growth] = [each.fit(Z[fold != part], TARGETS[fold != part, target]) for part, each in enumerate(new)]
 
     def error(estimators):
         of_rows = [(estimators[part].predict(Z[fold == part]) - TARGETS[fold == part, target]) ** 2 for part in (0, 1)]
@@ -41,13 +41,13 @@ def fold_estimators(name, target):
     return fold, min(fitted.values(), key=error)
 
 
-def test_a_rough_function_has_the_larger_rate_and_a_smooth_one_the_smaller():
+def test_a_rough_function_has_the_larger_rate_and_a_noisy_line_the_smallest_trees():
     z = np.random.default_rng(1).random((300, 2)).astype(np.float32)
     waves, line = np.prod(np.sin(9 * z), axis=1), z[:, 0] + 0.5 * np.random.default_rng(2).standard_normal(300)
     fold = np.arange(300) * NUM_FOLDS // 300
-    for target, rate in ((waves, 0.2), (line, 0.07)):
+    for target, growth in ((waves, (32, 0.2)), (line, (8, 0.07))):
         estimators = experts._estimators_of_folds("boosted_trees", z, target, fold, 0, None)
-        assert [each.learning_rate for each in estimators] == [rate] * NUM_FOLDS
+        assert [(each.max_leaf_nodes, each.learning_rate) for each in estimators] == [growth] * NUM_FOLDS
 
 
 @pytest.mark.parametrize("column", range(4))
@@ -73,6 +73,15 @@ def test_arrays_have_the_shapes_that_a_file_must_have(fitted):
     for name, like in empty_trees(NAMES, 2).items():
         for array, expected in zip(fitted.trees[name], like, strict=True):
             assert (array.shape, array.dtype) == (expected.shape, expected.dtype)
+
+
+def test_trees_of_fewer_leaves_predict_the_same_in_larger_arrays(fitted, monkeypatch):
+    small = fitted.trees["boosted_trees"]
+    monkeypatch.setattr(trees, "SIZES", {"boosted_trees": (trees.SIZES["boosted_trees"][0], 32)})
+    of_file = {f"trees/boosted_trees/{name}": array for name, array in small._asdict().items()}
+    larger = trees.SmallTrees(*trees.with_room(of_file, "trees", empty_trees(("boosted_trees",), 2)).values())
+    assert {array.shape[-1] for array in larger[:4]} == {31, 32}
+    np.testing.assert_array_equal(predictions({"boosted_trees": larger}, Z), predictions({"boosted_trees": small}, Z))
 
 
 def test_a_batch_of_any_shape_has_the_same_predictions(fitted):

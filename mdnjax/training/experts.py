@@ -16,8 +16,9 @@ from mdnjax.trees import ALL_LEAVES, ALWAYS_LEFT, CHILD_BITS, NUM_FOLDS, SIZES, 
 from mdnjax.types import Float, Int
 
 EXTRA = "pip install 'mdnjax[tabular]'"
-RATES = {"boosted_trees": (0.07, 0.2), "extra_trees": (1.0,)}  # of learning, for smooth and for rough functions
-NUM_CHOOSING = 2  # folds whose errors choose the rate
+# The most leaves of a tree and the rate of learning: for smooth or noisy, for ordinary, and for rough functions.
+GROWTHS = {"boosted_trees": ((8, 0.07), (24, 0.07), (32, 0.2)), "extra_trees": ((400, 1.0),)}
+NUM_CHOOSING = 2  # folds whose errors choose among them
 MIN_ROWS_OF_LEAF = {"boosted_trees": 5, "extra_trees": 1}
 
 
@@ -82,23 +83,23 @@ def _cross_fit(
 
 
 def _estimators_of_folds(name: str, z: np.ndarray, target: np.ndarray, fold: np.ndarray, seed: int, weight: Any) -> list[Any]:
-    """Returns estimators that are fitted to all folds but one, with the learning rate whose squared error is lowest.
+    """Returns estimators that are fitted to all folds but one, in the way of GROWTHS whose squared error is lowest.
 
-    The rates are compared on the rows of the first folds.
+    They are compared on the rows of the first folds.
     """
     num_folds = int(fold.max()) + 1
 
-    def fit(part: int, rate: float) -> Any:
+    def fit(part: int, growth: tuple[int, float]) -> Any:
         rest = fold != part
-        return _estimator(name, seed + part, rate).fit(z[rest], target[rest], None if weight is None else weight[rest])
+        return _estimator(name, seed + part, *growth).fit(z[rest], target[rest], None if weight is None else weight[rest])
 
     def error(part: int, estimator: Any) -> float:
         rows = fold == part
         return float(np.sum((1 if weight is None else weight[rows]) * (estimator.predict(z[rows]) - target[rows]) ** 2))
 
-    first = {rate: [fit(part, rate) for part in range(min(NUM_CHOOSING, num_folds))] for rate in RATES[name]}
-    rate = min(first, key=lambda rate: sum(error(part, estimator) for part, estimator in enumerate(first[rate])))
-    return first[rate] + [fit(part, rate) for part in range(len(first[rate]), num_folds)]
+    first = {growth: [fit(part, growth) for part in range(min(NUM_CHOOSING, num_folds))] for growth in GROWTHS[name]}
+    best = min(first, key=lambda growth: sum(error(part, estimator) for part, estimator in enumerate(first[growth])))
+    return first[best] + [fit(part, best) for part in range(len(first[best]), num_folds)]
 
 
 def _as_small(tree: Tree) -> tuple[np.ndarray, ...]:
@@ -134,11 +135,11 @@ def _as_large(tree: Tree) -> tuple[np.ndarray, ...]:
     return branch[order], _as_float32(threshold[order]), tree.value[order]
 
 
-def _estimator(name: str, seed: int, rate: float) -> Any:
+def _estimator(name: str, seed: int, max_leaves: int, rate: float) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
-    num_trees, num_leaves = SIZES[name]
-    common: Any = {"max_leaf_nodes": num_leaves, "min_samples_leaf": MIN_ROWS_OF_LEAF[name], "random_state": seed}
+    num_trees, room = SIZES[name]
+    common: Any = {"max_leaf_nodes": min(max_leaves, room), "min_samples_leaf": MIN_ROWS_OF_LEAF[name], "random_state": seed}
     boosted: Any = {"max_iter": num_trees, "learning_rate": rate, "l2_regularization": 1.0, "early_stopping": False}
     if name == "extra_trees":
         return ExtraTreesRegressor(num_trees, **common)
