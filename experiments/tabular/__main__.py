@@ -28,11 +28,12 @@ from experiments.study import (
 )
 from experiments.tabular import figures
 from experiments.tabular.cells import HEADINGS, cells_of, table_of_atoms
+from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
 from mdnjax.conformity import Conformal
-from mdnjax.data.dataset import joined
+from mdnjax.data.dataset import joined, observed_rows, select_rows
 from mdnjax.data.scaler import latent_targets
-from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.evaluation import Evaluation, evaluate_mixtures, permutation_importance
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
@@ -123,7 +124,7 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     mixtures = {"network": mixture, **{name: make(known, test.x, scaler.support, units) for name, make in simple.items()}}
     observed = dict.fromkeys(mixtures, observed_of(scaler)) | {"network": result.predictor.observed}
     return {
-        name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name])
+        name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name], censoring=test.censoring)
         for name, predicted in mixtures.items()
     }
 
@@ -132,9 +133,10 @@ def draw(
     result: Result, table: reading.LoadedTable, mixture: Mixture, evaluation: Evaluation, rises: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Figure]]:
     """Draws all figures, by name; with several targets, each has its own."""
-    test = result.splits.test
     yield "loss", plot_history(result.fit.history, noisy=result.noisy)
     yield "importance", figures.plot_importance(dict(rises))
+    shown = observed_rows(result.splits.test)
+    test, mixture = select_rows(result.splits.test, shown), mixture[shown]
     nll, units = result.predictor.nll(test), result.predictor.units
     observed, atoms = units.relative(test.y).astype(np.float32), result.predictor.observed.atoms
     atoms = None if atoms is None else atoms.relative(units)
@@ -146,7 +148,7 @@ def draw(
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
         yield (
             f"densities{suffix}",
-            figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name, result.predictor.observed, atoms),
+            figures.plot_densities(single, y, nll, (table.rows.test[shown] + 1).tolist(), name, result.predictor.observed, atoms),
         )
 
 
@@ -165,7 +167,9 @@ def show(
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
     cells = "" if result.predictor.observed.lattice is None else " by the probabilities of cells, divided by the step"
-    title = f"Scores on the test rows{weighted}: NLL in nats{cells}; CRPS, RMSE and widths in the target's units"
+    censored = result.splits.test.censoring
+    known = "" if censored is None else f", CRPS and RMSE of the {np.sum(censored == 0)} rows whose target is observed"
+    title = f"Scores on the test rows{weighted}: NLL in nats{cells}; CRPS, RMSE and widths in the target's units{known}"
     report.print_table(title, [HEADINGS, *cells_of(evaluations, targets)])
     if evaluations["network"].atoms is not None:
         title = "Both parts of the target: which atom it is, or none, with probabilities, and the density of all others"
