@@ -33,7 +33,9 @@ from mdnjax.calibration import calibrated, recalibration_note, without_calibrati
 from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import joined, observed_rows, select_rows
 from mdnjax.data.scaler import latent_targets
+from mdnjax.data.training_units import support_and_atoms
 from mdnjax.evaluation import Evaluation, evaluate_mixtures, permutation_importance
+from mdnjax.fitting import has_cells
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
@@ -89,6 +91,7 @@ def trained(config: TabularRun, table: reading.LoadedTable, clock: Clock, overwr
     """Creates the run folder, and trains and scores."""
     try:
         train, held = without_calibration_rows(config, table.splits.train, table.columns)
+        support_and_atoms(config.data, train, has_cells(config, len(table.columns.targets)))
     except ValueError as error:
         raise command.UserError(str(error)) from None
     folder = create_run_folder(config, config.output, FILES, overwrite)
