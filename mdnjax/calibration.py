@@ -31,7 +31,7 @@ def without_calibration_rows(config: Run, rows: Dataset, columns: Columns) -> tu
     data = config.data if isinstance(config.data, Table) else Table()
     if data.calibration_share and rows.censoring is not None:
         got = f"got {data.calibration_share:g} with censored rows"
-        raise ValueError(f"data.calibration_share: {got}, expected 0: the guarantee and recalibration need targets that are known")
+        raise ValueError(f"data.calibration_share: {got}, expected 0, since the guarantee needs targets that are known")
     if data.calibration_group is not None:
         try:
             category_places(columns, rows.x[:0], data.calibration_group)

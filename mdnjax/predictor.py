@@ -203,8 +203,7 @@ class Predictor:
         For targets on a lattice it is log(P(cell of y) / step); for an atom, or a target beyond a bound or censored by `event`
         (see `mdnjax.fit`), log P. Raises: ValueError if y or event has another shape, or a value in it cannot be used.
         """
-        inputs = self.inputs(rows)
-        y = self.checked_targets(y, len(inputs))
+        y = self.checked_targets(y, len(inputs := self.inputs(rows)))
         return -self.nll(Dataset(inputs, y, censoring=self.observed.checked_censoring(event, y)))
 
     def checked_targets(self, y: Any, num_rows: int) -> Float[np.ndarray, "N D"]:

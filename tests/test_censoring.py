@@ -16,7 +16,7 @@ from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.components import Support
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset
-from mdnjax.data.censoring import sides_of
+from mdnjax.data.censoring import drawn_beyond, sides_of
 from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import own_units
 from mdnjax.evaluation import evaluate_mixtures
@@ -132,6 +132,24 @@ def test_the_baselines_maximise_the_likelihood_of_censored_targets(weighted):
     assert float(mdn.median(marginal)[0, 0]) > np.median(Y)
 
 
+def test_targets_are_drawn_from_the_estimated_law_beyond_the_censored_ones():
+    """The law is Kaplan and Meier's: the product of 1 - deaths / rows at risk; and the same on the other side."""
+    drawn = drawn_beyond(Y, SIDE)
+    assert (drawn >= Y).all()
+    np.testing.assert_array_equal(drawn[SIDE == 0], Y[SIDE == 0])
+    many, side = np.repeat(Y, 50), np.repeat(SIDE, 50)
+    drawn = drawn_beyond(many, side)
+    for time in np.quantile(Y[SIDE == 0], [0.2, 0.5, 0.8, 0.95]):
+        times = Y[(SIDE == 0) & (time >= Y)]
+        survival = np.prod([1 - 1 / np.sum(at <= Y) for at in times])
+        assert np.mean(drawn > time) == pytest.approx(survival, abs=0.012)
+    mirrored = -drawn_beyond(-many, -side)
+    np.testing.assert_allclose(np.quantile(mirrored, [0.1, 0.5, 0.9]), np.quantile(drawn, [0.1, 0.5, 0.9]), rtol=0.03)
+    fixed = drawn_beyond(np.minimum(TIME, 1.0), np.where(TIME > 1, 1, 0))
+    assert len(np.unique(fixed)) == NUM
+    assert fixed[TIME > 1].min() > 1
+
+
 WRONG = {
     "row 3: got '2', expected 1 or observed, 0 or right": [1, 0, 2],
     "row 2: got 'dead', expected 1 or observed": ["1", "dead", "0"],
@@ -180,7 +198,7 @@ FRAME = pandas.DataFrame({"a": X[:60, 0], "b": X[:60, 1], "time": Y[:60], "event
 def test_the_column_of_events_follows_its_rows_and_is_no_input(tmp_path, suffix):
     path = tmp_path / f"t.{suffix}"
     if suffix == "npz":
-        np.savez(path, **{str(name): values.to_numpy() for name, values in FRAME.items()})
+        np.savez(path, a=FRAME["a"], b=FRAME["b"], time=FRAME["time"], event=FRAME["event"])
     else:
         FRAME.to_csv(path, index=False) if suffix == "csv" else FRAME.to_parquet(path)
     found = read_table(Table(path=str(path), target=("time",), event="event"), 0)
@@ -191,7 +209,10 @@ def test_the_column_of_events_follows_its_rows_and_is_no_input(tmp_path, suffix)
 
 
 WRONG_TABLES = {
-    "column 'event', row 5: got '3', expected 1 or observed": ({}, FRAME.assign(event=np.where(FRAME.index == 4, 3, FRAME.event))),
+    "column 'event', row 5: got '3', expected 1 or observed": (
+        {},
+        FRAME.assign(event=np.where(FRAME.index == 4, 3, FRAME.event)),
+    ),
     "got column 'evnt', expected one of .*; did you mean 'event'": ({"event": "evnt"}, FRAME),
     "data.event: got 'time', which is a target or an input": ({"event": "time"}, FRAME),
     "data.event: got 'a', which is a target or an input": ({"event": "a", "features": ("a", "b")}, FRAME),
@@ -215,7 +236,7 @@ def test_a_wrong_column_of_events_is_one_line(tmp_path, expected):
 def test_rows_on_disk_and_benchmarks_refuse_a_column_of_events(tmp_path):
     FRAME.to_parquet(tmp_path / "t.parquet")
     words = [f"data.path={tmp_path / 't.parquet'}", "data.target=time", "data.event=event", f"output={tmp_path / 'run'}"]
-    assert_one_line_error(run("tabular", *words, "data.in_memory=false"), "data.event: got 'event', which needs all rows in memory")
+    assert_one_line_error(run("tabular", *words, "data.in_memory=false"), "data.event: got 'event', which needs all rows")
     assert_one_line_error(run("tabular", *words, "train.loss=natural_em"), "event: got censored rows with a loss other than")
     assert_one_line_error(run("uci", *words), "data.event: got 'event', expected null")
 
@@ -227,10 +248,9 @@ def test_the_command_scores_censored_rows_and_draws_the_others(tmp_path):
     process = run("tabular", *words, *settings, "selection.settings=[]", "data.test_share=0.25")
     assert process.returncode == 0, process.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    predictor, splits = mdn.load(tmp_path / "run" / "model.safetensors"), read_table(
-        Table(path=str(tmp_path / "t.csv"), target=("time",), event="event", test_share=0.25), 0
-    ).splits
-    test = splits.test
+    predictor = mdn.load(tmp_path / "run" / "model.safetensors")
+    section = Table(path=str(tmp_path / "t.csv"), target=("time",), event="event", test_share=0.25)
+    test = read_table(section, 0).splits.test
     evaluation = mdn.evaluate(predictor, test.x, test.y, event=np.where(test.censoring == 0, 1, 0))
     shown = metrics["evaluation"]
     assert shown["network"]["nll"] == pytest.approx(evaluation.nll, abs=1e-4)

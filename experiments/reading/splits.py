@@ -86,7 +86,7 @@ def censoring_of(section: Table, table: Mapping[str, np.ndarray], others: Sequen
     censoring = sides_of(f"column {name!r}", column_of(table, name), len(table[name]))
     for part, places in (("training", rows.train), ("test", rows.test)):
         if censoring is not None and (censoring[places] != 0).all():
-            raise TableError(f"data.event: got a censored target in all {len(places)} {part} rows, expected some that are observed")
+            raise TableError(f"data.event: got a censored target in all {len(places)} {part} rows, expected an observed one")
     return censoring
 
 

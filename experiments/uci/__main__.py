@@ -45,7 +45,7 @@ def bench(config: Benchmark, overwrite: bool) -> None:
         got = f"got {config.data.calibration_share:g}, expected 0: guarantees and recalibration are those of experiments.tabular"
         raise command.UserError(f"data.calibration_share: {got}")
     if config.data.event:
-        raise command.UserError(f"data.event: got {config.data.event!r}, expected null: censored rows are those of experiments.tabular")
+        raise command.UserError(f"data.event: got {config.data.event!r}, expected null: peers do not know censored rows")
     prepare(config)
     names, missing = peers.installed(config.peers)
     if not (config.networks or names):
