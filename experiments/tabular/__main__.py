@@ -139,6 +139,7 @@ def draw(
     yield "loss", plot_history(result.fit.history, noisy=result.noisy)
     yield "importance", figures.plot_importance(dict(rises))
     shown = observed_rows(result.splits.test)
+    which = "test rows" if result.splits.test.censoring is None else "test rows whose target is observed,"
     test, mixture = select_rows(result.splits.test, shown), mixture[shown]
     nll, units = result.predictor.nll(test), result.predictor.units
     observed, atoms = units.relative(test.y).astype(np.float32), result.predictor.observed.atoms
@@ -147,7 +148,7 @@ def draw(
         several = num_targets(mixture) > 1
         single, y, suffix = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
         name = as_label(units.select(target).label(name))
-        yield f"observed{suffix}", figures.plot_observed(single, y, name, result.predictor.observed, atoms)
+        yield f"observed{suffix}", figures.plot_observed(single, y, name, result.predictor.observed, atoms, which)
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
         yield (
             f"densities{suffix}",
