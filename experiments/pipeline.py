@@ -28,7 +28,7 @@ from mdnjax.data.stored import RowSource, StoreError
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
 from mdnjax.ensemble import select_networks, untrained
-from mdnjax.evaluation import crps_of, mean_of_first_rows
+from mdnjax.evaluation import crps_of, mean_of_first_rows, weight_of_observed
 from mdnjax.fitting import fit_networks, make_task, placement_of, preparation_of
 from mdnjax.model_file import save
 from mdnjax.predictor import Predictor, make_predictor
@@ -185,6 +185,7 @@ def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[di
     if test.y.shape[1] > 1:
         return metrics, test_scores
     mixture, units = predictor.at(test.x), predictor.units
+    of_known = test.weight if test.censoring is None else weight_of_observed(test.censoring, test.weight)
     if observed.is_plain:
         y = units.relative(test.y).astype(np.float32)
         test_scores["crps"] = np.asarray(crps_of(mixture, y), np.float64) * float(units.factor[0])
@@ -192,7 +193,10 @@ def score(predictor: Predictor, splits: Splits, truth: Truth | None) -> tuple[di
     else:
         scores = observed.as_recorded().scores(mixture, units, test.y)
         test_scores |= {"crps": scores.crps, "pit": scores.pit}
-    metrics["test_crps"] = mean_of_first_rows(test_scores["crps"], test.weight)
+    metrics["test_crps"] = mean_of_first_rows(test_scores["crps"], of_known)
+    if test.censoring is not None:
+        test_scores["pit"] = observed.pit(mixture, units, test.y, test.censoring)
+        test_scores["crps"] = np.where(test.censoring[: len(test_scores["crps"])] == 0, test_scores["crps"], np.nan)
     metrics |= {f"coverage_{100 * level:.0f}": float(coverage(test_scores["pit"], level, test.weight)) for level in (0.5, 0.9)}
     return metrics, test_scores
 

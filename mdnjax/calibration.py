@@ -25,9 +25,13 @@ CALIBRATION = 7  # purpose of the random numbers that draw the rows
 def without_calibration_rows(config: Run, rows: Dataset, columns: Columns) -> tuple[Dataset, Dataset]:
     """Returns the rows to train on, and those of `data.calibration_share`, drawn by the seed of the data.
 
-    Raises: ValueError if `data.calibration_group` is no input column with categories, or `data.recalibrate` cannot be done.
+    Raises: ValueError if `data.calibration_group` is no input column with categories, or rows are censored, or `data.recalibrate`
+    cannot be done.
     """
     data = config.data if isinstance(config.data, Table) else Table()
+    if data.calibration_share and rows.censoring is not None:
+        got = f"got {data.calibration_share:g} with censored rows"
+        raise ValueError(f"data.calibration_share: {got}, expected 0, since the guarantee needs targets that are known")
     if data.calibration_group is not None:
         try:
             category_places(columns, rows.x[:0], data.calibration_group)

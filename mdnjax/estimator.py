@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mdnjax import runtime
 from mdnjax.config.nearest import nearest
 from mdnjax.config.tabular import Tabular
+from mdnjax.data.censoring import sides_of
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.dates import has_dates
@@ -93,14 +94,16 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         self.compile_cache = compile_cache
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MDNRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, event: Any = None) -> MDNRegressor:
         """Trains on rows X `[N, X]`, an array or a data frame, and targets y `[N]` or `[N, D]`, with weights of the rows `[N]`.
 
+        Args: `event` `[N]` is 1 where the target is observed and 0 where the true one is y or more (see `mdnjax.fit`).
         Warns of columns that are left out, and of outliers with their row, counted from 0.
         Raises: ValueError if the rows, the weights or the parameters cannot be used.
         """
         X, y = self._checked(X, y)
         weight = None if sample_weight is None else as_weight("sample_weight", sample_weight, len(y))
+        censoring = None if event is None else sides_of("event", event, len(y))
         self.config_ = self._config(seed_of(self.random_state))
         self.single_target_ = np.ndim(y) == 1
         with runtime.one_cache_warning():
@@ -110,7 +113,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             options = {"preparation": preparation_of(self.config_), "budget": self.config_.budget}
             shown = training_progress("MDNRegressor", self.config_.train.num_steps, **options)
             with shown if self.verbose else nullcontext() as observe:
-                fitted = fit_rows(self.config_, rows._replace(weight=weight), columns, observe)
+                fitted = fit_rows(self.config_, rows._replace(weight=weight, censoring=censoring), columns, observe)
         self.predictor_, self.history_ = fitted.predictor, fitted.history
         return self
 
@@ -149,11 +152,11 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         key = jax.random.key(seed_of(random_state))
         return self._without_target_axis(self._fitted().sample(key, self._validated(X), num_samples), 2)
 
-    def log_density(self, X: Any, y: Any) -> np.ndarray:
-        """Computes log p(y|x) of every row, in nats; the NLL is minus its mean."""
+    def log_density(self, X: Any, y: Any, event: Any = None) -> np.ndarray:
+        """Computes log p(y|x) of every row, in nats, and log P of the censored rows; the NLL is minus its mean."""
         rows = self._validated(X)
         y = as_targets(y)
-        return self._fitted().log_prob(rows, y.reshape(len(y), -1))
+        return self._fitted().log_prob(rows, y.reshape(len(y), -1), event)
 
     def set_output(self, *, transform: str | None = None) -> MDNRegressor:
         """Sets what `predict_quantiles` and `predict_interval` return: "default" is an array, "pandas" and "polars" are frames.

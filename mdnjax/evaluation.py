@@ -1,4 +1,4 @@
-"""Scores predictive distributions on rows that were not trained on, and makes two Gaussian baselines to compare with."""
+"""Scores predictive distributions on rows that were not trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from mdnjax.components import GAUSSIAN, Full, Support
+from mdnjax.components import GAUSSIAN
 from mdnjax.data import Dataset
 from mdnjax.data.atoms import Atoms
 from mdnjax.data.columns import blocks
@@ -15,13 +15,13 @@ from mdnjax.data.dataset import mean_over_rows, select_rows
 from mdnjax.data.examples import as_weight
 from mdnjax.data.units import Units
 from mdnjax.mixed import atom_probabilities, log_prob_with_atoms
-from mdnjax.mixture import Mixture, warp
+from mdnjax.mixture import Mixture
 from mdnjax.observed import PLAIN, Observed
 from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, crps, nll, pit
 from mdnjax.statistics import central_interval, mean
 from mdnjax.statistics.targets import marginals
-from mdnjax.types import Float
+from mdnjax.types import Float, Int
 
 LEVELS = (0.5, 0.8, 0.95)
 MAX_CRPS_ROWS = 1000  # if the CRPS is computed by quadrature
@@ -66,16 +66,18 @@ class Evaluation(NamedTuple):
         return numbers | parts | {"levels": list(LEVELS)}
 
 
-def evaluate(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> Evaluation:
+def evaluate(predictor: Predictor, rows: Any, y: Any, weight: Any = None, event: Any = None) -> Evaluation:
     """Scores a predictor on rows that it was not trained on, by their observed targets y `[N]` or `[N, D]`.
 
-    Args: `weight` `[N]` says how much each row counts in the means, by default all the same.
+    Args: `weight` `[N]` says how much each row counts in the means, by default all the same; `event` `[N]` says which targets are
+    observed and which are censored, as for `mdnjax.fit`.
     Raises: TableError (a ValueError) if the rows lack a column of the predictor; ValueError if y or weight has another shape.
     """
     inputs = predictor.inputs(rows)
     weight = None if weight is None else as_weight("weight", weight, len(inputs))
     y = predictor.checked_targets(y, len(inputs))
-    return evaluate_mixtures(predictor.at(inputs), y, predictor.units, weight, predictor.observed)
+    censoring = predictor.observed.checked_censoring(event, y)
+    return evaluate_mixtures(predictor.at(inputs), y, predictor.units, weight, predictor.observed, censoring)
 
 
 def evaluate_mixtures(
@@ -84,6 +86,7 @@ def evaluate_mixtures(
     units: Units,
     weight: Float[np.ndarray, " N"] | None = None,
     observed: Observed = PLAIN,
+    censoring: Int[np.ndarray, " N"] | None = None,
 ) -> Evaluation:
     """Scores the mixtures `[N]` of N rows, which are in these units, by the recorded targets y `[N, D]` in their own units.
 
@@ -92,13 +95,18 @@ def evaluate_mixtures(
     randomised PIT, and intervals whose ends are values of the lattice, with the share of rows inside of them. With atoms they are
     those of the target that has them, and with bounds beyond which targets are censored those of what is recorded. With a
     recalibration they are those of the recalibrated distribution.
+    Rows with a `censoring` other than 0 (see `Dataset`) have the NLL of all numbers where the true target may be, and a PIT that
+    is drawn among those of these numbers; a target is inside of an interval if its PIT is. CRPS and RMSE are those of other rows.
     """
-    plain, atoms = observed.is_plain, observed.atoms
+    plain, atoms, of_known = observed.is_plain, observed.atoms, weight
     scores = scores_of_density(mixture, y, units) if plain else scores_of_probabilities(mixture, y, units, observed)
+    if censoring is not None:
+        scores = with_censored_rows(scores, mixture, y, units, observed, censoring)
+        of_known = weight_of_observed(censoring, weight)
     return Evaluation(
         nll=float(mean_over_rows(scores.nll, weight)),
-        crps=[mean_of_first_rows(score, weight) for score in scores.crps],
-        rmse=[float(value) for value in np.sqrt(mean_over_rows((scores.mean - y).T ** 2, weight))],
+        crps=[mean_of_first_rows(score, of_known) for score in scores.crps],
+        rmse=[float(value) for value in np.sqrt(mean_over_rows((scores.mean - y).T ** 2, of_known))],
         coverage=[[float(mean_over_rows(inside, weight)) for inside in target] for target in scores.inside],
         width=[[median_over_rows(width, weight) for width in (ends[..., 1] - ends[..., 0]).T] for ends in scores.ends],
         calibration=[float(calibration_error(values, weight)) for values in scores.pit],
@@ -159,6 +167,21 @@ def scores_of_probabilities(mixture: Mixture, y: np.ndarray, units: Units, obser
     )
 
 
+def with_censored_rows(
+    scores: RowScores, mixture: Mixture, y: np.ndarray, units: Units, observed: Observed, censoring: Int[np.ndarray, " N"]
+) -> RowScores:
+    """Returns the scores with those of the censored rows of a single target; their CRPS has no meaning."""
+    pits = observed.pit(mixture, units, y, censoring)
+    inside = np.stack([np.abs(pits - 0.5) <= level / 2 for level in LEVELS])
+    nll = -observed.log_prob(mixture, units, y, censoring)
+    return scores._replace(nll=nll, pit=pits[None], inside=np.where(censoring == 0, scores.inside, inside[None]))
+
+
+def weight_of_observed(censoring: Int[np.ndarray, " N"], weight: Float[np.ndarray, " N"] | None) -> Float[np.ndarray, " N"]:
+    """Returns the weights of rows, 0 for those that are censored."""
+    return np.where(censoring == 0, 1.0 if weight is None else weight, 0.0)
+
+
 def parts_of_atoms(mixture: Mixture, y: np.ndarray, units: Units, atoms: Atoms, weight: np.ndarray | None) -> PartScores:
     """Returns separate scores of which atom a recorded target is, or none, and of the density of the other targets."""
     recorded = atoms.as_recorded()
@@ -197,43 +220,6 @@ def median_over_rows(values: Float[np.ndarray, " N"], weight: Float[np.ndarray, 
     return float(np.mean(values[order][[np.searchsorted(below, 0.5, side) for side in ("left", "right")]]))
 
 
-def marginal_gaussian(train: Dataset, x: np.ndarray, support: Support | None, units: Units) -> Mixture:
-    """Returns one Gaussian for all rows, with the mean and covariance of the train targets, in `units`.
-
-    With a support they are those of the targets' logs or logits.
-    """
-    without_inputs = train._replace(x=np.zeros((len(train.x), 0)), y=units.relative(train.y))
-    return _gaussian(without_inputs, np.zeros((len(x), 0)), _in_units(support, units))
-
-
-def linear_gaussian(train: Dataset, x: np.ndarray, support: Support | None, units: Units) -> Mixture:
-    """Returns the Gaussians of a least-squares fit on the inputs, with one covariance for all rows, in `units`."""
-    return _gaussian(train._replace(y=units.relative(train.y)), x, _in_units(support, units))
-
-
-def _in_units(support: Support | None, units: Units) -> Support | None:
-    """Converts the bounds of a support to other units."""
-    return support and Support(*(tuple(units.relative(np.array(ends)).tolist()) for ends in support))
-
-
-def _gaussian(train: Dataset, at: np.ndarray, support: Support | None) -> Mixture:
-    """Fits y by least squares on a constant and standardised inputs x; predicts at `at`, with the covariance of the residuals."""
-    x, at = np.asarray(train.x, np.float64), np.asarray(at, np.float64)
-    unbounded = train.y if support is None else support.to_line(train.y, axis=1)
-    root = np.ones(len(x)) if train.weight is None else np.sqrt(train.weight / np.mean(train.weight))
-    x_mean, x_sd = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
-    design, at = (np.column_stack([np.ones(len(inputs)), (inputs - x_mean) / x_sd]) for inputs in (x, at))
-    coefficients, _, rank, _ = np.linalg.lstsq(root[:, None] * design, root[:, None] * unbounded, rcond=None)
-    residuals = root[:, None] * (unbounded - design @ coefficients)
-    covariance = residuals.T @ residuals / max(len(x) - int(rank), 1)
-    covariance += 1e-12 * np.trace(covariance) * np.eye(len(covariance))
-    tril = np.linalg.cholesky(np.linalg.inv(covariance))
-    loc = (at @ coefficients)[:, None].astype(np.float32)
-    tril = np.broadcast_to(tril.astype(np.float32), (len(at), 1, *tril.shape))
-    mixture = Mixture(jnp.zeros((len(at), 1)), Full(jnp.asarray(loc), jnp.asarray(tril)))
-    return mixture if support is None else warp(mixture, support)
-
-
 def permutation_importance(predictor: Predictor, examples: Dataset, seed: int) -> dict[str, np.ndarray]:
     """Computes the rise of the mean NLL, in nats, when one column is shuffled among the rows: `[NUM_SHUFFLES]` for each column.
 
@@ -248,6 +234,6 @@ def permutation_importance(predictor: Predictor, examples: Dataset, seed: int) -
         for _ in range(NUM_SHUFFLES):
             x = test.x.copy()
             x[:, block] = x[generator.permutation(len(x)), block]
-            increases.append(float(mean_over_rows(predictor.nll(Dataset(x, test.y)), test.weight)) - nll_before)
+            increases.append(float(mean_over_rows(predictor.nll(test._replace(x=x)), test.weight)) - nll_before)
         rises[name] = np.array(increases)
     return rises

@@ -16,7 +16,7 @@ from mdnjax.config.tabular import Tabular
 from mdnjax.data.columns import Columns, is_table
 from mdnjax.data.dataset import Dataset, select_rows
 from mdnjax.data.examples import examples_of_arrays, examples_of_table, warn_caller
-from mdnjax.data.notes import notes_on_atoms
+from mdnjax.data.notes import notes_on_atoms, notes_on_censoring
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.fitting import Fitted, choose_num_components, fit_networks, has_cells, make_task, with_num_components
 from mdnjax.predictor import Predictor
@@ -49,7 +49,7 @@ def fit_rows(
     rows = rows if rows.weight is None else select_rows(rows, rows.weight > 0)
     if len(rows.x) < MIN_ROWS:
         raise ValueError(f"got n_samples = {len(rows.x)}, expected at least {MIN_ROWS}")
-    warn_caller(_notes_on_atoms(config, rows, columns))
+    warn_caller(_notes_on_target(config, rows, columns))
     rows, held = without_calibration_rows(config, rows, columns)
     order = np.random.default_rng(config.seed).permutation(len(rows.x))
     num = max(1, round(VALIDATION_SHARE * len(order)))
@@ -70,8 +70,10 @@ def fit_rows(
     return fitted._replace(predictor=calibrated(config, fitted.predictor, held))
 
 
-def _notes_on_atoms(config: Run, rows: Dataset, columns: Columns) -> Iterator[str]:
+def _notes_on_target(config: Run, rows: Dataset, columns: Columns) -> Iterator[str]:
     atoms = support_and_atoms(config.data, rows, has_cells(config, rows.y.shape[1]))[1]
+    if rows.censoring is not None:
+        return notes_on_censoring(columns.targets[0], rows.censoring)
     return iter(()) if atoms is None else notes_on_atoms(columns.targets[0], atoms, rows.y)
 
 
@@ -92,6 +94,7 @@ def fit(
     y: Any,
     *,
     weight: Any = None,
+    event: Any = None,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     categorical: Sequence[str] = (),
@@ -106,6 +109,9 @@ def fit(
         y: Numbers `[N]` or `[N, D]`, or the name of the table's target column, or a list of names.
         weight: How much each row counts, as many numbers as rows, or the name of a column of the table, which is then no input.
             A row of weight 2 has the effect of two equal rows, and a row of weight 0 is left out.
+        event: Which targets are observed (1, True or "observed"), and which are censored, as in tables of survival times: the
+            true target is y or more (0, False or "right"), or y or less ("left"). As many values as rows, or the name of a
+            column of the table, which is then no input. None: all are observed.
         settings: Changed keys of the configuration: {"model.num_components": "auto", "data.target_support": "positive"}.
         seed: Determines the validation rows, the initial parameters and the noise.
         categorical: Columns of a table that are categories although they contain numbers.
@@ -119,7 +125,7 @@ def fit(
     """
     config = make_config({"seed": seed, **(settings or {})}, "settings")
     if is_table(x):
-        rows, columns = examples_of_table(x, y, categorical, impute, weight)
+        rows, columns = examples_of_table(x, y, categorical, impute, weight, event)
     else:
-        rows, columns = examples_of_arrays(x, y, weight)
+        rows, columns = examples_of_arrays(x, y, weight, event)
     return fit_rows(config, rows, columns, observe and means_of(observe), training_file).predictor

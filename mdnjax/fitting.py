@@ -128,6 +128,7 @@ def stored_rows(task: Task, source: RowSource, known: Dataset) -> StoredRows:
         "model.experts": config.model.experts,
         "data.censored": config.data.censored != (None, None),
         "the weights of rows": known.weight is not None,
+        "censored rows": known.censoring is not None,
         "train.batch_size null": config.train.batch_size is None,
         f"{num_rows} rows": num_rows < MIN_ROWS_FOR_SHARES,
     }

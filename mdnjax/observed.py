@@ -11,6 +11,7 @@ from scipy.special import ndtr
 
 from mdnjax.cells import discrete, lattice_pit, log_cell, probabilities_of, rounded_moments, rounded_moments_of_row
 from mdnjax.data.atoms import Atoms
+from mdnjax.data.censoring import sides_of
 from mdnjax.data.lattice import Lattice
 from mdnjax.data.scaler import Scaler
 from mdnjax.data.units import Units
@@ -25,9 +26,9 @@ from mdnjax.mixed import (
 from mdnjax.mixture import Mixture, log_prob
 from mdnjax.recalibration import Recalibration, normal_scores, recalibrated_crps, recalibrated_moments
 from mdnjax.scores import pit
-from mdnjax.statistics import central_interval, mean, quantile, sample, variance
+from mdnjax.statistics import cdf, central_interval, mean, quantile, sample, variance
 from mdnjax.statistics.quantiles import quantile_at_score
-from mdnjax.types import AnyArray, Array, Float, PRNGKey
+from mdnjax.types import AnyArray, Array, Float, Int, PRNGKey
 
 
 class TargetScores(NamedTuple):
@@ -140,8 +141,27 @@ class Observed(NamedTuple):
             return probabilities_of(mixture, units, self.values, float(self.lattice.step[0]))
         return atom_probabilities(mixture, units, self._atoms())
 
-    def log_prob(self, mixture: Mixture, units: Units, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
-        """Returns the log density of recorded targets, or the log probability of atoms, or log(P(cell) / step) on a lattice."""
+    def checked_censoring(self, event: Any, y: Float[np.ndarray, "N D"]) -> Int[np.ndarray, " N"] | None:
+        """Returns on which side of y each censored target is (see `sides_of`), or None if all are observed.
+
+        Raises: ValueError if there are several targets, or values have probabilities that censoring would have to share.
+        """
+        sides = None if event is None else sides_of("event", event, len(y))
+        if sides is not None and (y.shape[1] > 1 or self.atoms is not None or self.recalibration is not None):
+            got = f"{y.shape[1]} targets" if y.shape[1] > 1 else "atoms or bounds" if self.atoms is not None else "recalibration"
+            raise ValueError(f"event: got censored rows with {got}, expected a single target without atoms and recalibration")
+        return sides
+
+    def log_prob(
+        self, mixture: Mixture, units: Units, y: Float[AnyArray, "N D"], censoring: Int[np.ndarray, " N"] | None = None
+    ) -> Float[np.ndarray, " N"]:
+        """Returns the log density of recorded targets, or the log probability of atoms, or log(P(cell) / step) on a lattice.
+
+        For a single target that is censored it is the log probability of all numbers where the true one may be.
+        """
+        if censoring is not None:
+            beyond = log_cell(mixture, *self._ends(mixture, units, np.asarray(y), censoring))
+            return np.where(censoring == 0, self.log_prob(mixture, units, y), np.asarray(beyond, np.float64))
         if self.atoms is not None:
             return log_prob_with_atoms(mixture, units, self.atoms, np.asarray(y))
         dtype = mixture.logits.dtype
@@ -153,8 +173,19 @@ class Observed(NamedTuple):
         ends = (units.relative(y + sign * np.asarray(self.lattice.step) / 2).astype(dtype) for sign in (-1, 1))
         return np.asarray(log_cell(mixture, *ends), np.float64) - np.sum(np.log(self.lattice.step))
 
-    def pit(self, mixture: Mixture, units: Units, y: Float[np.ndarray, "N 1"]) -> Float[np.ndarray, " N"]:
-        """Returns the PIT of a single recorded target, which is randomised where values have probabilities."""
+    def pit(
+        self, mixture: Mixture, units: Units, y: Float[np.ndarray, "N 1"], censoring: Int[np.ndarray, " N"] | None = None
+    ) -> Float[np.ndarray, " N"]:
+        """Returns the PIT of a single recorded target, which is randomised where values have probabilities.
+
+        That of a censored target is drawn from those of all numbers where the true one may be. Source: Li, Wu and Feng (2021),
+        Model diagnostics for censored regression via randomized survival probabilities.
+        """
+        if censoring is not None:
+            ends = (np.asarray(cdf(mixture, end), np.float64) for end in self._ends(mixture, units, y, censoring))
+            below, above = ends
+            drawn = below + np.random.default_rng(0).random(len(y)) * (above - below)
+            return np.where(censoring == 0, self.pit(mixture, units, y), drawn)
         if self.lattice is not None:
             return lattice_pit(mixture, units, self.lattice, y[:, 0])
         if self.atoms is not None:
@@ -174,6 +205,13 @@ class Observed(NamedTuple):
             return TargetScores(values.crps(y[:, 0]), known, values.mean_and_variance()[0])
         atoms, mean = self._atoms(), self.moments(mixture, units)[0][:, 0]
         return TargetScores(crps_with_atoms(mixture, units, atoms, y), known, mean)
+
+    def _ends(self, mixture: Mixture, units: Units, y: np.ndarray, censoring: np.ndarray) -> list[Array]:
+        """Returns both ends, in units of the mixture, of the numbers where the true target of each row may be."""
+        half = 0.0 if self.lattice is None else np.asarray(self.lattice.step) / 2
+        sides = censoring[:, None]
+        ends = np.where(sides > 0, y - half, -np.inf), np.where(sides < 0, y + half, np.inf)
+        return [jnp.asarray(units.relative(end), mixture.logits.dtype) for end in ends]
 
     def _atoms(self) -> Atoms:
         assert self.atoms is not None

@@ -127,7 +127,7 @@ class Predictor:
         (shape, numbers), size = split(self.model), MAX_ROWS_PER_NLL_CALL
         blocks = [select_rows(scaled, slice(i, i + size)) for i in range(0, len(scaled.x), size)]
         nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact) for part in blocks]
-        nll = np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y)
+        nll = np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y, dataset.censoring)
         known = self.observed.recalibration
         return nll if known is None else nll - known.log_ratio(self.normal_scores(dataset))
 
@@ -197,14 +197,14 @@ class Predictor:
         drawn = np.asarray(self.observed.mixture_draws(key, self.relative(rows), num))
         return self.observed.draws(self.absolute(np.moveaxis(drawn, 0, 1)))
 
-    def log_prob(self, rows: Any, y: Any) -> Float[np.ndarray, " N"]:
+    def log_prob(self, rows: Any, y: Any, event: Any = None) -> Float[np.ndarray, " N"]:
         """Computes log p(y|x) of each row, in nats and the targets' own units; y is `[N, D]`, or `[N]` for a single target.
 
-        For targets on a lattice it is log(P(cell of y) / step), for an atom, or a target beyond a bound, log P.
-        Raises: ValueError if y has another shape, or a value in it is not a finite number.
+        For targets on a lattice it is log(P(cell of y) / step); for an atom, or a target beyond a bound or censored by `event`
+        (see `mdnjax.fit`), log P. Raises: ValueError if y or event has another shape, or a value in it cannot be used.
         """
-        inputs = self.inputs(rows)
-        return -self.nll(Dataset(inputs, self.checked_targets(y, len(inputs))))
+        y = self.checked_targets(y, len(inputs := self.inputs(rows)))
+        return -self.nll(Dataset(inputs, y, censoring=self.observed.checked_censoring(event, y)))
 
     def checked_targets(self, y: Any, num_rows: int) -> Float[np.ndarray, "N D"]:
         """Returns observed targets as `[num_rows, D]` in float64. Raises: ValueError as `log_prob` does."""

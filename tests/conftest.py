@@ -39,9 +39,9 @@ gc.set_threshold(100_000, 50, 1000)  # traced functions stay in memory, and coll
 # The slowest files come first, so that no worker is still busy with one of them at the end.
 LONGEST_FIRST = """
 readme likelihood guarantees estimator sweep tabular benchmark far_targets projectile inverse_sine density gradients components
-statistics posterior far_from_zero cells recalibration nan uci story pen_strokes atoms moments fitting modes proof
-training_functions population fit_with_atoms trajectories hard_data boxes doors units conditions mixture predictor initialise
-weights compare sweep_trouble steps runtime sequences export
+statistics posterior censoring far_from_zero cells recalibration nan uci story pen_strokes atoms moments fitting modes
+proof training_functions population fit_with_atoms trajectories hard_data boxes doors units conditions mixture predictor
+initialise weights compare sweep_trouble steps runtime sequences export
 """
 
 

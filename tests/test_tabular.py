@@ -12,13 +12,14 @@ from sklearn.linear_model import LinearRegression
 import mdnjax as mdn
 from experiments import reading
 from experiments.tabular import __main__ as tabular
+from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.components import Support
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import joined
 from mdnjax.data.units import own_units
-from mdnjax.evaluation import evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.evaluation import evaluate_mixtures, permutation_importance
 from tests.commands import ROOT, assert_not_blank, assert_one_line_error, run
 
 FAST = [

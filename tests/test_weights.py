@@ -11,12 +11,13 @@ import pytest
 import mdnjax as mdn
 from experiments.command import UserError
 from experiments.reading import read_table
+from mdnjax.baselines import linear_gaussian
 from mdnjax.config import Config, load
 from mdnjax.config.data import Table
 from mdnjax.data import Dataset, make_scaler, make_support, to_training_units
 from mdnjax.data.dataset import select_rows
 from mdnjax.data.units import own_units
-from mdnjax.evaluation import evaluate_mixtures, linear_gaussian
+from mdnjax.evaluation import evaluate_mixtures
 from mdnjax.training import functions
 from mdnjax.training.initialise import em_step, fit_linear_path, fit_marginal
 from mdnjax.training.inputs import rotated_split

@@ -196,7 +196,8 @@ def _score(chunk: Chunk, placement: Placement, networks: Networks, of_members: S
     for part in range(len(Splits._fields)):
         scaled = [to_training_units(data.task.scaler, data.splits[part]) for data in of_members]
         nlls = _nlls(placement, chunk.group.model, *trained, place(placement, scaled, chunk.capacity))
-        slopes = [log_slopes(data.task.scaler, data.splits[part].y) for data in of_members]
+        of_part = [(data.task.scaler, data.splits[part]) for data in of_members]
+        slopes = [log_slopes(scaler, rows.y, rows.censoring) for scaler, rows in of_part]
         yield np.asarray(nlls, np.float64)[: len(of_members)] + slopes
 
 

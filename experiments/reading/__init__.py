@@ -24,14 +24,14 @@ from experiments.reading.on_disk import (
     scratch_folder,
     thinned,
 )
-from experiments.reading.splits import Rows, split_rows, weight_of, without_weight_0
+from experiments.reading.splits import Rows, censoring_of, split_rows, weight_of, without_weight_0
 from mdnjax.config.data import VALIDATION_ROWS_ON_DISK, Table
 from mdnjax.data import Dataset, Splits, make_scaler
 from mdnjax.data.columns import Columns, blocks, check_scaled_inputs, input_labels, to_inputs, to_targets
 from mdnjax.data.dataset import select_rows
 from mdnjax.data.kinds import fit_columns
 from mdnjax.data.lattice import lattice_of
-from mdnjax.data.notes import codes, notes_on, notes_on_atoms, outliers
+from mdnjax.data.notes import codes, notes_on, notes_on_atoms, notes_on_censoring, outliers
 from mdnjax.data.scaler import MAX_SCALED, scaled_inputs
 from mdnjax.data.stored import RowSource, dtype_of_rows
 from mdnjax.data.training_units import support_and_atoms
@@ -87,7 +87,7 @@ def read_stored_table(section: Table, seed: int, folder: Path) -> LoadedTable:
     parts = _parts_on_disk(section, _located(section))
     if parts is None:
         return read_table(section, seed)
-    for key in ("weight", "calibration_share"):
+    for key in ("weight", "event", "calibration_share"):
         if getattr(section, key):
             raise UserError(f"data.{key}: got {getattr(section, key)!r}, which needs all rows in memory (data.in_memory=true)")
     path, text_format = Path(section.path), text_format_of(section)
@@ -153,6 +153,7 @@ def _loaded(section: Table, path: Path, table: Mapping[str, Any], rows: Rows, nu
     weight = weight_of(section, table, (*targets, *(features or ())))
     if weight is not None:
         rows = without_weight_0(rows, weight)
+    censoring = censoring_of(section, table, (*targets, *(features or ())), rows)
     in_training = np.concatenate(rows[:2])
     options: Any = {"categorical": section.categorical, "impute": section.missing == "impute"}
     leave_out = _left_out(section, table, targets, features)
@@ -160,7 +161,7 @@ def _loaded(section: Table, path: Path, table: Mapping[str, Any], rows: Rows, nu
         table, targets, features, leave_out=leave_out, rows=in_training, remedy="data.missing=impute", **options
     )
     check_printable(columns)
-    whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight)
+    whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight, censoring=censoring)
     splits = Splits(*(select_rows(whole, part) for part in rows))
     notes += name_notes(columns)
     notes += check_values(section, columns, whole, rows.train, in_training, numbers)
@@ -168,6 +169,7 @@ def _loaded(section: Table, path: Path, table: Mapping[str, Any], rows: Rows, nu
     atoms = support_and_atoms(section, select_rows(whole, in_training))[1]
     notes += notes_on(splits, _names(columns), cells or atoms is not None)
     notes += () if atoms is None else notes_on_atoms(columns.targets[0], atoms, whole.y)
+    notes += () if censoring is None else notes_on_censoring(columns.targets[0], censoring)
     return LoadedTable(path, columns, rows, splits, notes)
 
 
@@ -215,12 +217,13 @@ def _left_out(section: Table, table: Mapping[str, Any], targets: tuple[str, ...]
     """Returns the names of the columns that are not inputs.
 
     The column that splits the rows is an input only if `features` names it, since its values in new rows were never trained on.
-    The column of weights is never an input.
+    The columns of weights and of events are never inputs.
     """
-    names, by = _expanded(table, section.leave_out) or (), section.split_by
-    weight = () if section.weight is None else (section.weight,)
+    by = section.split_by
+    of_rows = [name for name in (section.weight, section.event) if name is not None]
+    names = tuple(dict.fromkeys([*(_expanded(table, section.leave_out) or ()), *of_rows]))
     splits = features is None and section.split not in ("random", "rows") and by not in (None, *targets)
-    return (*names, *weight, str(by)) if splits and by not in names else (*names, *weight)
+    return (*names, str(by)) if splits and by not in names else names
 
 
 def _expanded(table: Mapping[str, Any], names: tuple[str, ...] | None) -> tuple[str, ...] | None:

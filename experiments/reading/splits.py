@@ -10,8 +10,9 @@ import numpy as np
 
 from experiments.command import UserError
 from mdnjax.config.data import Table
+from mdnjax.data.censoring import sides_of
 from mdnjax.data.content import content_of
-from mdnjax.data.values import ROW, TableError, check_name, numbers_of
+from mdnjax.data.values import ROW, TableError, check_name, column_of, numbers_of
 
 NESTED = 1  # second part of the seed of a nested split
 
@@ -68,6 +69,25 @@ def weight_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[
     if not weight.any():
         raise TableError(f"column {name!r}: got zero in every row, expected a positive number in some row (data.weight)")
     return weight
+
+
+def censoring_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[str], rows: Rows) -> np.ndarray | None:
+    """Returns on which side of its value the target of each row is (see `Dataset`), or None if all are observed.
+
+    Raises: TableError, with the row of the file, if a value of the column means neither, or all rows of training or of testing
+    are censored; also if the column is one of the `others`, the targets and the inputs that are named.
+    """
+    name = section.event
+    if name is None:
+        return None
+    check_name(list(table), name)
+    if name in others:
+        raise TableError(f"data.event: got {name!r}, which is a target or an input, expected another column")
+    censoring = sides_of(f"column {name!r}", column_of(table, name), len(table[name]))
+    for part, places in (("training", rows.train), ("test", rows.test)):
+        if censoring is not None and (censoring[places] != 0).all():
+            raise TableError(f"data.event: got a censored target in all {len(places)} {part} rows, expected an observed one")
+    return censoring
 
 
 def without_weight_0(rows: Rows, weight: np.ndarray) -> Rows:

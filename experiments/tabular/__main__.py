@@ -21,11 +21,14 @@ from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, writ
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
 from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
+from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
 from mdnjax.conformity import Conformal
-from mdnjax.data.dataset import joined
+from mdnjax.data.dataset import joined, observed_rows, select_rows
 from mdnjax.data.scaler import latent_targets
-from mdnjax.evaluation import Evaluation, evaluate_mixtures, linear_gaussian, marginal_gaussian, permutation_importance
+from mdnjax.data.training_units import support_and_atoms
+from mdnjax.evaluation import Evaluation, evaluate_mixtures, permutation_importance
+from mdnjax.fitting import has_cells
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
@@ -82,6 +85,7 @@ def trained(config: TabularRun, table: reading.LoadedTable, clock: Clock, overwr
     """Creates the run folder, and trains and scores."""
     try:
         train, held = without_calibration_rows(config, table.splits.train, table.columns)
+        support_and_atoms(config.data, train, has_cells(config, len(table.columns.targets)))
     except ValueError as error:
         raise command.UserError(str(error)) from None
     folder = create_run_folder(config, config.output, FILES, overwrite)
@@ -117,7 +121,7 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
     mixtures = {"network": mixture, **{name: make(known, test.x, scaler.support, units) for name, make in simple.items()}}
     observed = dict.fromkeys(mixtures, observed_of(scaler)) | {"network": result.predictor.observed}
     return {
-        name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name])
+        name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name], censoring=test.censoring)
         for name, predicted in mixtures.items()
     }
 
@@ -126,9 +130,11 @@ def draw(
     result: Result, table: reading.LoadedTable, mixture: Mixture, evaluation: Evaluation, rises: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Figure]]:
     """Draws all figures, by name; with several targets, each has its own."""
-    test = result.splits.test
     yield "loss", plot_history(result.fit.history, noisy=result.noisy)
     yield "importance", figures.plot_importance(dict(rises))
+    shown = observed_rows(result.splits.test)
+    which = "test rows" if result.splits.test.censoring is None else "test rows whose target is observed,"
+    test, mixture = select_rows(result.splits.test, shown), mixture[shown]
     nll, units = result.predictor.nll(test), result.predictor.units
     observed, atoms = units.relative(test.y).astype(np.float32), result.predictor.observed.atoms
     atoms = None if atoms is None else atoms.relative(units)
@@ -136,11 +142,11 @@ def draw(
         several = num_targets(mixture) > 1
         single, y, suffix = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
         name = as_label(units.select(target).label(name))
-        yield f"observed{suffix}", figures.plot_observed(single, y, name, result.predictor.observed, atoms)
+        yield f"observed{suffix}", figures.plot_observed(single, y, name, result.predictor.observed, atoms, which)
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
         yield (
             f"densities{suffix}",
-            figures.plot_densities(single, y, nll, (table.rows.test + 1).tolist(), name, result.predictor.observed, atoms),
+            figures.plot_densities(single, y, nll, (table.rows.test[shown] + 1).tolist(), name, result.predictor.observed, atoms),
         )
 
 
@@ -159,7 +165,9 @@ def show(
     print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
     cells = "" if result.predictor.observed.lattice is None else " by the probabilities of cells, divided by the step"
-    title = f"Scores on the test rows{weighted}: NLL in nats{cells}; CRPS, RMSE and widths in the target's units"
+    censored = result.splits.test.censoring
+    known = "" if censored is None else f", CRPS and RMSE of the {np.sum(censored == 0)} rows whose target is observed"
+    title = f"Scores on the test rows{weighted}: NLL in nats{cells}; CRPS, RMSE and widths in the target's units{known}"
     report.print_table(title, [HEADINGS, *cells_of(evaluations, targets)])
     if evaluations["network"].atoms is not None:
         title = "Both parts of the target: which atom it is, or none, with probabilities, and the density of all others"

@@ -23,10 +23,17 @@ NUM_GRID = 400
 LABEL = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
 
 
-def plot_observed(mixture: Mixture, y: np.ndarray, name: str, observed: Observed = PLAIN, atoms: Atoms | None = None) -> Figure:
+def plot_observed(
+    mixture: Mixture,
+    y: np.ndarray,
+    name: str,
+    observed: Observed = PLAIN,
+    atoms: Atoms | None = None,
+    which: str = "test rows",
+) -> Figure:
     """Plots observed values of a single target against predicted medians, with the central interval of each row.
 
-    Args: `atoms` are in the units of the mixture.
+    Args: `atoms` are in the units of the mixture; `which` says in the title which rows these are.
     """
     rows = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
     shown = mixture[rows]
@@ -44,7 +51,7 @@ def plot_observed(mixture: Mixture, y: np.ndarray, name: str, observed: Observed
         low, high = min(low, float(np.quantile(ends[:, 0], 0.01))), max(high, float(np.quantile(ends[:, 1], 0.99)))
         margin = 0.05 * (high - low)
         axes.set(xlabel=f"predicted median of {name}", ylabel=f"observed {name}", ylim=(low - margin, high + 3 * margin))
-        axes.set_title(f"{len(values)} test rows with their {100 * LEVEL:.0f} % intervals")
+        axes.set_title(f"{len(values)} {which} with their {100 * LEVEL:.0f} % intervals")
         axes.legend(loc="upper left")
     return figure
 

@@ -20,7 +20,7 @@ from experiments.slice_report import table_of_wrong
 from experiments.tabular.figures import MAX_ROWS_SHOWN, typical_and_extreme
 from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
 from mdnjax.data.columns import Column, blocks
-from mdnjax.data.dataset import joined
+from mdnjax.data.dataset import joined, observed_rows, select_rows
 from mdnjax.evaluation import Evaluation
 from mdnjax.mixture import Mixture
 from mdnjax.slices import Slices
@@ -46,6 +46,10 @@ OF_RECALIBRATION = (
     "The predictions are recalibrated. Quantiles and intervals are those after the map; the curve and its modes are those of the "
     "density before it."
 )
+OF_CENSORED = (
+    "Some targets are censored. Their NLL is that of all values where the true target may be. Their PIT is drawn from those of "
+    "these values, and says whether they are inside of an interval. CRPS and RMSE are those of the other rows."
+)
 MAX_COLUMNS_SHOWN = 60
 
 
@@ -67,7 +71,8 @@ def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mi
     yield Section("Question", [Paragraph(f"{question} {answer}")])
     yield Section("Data", [Paragraph(_sizes(table, result)), _columns(table, result)])
     yield Section("Settings", [*settings_that_differ(config, TabularRun()), *_bullets(found.shares)])
-    yield Section("Scores", _scores(found.evaluations, table.columns.targets))
+    censored = [] if result.splits.test.censoring is None else [Paragraph(OF_CENSORED)]
+    yield Section("Scores", [*censored, *_scores(found.evaluations, table.columns.targets)])
     yield Section("Calibration", list(_calibration(found.evaluations["network"], table.columns.targets)))
     yield Section("Where not to trust it", [*_wrong_slices(found.slices), *_bullets(found.notes)])
     yield Section("Importance", [bars_of_importance(dict(found.rises))] if found.rises else [])
@@ -80,11 +85,13 @@ def sections(config: TabularRun, table: LoadedTable, result: Result, mixture: Mi
 def explorer(table: LoadedTable, result: Result, mixture: Mixture) -> Explorer:
     """Returns the explorer of the test rows; typical and extreme ones are the first."""
     train, validation, test = result.splits
-    examples = typical_and_extreme(marginals(mixture)[0], result.test_scores["nll"])
+    shown = observed_rows(test)
+    test, mixture = select_rows(test, shown), mixture[shown]
+    examples = typical_and_extreme(marginals(mixture)[0], result.test_scores["nll"][shown])
     states = choose_states(table.columns, test.x, joined(train, validation).x, examples[::-1])
     # The evaluation and the figures have compiled the programs of these numbers of rows.
     summaries = summarise(result.predictor, states.inputs, len(test.x), MAX_ROWS_SHOWN)
-    names = [f"row {number + 1}" for number in table.rows.test]
+    names = [f"row {number + 1}" for number in table.rows.test[shown]]
     return make_explorer(
         [column.name for column in table.columns.inputs], table.columns.targets, states, summaries, test.y, names
     )

@@ -24,10 +24,11 @@ from experiments.uci.points import interval_scores
 from experiments.uci.problems import problems_of
 from experiments.uci.runs import NETWORK, SplitRun, split_runs
 from experiments.uci.schema import Benchmark
+from mdnjax.baselines import linear_gaussian
 from mdnjax.data.dataset import joined
 from mdnjax.data.scaler import latent_targets, mixture_units
 from mdnjax.diagnostics import AT_FLOOR, scales_of
-from mdnjax.evaluation import LEVELS, evaluate_mixtures, linear_gaussian
+from mdnjax.evaluation import LEVELS, evaluate_mixtures
 from mdnjax.mixture import Mixture, responsibilities
 from mdnjax.predictor import Predictor
 
@@ -43,6 +44,8 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     if config.data.calibration_share:
         got = f"got {config.data.calibration_share:g}, expected 0: guarantees and recalibration are those of experiments.tabular"
         raise command.UserError(f"data.calibration_share: {got}")
+    if config.data.event:
+        raise command.UserError(f"data.event: got {config.data.event!r}, expected null: peers do not know censored rows")
     prepare(config)
     names, missing = peers.installed(config.peers)
     if not (config.networks or names):

@@ -31,6 +31,8 @@ ATOMS = "values of a single target that have probabilities of their own, such as
 ATOMS += "auto finds those that a tenth of the rows or more have, if no other value is frequent"
 CENSORED = "lower and upper bound, such as [null, 50], at or beyond which a single target is only known to be there; predictions "
 CENSORED += "are those of the target without such bounds"
+EVENT = "column that says which values of a single target are observed, as in tables of survival times: 1, true or observed; 0, "
+EVENT += "false or right (censored: the true value is at least as large); left (at most as large). It is no input; null: all are"
 IN_MEMORY = "whether all rows of Parquet files are held in memory; false stores them in units of training in a file, from which "
 IN_MEMORY += "minibatches are read (null: false if their numbers have more than a fortieth of the machine's memory)"
 SCRATCH = "folder of that file, which takes 4 bytes a number while training runs (null: the folder of the results)"
@@ -94,7 +96,7 @@ class Table(Examples, frozen=True):
     )
     target: Names = Field(default=(), description="column to predict, or a list of columns")
     features: Names | None = Field(
-        default=None, description="input columns (null: all but the targets, leave_out, weight and split_by)"
+        default=None, description="input columns (null: all but the targets, leave_out, weight, event and split_by)"
     )
     leave_out: Names = Field(default=(), description="columns that are not inputs, such as [id, name]")
     weight: str | None = Field(
@@ -102,6 +104,7 @@ class Table(Examples, frozen=True):
         description="column that says how much each row counts in training and in scores: 2 as two equal rows, 0 not at all "
         "(null: all rows count the same); it is no input",
     )
+    event: str | None = Field(default=None, description=EVENT)
     categorical: Names = Field(default=(), description="columns whose numbers are names of categories")
     missing: Literal["refuse", "impute"] = Field(
         default="refuse",

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnjax.types import AnyArray, Bool, Float
+from mdnjax.types import AnyArray, Bool, Float, Int
 
 
 class Dataset(NamedTuple):
     """Examples: inputs `x[N, X]`, targets `y[N, D]`, and how much each row counts (None: all the same).
 
     In units of training, targets on a lattice also have the ends of their cells `cells[N, 2, D]`. If only some targets have
-    cells, those that are atoms or censored, `exact` marks the others.
+    cells, those that are atoms or censored, `exact` marks the others. In the data's own units, `censoring` is 0 where the single
+    target is observed, 1 where the true one is known to be y or more, and -1 where it is y or less (None: all are observed).
     """
 
     x: Float[np.ndarray, "N X"]
@@ -22,6 +23,7 @@ class Dataset(NamedTuple):
     weight: Float[np.ndarray, " N"] | None = None
     cells: Float[np.ndarray, "N 2 D"] | None = None
     exact: Bool[np.ndarray, "N D"] | None = None
+    censoring: Int[np.ndarray, " N"] | None = None
 
 
 class Splits(NamedTuple):
@@ -71,6 +73,11 @@ def joined(*parts: Dataset) -> Dataset:
 def select_rows(dataset: Dataset, rows: np.ndarray | slice) -> Dataset:
     """Returns some rows of a data set, given by their numbers, by a mask or by a slice."""
     return Dataset(*(None if column is None else column[rows] for column in dataset))  # pyright: ignore
+
+
+def observed_rows(dataset: Dataset) -> Int[np.ndarray, " n"] | slice:
+    """Returns the numbers of the rows whose targets are not censored, or a slice of all rows."""
+    return slice(None) if dataset.censoring is None else np.flatnonzero(dataset.censoring == 0)
 
 
 def mean_over_rows(values: Float[AnyArray, "*shape N"], weight: Float[AnyArray, " N"] | None = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mdnjax.data.censoring import sides_of
 from mdnjax.data.columns import Columns, as_table, input_labels, names_of, numbered_columns, to_inputs, to_targets
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.kinds import fit_columns
@@ -26,10 +27,12 @@ def target_names(num: int, taken: Collection[str]) -> tuple[str, ...]:
     return tuple(f"{prefix}{i}" for i in range(num))
 
 
-def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, weight: Any = None) -> tuple[Dataset, Columns]:
+def examples_of_table(
+    x: Any, y: Any, categorical: Sequence[str], impute: bool, weight: Any = None, event: Any = None
+) -> tuple[Dataset, Columns]:
     """Returns the examples of a table x and its columns; y is the name of a target column, a list of names, or an array.
 
-    Args: `weight` is the name of a column, which is then no input, or an array.
+    Args: `weight` and `event` are names of columns, which are then no inputs, or arrays.
     Warns of columns that are left out, and of outliers.
     Raises: ValueError if the table, the targets or the weights cannot be used.
     """
@@ -43,11 +46,11 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, 
         values = as_numbers("y", y)
         names = target_names(values.shape[1], set(table))
         table |= {name: values[:, i] for i, name in enumerate(names)}
-    leave_out = ()
-    if isinstance(weight, str):
-        check_name(list(table), weight)
-        leave_out = (weight,)
-        weight = numbers_of({weight: table[weight]}, weight)
+    leave_out = tuple(name for name in (weight, event) if isinstance(name, str))
+    for name in leave_out:
+        check_name(list(table), name)
+    weight = numbers_of({weight: table[weight]}, weight) if isinstance(weight, str) else weight
+    event = table[event] if isinstance(event, str) else event
     lengths = {name: len(values) if values.ndim else 0 for name, values in table.items()}
     if not all(lengths.values()):
         raise ValueError("x: got no rows, or no columns")
@@ -55,12 +58,12 @@ def examples_of_table(x: Any, y: Any, categorical: Sequence[str], impute: bool, 
         shown = ", ".join(f"{length} of {name!r}" for name, length in list(lengths.items())[:6])
         raise ValueError(f"got columns of different lengths, expected the same number of rows: {shown}")
     columns, notes = fit_columns(table, names, leave_out=leave_out, categorical=tuple(categorical), impute=impute)
-    dataset = _weighted(Dataset(to_inputs(columns, table), to_targets(columns, table)), weight)
+    dataset = _with_rows(Dataset(to_inputs(columns, table), to_targets(columns, table)), weight, event)
     warn_caller([*notes, *outlier_notes(dataset, columns)])
     return dataset, columns
 
 
-def examples_of_arrays(x: Any, y: Any, weight: Any = None) -> tuple[Dataset, Columns]:
+def examples_of_arrays(x: Any, y: Any, weight: Any = None, event: Any = None) -> tuple[Dataset, Columns]:
     """Returns the examples of arrays of numbers, and their columns.
 
     Warns of outliers. Raises: ValueError if the arrays cannot be used.
@@ -72,7 +75,7 @@ def examples_of_arrays(x: Any, y: Any, weight: Any = None) -> tuple[Dataset, Col
         if len(values) > 1 and (values == values[0]).all():
             raise ValueError(f"y: target {target} is {values[0]:g} in every row, expected it to vary")
     columns = numbered_columns(inputs.shape[1], targets.shape[1])
-    dataset = _weighted(Dataset(to_inputs(columns, as_table(columns, inputs)), targets), weight)
+    dataset = _with_rows(Dataset(to_inputs(columns, as_table(columns, inputs)), targets), weight, event)
     warn_caller(outlier_notes(dataset, columns))
     return dataset, columns
 
@@ -145,8 +148,11 @@ def as_probabilities(name: str, values: Any) -> np.ndarray:
     return probabilities
 
 
-def _weighted(dataset: Dataset, weight: Any) -> Dataset:
-    return dataset if weight is None else dataset._replace(weight=as_weight("weight", weight, len(dataset.x)))
+def _with_rows(dataset: Dataset, weight: Any, event: Any) -> Dataset:
+    """Returns the examples with the weights of their rows, and with which of them are censored."""
+    num = len(dataset.x)
+    weight = None if weight is None else as_weight("weight", weight, num)
+    return dataset._replace(weight=weight, censoring=None if event is None else sides_of("event", event, num))
 
 
 def _all_text(values: Any) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 
 from mdnjax.data.atoms import Atoms
 from mdnjax.data.centre import wild_values
-from mdnjax.data.dataset import Dataset, Splits, joined
-from mdnjax.types import Float
+from mdnjax.data.dataset import Dataset, Splits, joined, select_rows
+from mdnjax.types import Float, Int
 
 MIN_OUTLIER_DISTANCE = 1e4  # from the median, in units of the distance within which three quarters of the values are
 WILD = "no other value is near it, so that training counts it as one of the farthest others"
@@ -36,7 +36,8 @@ def notes_on(splits: Splits, names: Sequence[str] | None = None, cells: bool = F
     known = joined(splits.train, splits.validation)
     yield from few_rows(num, known.x.shape[1], len(splits.test.x))
     yield from copied_rows(known, splits.test)
-    yield from () if cells else repeated_targets(known, names)
+    observed = known if known.censoring is None else select_rows(known, known.censoring == 0)
+    yield from () if cells else repeated_targets(observed, names)
     yield from nearly_constant_inputs(known, names)
 
 
@@ -84,6 +85,16 @@ def notes_on_atoms(name: str, atoms: Atoms, y: Float[np.ndarray, "N 1"]) -> Iter
                 f"target {name!r} is {atoms.value[i]:g} {share}: this value has a probability of its own, and all others have a "
                 "density (data.atoms)"
             )
+
+
+def notes_on_censoring(name: str, censoring: Int[np.ndarray, " N"]) -> Iterator[str]:
+    """Yields a sentence about the rows of which the target is only known up to a bound of their own."""
+    sides = {"that large or larger": np.mean(censoring > 0), "that small or smaller": np.mean(censoring < 0)}
+    shown = " and ".join(f"{100 * share:.0f} % are only known to be {words}" for words, share in sides.items() if share)
+    yield (
+        f"target {name!r} is observed in {100 * np.mean(censoring == 0):.0f} % of the rows, and {shown}: predictions are those "
+        "of the true target; CRPS and RMSE are those of the observed rows, whose targets differ from the others"
+    )
 
 
 def nearly_constant_inputs(dataset: Dataset, names: Sequence[str] | None = None) -> Iterator[str]:

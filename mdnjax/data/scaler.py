@@ -20,7 +20,7 @@ from mdnjax.data.dataset import Dataset
 from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import Units, own_units
 from mdnjax.mixture import Mixture, affine, warp
-from mdnjax.types import AnyArray, Array, Float
+from mdnjax.types import AnyArray, Array, Float, Int
 
 MAX_OFFSET = 1e4  # in scales of a target: farther from 0, float32 has too few digits left for the scale
 MAX_FACTOR = 1e15  # also of the inverse: squares of larger scales may overflow in float32
@@ -91,7 +91,7 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
     latent = latent_targets(scaler, dataset.y)
     check_inside(scaler.support, latent)
     z = _scaled_targets(scaler, latent)
-    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight, *_cells(scaler, dataset.y))
+    scaled = Dataset(scaled_inputs(scaler, dataset.x), z, dataset.weight, *_cells(scaler, dataset))
     for name, values, scaled_values in zip(("input", "target"), dataset[:2], scaled[:2], strict=True):
         too_large = ~(np.abs(scaled_values) <= MAX_SCALED)
         if too_large.any():
@@ -103,12 +103,16 @@ def to_training_units(scaler: Scaler, dataset: Dataset, dtype: Any = np.float32)
     return Dataset(*arrays)._replace(exact=scaled.exact)  # pyright: ignore
 
 
-def log_slopes(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, " N"]:
+def log_slopes(
+    scaler: Scaler, y: Float[AnyArray, "N D"], censoring: Int[np.ndarray, " N"] | None = None
+) -> Float[np.ndarray, " N"]:
     """Returns log |dy/dz| of every example in float64: its NLL in the data's own units minus that in units of training.
 
     With a lattice it is the sum of the logarithms of the steps, which makes the probability of a cell a mean density. For an
-    atom, which has a probability, it is 0.
+    atom and for a censored target, which have probabilities, it is 0.
     """
+    if censoring is not None:
+        return np.where(censoring == 0, log_slopes(scaler, y), 0)
     if scaler.lattice.exists:
         return np.full(len(y), np.sum(np.log(scaler.lattice.step)))
     slopes, latent = np.full(len(y), np.sum(np.log(scaler.y_factor) + np.log(scaler.line_sd))), latent_targets(scaler, y)
@@ -173,18 +177,23 @@ def float32_problem(scaler: Scaler) -> str | None:
     return None
 
 
-def _cells(scaler: Scaler, y: Float[AnyArray, "N D"]) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _cells(scaler: Scaler, dataset: Dataset) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns the scaled ends `[N, 2, D]` of the cells of targets, and which targets have none; None where there are no cells.
 
-    A bound of the support is an infinite end.
+    A bound of the support is an infinite end, and so is the end of a censored target on the side where the true one lies.
     """
+    y, censoring = dataset.y, dataset.censoring
     if scaler.atoms is not None:
         low, high, exact = scaler.atoms.cells(y)
         return np.stack([_scaled_targets(scaler, ends) for ends in (low, high)], axis=1), exact
-    if not scaler.lattice.exists:
+    if not scaler.lattice.exists and censoring is None:
         return None, None
     half = np.asarray(scaler.lattice.step) / 2
-    return np.stack([_scaled_targets(scaler, np.asarray(y, np.float64) + sign * half) for sign in (-1, 1)], axis=1), None
+    cells = np.stack([_scaled_targets(scaler, np.asarray(y, np.float64) + sign * half) for sign in (-1, 1)], axis=1)
+    if censoring is None:
+        return cells, None
+    cells[censoring < 0, 0], cells[censoring > 0, 1] = -np.inf, np.inf
+    return cells, None if scaler.lattice.exists else censoring[:, None] == 0
 
 
 def _scaled_targets(scaler: Scaler, y: Float[AnyArray, "N D"]) -> Float[np.ndarray, "N D"]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
 
 from mdnjax.components import Support
 from mdnjax.config.data import Examples
 from mdnjax.data.atoms import Atoms, atoms_of
 from mdnjax.data.bounds import check_inside, check_spread, make_support
+from mdnjax.data.censoring import SHARE_OF_SD, drawn_beyond, gaussian_tail
 from mdnjax.data.centre import centre_of, offset_and_factor, wild_values, without_wild_values
 from mdnjax.data.dataset import Dataset, joined, rounding_step, select_rows
 from mdnjax.data.lattice import lattice_of, no_lattice
@@ -44,6 +44,9 @@ def support_and_atoms(section: Examples, known: Dataset, cells: bool = True) -> 
         support = make_support(section.target_support, num_targets)
     except ValueError as error:
         raise ValueError(f"data.target_support: {error}") from None
+    if known.censoring is not None:
+        check_censored_rows(section, num_targets, cells)
+        return support, None
     asked = section.atoms not in ("auto", ()) or section.censored != (None, None)
     if not cells and asked:
         raise ValueError("data.atoms: got atoms or censored bounds, expected none with a loss other than train.loss nll")
@@ -52,6 +55,18 @@ def support_and_atoms(section: Examples, known: Dataset, cells: bool = True) -> 
     except ValueError as error:
         raise ValueError(f"data.{'atoms' if section.censored == (None, None) else 'censored'}: {error}") from None
     return (support, None) if atoms is None else (atoms.support_of_latent(support), atoms)
+
+
+def check_censored_rows(section: Examples, num_targets: int, cells: bool = True) -> None:
+    """Raises: ValueError if a configuration cannot be trained on rows that are censored."""
+    if num_targets > 1:
+        raise ValueError(f"event: got censored rows and {num_targets} targets, expected a single target")
+    if section.censored != (None, None):
+        raise ValueError("data.censored: got bounds beside rows that are censored by their event, expected one of the two")
+    if section.atoms not in ("auto", ()):
+        raise ValueError("data.atoms: got atoms beside rows that are censored by their event, expected none")
+    if not cells:
+        raise ValueError("event: got censored rows with a loss other than train.loss nll, which knows no probabilities")
 
 
 def make_scaler(dataset: Dataset, standardise: bool, support: Support | None = None, atoms: Atoms | None = None) -> Scaler:
@@ -150,19 +165,25 @@ def to_train_on(scaler: Scaler, dataset: Dataset) -> Dataset:
             ends = scaled.y[rows][0, 0] - ATOM_LENGTH, scaled.y[rows][0, 0] + ATOM_LENGTH
         else:
             ends = high - CENSORED_LENGTH if np.isinf(low) else low, low + CENSORED_LENGTH if np.isinf(high) else high
-            beyond = _gaussian_tail(int(rows.sum()), float(rows.mean()))
+            beyond = SHARE_OF_SD * gaussian_tail(int(rows.sum()), float(rows.mean()))
             y[rows, 0] = np.clip(low + beyond if np.isfinite(low) else high - beyond, *ends)
         cells[rows] = np.clip(scaled.cells[rows], *ends)
     return scaled._replace(y=y, cells=cells)
 
 
-def _gaussian_tail(num: int, share: float) -> Float[np.ndarray, " num"]:
-    """Returns numbers in random order, the distances from its lower end of the upper tail of a Gaussian with this probability.
+def parts_to_train_on(scaler: Scaler, *parts: Dataset) -> list[Dataset]:
+    """Returns `to_train_on` of parts; where a column says which rows are censored, with targets drawn from beyond theirs.
 
-    Its standard deviation is half of that of the other targets, since the inputs explain a part of that.
+    Only the first parameters and the trees see these targets, and the loss of training their cells.
     """
-    order = np.random.default_rng(0).permutation(num)
-    return 0.5 * (ndtri(share) - ndtri(share * (order + 0.5) / num))
+    scaled = [to_train_on(scaler, part) for part in parts]
+    whole, of_all = joined(*parts), joined(*scaled)
+    if whole.censoring is None:
+        return scaled
+    y = of_all.y.copy()
+    y[:, 0] = drawn_beyond(y[:, 0], whole.censoring, whole.weight)
+    ends = np.cumsum([len(part.y) for part in parts])[:-1]
+    return [part._replace(y=values) for part, values in zip(scaled, np.split(y, ends), strict=True)]
 
 
 def _without_atoms(dataset: Dataset, atoms: Atoms) -> Dataset:

@@ -25,22 +25,32 @@ INTERVALS = ("intervals too wide", "intervals too narrow")
 FAULTS = (INTERVALS, INTERVALS, ("predictions too high", "predictions too low"))
 
 
-def evaluate_slices(predictor: Predictor, rows: Any, y: Any, weight: Any = None) -> Slices:
+def evaluate_slices(predictor: Predictor, rows: Any, y: Any, weight: Any = None, event: Any = None) -> Slices:
     """Searches for slices in which a predictor is wrong, in rows that it was not trained on.
 
     Args: `y` `[N]` or `[N, D]` are the targets of the rows; `weight` `[N]` says how much each row counts in shares and means,
-    while p-values are those of independent rows.
+    while p-values are those of independent rows; `event` `[N]` says which targets are observed, as for `mdnjax.fit`.
     Raises: TableError (a ValueError) if the rows lack a column of the predictor; ValueError if y or weight has another shape.
     """
     inputs = predictor.inputs(rows)
     weight = None if weight is None else as_weight("weight", weight, len(inputs))
     y = predictor.checked_targets(y, len(inputs))
-    return slices_of(predictor.columns, inputs, pit_of(predictor.at(inputs), y, predictor.units, predictor.observed), weight)
+    censoring = predictor.observed.checked_censoring(event, y)
+    pits = pit_of(predictor.at(inputs), y, predictor.units, predictor.observed, censoring)
+    return slices_of(predictor.columns, inputs, pits, weight)
 
 
-def pit_of(mixture: Mixture, y: Float[np.ndarray, "N D"], units: Units, observed: Observed) -> Float[np.ndarray, "N D"]:
+def pit_of(
+    mixture: Mixture,
+    y: Float[np.ndarray, "N D"],
+    units: Units,
+    observed: Observed,
+    censoring: Int[np.ndarray, " N"] | None = None,
+) -> Float[np.ndarray, "N D"]:
     """Returns the PIT of each recorded target, randomised where values have probabilities; the mixtures are in these units."""
     recorded, singles = observed.as_recorded(), enumerate(marginals(mixture))
+    if censoring is not None:
+        return recorded.pit(mixture, units, y, censoring)[:, None]
     return np.stack([recorded.select(d).pit(single, units.select(d), y[:, [d]]) for d, single in singles], axis=1)
 
 

@@ -10,7 +10,7 @@ from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, joined, select_rows
 from mdnjax.data.scaler import Scaler
 from mdnjax.data.stored import StoredRows
-from mdnjax.data.training_units import min_scale_of_rounding, to_train_on
+from mdnjax.data.training_units import min_scale_of_rounding, parts_to_train_on
 from mdnjax.training import functions
 from mdnjax.training.experts import Experts, fit_experts
 from mdnjax.training.selection import training_keys
@@ -80,13 +80,13 @@ def experts_of(task: Task) -> Experts | None:
     names = task.config.model.experts
     if not names:
         return None
-    whole = joined(*(to_train_on(task.scaler, part) for part in (task.train, task.validation)))
+    whole = joined(*parts_to_train_on(task.scaler, task.train, task.validation))
     return fit_experts(names, whole.x, whole.y, task.config.seed, whole.weight)
 
 
 def _scaled(task: Task, experts: Experts | None) -> list[Dataset]:
     """Returns the train and validation rows in units of training, with the predictions of experts as the last inputs."""
-    parts = [to_train_on(task.scaler, part) for part in (task.train, task.validation)]
+    parts = parts_to_train_on(task.scaler, task.train, task.validation)
     num_experts = len(task.config.model.experts) * parts[0].y.shape[1]
     if not num_experts:
         return parts

@@ -90,10 +90,13 @@ def optimism_of(curves: Float[np.ndarray, "R reports"], num_members: int) -> Flo
 
 
 def uses_least_squares(task: Task) -> bool:
-    """Returns whether least squares is pooled with the networks of a task: it has few rows, and components that can be joined."""
+    """Returns whether least squares is pooled with the networks of a task: it has few rows, and components that can be joined.
+
+    It is not with censored rows, since Student's distribution is that of targets which are all observed.
+    """
     config = task.config
     wanted = config.selection.least_squares and bool(config.selection.settings) and config.model.family == "diagonal"
-    return wanted and _num_rows(task) < MAX_ROWS_OF_LEAST_SQUARES
+    return wanted and task.train.censoring is None and _num_rows(task) < MAX_ROWS_OF_LEAST_SQUARES
 
 
 def _num_rows(task: Task) -> int:

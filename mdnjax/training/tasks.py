@@ -225,7 +225,7 @@ def pooling_of(config: Run, selected: SelectedNetworks) -> tuple[np.ndarray | No
 
 def _nll_offset(task: Task, part: Dataset) -> float:
     """Returns what is added to the mean NLL of a part to convert it from units of training to the data's own units."""
-    return float(mean_over_rows(log_slopes(task.scaler, part.y), part.weight))
+    return float(mean_over_rows(log_slopes(task.scaler, part.y, part.censoring), part.weight))
 
 
 def _rotated_validation_offset(task: Task) -> float:
