@@ -125,9 +125,12 @@ def _with_keys(files: Sequence[str], arguments: Sequence[str]) -> list[str]:
     if not files:
         return list(arguments)
     values = [argument for argument in arguments if "=" not in argument or Path(argument).exists()][: len(files)]
+    expected = f"expected {' '.join(file.upper() for file in files)} [key=value ...]"
     if len(values) < len(files):
-        missing = files[len(values)]
-        raise UserError(f"got no {missing.upper()}, expected {' '.join(file.upper() for file in files)} [key=value ...]")
+        raise UserError(f"got no {files[len(values)].upper()}, {expected}")
+    if more := [argument for argument in arguments if "=" not in argument and argument not in values]:
+        quote = "put a pattern of files in quotes, such as 'rows/*.parquet', so that the shell does not replace it by their names"
+        raise UserError(f"got {more[0]!r} after {values[-1]!r}, {expected}; {quote}")
     return [
         *(f"{file}={json.dumps(value)}" for file, value in zip(files, values, strict=True)),
         *(argument for argument in arguments if argument not in values),

@@ -242,7 +242,11 @@ def test_sweeps_of_the_repository_are_valid(path):
         ("num_seeds: 5\nseed: 4294967295", [], "num_seeds: got 5 from seed 4294967295 on"),
         (f"grid: {{{NOISE}: [1, 2]}}", [f"{NOISE}=3"], "command line: 'train.x_noise' is swept, at s.yaml:1"),
         ("", ["worker.index=3"], "command line: got the key 'worker', which an older version wrote, expected no such key"),
-        ("worker: {index: 1}\ndistributed: {start: true}", [], "s.yaml:2: got the key 'distributed', which an older version wrote"),
+        (
+            "worker: {index: 1}\ndistributed: {start: true}",
+            [],
+            "s.yaml:2: got the key 'distributed', which an older",
+        ),
         ("", ["cluster.workers=2", "cluster.scheduler=tcp://a:1"], "cluster: got both workers and scheduler"),
         ("cluster: {scheduler: a}", [], "s.yaml:1: cluster: scheduler: got 'a', expected an address such as tcp://HOST:8786"),
         ("cluster: {workers: 0}", [], "s.yaml:1: cluster.workers: got 0, expected a number >= 1"),
