@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 
-from experiments import end_loading, locks
+from experiments import end_loading, interrupts, locks
 from experiments.schemas import Runtime
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
@@ -78,10 +77,10 @@ def main(
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns an expected error inside the block into one `error:` line on stderr and an exit status."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_loading()
     try:
-        yield
+        with interrupts.ending():
+            yield
     except (ConfigError, UserError) as error:
         _exit(f"error: {error}", 2)
     except RunFailed as error:
@@ -93,8 +92,7 @@ def one_line_errors() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         _exit(f"error: {error}"[:300], 1)  # for example, the device has no memory left
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # an orderly exit could crash, since jax's threads may still be running
+        interrupts.end()
 
 
 class _Parser(argparse.ArgumentParser):
