@@ -20,6 +20,7 @@ from mdnjax.statistics import central_interval, median
 MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals
 LEVEL = 0.8
 NUM_GRID = 400
+MAX_TICKS = 6  # along a panel of a density: more labels of many digits would touch
 LABEL = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
 
 
@@ -101,6 +102,7 @@ def plot_densities(
                 _draw_density(axes, mixture[row], observed.atoms, (low - margin, high + margin), ends)
                 axes.set(yticks=[])
             axes.axvline(y[row, 0], color=TRUTH, lw=1.4)
+            axes.locator_params(axis="x", nbins=MAX_TICKS)
             axes.set(title=f"row {numbers[row]}: {label}", xlabel=name, ylim=(0, None))
         bars = "" if observed.lattice is not None or not len(observed.values) else ", bars for values with a probability"
         figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange{bars}", fontsize=12)
