@@ -113,7 +113,7 @@ def training_progress(
         def observe(report: Report) -> None:
             nonlocal start, best
             first = start = start or (report.step, time.perf_counter())  # the time before includes compilation
-            rename(f"{name}: training")
+            rename(f"{name}: {'training' if report.running.any() else 'finishing'}")
             scores = np.where(report.diverged, np.nan, report.scores)
             best = np.fmin(best, scores) if best.size else scores
             text, scored = f"{name}: {_position(report, num_steps)}", _scores(report, score_name, best)

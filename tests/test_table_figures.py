@@ -1,5 +1,7 @@
 """Figures of tables whose targets are whole numbers: they show probabilities, and intervals that end at these numbers."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,8 +34,9 @@ def test_each_panel_has_a_bar_for_each_value_whose_height_is_its_probability():
     expected = OBSERVED.probabilities(MIXTURE, UNITS)
     for axes in figure.axes:
         row = int(axes.get_title().split()[1].rstrip(":"))
-        places = UNITS.absolute(np.array([[bar.get_x() + bar.get_width() / 2] for bar in axes.patches]))[:, 0]
-        bars = dict(zip(places.round(6).tolist(), [bar.get_height() for bar in axes.patches], strict=True))
+        boxes: Any = axes.patches
+        places = UNITS.absolute(np.array([[bar.get_x() + bar.get_width() / 2] for bar in boxes]))[:, 0]
+        bars = dict(zip(places.round(6).tolist(), [bar.get_height() for bar in boxes], strict=True))
         assert 2 <= len(bars) <= 7
         for value, height in bars.items():
             np.testing.assert_allclose(height, expected[row, OBSERVED.values == value], atol=1e-5)
@@ -46,5 +49,7 @@ def test_rows_count_as_inside_if_the_interval_of_whole_numbers_contains_them():
     ends = OBSERVED.quantiles(UNITS.absolute(central_interval(MIXTURE, 0.8)))
     inside = int(np.sum((ends[:, 0] <= Y[:, 0]) & (Y[:, 0] <= ends[:, 1])))
     assert 0 < inside < NUM
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == [f"observed inside ({inside})", f"observed outside ({NUM - inside})"]
