@@ -73,7 +73,8 @@ class Observed(NamedTuple):
 
     def relative(self, units: Units) -> Observed:
         """Returns what is observed of targets in other units."""
-        lattice, atoms = (None if part is None else part.relative(units) for part in (self.lattice, self.atoms))
+        lattice = None if self.lattice is None else self.lattice.relative(units)
+        atoms = None if self.atoms is None else self.atoms.relative(units)
         return Observed(lattice, atoms, self.recalibration)
 
     def quantiles(self, y: Any) -> Any:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 
 from experiments import interrupts, locks
@@ -43,7 +44,7 @@ def test_temporary_files_of_killed_commands_are_removed_and_others_stay(name, tm
     for file in (left, alive, other, words):
         file.write_text("x")
     with writing(tmp_path / name, overwrite=False) as write:
-        write({"a": [1.0, 2.0]})
+        write({"a": np.array([1.0, 2.0])})
         assert (tmp_path / f".{name}.{os.getpid()}").exists()
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / name, alive, other, words])
 
