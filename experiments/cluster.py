@@ -136,7 +136,7 @@ def perform(expected: Mapping[str, str], payload: bytes) -> Any:
     worker.log_event(work.topic, (work.number, None))
     try:
         return work.function(work.item, report)
-    except (ConfigError, UserError, OSError, MemoryError) as error:
+    except (ConfigError, UserError, OSError, MemoryError, ImportError) as error:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         return Failure(f"cluster: on the worker {worker.name} on {socket.gethostname()}: {text or type(error).__name__}")
 

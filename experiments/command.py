@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import shutil
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 
-from experiments import end_loading, locks
+from experiments import end_loading, interrupts, locks
 from experiments.schemas import Runtime
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
@@ -91,10 +90,10 @@ def main(
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns an expected error inside the block into one `error:` line on stderr and an exit status."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_loading()
     try:
-        yield
+        with interrupts.ending():
+            yield
     except (ConfigError, UserError) as error:
         _exit(f"error: {error}", 2)
     except RunFailed as error:
@@ -106,8 +105,7 @@ def one_line_errors() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         _exit(f"error: {error}"[:300], 1)  # for example, the device has no memory left
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # an orderly exit could crash, since jax's threads may still be running
+        interrupts.end()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -138,9 +136,12 @@ def _with_keys(files: Sequence[str], arguments: Sequence[str]) -> list[str]:
     if not files:
         return list(arguments)
     values = [argument for argument in arguments if "=" not in argument or Path(argument).exists()][: len(files)]
+    expected = f"expected {' '.join(file.upper() for file in files)} [key=value ...]"
     if len(values) < len(files):
-        missing = files[len(values)]
-        raise UserError(f"got no {missing.upper()}, expected {' '.join(file.upper() for file in files)} [key=value ...]")
+        raise UserError(f"got no {files[len(values)].upper()}, {expected}")
+    if more := [argument for argument in arguments if "=" not in argument and argument not in values]:
+        quote = "put a pattern of files in quotes, such as 'rows/*.parquet', so that the shell does not replace it by their names"
+        raise UserError(f"got {more[0]!r} after {values[-1]!r}, {expected}; {quote}")
     return [
         *(f"{file}={json.dumps(value)}" for file, value in zip(files, values, strict=True)),
         *(argument for argument in arguments if argument not in values),

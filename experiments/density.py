@@ -41,7 +41,7 @@ def study(config: Density, overwrite: bool) -> None:
     if truth is None or splits.train.x.shape[1] > 1 or splits.train.y.shape[1] > 1:
         expected = "a problem with one input, one target and a known density"
         raise command.UserError(f"data.name: got {config.data.name!r}, expected {expected}")
-    with in_background(partial(figures.compile_ahead, config, splits)):
+    with in_background(partial(figures.compile_ahead, config, splits), partial(clock.phase, "figures")):
         resolved = resolve_num_components(config, splits, clock)
         result = run(resolved, splits, truth, clock, folder / MODEL_FILE)
         write_figures(folder, clock, result, figures.run_figures(result, figures.PLAIN))

@@ -66,7 +66,7 @@ def study(config: InverseSine, overwrite: bool) -> None:
     folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
         splits, truth = make_data(config)
-    with in_background(partial(figures.compile_ahead, config, splits)):
+    with in_background(partial(figures.compile_ahead, config, splits), partial(clock.phase, "figures")):
         with clock.phase("regression"):
             forward = fit_regression("regression", config, *map(sinusoid.forward, splits))
         with clock.phase("inverse regression"):

@@ -45,3 +45,30 @@ def released() -> Iterator[None]:
     finally:
         while len(_open_locks) > before:
             _open_locks.pop().close()
+
+
+@contextlib.contextmanager
+def temporary_file(path: Path) -> Iterator[None]:
+    """Creates a file and locks it in the block, so that `remove_abandoned` keeps it, and deletes it at the end if it is there."""
+    try:
+        with open(path, "wb") as file:
+            if fcntl is not None:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path, pid: int) -> None:
+    """Removes a temporary file of a process that was killed: no such process runs here, and none elsewhere has it locked."""
+    if fcntl is None:
+        return
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except OSError:  # it runs, and belongs to another user
+        pass

@@ -52,10 +52,13 @@ class JitOnce:
 
 
 @contextlib.contextmanager
-def in_background(work: Callable[[], object]) -> Iterator[None]:
+def in_background(
+    work: Callable[[], object], waiting: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+) -> Iterator[None]:
     """Runs a function in a thread while the block runs, so that the programs it compiles are in jax's cache afterwards.
 
-    Its result and its errors are discarded: the caller later does the same work itself, and gets the errors then.
+    Its result and its errors are discarded: the caller later does the same work itself, and gets the errors then. Args: at the
+    end of the block, the function is awaited inside of `waiting()`, which can say so.
     """
     x64 = jax.config.read("jax_enable_x64")  # of this thread; a new thread starts with the default of the process
 
@@ -68,4 +71,5 @@ def in_background(work: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join()
+        with waiting():
+            thread.join()

@@ -70,10 +70,13 @@ def remedies(diagnosis: Diagnosis, config: Run | None = None) -> Iterator[str]:
             f"{', '.join(advice)}, or lower train.optimizer.learning_rate; if one component is enough, set model.num_components=1"
         )
     if diagnosis.share_at_floor > MAX_SHARE_AT_FLOOR:
+        settings = config.selection.settings if config else ()
+        place = " in selection.settings" * any("model.scale_floor" in setting for setting in settings)
         yield (
             f"{100 * diagnosis.share_at_floor:.0f} % of the weight is in components at the scale floor, so the floor determines "
             "their width, and the NLL would change with it; if targets repeat or the network overfits, raise train.x_noise or "
-            "model.scale_floor; if the data are more precise than the floor, lower model.scale_floor; compare models by CRPS"
+            f"model.scale_floor{place}; if the data are more precise than the floor, lower model.scale_floor{place}; compare "
+            "models by CRPS"
         )
 
 

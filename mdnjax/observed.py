@@ -72,6 +72,12 @@ class Observed(NamedTuple):
         """Returns what is observed of a single target."""
         return self if self.lattice is None else self._replace(lattice=self.lattice.select(target))
 
+    def relative(self, units: Units) -> Observed:
+        """Returns what is observed of targets in other units."""
+        lattice = None if self.lattice is None else self.lattice.relative(units)
+        atoms = None if self.atoms is None else self.atoms.relative(units)
+        return Observed(lattice, atoms, self.recalibration)
+
     def quantiles(self, y: Any) -> Any:
         """Returns quantiles of the target, or ends of its intervals, from those of the mixture."""
         if self.lattice is not None:

@@ -47,4 +47,4 @@ def map_in_threads(function: Callable[[S], T], blocks: Iterable[S], compiled: bo
         while waiting:
             yield waiting.popleft().result()
     finally:
-        threads.shutdown(cancel_futures=True)
+        threads.shutdown(wait=False, cancel_futures=True)  # after an interrupt nobody waits for blocks that nobody reads

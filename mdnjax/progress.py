@@ -38,7 +38,7 @@ class ProgressLine:
             return
         self.last = _last_shown[0] = now
         if self.live:
-            sys.stderr.write("\r\x1b[2K" + make(now)[: shutil.get_terminal_size().columns - 1])
+            sys.stderr.write("\r\x1b[2K" + fitting(make(now), shutil.get_terminal_size().columns - 1))
             sys.stderr.flush()
         else:
             print(make(now), file=sys.stderr, flush=True)
@@ -53,6 +53,13 @@ class ProgressLine:
         if self.live and self.last > -math.inf:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
+
+
+def fitting(text: str, width: int) -> str:
+    """Returns the first parts of a text, which two spaces separate, that fit a width."""
+    while len(text) > width and "  " in text:
+        text = text.rpartition("  ")[0]
+    return text[:width]
 
 
 @contextlib.contextmanager
@@ -93,11 +100,11 @@ def training_progress(
     preparation: str = "compiling",
     budget: float | None = None,
 ) -> Iterator[PopulationObserver]:
-    """Gives an observer of trainings that shows step, loss and validation score, their speed, and the time left.
+    """Gives an observer of trainings that shows step, time left, validation score, loss and speed, the most important first.
 
-    Of several trainings, the loss is the median over those that continue, and the best score is the median over all, each at its
-    best report so far. `preparation` says what happens before the first step. `budget` are the seconds from now to the end at
-    most.
+    Of several trainings, it shows how many continue, and the median over all of their best scores so far; not their losses, whose
+    median would jump whenever one of them ends. `preparation` says what happens before the first step. `budget` are the seconds
+    from now to the end at most.
     """
     line, start, best, opened = ProgressLine(), None, np.zeros(0), time.perf_counter()
 
@@ -106,16 +113,16 @@ def training_progress(
         def observe(report: Report) -> None:
             nonlocal start, best
             first = start = start or (report.step, time.perf_counter())  # the time before includes compilation
-            rename(f"{name}: training")
+            rename(f"{name}: {'training' if report.running.any() else 'finishing'}")
             scores = np.where(report.diverged, np.nan, report.scores)
             best = np.fmin(best, scores) if best.size else scores
-            text = f"{name}: {_state(report, num_steps, score_name, best)}"
-            ended, limit = not report.running.any(), "at most " * (len(scores) > 1)
+            text, scored = f"{name}: {_position(report, num_steps)}", _scores(report, score_name, best)
+            ended, limit = not report.running.any(), "up to " * (len(scores) > 1)
 
             def make(now: float) -> str:
                 left = None if budget is None else max(0.0, budget - (now - opened))
-                speed = pace(report.step - first[0], num_steps - report.step, now - first[1], "steps", limit, left)
-                return text + speed * (not ended)
+                done, remaining = report.step - first[0], num_steps - report.step
+                return text + (scored if ended else pace(done, remaining, now - first[1], "steps", limit, left, scored))
 
             line.update(make, always=ended)
 
@@ -125,30 +132,36 @@ def training_progress(
             line.end()
 
 
-def _state(report: Report, num_steps: int, score_name: str, best: np.ndarray) -> str:
-    """Returns step, loss and scores of a report as text."""
+def _position(report: Report, num_steps: int) -> str:
+    """Returns the step of a report, and how many of several trainings continue, as text."""
     number, total, step = int(report.running.sum()), len(report.running), f"step {report.step}/{num_steps}"
+    return f"{step}  {number or 'none'} of {total} networks" if total > 1 else step
+
+
+def _scores(report: Report, score_name: str, best: np.ndarray) -> str:
+    """Returns the scores of a report as text, and of a single training its loss."""
     finite = best[np.isfinite(best)]
     of_best = f"{np.median(finite):.4g}" if finite.size else "none"
-    shown = report.running if number else np.isfinite(report.losses) & ~report.diverged
-    if not shown.any():
-        return (
-            f"{step}  no finite loss" if report.diverged.all() else f"{step}  no network in training  best {score_name} {of_best}"
-        )
-    loss, score = (float(np.median(values[shown])) for values in (report.losses, report.scores))
-    if total > 1:  # the score of the others climbs while they wait for their patience to end, but the best one is used
-        several = f"  {number} of {total} networks in training" if number else ""
-        return f"{step}{several}  loss {loss:.4g}  best {score_name} {of_best}"
-    return f"{step}  loss {loss:.4g}  {score_name} {score:.4g} (best {of_best})"
+    if report.diverged.all():
+        return "  no finite loss"
+    if len(best) > 1:
+        return f"  best {score_name.removeprefix('validation ')} {of_best}"
+    return f"  {score_name} {report.scores[0]:.4g} (best {of_best})  loss {report.losses[0]:.4g}"
 
 
 def pace(
-    done: float | int, left: float | int, seconds: float, things: str, limit: str = "", max_seconds: float | None = None
+    done: float | int,
+    left: float | int,
+    seconds: float,
+    things: str,
+    limit: str = "",
+    max_seconds: float | None = None,
+    more: str = "",
 ) -> str:
-    """Returns speed and time left, at most `max_seconds`, as text; empty until something is done."""
+    """Returns the time left, at most `max_seconds`, `more`, and the speed as text; only `more` until something is done."""
     if done <= 0 or seconds <= 0:
-        return ""
+        return more
     speed = done / seconds
     shown = f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
     seconds_left = left / speed if max_seconds is None else min(left / speed, max_seconds)
-    return f"  {shown} {things}/s  {limit}{seconds_left:.0f} s left"
+    return f"  {limit}{seconds_left:.0f} s left{more}  {shown} {things}/s"

@@ -1,5 +1,6 @@
 """Workers of Dask: results of all items, progress, and errors of one line; how a sweep uses them is in test_sweep."""
 
+import importlib
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,10 @@ def read(path, _):
     return open(path).read()
 
 
+def import_library(*_):
+    return importlib.import_module("no_such_library")
+
+
 def results(client, function, items):
     seen: list[tuple[int, Any]] = []
     found = dict(cluster.results(client, function, items, lambda *values: seen.append(values)))
@@ -47,6 +52,11 @@ def test_every_item_has_its_result_and_its_start_is_observed(client):
 def test_a_worker_without_a_file_is_one_line(client, tmp_path):
     with pytest.raises(UserError, match=WORKER + ".*: .*rows.csv: No such file or directory"):
         results(client, read, [tmp_path / "rows.csv"])
+
+
+def test_a_library_that_a_worker_lacks_is_one_line(client):
+    with pytest.raises(UserError, match=WORKER + ".*: No module named 'no_such_library'"):
+        results(client, import_library, [1])
 
 
 def test_a_worker_of_another_version_is_one_line(client, monkeypatch):

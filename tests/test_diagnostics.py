@@ -57,6 +57,13 @@ def test_nothing_is_advised_that_is_set_already():
         assert "train.entropy_bonus=0.1" in note
 
 
+def test_advice_about_a_value_that_each_setting_has_is_about_the_settings():
+    found = diagnose(network(np.zeros(3), 0.105), np.array(0.1))
+    config = Run.model_validate({"selection": {"settings": ({"model.scale_floor": 0.01},)}})
+    assert "raise train.x_noise or model.scale_floor in selection.settings;" in next(remedies(found, config))
+    assert "selection" not in next(remedies(found, Run()))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_scales_at_the_floor_are_counted_for_every_family(family):
     """Raw scales far below 0 give scales at the floor, also after a change of units by factors of 10 and 1000."""

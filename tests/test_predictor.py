@@ -104,7 +104,7 @@ def test_it_works_inside_of_a_compiled_function_and_on_any_batch(trained):
         (np.array([[0, 0], [np.nan, 0]]), "column 'x0', row 2: got nothing"),
         (np.array([[0, 0], [0, -np.inf]]), "column 'x1', row 2: got -inf"),
         (np.array([[0, 0], [0, 1e39]]), r"column 'x1', row 2: got 1e\+39, expected a number within"),
-        ({"x0": [0.0]}, "got column 'x1', expected one of 'x0'"),
+        ({"x0": [0.0]}, "got no column 'x1', which the model needs, but 'x0'"),
     ],
 )
 def test_rows_that_cannot_be_used_are_an_error(trained, rows, expected):

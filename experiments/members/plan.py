@@ -168,11 +168,10 @@ def _search_bounds(sweep: Sweep, places: Any) -> list[Setting]:
 
 def _check_replaced_keys(*layers: Layer) -> None:
     """Raises: ConfigError for the keys by which a sweep was shared among processes before it had workers of Dask."""
-    expected = "expected cluster.workers=N for workers on this machine, or cluster.scheduler=tcp://HOST:8786"
+    expected = "expected no such key: delete it; cluster.workers=N or cluster.scheduler=tcp://HOST:8786 gives the sweep workers"
     found = [(place_of(layer.places, (key,)), key) for layer in layers for key in REPLACED_KEYS if key in layer.tree]
     if found:
-        place, key = found[0]
-        raise ConfigError([f"{place}: got {key!r}, which is no key any more, {expected}"])
+        raise ConfigError([f"{place}: got the key {key!r}, which an older version wrote, {expected}" for place, key in found])
 
 
 def _check_count(sweep: Sweep) -> None:

@@ -13,7 +13,7 @@ from mdnjax.checkpoint import CheckpointError
 from mdnjax.conformity import EVERY_ROW
 from mdnjax.model_file import load
 from mdnjax.predictor import Predictor
-from mdnjax.progress import ProgressLine
+from mdnjax.progress import ProgressLine, running
 
 SUFFIXES = (".csv", ".parquet")
 MAX_VALUES = 1000  # whose probabilities are written, each in a column
@@ -23,15 +23,17 @@ FLAGS = {"overwrite": "replace the output file"}
 def predict(config: Predict, overwrite: bool) -> None:
     """Reads the rows chunk by chunk, and writes the predictions for each."""
     command.setup_runtime(config.runtime)
-    predictor, start = _load_model(config), time.perf_counter()
+    with running("predict: reading the model"):
+        predictor, start = _load_model(config), time.perf_counter()
     if not is_pattern(config):
         _check_output(config, overwrite)
     _check_columns(config, predictor)
     progress = ProgressLine()
-    if is_pattern(config):
-        summary, kept = _predict_parts(config, predictor, overwrite, progress)
-    else:
-        summary, kept = predict_file(config, predictor, overwrite, progress), 0
+    with running("predict: compiling and predicting"):
+        if is_pattern(config):
+            summary, kept = _predict_parts(config, predictor, overwrite, progress)
+        else:
+            summary, kept = predict_file(config, predictor, overwrite, progress), 0
     progress.end()
     notes = ["modes are those of the mixtures before recalibration"] * _has_other_modes(config, predictor)
     counts = sorted(summary.counts.items(), key=lambda item: -item[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import locks
 from experiments.command import UserError, import_extra
 
 Write = Callable[[Mapping[str, np.ndarray]], None]
@@ -20,21 +22,22 @@ RECORD = "mdnjax"  # key of the metadata of a Parquet file
 def table_writer(path: Path, overwrite: bool, record: str = "") -> Iterator[Write]:
     """Gives a function that appends rows to a temporary file, which is renamed to `path` at the end, or deleted after an error.
 
-    Args: `record` is text that a Parquet file stores; `record_of` returns it.
+    Temporary files of commands that were killed while they wrote the same file are deleted. Args: `record` is text that a
+    Parquet file stores; `record_of` returns it.
     Raises: UserError if the file cannot be written, or exists and must not be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _parquet(temporary, record) if path.suffix == ".parquet" else _csv(temporary) as write:
-            yield write
-        _rename(temporary, path, overwrite)
+        _remove_abandoned(path)
+        with locks.temporary_file(temporary):
+            with _parquet(temporary, record) if path.suffix == ".parquet" else _csv(temporary) as write:
+                yield write
+            _rename(temporary, path, overwrite)
     except FileExistsError:
         raise already_exists(path) from None
     except OSError as error:
         raise UserError(f"output: cannot write {path}: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def record_of(path: Path) -> str:
@@ -49,6 +52,12 @@ def record_of(path: Path) -> str:
 def already_exists(path: Path) -> UserError:
     """Returns the error that an output file exists and must not be replaced."""
     return UserError(f"output: {path} already exists; choose another file with output=FILE, or replace it with --overwrite")
+
+
+def _remove_abandoned(path: Path) -> None:
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if (pid := file.name.rpartition(".")[2]).isdecimal():
+            locks.remove_abandoned(file, int(pid))
 
 
 def _rename(temporary: Path, path: Path, overwrite: bool) -> None:

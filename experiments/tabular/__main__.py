@@ -136,18 +136,15 @@ def draw(
     which = "test rows" if result.splits.test.censoring is None else "test rows whose target is observed,"
     test, mixture = select_rows(result.splits.test, shown), mixture[shown]
     nll, units = result.predictor.nll(test), result.predictor.units
-    observed, atoms = units.relative(test.y).astype(np.float32), result.predictor.observed.atoms
-    atoms = None if atoms is None else atoms.relative(units)
+    y, numbers = units.relative(test.y).astype(np.float32), (table.rows.test[shown] + 1).tolist()
     for target, name in enumerate(table.columns.targets):
         several = num_targets(mixture) > 1
-        single, y, suffix = (marginal(mixture, [target]) if several else mixture), observed[:, [target]], f"_{target}" * several
-        name = as_label(units.select(target).label(name))
-        yield f"observed{suffix}", figures.plot_observed(single, y, name, result.predictor.observed, atoms, which)
+        single, suffix = (marginal(mixture, [target]) if several else mixture), f"_{target}" * several
+        own, name = units.select(target), as_label(units.select(target).label(name))
+        observed = result.predictor.observed.select(target).relative(own)
+        yield f"observed{suffix}", figures.plot_observed(single, y[:, [target]], name, observed, which)
         yield f"calibration{suffix}", plot_calibration(evaluation.pit[:, target])
-        yield (
-            f"densities{suffix}",
-            figures.plot_densities(single, y, nll, (table.rows.test[shown] + 1).tolist(), name, result.predictor.observed, atoms),
-        )
+        yield f"densities{suffix}", figures.plot_densities(single, y[:, [target]], nll, numbers, name, observed)
 
 
 def show(

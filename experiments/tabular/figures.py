@@ -20,26 +20,21 @@ from mdnjax.statistics import central_interval, median
 MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals
 LEVEL = 0.8
 NUM_GRID = 400
+MAX_TICKS = 6  # along a panel of a density: more labels of many digits would touch
 LABEL = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
 
 
-def plot_observed(
-    mixture: Mixture,
-    y: np.ndarray,
-    name: str,
-    observed: Observed = PLAIN,
-    atoms: Atoms | None = None,
-    which: str = "test rows",
-) -> Figure:
+def plot_observed(mixture: Mixture, y: np.ndarray, name: str, observed: Observed = PLAIN, which: str = "test rows") -> Figure:
     """Plots observed values of a single target against predicted medians, with the central interval of each row.
 
-    Args: `atoms` are in the units of the mixture; `which` says in the title which rows these are.
+    Args: `observed` is in the units of the mixture; `which` says in the title which rows these are. Medians on a lattice are
+    those before rounding, which hide fewer rows.
     """
     rows = np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS_SHOWN)).astype(int)
     shown = mixture[rows]
-    middle, ends, values = _median_of(shown, observed), _interval_of(shown, LEVEL, observed), y[rows, 0]
-    middle, ends = (middle, ends) if atoms is None else (atoms.observed(middle), atoms.observed(ends))
-    inside = (ends[:, 0] <= values) & (values <= ends[:, 1])
+    before_rounding = ", before rounding" * (observed.lattice is not None)
+    middle, ends, values = _median_of(shown, observed._replace(lattice=None)), _interval_of(shown, LEVEL, observed), y[rows, 0]
+    inside = _is_inside(values, ends.T, observed)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 5.2), layout="constrained")
         axes = figure.subplots()
@@ -50,7 +45,11 @@ def plot_observed(
         axes.plot([low, high], [low, high], color=DATA, lw=1, ls="--", zorder=0)
         low, high = min(low, float(np.quantile(ends[:, 0], 0.01))), max(high, float(np.quantile(ends[:, 1], 0.99)))
         margin = 0.05 * (high - low)
-        axes.set(xlabel=f"predicted median of {name}", ylabel=f"observed {name}", ylim=(low - margin, high + 3 * margin))
+        axes.set(
+            xlabel=f"predicted median of {name}{before_rounding}",
+            ylabel=f"observed {name}",
+            ylim=(low - margin, high + 3 * margin),
+        )
         axes.set_title(f"{len(values)} {which} with their {100 * LEVEL:.0f} % intervals")
         axes.legend(loc="upper left")
     return figure
@@ -82,12 +81,11 @@ def plot_densities(
     numbers: Sequence[int],
     name: str,
     observed: Observed = PLAIN,
-    atoms: Atoms | None = None,
 ) -> Figure:
     """Plots the density of a single target and its observed value at a few rows; `numbers` are their row numbers in the file.
 
-    Args: `atoms` are in the units of the mixture; each is drawn as a bar with its probability. The curve is the density of the
-    mixture, before recalibration; the interval is that after it.
+    Args: `observed` is in the units of the mixture. Each atom is a bar with its probability, and values of a lattice are bars
+    alone. The curve is the density of the mixture, before recalibration; the interval is that after it.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 5.4), layout="constrained")
@@ -96,39 +94,62 @@ def plot_densities(
         for axes in list(panels.flat)[len(examples) :]:
             axes.set_axis_off()
         for axes, (label, row) in zip(panels.flat, examples, strict=False):
-            single = mixture[row]
-            wide, ends = (_observed(atoms, _interval_of(single, level, observed)) for level in (0.998, LEVEL))
+            wide, ends = (_interval_of(mixture[[row]], level, observed)[0] for level in (0.998, LEVEL))
             low, high = min(wide[0], y[row, 0]), max(wide[1], y[row, 0])
             margin = 0.05 * (high - low)
-            grid = np.linspace(low - margin, high + margin, NUM_GRID, dtype=np.float32)
-            density = _density(single, grid, atoms)
-            axes.plot(grid, density, color=MODEL, lw=1.8)
-            axes.fill_between(grid, density, where=((grid >= ends[0]) & (grid <= ends[1])).tolist(), color=MODEL, alpha=0.2, lw=0)
+            if _draw_lattice(axes, mixture[[row]], observed, (low, high), ends):
+                axes.set_ylabel("probability")
+            else:
+                _draw_density(axes, mixture[row], observed.atoms, (low - margin, high + margin), ends)
+                axes.set(yticks=[])
             axes.axvline(y[row, 0], color=TRUTH, lw=1.4)
-            if atoms is not None:
-                _draw_atoms(axes, single, atoms, float(density.max()))
-            axes.set(title=f"row {numbers[row]}: {label}", xlabel=name, ylim=(0, None), yticks=[])
-        bars = "" if atoms is None or not len(atoms.predicted) else ", bars for values with a probability"
+            axes.locator_params(axis="x", nbins=MAX_TICKS)
+            axes.set(title=f"row {numbers[row]}: {label}", xlabel=name, ylim=(0, None))
+        bars = "" if observed.lattice is not None or not len(observed.values) else ", bars for values with a probability"
         figure.suptitle(f"p({name} | row): {100 * LEVEL:.0f} % interval shaded, observed value in orange{bars}", fontsize=12)
     return figure
 
 
+def _draw_lattice(axes: Axes, mixture: Mixture, observed: Observed, limits: tuple[float, float], ends: np.ndarray) -> bool:
+    """Draws the probability of each value as a bar, those in the interval darker; returns False if there are too many or none."""
+    values = np.zeros(0) if observed.lattice is None else observed.values
+    shown = _is_inside(values, limits, observed)
+    if observed.lattice is None or not 0 < shown.sum() <= NUM_GRID:
+        return False
+    shares, width = observed.probabilities(mixture, own_units(1))[0][shown], 0.8 * float(observed.lattice.step[0])
+    for part, alpha in ((inside := _is_inside(values[shown], ends, observed), 0.75), (~inside, 0.25)):
+        axes.bar(values[shown][part], shares[part], width, color=MODEL, alpha=alpha, lw=0)
+    return True
+
+
+def _draw_density(axes: Axes, single: Mixture, atoms: Atoms | None, limits: tuple[float, float], ends: np.ndarray) -> None:
+    """Draws the density as a curve, filled in the interval, and the atoms as bars."""
+    grid = np.linspace(*limits, NUM_GRID, dtype=np.float32)
+    density = _density(single, grid, atoms)
+    axes.plot(grid, density, color=MODEL, lw=1.8)
+    axes.fill_between(grid, density, where=((grid >= ends[0]) & (grid <= ends[1])).tolist(), color=MODEL, alpha=0.2, lw=0)
+    if atoms is not None:
+        _draw_atoms(axes, single, atoms, float(density.max()))
+
+
+def _is_inside(values: np.ndarray, ends: np.ndarray | tuple[float, float], observed: Observed) -> np.ndarray:
+    """Returns which values are inside of intervals; on a lattice a difference below half a step is a rounding error."""
+    half = 0.0 if observed.lattice is None else float(observed.lattice.step[0]) / 2
+    return (ends[0] - half <= values) & (values <= ends[1] + half)
+
+
 def _median_of(mixture: Mixture, observed: Observed) -> np.ndarray:
-    """Returns the median of each row, after recalibration."""
+    """Returns the median of each row, after recalibration, and on its lattice or with its atoms."""
     if observed.recalibration is None:
-        return np.asarray(median(mixture))[:, 0]
+        return np.asarray(observed.quantiles(np.asarray(median(mixture))))[:, 0]
     return np.asarray(observed.mixture_quantiles(mixture, np.array([0.5])))[:, 0]
 
 
 def _interval_of(mixture: Mixture, level: float, observed: Observed) -> np.ndarray:
-    """Returns both ends of the central interval of each row, after recalibration."""
+    """Returns both ends of the central interval of each row, after recalibration, and on its lattice or with its atoms."""
     if observed.recalibration is None:
-        return np.asarray(central_interval(mixture, level))
+        return np.asarray(observed.quantiles(np.asarray(central_interval(mixture, level))))
     return np.asarray(observed.mixture_intervals(mixture, np.array([level])))[..., 0, :]
-
-
-def _observed(atoms: Atoms | None, values: np.ndarray) -> np.ndarray:
-    return values if atoms is None else np.asarray(atoms.observed(values))
 
 
 def _density(single: Mixture, y: np.ndarray, atoms: Atoms | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from mdnjax.data.values import (
     TableError,
     category_indices,
     check_name,
+    check_needed,
     column_of,
     days_of,
     is_missing,
@@ -103,7 +104,7 @@ def to_inputs(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, "
     """
     parts = []
     for column in columns.inputs:
-        check_name(list(table), column.name)
+        check_needed(list(table), column.name)
         if column.categories is None:
             read = days_of if column.dates else numbers_of
             parts += _numbers(column, read(table, column.name))
@@ -133,7 +134,7 @@ def to_targets(columns: Columns, table: Mapping[str, Any]) -> Float[np.ndarray, 
     """
     parts = []
     for name in columns.targets:
-        check_name(list(table), name)
+        check_needed(list(table), name)
         values = numbers_of(table, name)
         if (missing := np.isnan(values)).any():
             raise TableError(f"target {short(name)}, row {ROW}: got nothing, expected a number", int(missing.argmax()))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdnjax.data.dataset import rounding_step
+from mdnjax.data.units import Units
 from mdnjax.types import AnyArray, Float
 
 MAX_REST = 1e-3  # of a value from the nearest point of the lattice, in steps: numbers of a file are rounded
@@ -30,6 +31,11 @@ class Lattice(NamedTuple):
     def select(self, target: int) -> Lattice:
         """Returns the lattice of a single target."""
         return Lattice(*(np.asarray(values)[[target]] for values in self))
+
+    def relative(self, units: Units) -> Lattice:
+        """Returns the lattice in other units of the targets."""
+        first, last = (units.relative(np.asarray(values)) for values in (self.first, self.last))
+        return Lattice(np.asarray(self.step) / units.factor, first, last)
 
     def values(self) -> Float[np.ndarray, " V"]:
         """Returns the values of a single target from the first to the last one of training."""

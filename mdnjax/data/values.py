@@ -38,8 +38,17 @@ def check_name(names: Sequence[str], name: str) -> None:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"; did you mean {short(near[0])}?" if near else ""
-        known = ", ".join(short(column) for column in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        raise TableError(f"got column {short(name)}, expected one of {known}{hint}")
+        raise TableError(f"got column {short(name)}, expected one of {_listed(names)}{hint}")
+
+
+def check_needed(names: Sequence[str], name: str) -> None:
+    """Raises: TableError with the columns that there are, if one that a model needs is not among them."""
+    if name not in names:
+        raise TableError(f"got no column {short(name)}, which the model needs, but {_listed(names) or 'no column'}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(short(column) for column in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def unmasked(values: Any) -> np.ndarray:
