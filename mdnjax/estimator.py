@@ -26,6 +26,7 @@ from mdnjax.fitting import preparation_of
 from mdnjax.guarantees import guaranteed_intervals
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
+from mdnjax.outside import unlike_training
 from mdnjax.predictor import Predictor
 from mdnjax.progress import training_progress
 from mdnjax.sklearn_values import as_targets, is_frame, seed_of
@@ -143,6 +144,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def predict_probabilities(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Returns the atoms of a target, or the values of its lattice (whole numbers), and their probabilities `[N, V]`."""
         return self._fitted().probabilities(self._validated(X))
+
+    def predict_unlike(self, X: Any) -> np.ndarray:
+        """Returns which rows are unlike those of training, `[N]`; about 1 % of rows like them are (`mdnjax.unlike_training`)."""
+        return unlike_training(self._fitted(), self._validated(X))
 
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws samples of y for every row: `[N, S]`, or `[N, S, D]`."""

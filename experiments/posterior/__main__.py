@@ -31,7 +31,7 @@ from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
 from mdnjax.config import load
 from mdnjax.data.notes import outliers
-from mdnjax.outside import outside
+from mdnjax.outside import outside, unlike_simulations
 from mdnjax.posteriors.fit import MIN_SIMULATIONS, columns_of, with_support
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
@@ -60,7 +60,7 @@ def study(config: Posterior, overwrite: bool) -> None:
     if "posterior" in methods:
         check_support(config.data, splits_of(problem, max(problem.sizes), config.data.validation_share))
     names = columns_of("posterior", problem.names, problem.simulations.x.shape[1]).inputs
-    notes = list(outside(problem.simulations.x, problem.observed, [column.name for column in names]))
+    unlike = outside(problem.simulations.x, problem.observed, [column.name for column in names])
     folder = create_run_folder(written, config.output, FILES, overwrite)
     outcomes = [train_and_evaluate(config, problem, size, method, clock, folder) for size in problem.sizes for method in methods]
     outcomes, failed = with_rounds(config, problem, outcomes, clock)
@@ -74,7 +74,10 @@ def study(config: Posterior, overwrite: bool) -> None:
         report.write_figures(folder / "figures", drawn)
     direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
     of_networks = direct[-1].result.notes if direct else []
-    notes += [
+    if direct:
+        unlike = unlike_simulations(direct[-1].result.predictor, problem.observed) | unlike
+    notes = [
+        *unlike.values(),
         *outliers(problem.simulations),
         *of_networks,
         *(note for outcome in outcomes for note in outcome.problems),
