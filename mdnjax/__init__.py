@@ -22,6 +22,7 @@ from mdnjax.mixture import Mixture, affine, locations, log_prob, log_weights, nu
 from mdnjax.model import Model, make_mdn, make_mdn_on, make_model
 from mdnjax.model_file import load, save
 from mdnjax.networks import Network, make_mlp
+from mdnjax.outside import likeness, unlike_training
 from mdnjax.posteriors.checks import Predicted, predictive_check, sbc
 from mdnjax.posteriors.direct import DirectPosterior
 from mdnjax.posteriors.file import load_posterior, save_posterior
@@ -92,12 +93,32 @@ __all__ += ["condition", "conformal", "covariance", "coverage", "crps", "crps_by
 __all__ += ["entropy", "entropy_bounds", "entropy_by_samples", "evaluate", "evaluate_slices", "expected_shortfall"]
 __all__ += ["export_model", "fit", "fit_posterior", "guaranteed_bounds", "guaranteed_intervals", "guaranteed_regions", "hdr"]
 __all__ += ["hdr_coverage", "hdr_level", "hdr_mass", "hdr_mass_by_samples", "highest_mode", "in_guaranteed_region"]
-__all__ += ["init_state", "init_steady_state", "interval_prob", "kurtosis", "load", "load_posterior", "locations", "log_prob"]
+__all__ += [
+    "init_state",
+    "init_steady_state",
+    "interval_prob",
+    "kurtosis",
+    "likeness",
+    "load",
+    "load_posterior",
+    "locations",
+    "log_prob",
+]
 __all__ += ["log_weights", "make_mdn", "make_mdn_on", "make_mlp", "make_model", "make_optimizer", "make_recurrent"]
 __all__ += ["make_steady_step", "make_train_step", "marginal", "mean", "median", "modes", "nll", "num_targets"]
 __all__ += ["permutation_importance", "pit", "plots", "pool", "predictive_check", "prob", "quantile", "recalibrate", "reduce"]
 __all__ += ["remedies", "responsibilities", "sample", "sample_with_gradient", "save", "save_posterior", "sbc", "simulate"]
-__all__ += ["skewness", "split_variance", "survival", "temper", "to_numpyro", "train_loop", "use_compile_cache", "variance"]
+__all__ += [
+    "skewness",
+    "split_variance",
+    "survival",
+    "temper",
+    "to_numpyro",
+    "train_loop",
+    "unlike_training",
+    "use_compile_cache",
+    "variance",
+]
 __all__ += ["warp", "weights", "with_guarantee"]
 
 

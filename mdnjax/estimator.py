@@ -27,6 +27,7 @@ from mdnjax.fitting import preparation_of
 from mdnjax.guarantees import guaranteed_intervals
 from mdnjax.mixture import Mixture
 from mdnjax.model_file import save
+from mdnjax.outside import unlike_training
 from mdnjax.predictor import Predictor
 from mdnjax.progress import training_progress
 from mdnjax.sklearn_values import as_targets, is_frame, seed_of
@@ -147,6 +148,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         """Returns the atoms of a target, or the values of its lattice (whole numbers), and their probabilities `[N, V]`."""
         return self._fitted().probabilities(self._validated(X))
 
+    def predict_unlike(self, X: Any) -> np.ndarray:
+        """Returns which rows are unlike those of training, `[N]`; about 1 % of rows like them are (`mdnjax.unlike_training`)."""
+        return unlike_training(self._fitted(), self._validated(X))
+
     def sample(self, X: Any, num_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draws samples of y for every row: `[N, S]`, or `[N, S, D]`."""
         key = jax.random.key(seed_of(random_state))
@@ -154,8 +159,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def log_density(self, X: Any, y: Any, event: Any = None) -> np.ndarray:
         """Computes log p(y|x) of every row, in nats, and log P of the censored rows; the NLL is minus its mean."""
-        rows = self._validated(X)
-        y = as_targets(y)
+        rows, y = self._validated(X), as_targets(y)
         return self._fitted().log_prob(rows, y.reshape(len(y), -1), event)
 
     def set_output(self, *, transform: str | None = None) -> MDNRegressor:
@@ -175,9 +179,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
+        tags.target_tags.multi_output, tags.input_tags.allow_nan = True, bool(self.impute)
         tags.non_deterministic = self.random_state is None
-        tags.input_tags.allow_nan = bool(self.impute)
         return tags
 
     def _config(self, seed: int) -> Tabular:
@@ -201,10 +204,9 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
             if isinstance(values, np.ma.MaskedArray):
                 raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
             if has_dates(values):
-                frames = "; a data frame may have columns of dates" if name == "X" else ""
-                raise ValueError(
-                    f"{name}: got dates or times, expected numbers, such as the days since the first of them{frames}"
-                )
+                expected = "expected numbers, such as the days since the first of them"
+                expected += "; a data frame may have columns of dates" * (name == "X")
+                raise ValueError(f"{name}: got dates or times, {expected}")
         if not is_frame(X):
             finite: Any = "allow-nan" if self.impute else True
             checked: Any = validate_data(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from mdnjax.config.data import MAX_KNOWN_ROWS, Table
 from mdnjax.config.ensembles import Ensemble
 from mdnjax.config.schema import Run
 from mdnjax.data.columns import Columns
@@ -15,16 +17,18 @@ from mdnjax.data.dataset import Dataset, joined
 from mdnjax.data.stored import RowSource, StoredRows, StoreError, store_rows
 from mdnjax.data.training_units import fit_units
 from mdnjax.ensemble import used_networks
+from mdnjax.known_rows import KnownRows, known_rows
 from mdnjax.predictor import Predictor, make_predictor
 from mdnjax.training.budget import Budget
 from mdnjax.training.history import History, PopulationObserver
-from mdnjax.training.inputs import Task, whole_folds
+from mdnjax.training.inputs import Task, some_inputs, whole_folds
 from mdnjax.training.placement import Placement, local_placement
 from mdnjax.training.population import Fit, Population, member
 from mdnjax.training.selection import Candidates, select_candidate
 from mdnjax.training.tasks import SelectedNetworks, networks_of, train_networks
 
 MIN_ROWS_FOR_SHARES = 50  # with fewer, every row is used for validation, since a tenth of them is too few
+MAX_KNOWN_VALUES = 2**17  # half a megabyte of inputs of training rows in a predictor, and as much of held-out rows
 
 
 class Fitted(NamedTuple):
@@ -114,7 +118,15 @@ def fit_networks(
     if source is not None:
         task = task._replace(stored=stored_rows(task, source, joined(train, validation)))
     selected, population = train_networks([task], placement, observe=observe, pad_to=pad_to, start=start, budget=limit)
-    return Fitted(make_predictor(config.model, networks_of(config, selected), task.scaler, columns), selected, population)
+    predictor = make_predictor(config.model, networks_of(config, selected), task.scaler, columns)
+    return Fitted(replace(predictor, known=_known_rows_of(task, int(selected.leading[0]))), selected, population)
+
+
+def _known_rows_of(task: Task, run: int) -> KnownRows | None:
+    """Returns rows of the training of the network with the largest weight, or None if the configuration wants none."""
+    data = task.config.data
+    num = data.known_rows if isinstance(data, Table) else MAX_KNOWN_ROWS
+    return known_rows(*some_inputs(task, run, min(num, MAX_KNOWN_VALUES // task.train.x.shape[1])))
 
 
 def stored_rows(task: Task, source: RowSource, known: Dataset) -> StoredRows:

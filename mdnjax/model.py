@@ -67,6 +67,21 @@ def make_mdn(
     return _with_experts(model, num_experts) if experts else model
 
 
+def make_last_layer(
+    num_inputs: int, num_experts: int, embedding: Embedding, *, hidden_sizes: Sequence[int], activation: str
+) -> Callable[[Params, Float[Array, "X *batch"]], Float[Array, "O *batch"]]:
+    """Returns the function of the parameters of `make_mdn` and its inputs that gives the outputs of the last hidden layer.
+
+    The predictions of experts are 0 in it, the mean of the targets. Without hidden layers it gives the embedded inputs.
+    """
+    network = _embedded_mlp(num_inputs + num_experts, (), embedding, hidden_sizes, activation)
+
+    def apply(params: Params, x: Float[Array, "X *batch"]) -> Float[Array, "O *batch"]:
+        return network.apply(params, jnp.concatenate([x, jnp.zeros((num_experts, *x.shape[1:]), x.dtype)]))
+
+    return apply
+
+
 def make_model(
     network: Network,
     num_targets: int,

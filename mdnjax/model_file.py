@@ -23,6 +23,7 @@ from mdnjax.data.columns import Column, Columns, numbered_columns
 from mdnjax.data.lattice import Lattice, no_lattice
 from mdnjax.data.scaler import Scaler
 from mdnjax.ensemble import Networks, num_networks, params_like
+from mdnjax.known_rows import known_rows_of
 from mdnjax.least_squares import least_squares_like
 from mdnjax.predictor import Predictor
 from mdnjax.recalibration import recalibration_of
@@ -32,6 +33,7 @@ PREVIOUS_FORMAT = "mdnjax-2"  # until November 2026: the scaler in float32, and 
 COLUMNS = TypeAdapter(Columns)
 MAX_STEPS = 1e9  # of a lattice from its first to its last value
 LIMITS = {"x_low": -np.inf, "x_high": np.inf}
+OPTIONAL = ("conformal/", "recalibration/", "known/")  # parts that are read one by one
 FLOATS = (np.float32, np.float64)
 BOUNDS = TypeAdapter(list[list[float | None]])
 
@@ -55,6 +57,8 @@ def save(path: str | Path, predictor: Predictor, more: Mapping[str, str] = {}) -
         texts["groups"] = json.dumps([predictor.conformal.names, predictor.conformal.column])
     if predictor.recalibration is not None:
         arrays["recalibration"] = predictor.recalibration
+    if predictor.known is not None:
+        arrays["known"] = predictor.known
     checkpoint.save(Path(path), arrays, {"model": predictor.model.model_dump_json(), **texts, **more})
 
 
@@ -86,7 +90,7 @@ def load(path: str | Path) -> Predictor:
         lattice = no_lattice(len(columns.targets))._asdict()
         arrays |= {f"scaler/lattice/{name}": values for name, values in lattice.items()}
     arrays = with_room(arrays, "networks/trees", empty_trees(model.experts, len(columns.targets)))
-    own = {name: array for name, array in arrays.items() if not name.startswith(("conformal/", "recalibration/"))}
+    own = {name: array for name, array in arrays.items() if not name.startswith(OPTIONAL)}
     restored = checkpoint.restore(path, own, _like(path, model, columns, arrays))
     networks, scaler = restored["networks"], restored["scaler"]._replace(support=support)
     if reason := _invalid_number(networks, scaler):
@@ -96,10 +100,10 @@ def load(path: str | Path) -> Predictor:
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: its scores for guarantees cannot be used: {str(error)[:100]}") from None
     try:
-        recalibration = recalibration_of(arrays)
+        more = recalibration_of(arrays), known_rows_of(arrays, len(scaler.x_mean))
     except ValueError as error:
-        raise CheckpointError(f"{path}: recalibration: {error}") from None
-    return Predictor(model, networks, scaler, columns, scores, recalibration)
+        raise CheckpointError(f"{path}: {error}") from None
+    return Predictor(model, networks, scaler, columns, scores, *more)
 
 
 def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

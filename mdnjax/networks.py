@@ -66,7 +66,7 @@ class Dense(nn.Module):
 
 
 class MLP(nn.Module):
-    """Dense layers with an activation function between them."""
+    """Dense layers with an activation function between them; without output blocks, those up to the last hidden layer."""
 
     hidden_sizes: tuple[int, ...]
     output_blocks: tuple[int, ...]
@@ -79,12 +79,13 @@ class MLP(nn.Module):
             if dropout:
                 mask = jax.random.bernoulli(jax.random.fold_in(dropout.key, layer), 1 - dropout.share, x.shape)
                 x = jnp.where(mask, x / (1 - dropout.share), 0).astype(x.dtype)
-        return Dense(self.output_blocks, name=HEAD)(x)
+        return Dense(self.output_blocks, name=HEAD)(x) if self.output_blocks else x
 
 
 def make_mlp(num_inputs: int, output_blocks: Sequence[int], *, hidden_sizes: Sequence[int], activation: str) -> Network:
     """Returns a multilayer perceptron with outputs in contiguous blocks; `activation` is the name of a function of `jax.nn`.
 
+    Without output blocks it returns the outputs of the last hidden layer.
     Raises: ValueError if there is no such function; later, if the network is applied to another number of inputs.
     """
     module = MLP(tuple(hidden_sizes), tuple(output_blocks), _activation(activation))

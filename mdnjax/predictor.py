@@ -1,7 +1,6 @@
 """A trained ensemble as one value: it predicts mixtures and statistics in the data's own units from rows of raw data.
 
-Rows are an array `[N, C]` with a column for each input, or a table: any mapping from names to columns, such as a dict or a data
-frame. `Predictor.inputs` converts both to the inputs of the networks, in float64.
+Rows are an array `[N, C]` with a column for each input, or any mapping from names to columns, such as a dict or a data frame.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from mdnjax.data.scaler import (
 from mdnjax.data.units import Units
 from mdnjax.data.values import TableError
 from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compiled
+from mdnjax.known_rows import KnownRows
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed, observed_of
 from mdnjax.parallel import map_in_threads
@@ -67,12 +67,12 @@ class Predictor:
     columns: Columns
     conformal: Conformal | None = None
     recalibration: Recalibration | None = None
+    known: KnownRows | None = None
 
     def __repr__(self) -> str:
-        names = [column.name for column in self.columns.inputs]
+        names, linear = [column.name for column in self.columns.inputs], ", least squares" * bool(self.networks.least_squares)
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        kind = f"{num_networks(self.networks)} networks of {self.model.num_components} {self.model.family} components"
-        kind += ", least squares" if self.networks.least_squares else ""
+        kind = f"{num_networks(self.networks)} networks of {self.model.num_components} {self.model.family} components{linear}"
         return f"Predictor({', '.join(self.columns.targets)} from {shown}; {kind})"
 
     def __call__(self, rows: Any) -> Mixture:

@@ -140,11 +140,11 @@ def recalibration_of(arrays: Mapping[str, np.ndarray]) -> Recalibration | None:
     if all(values is None for values in found.values()):
         return None
     if any(values is None or not np.isfinite(values).all() for values in found.values()):
-        raise ValueError("got a number that is not finite, or an array that is missing")
+        raise ValueError("recalibration: got a number that is not finite, or an array that is missing")
     known = Recalibration(**found)  # pyright: ignore
     shapes = {np.shape(values) for values in known[:3]} == {(len(np.atleast_1d(known.weight)),)}
     if not shapes or not (np.all(known.weight > 0) and np.all(known.scale > 0) and abs(np.sum(known.weight) - 1) < 1e-6):
-        raise ValueError("got components without positive weights and scales, or weights that do not add up to 1")
+        raise ValueError("recalibration: got components without positive weights and scales, or weights that do not add up to 1")
     return known
 
 

@@ -110,7 +110,7 @@ def test_observations_outside_of_the_simulations_are_reported():
     simulated = RNG.uniform(-1, 1, (500, 2)) * [1, 100]
     names = ["x_1", "x_2"]
     assert not [*outside(simulated, simulated[:5] + 1e-3, names)]
-    beyond, hollow = outside(simulated[np.abs(simulated[:, 0]) > 0.5], np.array([[0.9, 250.0], [0.0, 0.0]]), names)
+    beyond, hollow = outside(simulated[np.abs(simulated[:, 0]) > 0.5], np.array([[0.9, 250.0], [0.0, 0.0]]), names).values()
     assert "observation 1" in beyond
     assert "x_2 is 250, but was simulated from -9" in beyond
     assert "each of its numbers is in the simulated range" in hollow

@@ -44,6 +44,7 @@ ORDER += [
     "recurrent",
     "model",
     "ensemble",
+    "known_rows",
     "checkpoint",
 ]
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "baselines", "evaluation", "slices"]

@@ -30,7 +30,7 @@ from experiments.run_folder import create_run_folder
 from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
 from mdnjax.config import load
 from mdnjax.data.notes import outliers
-from mdnjax.outside import outside
+from mdnjax.outside import outside, unlike_simulations
 from mdnjax.posteriors.fit import MIN_SIMULATIONS, columns_of, with_support
 
 FILES = ("metrics.json", "timing.json", "environment.json", "table.csv", "table.md")
@@ -89,7 +89,10 @@ def notes_of(problem: Problem, outcomes: list[Outcome]) -> Iterator[str]:
     names = columns_of("posterior", problem.names, problem.simulations.x.shape[1]).inputs
     direct = [outcome for outcome in outcomes if outcome.evaluation.method == "posterior"]
     yield from problem.notes
-    yield from outside(problem.simulations.x, problem.observed, [column.name for column in names])
+    unlike = outside(problem.simulations.x, problem.observed, [column.name for column in names])
+    if direct:
+        unlike = unlike_simulations(direct[-1].result.predictor, problem.observed) | unlike
+    yield from unlike.values()
     yield from outliers(problem.simulations)
     yield from direct[-1].result.notes if direct else []
     yield from (note for outcome in outcomes for note in outcome.problems)

@@ -60,7 +60,9 @@ class Predict(Section, frozen=True):
         default=False, description="write the probability of each atom, or of each value of a lattice, such as whole numbers"
     )
     outside: bool = Field(
-        default=False, description="write the names of the columns whose value is outside of the range of training, or unseen"
+        default=False,
+        description="write the names of the columns whose value is outside of the range of training, or unseen; for other rows "
+        "that are unlike those of training, write 'combination' (so are about 1 % of rows like those of training)",
     )
     density_at: str | None = Field(default=None, description="column at whose values the log density is written (single target)")
     samples: Annotated[int, Field(ge=0, le=10_000)] = Field(default=0, description="number of draws from each row's distribution")

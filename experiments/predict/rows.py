@@ -23,10 +23,12 @@ from mdnjax.data.scaler import relative_transform
 from mdnjax.data.values import TableError, check_name, numbers_of
 from mdnjax.guarantees import group_places
 from mdnjax.mixture import Mixture
-from mdnjax.outside import outside_of_training
+from mdnjax.outside import outside_of_training, unlike_training_of_inputs
 from mdnjax.parallel import map_in_threads
 from mdnjax.predictor import Predictor
 from mdnjax.progress import ProgressLine
+
+COMBINATION = "combination"  # what is written for a row that is unlike those of training, though each of its inputs is inside
 
 
 class Chunk(NamedTuple):
@@ -124,7 +126,8 @@ def _predict_chunk(config: Predict, predictor: Predictor, chunk: Chunk) -> Predi
     if config.outside:
         if "outside" in copied:
             raise _clash("outside")
-        copied["outside"] = _names_outside(outside_of_training(predictor, x), len(x), counts)
+        copied["outside"] = _names_outside(predictor, x, counts)
+        notes += [] if predictor.known else ["the model contains no rows of training, so that only single columns are compared"]
     if clash := next((name for name in copied if name in names), None):
         raise _clash(clash)
     return Predicted({**copied, **dict(zip(names, values, strict=True))}, notes, counts)
@@ -134,11 +137,18 @@ def _clash(name: str) -> command.UserError:
     return command.UserError(f"keep: got {name!r}, which is the name of a column of the predictions; rename it in the file")
 
 
-def _names_outside(found: Mapping[str, np.ndarray], num_rows: int, counts: Counter[str]) -> np.ndarray:
-    """Returns the names of the columns in which each row is outside, and counts the rows of each."""
+def _names_outside(predictor: Predictor, inputs: np.ndarray, counts: Counter[str]) -> np.ndarray:
+    """Returns the names of the columns in which each row is outside, or COMBINATION, and counts the rows of each."""
+    found = outside_of_training(predictor, inputs)
     for name, is_outside in found.items():
         counts[f"column {name!r} is outside of what training had, so that their predictions are a guess"] += int(is_outside.sum())
-    names = [[name for name, is_outside in found.items() if is_outside[row]] for row in range(num_rows)]
+    names = [[name for name, is_outside in found.items() if is_outside[row]] for row in range(len(inputs))]
+    if predictor.known is not None:
+        for row in np.flatnonzero(unlike_training_of_inputs(predictor, inputs)).tolist():
+            names[row] = names[row] or [COMBINATION]
+        share = f"as are about {100 * predictor.known.level:.2g} % of rows like those of training"
+        text = f"the combination of inputs is unlike those of training, though each input is inside ({share})"
+        counts[text] += sum(of_row == [COMBINATION] for of_row in names)
     return np.array(["; ".join(of_row) for of_row in names], dtype=object)
 
 

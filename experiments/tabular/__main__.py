@@ -33,6 +33,7 @@ from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
 from mdnjax.mixture import Mixture, num_targets
 from mdnjax.observed import observed_of
+from mdnjax.outside import note_of_test_rows
 from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
 from mdnjax.training.feed import remove_files
@@ -213,6 +214,7 @@ def shares_of_mixture(result: Result) -> Iterator[str]:
 def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
     """Yields sentences about what looks wrong."""
     yield from result.notes
+    yield from note_of_test_rows(result.predictor, result.splits.test.x)
     network, linear = evaluations["network"].nll, evaluations["linear Gaussian"].nll
     if network > linear:
         yield (

@@ -37,6 +37,11 @@ IN_MEMORY = "whether all rows of Parquet files are held in memory; false stores 
 IN_MEMORY += "minibatches are read (null: false if their numbers have more than a fortieth of the machine's memory)"
 SCRATCH = "folder of that file, which takes 4 bytes a number while training runs (null: the folder of the results)"
 VALIDATION_ROWS_ON_DISK = 20_000
+MAX_KNOWN_ROWS = 1000
+KNOWN_ROWS = (
+    "largest number of training rows, and of validation rows, whose inputs the model contains; by them it finds new rows "
+)
+KNOWN_ROWS += "that are unlike those of training (0: the model contains none, as for data that others may not see)"
 NESTED = (
     "leave out the test rows, and use as many of the other rows for testing: settings can then be compared without the test rows"
 )
@@ -134,6 +139,7 @@ class Table(Examples, frozen=True):
         default=None,
         description="input column with categories, within each of which the guarantee of intervals holds (null: over all rows)",
     )
+    known_rows: Annotated[int, Field(ge=0, le=MAX_KNOWN_ROWS)] = Field(default=MAX_KNOWN_ROWS, description=KNOWN_ROWS)
     nested: bool = Field(default=False, description=NESTED)
     validation_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.1, description="share of the other rows that are validation rows"

@@ -8,12 +8,13 @@ import numpy as np
 
 from mdnjax.config.schema import Run
 from mdnjax.data.dataset import Dataset, joined, select_rows
-from mdnjax.data.scaler import Scaler
+from mdnjax.data.scaler import Scaler, limited_inputs, scaled_inputs
 from mdnjax.data.stored import StoredRows
 from mdnjax.data.training_units import min_scale_of_rounding, parts_to_train_on
 from mdnjax.training import functions
 from mdnjax.training.experts import Experts, fit_experts
 from mdnjax.training.selection import training_keys
+from mdnjax.types import Float, Int
 
 
 class Task(NamedTuple):
@@ -99,11 +100,39 @@ def _scaled(task: Task, experts: Experts | None) -> list[Dataset]:
 def rotated_split(train: Dataset, validation: Dataset, turn: int) -> tuple[Dataset, Dataset]:
     """Splits the same rows into parts of the same sizes; other rows are for validation: the last at turn 0, then those before."""
     whole, size = joined(train, validation), len(validation.x)
-    num = len(whole.x)
-    end = num - turn % (num // size) * size
-    in_validation = np.zeros(num, bool)
-    in_validation[end - size : end] = True
+    start = _first_of_validation(len(whole.x), size, turn)
+    in_validation = np.zeros(len(whole.x), bool)
+    in_validation[start : start + size] = True
     return select_rows(whole, ~in_validation), select_rows(whole, in_validation)
+
+
+def _first_of_validation(num_rows: int, size: int, turn: int) -> int:
+    return num_rows - turn % (num_rows // size) * size - size
+
+
+def some_inputs(task: Task, run: int, num: int) -> tuple[Float[np.ndarray, "T X"], Float[np.ndarray, "V X"]]:
+    """Returns at most `num` train rows and as many validation rows of a training, evenly spaced, in units of training.
+
+    Args: `run` is the place of the training in `training_inputs`. Predictions of experts are not among the inputs.
+    """
+    config, stored = task.config, task.stored
+    turn = turns_of(config)[run // config.ensemble.num_restarts % config.ensemble.num_members]
+    if stored is not None:
+        places = stored.train_positions(turn, _spaced(stored.num_train, num))
+        parts = places, stored.validation_positions(turn)[_spaced(stored.num_validation, num)]
+        return stored.dataset(parts[0]).x, stored.dataset(parts[1]).x
+    num_train, size = len(task.train.x), len(task.validation.x)
+    start, places = _first_of_validation(num_train + size, size, turn), _spaced(num_train, num)
+    parts = np.where(places < start, places, places + size), start + _spaced(size, num)
+    x, scaler = (task.train.x, task.validation.x), task.scaler
+    rows = [np.concatenate([x[0][part[part < num_train]], x[1][part[part >= num_train] - num_train]]) for part in parts]
+    train, validation = (limited_inputs(scaler, scaled_inputs(scaler, part)).astype(np.float32) for part in rows)
+    return train, validation
+
+
+def _spaced(num_rows: int, num: int) -> Int[np.ndarray, " n"]:
+    """Returns the numbers of at most `num` evenly spaced rows, in order."""
+    return np.arange(num_rows) if num_rows <= num else np.arange(num) * num_rows // num
 
 
 def whole_folds(train: Dataset, validation: Dataset, num_members: int) -> tuple[Dataset, Dataset]:
