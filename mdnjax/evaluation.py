@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -207,8 +208,9 @@ def crps_of(mixture: Mixture, y: np.ndarray) -> np.ndarray:
 
 
 def mean_of_first_rows(values: np.ndarray, weight: np.ndarray | None) -> float:
-    """Returns the mean of scores that may be those of the first rows alone, as `crps_of` computes them."""
-    return float(mean_over_rows(values, None if weight is None else weight[: len(values)]))
+    """Returns the mean of scores that may be those of the first rows alone (see `crps_of`), nan if none of them counts."""
+    of_first = None if weight is None else weight[: len(values)]
+    return math.nan if of_first is not None and not of_first.any() else float(mean_over_rows(values, of_first))
 
 
 def median_over_rows(values: Float[np.ndarray, " N"], weight: Float[np.ndarray, " N"] | None) -> float:

@@ -19,7 +19,7 @@ from mdnjax.data import Dataset
 from mdnjax.data.censoring import drawn_beyond, sides_of
 from mdnjax.data.lattice import Lattice
 from mdnjax.data.units import own_units
-from mdnjax.evaluation import evaluate_mixtures
+from mdnjax.evaluation import evaluate_mixtures, mean_of_first_rows
 from mdnjax.observed import PLAIN, Observed
 from tests.commands import assert_one_line_error, run
 from tests.oracles import random_mixture
@@ -262,3 +262,9 @@ def test_the_command_scores_censored_rows_and_draws_the_others(tmp_path):
     assert PLAIN.pit(predictor.at(test.x), predictor.units, test.y, test.censoring) == pytest.approx(scores["pit"], abs=1e-4)
     assert "whose target is observed" in process.stdout.replace("\n", " ")
     assert "Some targets are censored" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_score_of_the_first_rows_is_nan_if_all_of_them_are_censored():
+    values, weight = np.arange(3.0), np.array([0.0, 0.0, 0.0, 1.0])
+    assert np.isnan(mean_of_first_rows(values, weight))
+    assert mean_of_first_rows(values, weight[::-1]) == 0
