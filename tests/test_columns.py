@@ -231,5 +231,5 @@ def test_few_numbers_with_a_word_among_them_are_categories():
 
 
 def test_a_column_of_a_model_must_be_there():
-    with pytest.raises(TableError, match="got column 'b', expected one of 'a'"):
+    with pytest.raises(TableError, match="got no column 'b', which the model needs, but 'a'"):
         to_inputs(Columns((Column("b"),), ("y",)), {"a": X})

@@ -41,12 +41,12 @@ def fold_estimators(name, target):
     return fold, min(fitted.values(), key=error)
 
 
-def test_a_rough_function_has_the_larger_rate_and_a_noisy_line_the_smallest_trees():
+def test_a_rough_function_has_the_larger_rate_a_noisy_line_the_smallest_trees_and_few_rows_the_ordinary_ones():
     z = np.random.default_rng(1).random((300, 2)).astype(np.float32)
     waves, line = np.prod(np.sin(9 * z), axis=1), z[:, 0] + 0.5 * np.random.default_rng(2).standard_normal(300)
-    fold = np.arange(300) * NUM_FOLDS // 300
-    for target, growth in ((waves, (32, 0.2)), (line, (8, 0.07))):
-        estimators = experts._estimators_of_folds("boosted_trees", z, target, fold, 0, None)
+    for target, num, growth in ((waves, 300, (32, 0.2)), (line, 300, (8, 0.07)), (line, 100, (24, 0.07))):
+        fold = np.arange(num) * NUM_FOLDS // num
+        estimators = experts._estimators_of_folds("boosted_trees", z[:num], target[:num], fold, 0, None)
         assert [(each.max_leaf_nodes, each.learning_rate) for each in estimators] == [growth] * NUM_FOLDS
 
 

@@ -16,9 +16,10 @@ from mdnjax.trees import ALL_LEAVES, ALWAYS_LEFT, CHILD_BITS, NUM_FOLDS, SIZES, 
 from mdnjax.types import Float, Int
 
 EXTRA = "pip install 'mdnjax[tabular]'"
-# The most leaves of a tree and the rate of learning: for smooth or noisy, for ordinary, and for rough functions.
-GROWTHS = {"boosted_trees": ((8, 0.07), (24, 0.07), (32, 0.2)), "extra_trees": ((400, 1.0),)}
+# The most leaves of a tree and the rate of learning: for ordinary, for smooth or noisy, and for rough functions.
+GROWTHS = {"boosted_trees": ((24, 0.07), (8, 0.07), (32, 0.2)), "extra_trees": ((400, 1.0),)}
 NUM_CHOOSING = 2  # folds whose errors choose among them
+MIN_ROWS_TO_CHOOSE = 200  # with fewer, the first is taken, since the errors of so few rows are chance
 MIN_ROWS_OF_LEAF = {"boosted_trees": 5, "extra_trees": 1}
 
 
@@ -97,7 +98,8 @@ def _estimators_of_folds(name: str, z: np.ndarray, target: np.ndarray, fold: np.
         rows = fold == part
         return float(np.sum((1 if weight is None else weight[rows]) * (estimator.predict(z[rows]) - target[rows]) ** 2))
 
-    first = {growth: [fit(part, growth) for part in range(min(NUM_CHOOSING, num_folds))] for growth in GROWTHS[name]}
+    growths = GROWTHS[name] if len(z) >= MIN_ROWS_TO_CHOOSE else GROWTHS[name][:1]
+    first = {growth: [fit(part, growth) for part in range(min(NUM_CHOOSING, num_folds))] for growth in growths}
     best = min(first, key=lambda growth: sum(error(part, estimator) for part, estimator in enumerate(first[growth])))
     return first[best] + [fit(part, best) for part in range(len(first[best]), num_folds)]
 
