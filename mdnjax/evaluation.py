@@ -201,7 +201,7 @@ def parts_of_atoms(mixture: Mixture, y: np.ndarray, units: Units, atoms: Atoms, 
 
 
 def crps_of(mixture: Mixture, y: np.ndarray) -> np.ndarray:
-    """Computes the CRPS of every example; without a closed form, of the first 1000, since a Student-t takes 20 ms an example."""
+    """Computes the CRPS of every example; without a closed form, of the first 1000: 125 Student-t components take 40 ms each."""
     if not isinstance(mixture.component, GAUSSIAN):
         mixture, y = mixture[:MAX_CRPS_ROWS], y[:MAX_CRPS_ROWS]
     return np.asarray(crps(mixture, y))

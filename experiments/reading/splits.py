@@ -58,9 +58,7 @@ def weight_of(section: Table, table: Mapping[str, np.ndarray], others: Sequence[
     name = section.weight
     if name is None:
         return None
-    check_name(list(table), name)
-    if name in others:
-        raise TableError(f"data.weight: got {name!r}, which is a target or an input, expected another column")
+    _check_separate("data.weight", name, table, others)
     weight = numbers_of(table, name)
     if (wrong := ~(weight >= 0)).any():
         row = int(wrong.argmax())
@@ -80,14 +78,19 @@ def censoring_of(section: Table, table: Mapping[str, np.ndarray], others: Sequen
     name = section.event
     if name is None:
         return None
-    check_name(list(table), name)
-    if name in others:
-        raise TableError(f"data.event: got {name!r}, which is a target or an input, expected another column")
+    _check_separate("data.event", name, table, others)
     censoring = sides_of(f"column {name!r}", column_of(table, name), len(table[name]))
     for part, places in (("training", rows.train), ("test", rows.test)):
         if censoring is not None and (censoring[places] != 0).all():
             raise TableError(f"data.event: got a censored target in all {len(places)} {part} rows, expected an observed one")
     return censoring
+
+
+def _check_separate(key: str, name: str, table: Mapping[str, np.ndarray], others: Sequence[str]) -> None:
+    """Raises: TableError if a column is not in the table, or is one of the `others`."""
+    check_name(list(table), name)
+    if name in others:
+        raise TableError(f"{key}: got {name!r}, which is a target or an input, expected another column")
 
 
 def without_weight_0(rows: Rows, weight: np.ndarray) -> Rows:
