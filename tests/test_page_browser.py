@@ -109,12 +109,14 @@ def test_the_page_fits_and_has_the_colours_of_the_reader(browser, width, scheme)
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    # Bokeh lays its plots out again a moment after the window has changed.
+    fits = "return document.documentElement.scrollWidth <= arguments[0]"
+    WebDriverWait(browser, 20).until(lambda page: page.execute_script(fits, width))
     dark = browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
     assert dark == (scheme == "dark")
     label = "return Bokeh.documents[0].all_models.values().find((model) => model.type === 'LinearAxis').axis_label_text_color"
     text = "return getComputedStyle(document.documentElement).getPropertyValue('--text').trim()"
-    WebDriverWait(browser, 5).until(lambda page: page.execute_script(label) == page.execute_script(text))
+    WebDriverWait(browser, 20).until(lambda page: page.execute_script(label) == page.execute_script(text))
 
 
 def test_nothing_goes_wrong_and_nothing_is_loaded(browser):
