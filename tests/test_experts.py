@@ -1,5 +1,9 @@
 """Trees as arrays predict what scikit-learn predicts; networks learn from predictions for rows that the trees have not seen."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -111,3 +115,31 @@ def test_without_scikit_learn_there_is_one_error_that_says_what_to_install(monke
     monkeypatch.setattr(experts, "is_available", lambda: False)
     with pytest.raises(ValueError, match=r"scikit-learn is not installed; install it with pip install 'mdnjax\[tabular\]'"):
         experts.fit_experts(NAMES, Z, TARGETS, seed=0)
+
+
+def test_the_first_fit_of_a_process_uses_one_thread():
+    """Threads of OpenMP wait actively, and beside a compilation a fit takes up to fifty times longer with two of them."""
+    program = """
+from threadpoolctl import threadpool_info
+import os
+import subprocess
+import sys
+
+import numpy as np
+from mdnjax.training import experts
+
+cross_fit = experts._cross_fit
+
+def check(*arguments):
+    libraries = [library for library in threadpool_info() if library["user_api"] == "openmp"]
+    print(len(libraries), {library["num_threads"] for library in libraries})
+    return cross_fit(*arguments)
+
+experts._cross_fit = check
+experts.fit_experts(["boosted_trees"], np.ones((20, 1), np.float32), np.ones((20, 1)), 0)
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    number, threads = done.stdout.split()
+    assert int(number) >= 1
+    assert threads == "{1}"

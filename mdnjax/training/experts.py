@@ -54,6 +54,7 @@ def fit_experts(
     """
     if not is_available():
         raise ValueError(f"model.experts: got {', '.join(names)}, but scikit-learn is not installed; install it with {EXTRA}")
+    import sklearn.ensemble  # noqa: F401, its threads of OpenMP can be limited only after they are loaded
     from threadpoolctl import threadpool_limits
 
     # Blocks of rows, since rows of one group are adjacent, and the validation rows of a network are a block.
