@@ -73,6 +73,7 @@ from mdnjax.statistics import (
     temper,
     variance,
 )
+from mdnjax.table_of_predictions import predict_table
 from mdnjax.to_numpyro import to_numpyro
 from mdnjax.training.optimizers import make_optimizer
 from mdnjax.training.population import train_loop
@@ -119,7 +120,7 @@ __all__ += [
     "use_compile_cache",
     "variance",
 ]
-__all__ += ["warp", "weights", "with_guarantee"]
+__all__ += ["predict_table", "warp", "weights", "with_guarantee"]
 
 
 def __dir__() -> list[str]:

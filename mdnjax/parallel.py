@@ -21,15 +21,17 @@ def num_threads() -> int:
     return num_cores() if jax.default_backend() == "cpu" else 1
 
 
-def map_in_threads(function: Callable[[S], T], blocks: Iterable[S], compiled: bool = False) -> Iterator[T]:
+def map_in_threads(
+    function: Callable[[S], T], blocks: Iterable[S], compiled: bool = False, max_threads: int | None = None
+) -> Iterator[T]:
     """Yields function(block) of each block in order; the next blocks are read and computed while the caller uses a result.
 
     At most one block more than there are threads is read ahead. The first is computed alone, so that each program is compiled
-    once, unless the programs are `compiled`. Of the settings of jax that hold in a `with` block, the size of floats holds in the
-    threads too.
+    once, unless the programs are `compiled`. There are `max_threads` threads at most. Of the settings of jax that hold in a
+    `with` block, the size of floats holds in the threads too.
     """
-    remaining = iter(blocks)
-    yield from map(function, itertools.islice(remaining, None if num_threads() == 1 else 0 if compiled else 1))
+    remaining, num = iter(blocks), min(num_threads(), max_threads or num_threads())
+    yield from map(function, itertools.islice(remaining, None if num == 1 else 0 if compiled else 1))
     if (second := next(remaining, None)) is None:
         return
     x64, waiting = jax.config.read("jax_enable_x64"), deque[Future[T]]()  # of this thread; others have that of the process
@@ -38,11 +40,11 @@ def map_in_threads(function: Callable[[S], T], blocks: Iterable[S], compiled: bo
         with jax.enable_x64(x64):
             return function(block)
 
-    threads = ThreadPoolExecutor(num_threads())
+    threads = ThreadPoolExecutor(num)
     try:
         for block in itertools.chain([second], remaining):
             waiting.append(threads.submit(compute, block))
-            if len(waiting) > num_threads() + 1:
+            if len(waiting) > num + 1:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -140,7 +140,7 @@ def with_room(arrays: Mapping[str, np.ndarray], prefix: str, like: Mapping[str, 
     for expert, trees in like.items():
         for name, empty in trees._asdict().items():
             array = arrays.get(f"{prefix}/{expert}/{name}", empty)
-            if array.ndim == empty.ndim > 1 and array.shape[-1] < empty.shape[-1]:
+            if array.shape[:-1] == empty.shape[:-1] and array.shape[-1:] < empty.shape[-1:]:
                 rest = np.broadcast_to(empty[..., array.shape[-1] :], (*array.shape[:-1], empty.shape[-1] - array.shape[-1]))
                 padded[f"{prefix}/{expert}/{name}"] = np.concatenate([array, rest.astype(array.dtype)], axis=-1)
     return padded

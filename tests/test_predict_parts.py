@@ -1,16 +1,23 @@
 """Predictions for the files of a pattern: parts equal the predictions of one file, are whole, and are kept."""
 
+import contextlib
 import threading
 
+import distributed  # pyright: ignore[reportMissingImports]
 import numpy as np
 import pandas
 import pytest
 
 import mdnjax as mdn
-from experiments.predict.columns import _rounded
+from experiments import cluster
+from experiments.command import UserError
+from experiments.predict import parts, sharing
+from experiments.predict.columns import Predict, _rounded
 from mdnjax import parallel
+from mdnjax.config import load as load_config
 from tests.commands import assert_one_line_error, run
 from tests.predictors import X, few_trees, plain_predictor  # noqa: F401 (a fixture)
+from tests.test_cluster import THREADS
 
 TABLE = pandas.DataFrame(np.tile(X, (3, 1)), columns=[f"x{i}" for i in range(X.shape[1])])
 
@@ -101,3 +108,50 @@ def test_rounding_is_that_of_text(factor):
     expected = np.array([float(f"{value:.8g}") for value in values])
     small = ~(np.abs(values) > factor)
     np.testing.assert_array_equal(_rounded(values, factor)[small], expected[small])
+
+
+@contextlib.contextmanager
+def threads(*_):
+    """Gives workers that are threads of this process, which start at once."""
+    with distributed.LocalCluster(**THREADS) as workers, distributed.Client(workers, set_as_default=False) as client:
+        yield client
+
+
+def test_workers_share_the_parts_and_write_the_same(folder, monkeypatch):
+    monkeypatch.setattr(cluster, "connect", threads)
+    words = words_of(folder)
+    here = run("predict", *words)
+    expected = {path: pandas.read_parquet(path) for path in sorted((folder / "p").rglob("*.parquet"))}
+    words[2] = f"output={folder / 'shared'}"
+    done = run("predict", *words, "cluster.workers=2")
+    assert here.returncode == done.returncode == 0, done.stderr
+    assert "120 rows predicted" in done.stdout
+    for path, table in expected.items():
+        found = pandas.read_parquet(folder / "shared" / path.relative_to(folder / "p"))
+        pandas.testing.assert_frame_equal(found, table, rtol=1e-6)
+    again = run("predict", *words)  # complete parts do not depend on who made them
+    assert "0 rows predicted" in again.stdout
+    assert "note: 2 parts were complete already" in again.stdout
+
+
+def test_a_worker_that_reads_another_model_is_one_line(folder, monkeypatch):
+    monkeypatch.setattr(sharing, "digest_of", lambda _: "0")
+    with pytest.raises(UserError, match=r"m.safetensors is not the file that the command has read"):
+        sharing._model_of_worker(str(folder / "m.safetensors"), "1")
+
+
+def test_a_part_that_a_lost_worker_completed_is_kept(folder):
+    words = words_of(folder)
+    assert run("predict", *words).returncode == 0
+    config = load_config(Predict, None, [f"model={words[0]}", f"file={words[1]}", *map(str, words[2:])])
+    part = parts.parts_of(config)[0]
+    (record,) = parts.records([part])
+    before = part.output.stat().st_mtime_ns
+    assert sharing._predict_on_worker(sharing.Part(part, record, False), print).num_rows == 0
+    assert part.output.stat().st_mtime_ns == before
+
+
+def test_a_single_file_cannot_be_shared(folder):
+    words = words_of(folder)
+    words[1:3] = [folder / "rows" / "a.parquet", f"output={folder / 'p.parquet'}"]
+    assert_one_line_error(run("predict", *words, "cluster.workers=2"), "cluster: got the single file", "'rows/*.parquet'")

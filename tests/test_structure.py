@@ -48,7 +48,7 @@ ORDER += [
     "checkpoint",
 ]
 ORDER += ["sequences", "training", "progress", "predictor", "model_file", "baselines", "evaluation", "slices"]
-ORDER += ["guarantees", "outside", "c2st"]
+ORDER += ["table_of_predictions", "guarantees", "outside", "c2st"]
 ORDER += ["fitting", "calibration", "fit_examples", "sklearn_values", "estimator", "export", "plots", "posteriors"]
 ORDER_OF_POSTERIORS = ["law", "priors", "simulations", "ranks", "maxima", "tempering", "success", "joint", "posterior"]
 ORDER_OF_POSTERIORS += ["direct", "likelihood", "file", "fit", "checks"]

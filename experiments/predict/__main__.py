@@ -6,8 +6,9 @@ import time
 
 from experiments import command
 from experiments.predict.columns import Predict
-from experiments.predict.parts import is_complete, is_pattern, parts_of, records
-from experiments.predict.rows import Summary, predict_file
+from experiments.predict.parts import is_pattern
+from experiments.predict.rows import predict_file
+from experiments.predict.sharing import predict_parts, rows_shown
 from experiments.predict.writing import already_exists
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.conformity import EVERY_ROW
@@ -26,14 +27,14 @@ def predict(config: Predict, overwrite: bool) -> None:
     with running("predict: reading the model"):
         predictor, start = _load_model(config), time.perf_counter()
     if not is_pattern(config):
-        _check_output(config, overwrite)
+        _check_single(config, overwrite)
     _check_columns(config, predictor)
     progress = ProgressLine()
     with running("predict: compiling and predicting"):
         if is_pattern(config):
-            summary, kept = _predict_parts(config, predictor, overwrite, progress)
+            summary, kept = predict_parts(config, predictor, overwrite, progress)
         else:
-            summary, kept = predict_file(config, predictor, overwrite, progress), 0
+            summary, kept = predict_file(config, predictor, overwrite, rows_shown(progress)), 0
     progress.end()
     notes = ["modes are those of the mixtures before recalibration"] * _has_other_modes(config, predictor)
     counts = sorted(summary.counts.items(), key=lambda item: -item[1])
@@ -44,18 +45,11 @@ def predict(config: Predict, overwrite: bool) -> None:
     print(f"{summary.num_rows:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
 
 
-def _predict_parts(config: Predict, predictor: Predictor, overwrite: bool, progress: ProgressLine) -> tuple[Summary, int]:
-    """Predicts for the files of a pattern that are not complete; returns the summary of these, and how many were complete."""
-    parts = parts_of(config)
-    made = list(zip(parts, records(parts), strict=True))
-    missing = [(part, record) for part, record in made if overwrite or not is_complete(part, record)]
-    summary = Summary()
-    for index, (part, record) in enumerate(missing):
-        summary = summary.plus(predict_file(part, predictor, overwrite, progress, record, index))
-    return summary, len(parts) - len(missing)
-
-
-def _check_output(config: Predict, overwrite: bool) -> None:
+def _check_single(config: Predict, overwrite: bool) -> None:
+    """Raises: UserError if the rows of a single file cannot be predicted as the configuration says."""
+    if config.cluster.is_used:
+        expected = "expected a pattern such as 'rows/*.parquet', whose files the workers share"
+        raise command.UserError(f"cluster: got the single file {config.file!r}, {expected}")
     if config.output.suffix not in SUFFIXES:
         raise command.UserError(f"output: got {str(config.output)!r}, expected a name that ends in {' or '.join(SUFFIXES)}")
     if config.output.exists() and not overwrite:

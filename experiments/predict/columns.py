@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from experiments.schemas import Runtime
+from experiments.schemas import Cluster, Runtime
 from experiments.sorted_modes import sorted_modes
 from mdnjax.config.section import Decimal, Encoding, Names, Section, Seed
 from mdnjax.conformity import ends_at, region_at
@@ -71,6 +71,9 @@ class Predict(Section, frozen=True):
         default=16_384, description="rows of a chunk; a few more chunks than there are cores are in memory at a time"
     )
     runtime: Runtime = Field(default=Runtime(), description="use of the machine")
+    cluster: Cluster = Field(
+        default=Cluster(), description="workers of Dask, which share the files of a pattern (pip install -e '.[cluster]')"
+    )
 
 
 def columns_of(

@@ -78,11 +78,16 @@ def _check_columns(paths: list[Path]) -> None:
 
 def records(parts: list[Predict]) -> Iterator[str]:
     """Yields for each part what its predictions depend on: the model, the settings, and size and time of its file."""
-    model = hashlib.sha256(Path(parts[0].model).read_bytes()).hexdigest()
-    excluded = {"model", "file", "output", "runtime", *(() if parts[0].samples else ("chunk_rows", "seed"))}
+    model = digest_of(parts[0].model)
+    excluded = {"model", "file", "output", "runtime", "cluster", *(() if parts[0].samples else ("chunk_rows", "seed"))}
     for part in parts:
         settings, file = part.model_dump(mode="json", exclude=excluded), Path(part.file).stat()
         yield json.dumps({"model": model, "settings": settings, "file": [file.st_size, file.st_mtime_ns]}, sort_keys=True)
+
+
+def digest_of(path: str) -> str:
+    """Returns a digest of the bytes of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def is_complete(part: Predict, record: str) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +25,6 @@ from mdnjax.mixture import Mixture
 from mdnjax.outside import outside_of_training, unlike_training_of_inputs
 from mdnjax.parallel import map_in_threads
 from mdnjax.predictor import Predictor
-from mdnjax.progress import ProgressLine
 
 COMBINATION = "combination"  # what is written for a row that is unlike those of training, though each of its inputs is inside
 
@@ -60,21 +58,27 @@ class Summary(NamedTuple):
 
 
 def predict_file(
-    config: Predict, predictor: Predictor, overwrite: bool, progress: ProgressLine, record: str = "", part: int = 0
+    config: Predict,
+    predictor: Predictor,
+    overwrite: bool,
+    report: Callable[[int], None],
+    *,
+    record: str = "",
+    compiled: bool = False,
+    max_threads: int | None = None,
 ) -> Summary:
     """Writes the predictions for the file of a configuration to its output, which appears whole at the end.
 
-    Args: `record` is text about the predictions that a Parquet file stores; `part` counts the files before this one, for
-    which the programs are compiled.
+    Args: report(number of rows) is called after each chunk; `record` is text about the predictions that a Parquet file stores;
+    the programs are `compiled` if another such file was predicted before; `max_threads` limits the chunks at a time.
     Raises: UserError for what the user can correct.
     """
-    summary, start, which = Summary(), time.perf_counter(), f"part {part + 1}  " if record else ""
+    summary, chunks, predict_chunk = Summary(), _chunks(config, predictor), partial(_predict_chunk, config, predictor)
     with table_writer(config.output, overwrite, record) as write:
-        for done in map_in_threads(partial(_predict_chunk, config, predictor), _chunks(config, predictor), compiled=part > 0):
+        for done in map_in_threads(predict_chunk, chunks, compiled, max_threads):
             write(done.columns)
             summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))
-            num = summary.num_rows
-            progress.update(lambda now, num=num: f"predict: {which}{num:,} rows  {num / (now - start):,.0f} rows/s")
+            report(summary.num_rows)
     return summary
 
 
