@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.progress import Clock
+from experiments.sentences import say
 from mdnjax.checkpoint import write_bytes
 from mdnjax.training.history import History
 
@@ -141,10 +142,7 @@ def _parts(table: Sequence[Sequence[str]], left: Collection[str], width: int) ->
 
 def print_end(notes: Iterable[str], clock: Clock, folder: Path) -> None:
     """Prints, after the table of a run, its notes, its times and its results folder."""
-    for note in notes:
-        print(f"note: {note}")
-    print(clock)
-    print(f"results: {folder}")
+    say(*(f"note: {note}" for note in notes), str(clock), f"results: {folder}")
 
 
 def environment() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.charts import DATA, MODEL, STYLE, TRUTH, as_label
 from experiments.report import print_table, write_csv
+from experiments.sentences import say
 from mdnjax.slices import Slice, Slices
 from mdnjax.slices.report import Calibration
 
@@ -29,11 +30,11 @@ def show_slices(slices: Slices) -> None:
     """Prints what was looked at, and the slices in which the model is wrong."""
     wrong = slices.wrong()
     if not wrong:
-        print(slices.summary())
+        say(slices.summary())
         return
     print_table(slices.summary(), table_of_wrong(slices), HEADINGS[:1])
     if len(wrong) > MAX_PRINTED:
-        print(f"and {len(wrong) - MAX_PRINTED} more in {SLICES_FILE}")
+        say(f"and {len(wrong) - MAX_PRINTED} more in {SLICES_FILE}")
 
 
 def table_of_wrong(slices: Slices) -> list[list[str]]:

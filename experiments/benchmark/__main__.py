@@ -19,6 +19,7 @@ from experiments.benchmark.timing import Contender, ContenderFailed, Timing, dis
 from experiments.findings import Findings, write
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
+from experiments.sentences import say
 from mdnjax.config.nearest import nearest
 from mdnjax.config.section import Count, Folder, Section, Units
 from mdnjax.training.placement import local_placement
@@ -202,7 +203,7 @@ def _in_process(settings: Benchmark, name: str, overwrite: bool) -> None:
 
 def report(line: str) -> None:
     """Prints a line of progress on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    say(line, to=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from experiments.predict.columns import Predict
 from experiments.predict.parts import is_complete, is_pattern, parts_of, records
 from experiments.predict.rows import Summary, predict_file
 from experiments.predict.writing import already_exists
+from experiments.sentences import say
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.conformity import EVERY_ROW
 from mdnjax.model_file import load
@@ -39,9 +40,8 @@ def predict(config: Predict, overwrite: bool) -> None:
     counts = sorted(summary.counts.items(), key=lambda item: -item[1])
     notes += [*summary.notes, *(f"{count:,} of {summary.num_rows:,} rows: {name}" for name, count in counts)]
     notes += [f"{kept} parts were complete already"] * (kept > 0)
-    for note in notes:
-        print(f"note: {note}")
-    print(f"{summary.num_rows:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
+    say(*(f"note: {note}" for note in notes))
+    say(f"{summary.num_rows:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
 
 
 def _predict_parts(config: Predict, predictor: Predictor, overwrite: bool, progress: ProgressLine) -> tuple[Summary, int]:

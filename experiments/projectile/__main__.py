@@ -17,6 +17,7 @@ from experiments.projectile.evaluation import describe, evaluate_all, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import InputRanges, Projectile
 from experiments.run_folder import create_run_folder
+from experiments.sentences import say
 from experiments.study import check_optimizers, divergence_message
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
@@ -71,7 +72,7 @@ def study(config: Projectile, overwrite: bool) -> None:
     report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
     report.print_table(title, table)
     for number in range(len(examples.x)):
-        print(describe(examples, number))
+        say(describe(examples, number))
     report.print_end(notes, clock, folder)
     if fitted.diverged:
         step = int(fitted.state.step)
