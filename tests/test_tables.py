@@ -243,3 +243,15 @@ def test_a_header_without_rows_is_one_empty_chunk(tmp_path, name):
     (chunk,) = files.read_chunks(written(tmp_path, FRAME.iloc[:0], name), files.PLAIN, 10)
     assert list(chunk) == list(FRAME.columns)
     assert all(len(values) == 0 for values in chunk.values())
+
+
+def test_a_note_says_which_inputs_a_column_of_dates_becomes(tmp_path):
+    days = np.datetime64("2024-03-01") + np.arange(NUM)
+    frame = pandas.DataFrame({"day": days.astype(str), "time": [f"{day} {i % 24:02}:30" for i, day in enumerate(days[::-1])]})
+    path = written(tmp_path, frame.assign(y=FRAME["y"]), "t.csv")
+    notes = [note for note in read_table(Table(path=str(path), target=("y",)), 0).notes if "holds dates" in note]
+    inputs = "holds dates and becomes these inputs: the days since 1970-01-01, the sine and cosine of the season, 1 or 0 for each"
+    assert notes == [
+        f"""column 'day' {inputs} weekday; data.leave_out=["day"] leaves it out""",
+        f"""column 'time' {inputs} weekday, and the sine and cosine of the time of day; data.leave_out=["time"] leaves it out""",
+    ]
