@@ -21,6 +21,7 @@ from experiments.sentences import say
 from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
+from experiments.tabular.figures import LEVEL
 from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
 from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
@@ -28,7 +29,7 @@ from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import joined, observed_rows, select_rows
 from mdnjax.data.scaler import latent_targets
 from mdnjax.data.training_units import support_and_atoms
-from mdnjax.evaluation import Evaluation, evaluate_mixtures, permutation_importance
+from mdnjax.evaluation import LEVELS, Evaluation, evaluate_mixtures, permutation_importance
 from mdnjax.fitting import has_cells
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
@@ -40,6 +41,7 @@ from mdnjax.statistics import marginal
 from mdnjax.training.feed import remove_files
 
 MIN_WEIGHT_SHOWN = 0.01
+WIDTH_LABEL = f"median width of the {100 * LEVEL:.0f} % intervals"
 GUARANTEED_LEVEL = 0.9
 MAX_GROUPS_SHOWN = 8
 FIGURE_PATTERNS = ("loss", "importance", "observed*", "calibration*", "densities*", "slices")
@@ -62,8 +64,10 @@ def study(config: TabularRun, overwrite: bool) -> None:
         mixture = result.predictor.at(test.x)
         evaluations = evaluate(result, mixture)
         rises = permutation_importance(result.predictor, test, config.seed)
-        slices = slices_of(table.columns, test.x, evaluations["network"].pit, test.weight)
-    write_figures(folder, clock, result, draw(result, table, mixture, evaluations["network"], rises), plot_slices(slices))
+        slices = table_slices(table, evaluations["network"])
+    write_figures(
+        folder, clock, result, draw(result, table, mixture, evaluations["network"], rises), plot_slices(slices, WIDTH_LABEL)
+    )
     write_slices(folder, slices)
     more = {
         "evaluation": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
@@ -125,6 +129,12 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
         name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name], censoring=test.censoring)
         for name, predicted in mixtures.items()
     }
+
+
+def table_slices(table: reading.LoadedTable, evaluation: Evaluation) -> Slices:
+    """Returns the slices of the test rows, with the median widths of their intervals."""
+    test, widths = table.splits.test, evaluation.widths[:, :, LEVELS.index(LEVEL)].T
+    return slices_of(table.columns, test.x, evaluation.pit, test.weight, widths)
 
 
 def draw(
