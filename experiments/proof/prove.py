@@ -145,7 +145,7 @@ def _cost(name: Name) -> float:
 
 
 def _errors(check: Check, findings: Sequence[Finding]) -> list[str]:
-    """The largest error and the tolerance in each dtype; empty where the check has no such dtype."""
+    """Returns the largest error and the tolerance in each dtype; empty where the check has no such dtype."""
     cells = []
     for dtype in DTYPES:
         errors = [finding.error for finding in findings if finding.dtype == dtype]
