@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.report import environment, markdown, write_csv, write_figure, write_json
-from experiments.sentences import say
+from experiments.sentences import clear_progress, say
 from mdnjax.checkpoint import write_bytes
 
 
@@ -34,5 +35,6 @@ def write(folder: Path, findings: Findings, name: str = "table") -> None:
     write_json(folder / "environment.json", about)
     for title, figure in findings.figures.items():
         write_figure(folder / f"{title}.png", figure)
+    clear_progress(sys.stdout)
     print(text, end="\n\n")
     say(*sentences)

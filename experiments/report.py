@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.progress import Clock
-from experiments.sentences import say
+from experiments.sentences import clear_progress, say
 from mdnjax.checkpoint import write_bytes
 from mdnjax.training.history import History
 
@@ -114,6 +114,7 @@ def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collect
 
     A table that is wider than the terminal (or than COLUMNS, or 80 if neither is known) is printed in parts below each other.
     """
+    clear_progress(sys.stdout)
     width = shutil.get_terminal_size().columns
     print(*textwrap.wrap(title or "", width), sep="\n", end="\n" * bool(title))
     for part in _parts(table, left, width):

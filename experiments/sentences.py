@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
 import warnings
 from typing import TextIO
 
+from experiments import CLEAR
+
 
 def say(*sentences: str, to: TextIO | None = None) -> None:
     """Prints each sentence on stdout, or on the stream `to`."""
     stream = to or sys.stdout
+    clear_progress(stream)
     for sentence in sentences:
         print(*(_wrapped(sentence) if stream.isatty() else [sentence]), sep="\n", file=stream, flush=True)
+
+
+def clear_progress(stream: TextIO) -> None:
+    """Removes the line of progress from a terminal on which something else is printed."""
+    if stream.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        print(CLEAR, end="", file=sys.stderr, flush=True)
 
 
 def say_warnings() -> None:

@@ -79,6 +79,7 @@ def test_a_terminal_shows_at_once_that_a_command_loads_its_libraries(words, show
 
 def test_sentences_and_warnings_are_wrapped_at_spaces_on_a_terminal_and_stay_whole_in_a_pipe(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
     path = "results/" + 50 * "a"
     sentence = f"note: a file-name is {path}, and this sentence is longer than the line of the terminal"
     terminal, pipe = Terminal(), io.StringIO()
@@ -89,7 +90,8 @@ def test_sentences_and_warnings_are_wrapped_at_spaces_on_a_terminal_and_stay_who
         say(sentence, "", "the end", to=terminal)
         warnings.warn("40 of 100 simulations failed, such as simulation 7", stacklevel=2)
     say(sentence, to=pipe)
-    lines = terminal.getvalue().splitlines()
+    assert terminal.getvalue().startswith(experiments.CLEAR)  # a line of progress may be there
+    lines = terminal.getvalue().replace(experiments.CLEAR, "").splitlines()
     assert pipe.getvalue() == sentence + "\n"
     assert " ".join(lines[:-4]) == sentence
     assert lines[-4:] == ["", "the end", "warning: 40 of 100 simulations failed,", "such as simulation 7"]
