@@ -142,7 +142,7 @@ def _num_rows(section: Table, table: Mapping[str, Any], num: int | None = None) 
         check_name(list(table), name)
     num = len(next(iter(table.values()))) if num is None else num
     if num < MIN_ROWS:
-        raise TableError(f"got {num} rows, expected at least {MIN_ROWS}")
+        raise TableError(f"got {num} row{'s' * (num != 1)}, expected at least {MIN_ROWS}")
     return num
 
 
