@@ -59,7 +59,7 @@ def _check_kind(name: str, values: Any, more: str) -> None:
         raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
     if has_dates(values):
         raise ValueError(f"{name}: got dates or times, expected numbers, such as the days since the first of them{more}")
-    if isinstance(values, Mapping):
+    if isinstance(values, Mapping) and not hasattr(values, "toarray"):  # some sparse arrays have keys
         raise ValueError(f"{name}: got a dict, expected an array or a data frame; pandas.DataFrame({name}) makes one of columns")
 
 

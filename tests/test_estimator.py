@@ -185,7 +185,7 @@ FITS = {
     "X: got the column 'a' 2 times": (pandas.DataFrame(X[:9, :3], columns=["a", "b", "a"]), Y[:9]),
     "X: got a series, which is one column": (FRAME["size"], Y[:90]),
     "X: got complex numbers": (X[:9] + 1j, Y[:9]),
-    "X: got an array of records": (np.rec.fromarrays([Y[:9], Y[:9]], names="a,b"), Y[:9]),
+    "X: got an array of records": (np.array([(1.0, 2.0)] * 9, [("a", float), ("b", float)]), Y[:9]),
     "X: got rows of different lengths": ([[1, 2], [3]], Y[:2]),
     "X: got a value of type NoneType": (None, Y[:9]),
     "X: got an array of 1 dimension, expected two": (X[:9, 0], Y[:9]),
