@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from experiments.sentences import say
+
 FOLDER = Path(__file__).resolve().parent
 GUARD = '__name__ == "__main__"'
 
@@ -32,9 +34,9 @@ def main(words: list[str]) -> int:
     listed = dict(commands())
     if unknown := [word for word in words if word not in ("-h", "--help")]:
         command = f"python -m experiments.{unknown[0]}" if unknown[0] in listed else "python -m experiments.COMMAND"
-        print(f"error: got {unknown[0]!r}, expected no argument; a command is run as {command}", file=sys.stderr)
+        say(f"error: got {unknown[0]!r}, expected no argument; a command is run as {command}", to=sys.stderr)
         return 2
-    print("usage: python -m experiments.COMMAND [arguments]; COMMAND --help describes its arguments\n")
+    say("usage: python -m experiments.COMMAND [arguments]; COMMAND --help describes its arguments", "")
     for name, sentence in listed.items():
         print(
             textwrap.fill(

@@ -18,6 +18,7 @@ import jax
 
 from experiments import end_loading, interrupts, locks
 from experiments.schemas import Runtime
+from experiments.sentences import say, say_warnings
 from mdnjax import runtime
 from mdnjax.config import ConfigError, keys, load
 from mdnjax.config.describe import Key
@@ -78,6 +79,7 @@ def main(
     Args: `run(config, overwrite=..., flag=...)` gets the result of `read(path, overrides)`, by default the loaded configuration.
     `files` are keys whose values come first on the command line, without the key; such a command has no configuration file.
     """
+    say_warnings()
     with one_line_errors():
         parser = _parser(module, purpose, schema, default, {**OVERWRITE, **flags}, files)
         options = vars(parser.parse_intermixed_args(arguments))
@@ -186,5 +188,5 @@ def _paragraph(text: str, indent: str = "") -> list[str]:
 
 
 def _exit(message: str, status: int) -> NoReturn:
-    print(" ".join(message.split()), file=sys.stderr)
+    say(" ".join(message.split()), to=sys.stderr)
     sys.exit(status)

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.command import UserError, one_line_errors
 from experiments.report import figures, print_table
 from experiments.run_folder import KEYS_WITHOUT_EFFECT, flat
+from experiments.sentences import say
 from experiments.study import TEST_SCORES_FILE
 from mdnjax.config.document import parse
 
@@ -39,7 +40,7 @@ def compare(folders: Sequence[str]) -> None:
     if differing:
         print_table("Settings that differ", [["", *names], *differing])
     else:
-        print("no setting differs")
+        say("no setting differs")
     rows = [[score, *(figures(run.scores.get(score)) for run in runs)] for score in SCORES]
     print_table("Scores", [["", *names], *(row for row in rows if any(row[1:]))])
     differences = [row for run in runs[1:] for row in paired_differences(runs[0], run)]
@@ -49,9 +50,7 @@ def compare(folders: Sequence[str]) -> None:
         print_table(title, [header, *differences], left=("run", "score"))
     for run in runs[1:]:
         if not same_rows(runs[0], run):
-            print(
-                f"note: {run.name} was tested on other rows than {names[0]}, so that there is no paired difference between them"
-            )
+            say(f"note: {run.name} was tested on other rows than {names[0]}, so that there is no paired difference between them")
 
 
 def read_run(folder: Path) -> FinishedRun:

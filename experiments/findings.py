@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.report import environment, markdown, write_csv, write_figure, write_json
+from experiments.sentences import clear_progress, say
 from mdnjax.checkpoint import write_bytes
 
 
@@ -26,11 +28,13 @@ def write(folder: Path, findings: Findings, name: str = "table") -> None:
     about = environment()
     text = "\n\n".join(markdown(table) for table in findings.tables)
     device = f"Device {about['devices'][0]} x {len(about['devices'])} ({about['processor']}, {about['cpu_count']} cores)."
-    text += "\n\n" + "\n".join([device, *findings.notes]) + "\n"
+    sentences = [device, *findings.notes]
     header, *rows = findings.csv or findings.tables[0]
     write_csv(folder / f"{name}.csv", header, rows)
-    write_bytes(folder / f"{name}.md", text.encode())
+    write_bytes(folder / f"{name}.md", "\n".join([text, "", *sentences, ""]).encode())
     write_json(folder / "environment.json", about)
     for title, figure in findings.figures.items():
         write_figure(folder / f"{title}.png", figure)
-    print(text, end="", flush=True)
+    clear_progress(sys.stdout)
+    print(text, end="\n\n")
+    say(*sentences)

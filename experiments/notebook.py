@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from experiments.command import import_extra, one_line_errors
+from experiments.sentences import say
 from mdnjax.checkpoint import write_bytes
 
 SCRIPT = Path(__file__).resolve().parent / "inverse_sine_story.py"
@@ -44,7 +45,7 @@ def make_notebook() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         execute(notebook, Path(scratch))
     write_bytes(NOTEBOOK, (import_extra("nbformat", "notebook").writes(notebook) + "\n").encode())
-    print(f"results: {NOTEBOOK}")
+    say(f"results: {NOTEBOOK}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 
+from experiments.sentences import say
 from mdnjax.progress import ProgressLine, pace, running
 
 
@@ -57,4 +58,4 @@ def print_candidate(number: int, candidates: Collection[int]) -> None:
     """Prints which number of components is tried next."""
     noun = "component" if number == 1 else "components"
     place = sorted(candidates).index(number) + 1
-    print(f"trying {number} {noun} ({place} of {len(candidates)})", file=sys.stderr, flush=True)
+    say(f"trying {number} {noun} ({place} of {len(candidates)})", to=sys.stderr)

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.progress import Clock
+from experiments.sentences import clear_progress, say
 from mdnjax.checkpoint import write_bytes
 from mdnjax.training.history import History
 
@@ -113,6 +114,7 @@ def print_table(title: str | None, table: Sequence[Sequence[str]], left: Collect
 
     A table that is wider than the terminal (or than COLUMNS, or 80 if neither is known) is printed in parts below each other.
     """
+    clear_progress(sys.stdout)
     width = shutil.get_terminal_size().columns
     print(*textwrap.wrap(title or "", width), sep="\n", end="\n" * bool(title))
     for part in _parts(table, left, width):
@@ -141,10 +143,7 @@ def _parts(table: Sequence[Sequence[str]], left: Collection[str], width: int) ->
 
 def print_end(notes: Iterable[str], clock: Clock, folder: Path) -> None:
     """Prints, after the table of a run, its notes, its times and its results folder."""
-    for note in notes:
-        print(f"note: {note}")
-    print(clock)
-    print(f"results: {folder}")
+    say(*(f"note: {note}" for note in notes), str(clock), f"results: {folder}")
 
 
 def environment() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from experiments.pipeline import Result, make_data, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import RobotArm
+from experiments.sentences import say
 from experiments.sorted_modes import sorted_modes
 from experiments.study import MODEL_FILE, RUN_FILES, prepare, resolve_num_components, write_run
 from mdnjax.data import robot_arm
@@ -210,7 +211,7 @@ def show(
 ) -> None:
     """Prints the table of scores."""
     report.print_table(title, table)
-    print(f"both solutions found: {100 * metrics['share_both_found']:.1f} % of {metrics['num_two']} positions with two solutions")
+    say(f"both solutions found: {100 * metrics['share_both_found']:.1f} % of {metrics['num_two']} positions with two solutions")
     report.print_end(notes, clock, folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from mdnjax.config.tabular import Tabular
 from mdnjax.data.censoring import sides_of
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import Dataset
-from mdnjax.data.dates import has_dates
 from mdnjax.data.examples import as_probabilities, as_weight, examples_of_table, outlier_notes, target_names, warn_caller
 from mdnjax.fit_examples import fit_rows, make_config
 from mdnjax.fitting import preparation_of
@@ -30,7 +30,7 @@ from mdnjax.model_file import save
 from mdnjax.outside import unlike_training
 from mdnjax.predictor import Predictor
 from mdnjax.progress import training_progress
-from mdnjax.sklearn_values import as_targets, is_frame, seed_of
+from mdnjax.sklearn_values import as_targets, check_rows, check_targets, is_frame, seed_of
 
 OUTPUTS = ("default", "pandas", "polars")
 
@@ -138,7 +138,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
         With `guarantee` it contains y with at least this probability, by the rows of `calibration_share`.
         """
-        if not 0 < level < 1:
+        if not isinstance(level, Real) or not 0 < level < 1:
             raise ValueError(f"level: got {level!r}, expected a number between 0 and 1")
         rows, predictor = self._validated(X), self._fitted()
         values = guaranteed_intervals(predictor, rows, [level]) if guarantee else predictor.intervals(rows, [level])
@@ -200,13 +200,8 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
 
     def _checked(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Returns rows and targets as scikit-learn checks them; the values of a data frame are checked as those of a table."""
-        for name, values in (("X", X), ("y", y)):  # scikit-learn would read dates as nanoseconds, and ignore a mask
-            if isinstance(values, np.ma.MaskedArray):
-                raise ValueError(f"{name}: got a masked array, expected numbers without a mask")
-            if has_dates(values):
-                expected = "expected numbers, such as the days since the first of them"
-                expected += "; a data frame may have columns of dates" * (name == "X")
-                raise ValueError(f"{name}: got dates or times, {expected}")
+        check_rows(X, impute=bool(self.impute))
+        check_targets(y)
         if not is_frame(X):
             finite: Any = "allow-nan" if self.impute else True
             checked: Any = validate_data(
@@ -236,10 +231,11 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
     def _validated(self, X: Any) -> Any:
         """Returns rows to predict for; an array has the columns of the rows of training, also those that were left out."""
         check_is_fitted(self)
+        plain = all(column.categories is None and column.dates is None for column in self.predictor_.columns.inputs)
+        check_rows(X, plain, bool(self.impute))
         if is_frame(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             return X
-        plain = all(column.categories is None and column.dates is None for column in self.predictor_.columns.inputs)
         finite: Any = "allow-nan" if self.impute else True
         X = validate_data(self, X, reset=False, dtype=np.float64 if plain else None, ensure_all_finite=finite if plain else False)
         return self._as_table(X)

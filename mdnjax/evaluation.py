@@ -48,7 +48,7 @@ class Evaluation(NamedTuple):
     """Means over rows: the NLL in nats and the targets' own units, other scores of each target `[D]`, at each level `[D, L]`.
 
     `coverage` and `width` (a median) are those of central intervals at `LEVELS`; `calibration` is the mean distance between the
-    distribution of the PIT values `[N, D]` and the uniform distribution.
+    distribution of the PIT values `[N, D]` and the uniform distribution. `widths` `[D, N, L]` are those of the rows' intervals.
     """
 
     nll: float
@@ -58,11 +58,12 @@ class Evaluation(NamedTuple):
     width: list[list[float]]
     calibration: list[float]
     pit: np.ndarray
+    widths: np.ndarray
     atoms: PartScores | None = None
 
     def numbers(self) -> dict[str, Any]:
-        """Returns all scores but the PIT values, and the levels, for a JSON file."""
-        numbers = {name: value for name, value in self._asdict().items() if name not in ("pit", "atoms")}
+        """Returns all scores but those of single rows, and the levels, for a JSON file."""
+        numbers = {name: value for name, value in self._asdict().items() if name not in ("pit", "widths", "atoms")}
         parts = {} if self.atoms is None else {"atoms": self.atoms._asdict()}
         return numbers | parts | {"levels": list(LEVELS)}
 
@@ -104,14 +105,16 @@ def evaluate_mixtures(
     if censoring is not None:
         scores = with_censored_rows(scores, mixture, y, units, observed, censoring)
         of_known = weight_of_observed(censoring, weight)
+    widths = scores.ends[..., 1] - scores.ends[..., 0]
     return Evaluation(
         nll=float(mean_over_rows(scores.nll, weight)),
         crps=[mean_of_first_rows(score, of_known) for score in scores.crps],
         rmse=[float(value) for value in np.sqrt(mean_over_rows((scores.mean - y).T ** 2, of_known))],
         coverage=[[float(mean_over_rows(inside, weight)) for inside in target] for target in scores.inside],
-        width=[[median_over_rows(width, weight) for width in (ends[..., 1] - ends[..., 0]).T] for ends in scores.ends],
+        width=[[median_over_rows(width, weight) for width in of_target.T] for of_target in widths],
         calibration=[float(calibration_error(values, weight)) for values in scores.pit],
         pit=scores.pit.T,
+        widths=widths,
         atoms=None if atoms is None else parts_of_atoms(mixture, y, units, atoms, weight),
     )
 

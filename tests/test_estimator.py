@@ -1,11 +1,13 @@
 """MDNRegressor: scikit-learn's checks, and what they do not cover."""
 
 import pickle
+import re
 from typing import Any
 
 import numpy as np
 import pandas
 import pytest
+import scipy.sparse
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -14,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mdnjax as mdn
 from mdnjax import MDNRegressor
+from mdnjax.data.examples import as_probabilities
 
 SMALL = {"num_steps": 60, "num_members": 1, "hidden_sizes": (8,), "num_components": 2, "random_state": 0}
 SMALL["settings"] = {"selection.settings": [], "train.report_every": 30, "train.batch_size": 32, "train.x_noise": 0}
@@ -175,6 +178,36 @@ def test_dates_of_an_array_and_dates_as_targets_are_refused():
             MDNRegressor(**SMALL).fit(X[:80], values)
     with pytest.raises(ValueError, match=r"X: got dates or times, .*; a data frame may have columns of dates"):
         MDNRegressor(**SMALL).fit(days.to_frame().assign(x=1.0).to_numpy(), Y[:80])
+
+
+FITS = {
+    "X: got a dict, expected an array or a data frame": ({"a": X[:9, 0]}, Y[:9]),
+    "X: got the column 'a' 2 times": (pandas.DataFrame(X[:9, :3], columns=["a", "b", "a"]), Y[:9]),
+    "X: got a series, which is one column": (FRAME["size"], Y[:90]),
+    "X: got complex numbers": (X[:9] + 1j, Y[:9]),
+    "X: got an array of records": (np.array([(1.0, 2.0)] * 9, [("a", float), ("b", float)]), Y[:9]),
+    "X: got rows of different lengths": ([[1, 2], [3]], Y[:2]),
+    "X: got a value of type NoneType": (None, Y[:9]),
+    "X: got an array of 1 dimension, expected two": (X[:9, 0], Y[:9]),
+    "X: got NaN in row 2, column 1, expected a number; impute=True": (np.where(np.arange(9)[:, None] == 1, np.nan, X[:9]), Y[:9]),
+    "X: got 'x' in row 2, column 1, expected a number; a data": (np.array([["1"], ["x"]]), Y[:2]),
+    "y: got 'x' in row 9, expected a number": (X[:9], np.array([*Y[:8], "x"], object)),
+    "y: got a sparse matrix": (X[:9], scipy.sparse.csr_matrix(Y[:9, None])),
+    "y: got complex numbers": (X[:9], Y[:9] + 1j),
+    "y: got a value of type float": (X[:9], 3.0),
+}
+
+
+@pytest.mark.parametrize("words", FITS)
+def test_what_is_no_table_of_numbers_is_one_line(words):
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        MDNRegressor(**SMALL).fit(*FITS[words])
+    assert "\n" not in str(caught.value)
+
+
+def test_text_in_place_of_probabilities_is_one_line():
+    with pytest.raises(ValueError, match=r"quantiles: got \['a'\], expected a list of numbers from 0 to 1"):
+        as_probabilities("quantiles", ["a"])
 
 
 def test_missing_values_of_an_array_are_filled_when_asked():

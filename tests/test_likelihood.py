@@ -217,7 +217,7 @@ def test_the_command_compares_both_methods_on_trials_of_a_file(tmp_path):
     words = [f"data.path={tmp_path / 's.npz'}", "data.target_support=[-1,1]", f"output={tmp_path / 'run'}", "method=both"]
     done = run("posterior", *QUICK, *words)
     assert done.returncode == 0, done.stderr
-    assert "held-out parameters" in done.stdout
+    assert "7 parameters set aside is" in done.stdout
     assert "x_3: constant in all simulations, so left out" in done.stdout
     assert "observation 2 has another value there" in done.stdout
     runs = json.loads((tmp_path / "run" / "metrics.json").read_text())["runs"]

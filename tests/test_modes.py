@@ -143,3 +143,17 @@ def test_a_least_mass_that_no_mode_has_gives_nan():
     assert np.isnan(mdn.highest_mode(TWO, 0.9)).all()
     traced = jax.jit(mdn.highest_mode)(TWO, jnp.array(-1.0))
     assert np.isnan(traced).all()
+
+
+def test_all_modes_of_many_components_are_found_part_by_part():
+    """Of 40 components, 40 are apart in the first mixture, 3 in the second and none in the third."""
+    places = np.arange(40.0)
+    loc = 10 * np.stack([places, places % 3, 0 * places])
+    logits = np.log(np.array([1 + places, 1 + 0 * places, 1 + 0 * places]))
+    mixture = mdn.Mixture(jnp.array(logits), mdn.Diagonal(jnp.array(loc)[..., None], jnp.ones((3, 40, 1))))
+    found = mdn.modes(mixture)
+    assert found.num_modes.tolist() == [40, 3, 1]
+    for row, num in enumerate((40, 3, 1)):
+        np.testing.assert_allclose(found.y[row, :num, 0], 10 * np.arange(num), atol=1e-4)
+        assert np.isnan(found.y[row, num:]).all()
+    np.testing.assert_allclose(found.mass[0], (1 + places) / np.sum(1 + places), rtol=1e-5)

@@ -20,8 +20,8 @@ from tests.commands import assert_not_blank, run
 
 RNG = np.random.default_rng(0)
 FLIGHTS = RNG.uniform([2, 15, -10], [88, 45, 10], (40, 3)).T  # angle, speed, wind
-TINY = ["train.num_steps=4", "train.report_every=2", "train.batch_size=8", "questions.num_train=20", "questions.num_test=20"]
-TINY += ["questions.num_validation=5", "model.num_components=2", "model.hidden_sizes=[4]", "asked=[[30, 45, 0], [50, 900, 2]]"]
+TINY = ["train.num_steps=4", "train.report_every=2", "train.batch_size=8", "data.num_train=20", "data.num_test=20"]
+TINY += ["data.num_validation=5", "model.num_components=2", "model.hidden_sizes=[4]", "shots=[[30, 45, 0], [50, 900, 2]]"]
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_scores_and_descriptions_by_hand():
     assert (found["num_two"], found["both_found"], found["low_found"], found["high_found"]) == (2, 0.5, 0.5, 0.5)
     assert found["median_miss"] == pytest.approx(0.25)  # of 0.25, 0.25 and 5 %
     assert found["refined_within_goal"] == pytest.approx(2 / 3)
-    assert (found["num_out_of_reach"], found["said_out_of_reach"], found["said_in_reach"]) == (1, 1.0, 0.5)
+    assert (found["num_out_of_reach"], found["predicted_out_of_reach"], found["predicted_within_reach"]) == (1, 1.0, 0.5)
     assert describe(launches, 0).endswith("19.95 degrees lands at 40.00 m (60 %), 69.95 degrees lands at 40.00 m (40 %)")
     assert "out of reach; the farthest is 66.0 m, at 42.5 degrees" in describe(launches, 2)
 
@@ -135,9 +135,11 @@ def test_scores_and_descriptions_by_hand():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("questions.speed=[40, 20]", r"questions.speed: got \[40, 20\], expected \[low, high\]"),
-        ("asked=[[30, -5, 0]]", "asked.0.1"),
-        ("asked=[[30, 5]]", "asked"),
+        ("data.speed=[40, 20]", r"data.speed: got \[40, 20\], expected \[low, high\]"),
+        ("shots=[[30, -5, 0]]", "shots.0.1"),
+        ("shots=[[30, 5]]", "shots"),
+        ("asked=[[30, 45, 0]]", "command line: unknown key 'asked'; it is now 'shots'"),
+        ("questions.num_test=9", "command line: unknown key 'questions'; it is now 'data'"),
         ("train.optimizer.name=lbfgs", "an optimiser of noisy losses"),
         ("train.tolerance=0", "train.tolerance: got 0"),
     ],
@@ -156,7 +158,7 @@ def test_other_mixtures_are_refused_before_anything_is_written(override, tmp_pat
 
 
 def test_inputs_outside_of_the_range_of_training_get_a_note():
-    config = load(Projectile, CONFIGS / "projectile.yaml", ["asked=[[50, 60, 0], [30, 40, -9]]"])
+    config = load(Projectile, CONFIGS / "projectile.yaml", ["shots=[[50, 60, 0], [30, 40, -9]]"])
     speed_note, wind_note = extrapolation_notes(config)
     assert "a speed of 50 m/s is 10 m/s outside of the range of training (20 to 40 m/s)" in speed_note
     assert "a wind of -9 m/s is 1 m/s outside" in wind_note

@@ -120,6 +120,9 @@ def test_a_hole_is_found_where_it_is(few_draws):
     assert slab.num_rows == rows.sum()
     assert slab.fault == "predictions too low"
     assert slab.observed.mean_pit > slab.highest.mean_pit
+    assert slab.median_width is None
+    (slab,) = of_kind(slices_of(NUMBERS, X, shifted(U, X[:, 1] > 0.7, 1.5), width=X[:, [1]]), "slab")
+    assert slab.median_width == np.median(X[rows, 1])
     assert slices.sentences()[0].startswith(f"Where not to trust it: {len(wrong)} slices of the test rows. Looked at: all 300")
 
 
@@ -262,6 +265,11 @@ def test_the_table_the_file_and_the_figure_of_slices(few_draws, tmp_path, capsys
     ((name, figure),) = plot_slices(slices)
     assert name == "slices"
     assert figure.axes[0].get_yticklabels()[0].get_text() == "all rows"
+    assert len(figure.axes) == 2
+    with_widths = slices_of(NUMBERS, X, U, width=X[:, [1]])
+    ((_, figure),) = plot_slices(with_widths, "width")
+    x, row = np.concatenate([dots.get_offsets() for dots in figure.axes[2].collections]).T
+    assert x[row == 0] == with_widths.worst_first()[0].median_width == np.median(X[:, 1])
     show_slices(slices_of(NUMBERS, X, U))
     assert capsys.readouterr().out.startswith("Where not to trust it: nothing was found. Looked at: all 300 test rows")
 

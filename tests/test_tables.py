@@ -1,5 +1,6 @@
 """Files of tables: all formats give the same rows, and a bad file is a one-line error."""
 
+import gzip
 import zipfile
 
 import numpy as np
@@ -44,11 +45,11 @@ ROWS = "".join(f"{i},{i % 7}\n" for i in range(20))
 BAD = {
     "empty file": ("t.csv", ""),
     "got no rows": ("t.csv", "x,y\n"),
-    "got 1 rows": ("t.csv", "x,y\n1,2\n"),
+    "got 1 row": ("t.csv", "x,y\n1,2\n"),
     "twice in the header": ("t.csv", "x,x\n" + ROWS),
     "got column '' twice in the header": ("t.csv", ",\n" + ROWS),
     "more fields than the header": ("t.csv", "x,y\n" + ROWS.replace("\n", ",5\n")),
-    "Expected 2 fields in line 5": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
+    "line 5 has 3 fields": ("t.csv", "x,y\n1,2\n1,2\n1,2\n1,2,3\n" + ROWS),
     "data.delimiter=';'": ("t.csv", "x;y\n" + ROWS.replace(",", ";")),
     "separated by ';'": ("t.csv", "x;size, m;y\n" + ROWS.replace(",", ";1;")),
     "data.delimiter=';' and, as the numbers have a decimal comma, data.decimal=,": (
@@ -243,3 +244,35 @@ def test_a_header_without_rows_is_one_empty_chunk(tmp_path, name):
     (chunk,) = files.read_chunks(written(tmp_path, FRAME.iloc[:0], name), files.PLAIN, 10)
     assert list(chunk) == list(FRAME.columns)
     assert all(len(values) == 0 for values in chunk.values())
+
+
+def test_a_note_says_which_inputs_a_column_of_dates_becomes(tmp_path):
+    days = np.datetime64("2024-03-01") + np.arange(NUM)
+    frame = pandas.DataFrame({"day": days.astype(str), "time": [f"{day} {i % 24:02}:30" for i, day in enumerate(days[::-1])]})
+    path = written(tmp_path, frame.assign(y=FRAME["y"]), "t.csv")
+    notes = [note for note in read_table(Table(path=str(path), target=("y",)), 0).notes if "holds dates" in note]
+    inputs = "holds dates and becomes these inputs: the days since 1970-01-01, the sine and cosine of the season, 1 or 0 for each"
+    assert notes == [
+        f"""column 'day' {inputs} weekday; data.leave_out=["day"] leaves it out""",
+        f"""column 'time' {inputs} weekday, and the sine and cosine of the time of day; data.leave_out=["time"] leaves it out""",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a,b,y\n1,2,3\n1,2,3,4\n", "not a table: line 3 has 4 fields, and the lines before it have 3"),
+        ('a,b,y\n1,2,3\n1,"2,3\n1,2,3\n', "not a table: a quotation mark in line 3 has no second one"),
+        ("a,b,y\n1,2,3\n", "got 1 row, expected at least 10"),
+        (gzip.compress(b"a,b,y\n1,2,3\n"), "got a compressed file, expected text"),
+        (None, "got a folder, expected a file, or a pattern such as"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_a_plain_sentence(tmp_path, content, words):
+    path = tmp_path / "t.csv"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=words):
+        read_table(Table(path=str(path), target=("y",)), 0)

@@ -2,12 +2,14 @@
 
 import io
 import sys
+import warnings
 
 import pytest
 
 import experiments
 from experiments.__main__ import commands
 from experiments.report import print_table
+from experiments.sentences import say, say_warnings
 from tests.commands import ROOT, run
 
 
@@ -73,3 +75,24 @@ def test_a_terminal_shows_at_once_that_a_command_loads_its_libraries(words, show
         experiments.end_loading()
         experiments.end_loading()
         assert stream.getvalue().removeprefix(f"{text}\r") == (experiments.CLEAR if text else "")
+
+
+def test_sentences_and_warnings_are_wrapped_at_spaces_on_a_terminal_and_stay_whole_in_a_pipe(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    path = "results/" + 50 * "a"
+    sentence = f"note: a file-name is {path}, and this sentence is longer than the line of the terminal"
+    terminal, pipe = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        say_warnings()
+        say(sentence, "", "the end", to=terminal)
+        warnings.warn("40 of 100 simulations failed, such as simulation 7", stacklevel=2)
+    say(sentence, to=pipe)
+    assert terminal.getvalue().startswith(experiments.CLEAR)  # a line of progress may be there
+    lines = terminal.getvalue().replace(experiments.CLEAR, "").splitlines()
+    assert pipe.getvalue() == sentence + "\n"
+    assert " ".join(lines[:-4]) == sentence
+    assert lines[-4:] == ["", "the end", "warning: 40 of 100 simulations failed,", "such as simulation 7"]
+    assert all(len(line) <= 40 or line == f"{path}," for line in lines)

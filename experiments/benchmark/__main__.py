@@ -19,13 +19,14 @@ from experiments.benchmark.timing import Contender, ContenderFailed, Timing, dis
 from experiments.findings import Findings, write
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
+from experiments.sentences import say
 from mdnjax.config.nearest import nearest
 from mdnjax.config.section import Count, Folder, Section, Units
 from mdnjax.training.placement import local_placement
 
 CPU_MEMBERS, GPU_MEMBERS = 64, 4096
 TOLERANCE = 1e-5  # largest difference of the first step's loss between contenders
-ROUNDS_DIVISOR = 3  # there are fewer rounds where each turn is a whole process, or there are many sizes
+ROUNDS_DIVISOR = 3  # of the number of rounds where a run is a whole process, or there are many sizes
 
 
 class Benchmark(Section, frozen=True):
@@ -37,11 +38,13 @@ class Benchmark(Section, frozen=True):
     output: Folder = Field(default=Path("results/benchmark"), description="folder of the tables")
     num_steps: Count = Field(default=1000, description="training steps of one run")
     num_rounds: Annotated[int, Field(ge=1)] = Field(
-        default=15, description="rounds, in each of which every contender runs once (curves, predict, quality, startup: a third)"
+        default=15,
+        description="rounds, in each of which every contender runs once; curves, predict, quality and startup have a third",
     )
     num_members: Count | None = Field(default=None, description="sweep: members (null: 64 on a CPU, 4096 on a GPU)")
     full: bool = Field(
-        default=True, description="train: also the curves; sweep: also growth with members, and 256 members of 8000 steps"
+        default=True,
+        description="train: measure the curves too; sweep: measure more numbers of members too, and 256 members of 8000 steps",
     )
     curves: tuple[str, ...] = Field(default=tuple(train.CURVES), description="train: the curves, each of which changes one size")
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
@@ -53,7 +56,7 @@ class Benchmark(Section, frozen=True):
     num_draws: Count = Field(default=1_000_000, description="mixture: number of samples of a call")
     num_rows: Count = Field(default=100_000, description="predict: rows of a call")
     runtime: Runtime = Field(
-        default=Runtime(compile_cache=False), description="use of the machine; without stored programs, to time compilation"
+        default=Runtime(compile_cache=False), description="use of the machine; no programs are stored, since compilation is timed"
     )
 
 
@@ -84,7 +87,7 @@ def run(settings: Benchmark, overwrite: bool) -> None:
 
 
 def measure_train(settings: Benchmark) -> Findings:
-    """Times the training step in all implementations, and its growth with each size."""
+    """Times the training step in all implementations, and how its time grows with each size."""
     timings = check_and_time(train.contenders(settings.num_steps), settings.num_rounds)
     notes = [f"{settings.num_rounds} rounds of {settings.num_steps} steps."]
     tables = [table_of(timings, "step")]
@@ -105,7 +108,7 @@ def measure_train(settings: Benchmark) -> Findings:
 
 
 def measure_sweep(settings: Benchmark) -> Findings:
-    """Times a population on all devices and on one, compilation, growth with the number of members, and the whole command."""
+    """Times a population on all devices and on one, compilation, growing numbers of members, and the whole command."""
     num_members = settings.num_members or (CPU_MEMBERS if local_placement().width == 1 else GPU_MEMBERS)
     timings = check_and_time(sweep.contenders(num_members, settings.num_steps), settings.num_rounds)
     notes = [
@@ -137,7 +140,7 @@ def measure_mixture(settings: Benchmark) -> Findings:
     try:
         found = list(mixture.measure(chosen, settings.num_rounds, report))
     except mixture.WrongResult as error:
-        raise command.RunFailed(f"the contenders do not compute the same: {error}") from None
+        raise command.RunFailed(f"the contenders do not compute the same results: {error}") from None
     return Findings([mixture.short_table(found)], mixture.notes(), mixture.full_table(found), {"mixture": mixture.plot(found)})
 
 
@@ -153,15 +156,17 @@ def measure_quality(settings: Benchmark) -> Findings:
     """Times trainings until the NLL is near its last value."""
     num_rounds = num_slow_rounds(settings)
     results = quality.measure(num_rounds, report)
-    notes = [f"{num_rounds} processes of each contender, with nothing compiled before; {quality.NUM_HELD_OUT} held-out points."]
+    processes = f"{num_rounds} processes of each contender, with nothing compiled before."
+    notes = [f"{processes} The NLL is that of {quality.NUM_HELD_OUT} held-out points."]
     return Findings([quality.table(results)], notes, figures={"quality": quality.plot(results)})
 
 
 def measure_startup(settings: Benchmark) -> Findings:
-    """Times what comes before a training, and small fits, of which it is most of the time."""
+    """Times what comes before a training, and small fits, which take little longer than that."""
     num_rounds = num_slow_rounds(settings)
     tables = startup.tables(*startup.measure(num_rounds, report))
-    notes = [f"{num_rounds} processes of each row, in turn; seconds of the whole process, of small fits only those of the call."]
+    seconds = "Seconds are those of the whole process, and of small fits those of the call alone."
+    notes = [f"{num_rounds} processes of each row, in turn. {seconds}"]
     if importlib.util.find_spec("sklearn") is None:
         report("scikit-learn is not installed: small fits are skipped")
         return Findings(tables, notes)
@@ -202,7 +207,7 @@ def _in_process(settings: Benchmark, name: str, overwrite: bool) -> None:
 
 def report(line: str) -> None:
     """Prints a line of progress on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    say(line, to=sys.stderr)
 
 
 if __name__ == "__main__":

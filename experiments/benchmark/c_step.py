@@ -25,7 +25,7 @@ def contender(work: Work, num_steps: int) -> Contender | str:
     """Returns the contender, or a line that explains why it is skipped."""
     train = build(work)
     if isinstance(train, str):
-        return f"{train}: the C program is skipped"
+        return f"The C program is skipped, since {train}"
     return Contender(NAME, lambda: [train(num_steps)].clear(), train(1)[0], num_steps)
 
 

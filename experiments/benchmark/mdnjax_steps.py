@@ -20,7 +20,7 @@ from mdnjax.training import functions
 from mdnjax.training.population import train_loop
 from mdnjax.training.steps import TrainState
 
-NUM_VALIDATION = 10  # rows that a configuration must have; they are never scored
+NUM_VALIDATION = 10  # rows, which a configuration must have and which are never scored
 
 
 def study_work(loss: str = "nll") -> Work:

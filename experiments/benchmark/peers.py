@@ -14,7 +14,7 @@ import numpy as np
 import mdnjax as mdn
 
 LEVELS = np.array([0.05, 0.5, 0.95], np.float32)
-MAX_SCIPY_EXAMPLES = 10_000  # SciPy's time is proportional to the examples: more of them would only take longer
+MAX_SCIPY_EXAMPLES = 10_000  # more are not timed, since SciPy's time per example stays the same
 NUM_SLOW_EXAMPLES = 5  # examples where SciPy computes one mixture at a time
 PACKAGES = {"numpyro": "numpyro", "torch": "PyTorch", "scipy": "SciPy"}
 
@@ -55,7 +55,9 @@ def implementations(problem: Problem) -> Iterator[Implementation]:
 
 def missing_packages() -> list[str]:
     """Returns a line for each library that is not installed."""
-    return [f"{shown} is not installed: skipped" for name, shown in PACKAGES.items() if not importlib.util.find_spec(name)]
+    return [
+        f"{shown} is not installed, so it is skipped" for name, shown in PACKAGES.items() if not importlib.util.find_spec(name)
+    ]
 
 
 def _mdnjax(problem: Problem) -> Iterator[Implementation]:

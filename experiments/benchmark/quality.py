@@ -19,7 +19,16 @@ NEAR_LAST = 0.02  # nats from the last NLL
 NUM_HELD_OUT = 2000
 REPORT_EVERY = 100
 NUM_STEPS = 8000  # of the original recipe
-EPOCHS = (25, 50, 100, 200, 400, 600, 800, 1000)  # skpro reports nothing during a fit: it is fitted anew, up to its default
+EPOCHS = (
+    25,
+    50,
+    100,
+    200,
+    400,
+    600,
+    800,
+    1000,
+)  # skpro is fitted once for each; the last is its default
 NAMES = {"mdnjax": "mdnjax, recommended", "torch": "PyTorch, original recipe", "skpro": "skpro, MDNRegressor"}
 PACKAGES = {"mdnjax": "jax", "torch": "torch", "skpro": "skpro"}
 
@@ -28,7 +37,7 @@ Curve = list[tuple[float, float]]  # seconds of training, held-out NLL
 
 
 class Trainings(NamedTuple):
-    """Two trainings in one process: seconds from its start to that of the first training, and the learning curve of each."""
+    """Two trainings in one process: the seconds from its start to the first training, and the learning curve of each."""
 
     startup: float
     first: Curve
@@ -54,7 +63,7 @@ def measure(num_rounds: int, report: Callable[[str], None]) -> list[Result]:
     installed = [name for name in NAMES if importlib.util.find_spec(PACKAGES[name])]
     for name in NAMES:
         if name not in installed:
-            report(f"{PACKAGES[name]} is not installed: skipped (pip install -e '.[bench]' installs it)")
+            report(f"{PACKAGES[name]} is not installed, so it is skipped; pip install -e '.[bench]' installs it")
     trainings: dict[str, list[Trainings]] = {name: [] for name in installed}
     with tempfile.TemporaryDirectory() as folder:
         data = _write_data(Path(folder) / "data.npz")
@@ -81,7 +90,7 @@ def table(results: list[Result]) -> list[list[str]]:
 
 def plot(results: list[Result]) -> Any:
     """Plots the held-out NLL against seconds of training."""
-    import matplotlib as mpl  # here, since the contenders' processes import this file and must not pay for matplotlib
+    import matplotlib as mpl  # here, since the contenders' processes import this file and must not wait for matplotlib
     from matplotlib.figure import Figure
 
     from experiments.charts import STYLE, label_plainly

@@ -1,4 +1,4 @@
-"""Times what comes before a training: imports, tracing and compilation, with an empty cache of programs and with a full one."""
+"""Times imports, tracing and compilation, which come before a training, without and with programs that were compiled before."""
 
 from __future__ import annotations
 

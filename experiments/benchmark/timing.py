@@ -1,4 +1,4 @@
-"""Times contenders that do the same work in turn, so that a slow moment of the machine affects all of them."""
+"""Times contenders that do the same work in turn, so that whatever slows the machine for a while affects all of them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def time_in_turn(
 ) -> list[Timing]:
     """Runs every contender once to warm up (and compile), then times rounds in which every contender runs once.
 
-    The order changes, because a run leaves its traces in caches and clock rates.
+    The order changes, because a run changes what is in the caches, and the clock rate of the processor.
     Args: `pause` is a time before each run, in seconds: threads of the run before may still be active for some milliseconds.
     """
     for contender in contenders:

@@ -1,4 +1,4 @@
-"""The training step in PyTorch: eager and optimised, eager as in most published notebooks, and compiled."""
+"""The training step in PyTorch: eager and optimised, eager as most published notebooks have it, and compiled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from experiments.benchmark.timing import Contender
 from experiments.benchmark.work import HALF_LOG_2PI, RATE, Work
 
-NOT_INSTALLED = "PyTorch is not installed: skipped (pip install -e '.[bench]' installs it)"
+NOT_INSTALLED = "PyTorch is not installed, so it is skipped; pip install -e '.[bench]' installs it"
 
 
 def is_installed() -> bool:
@@ -33,7 +33,7 @@ def compiled(work: Work, num_steps: int) -> Contender | str:
         loss = torch.compile(lambda net, x, y: nll(work, net(x), y))
         return _contender("PyTorch, compiled, one thread", work, num_steps, loss)
     except Exception as error:  # a compiler, headers or a supported Python version may be missing
-        return f"PyTorch cannot compile here: skipped ({type(error).__name__})"
+        return f"torch.compile fails on this machine, so that it is skipped ({type(error).__name__})"
 
 
 def published(work: Work, num_steps: int) -> Contender:

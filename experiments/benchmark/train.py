@@ -1,4 +1,4 @@
-"""Times the original study's training step in all implementations, and steps with one size at a time changed."""
+"""Times the original study's training step in all implementations, and steps of which one size is different."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from experiments.benchmark.work import STUDY, Sizes, Work
 from experiments.charts import STYLE
 
 TURN_SECONDS = 0.2  # approximate time of a contender's turn on a curve
-NUM_TRIAL_STEPS = 20  # steps that estimate the time of a step: enough that start and end of a training hardly count
+NUM_TRIAL_STEPS = 20  # steps that estimate the time of a step, in which start and end of a training are a small part
 MINIBATCH = 256
 CURVES: dict[str, dict[int, Sizes]] = {
     "N, examples": {n: Sizes(num_examples=n) for n in (100, 1000, 10_000, 100_000)},

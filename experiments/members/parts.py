@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments.members.chunks import Outcome
 from experiments.members.plan import Member
+from experiments.sentences import say
 from mdnjax import checkpoint
 from mdnjax.data import Scaler, make_support
 from mdnjax.data.atoms import atoms_like
@@ -101,4 +102,4 @@ def _readable(folder: Path) -> Iterator[Part]:
             metadata = checkpoint.read_metadata(path)
             yield Part(path, json.loads(metadata["rows"]), tuple(json.loads(metadata["sizes"])))
         except (checkpoint.CheckpointError, KeyError, ValueError) as error:
-            print(f"ignored a damaged file of finished members: {error}", file=sys.stderr, flush=True)
+            say(f"ignored a damaged file of finished members: {error}", to=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.page.blocks import Explorer, Parallel, Plot, Section
 from experiments.progress import Clock
+from experiments.sentences import say
 from mdnjax.checkpoint import write_bytes
 
 PAGE_FILE = "report.html"
@@ -28,7 +29,7 @@ def write_page(folder: Path, clock: Clock, title: str, sections: Callable[[], It
     if not wanted:
         return
     if importlib.util.find_spec("bokeh") is None:
-        print(f"note: {PAGE_FILE} was not written, since bokeh is not installed: {INSTALL}")
+        say(f"note: {PAGE_FILE} was not written, since bokeh is not installed: {INSTALL}")
         return
     with clock.phase("page"):
         write_bytes(folder / PAGE_FILE, render(title, [*sections()]).encode())

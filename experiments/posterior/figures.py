@@ -101,6 +101,7 @@ def reproduced(evaluation: PosteriorEvaluation) -> Figure:
         for number, (axes, each) in enumerate(zip(panels, shown, strict=True), 1):
             mean, sd = each.simulated.mean(axis=0), each.simulated.std(axis=0)
             scaled, rows = (each.simulated - mean) / np.where(sd > 0, sd, 1), np.arange(num)
+            axes.use_sticky_edges = False  # so that no bar ends at the edge of the panel
             for level, alpha in ((0.9, 0.3), (0.5, 0.5)):
                 low, high = np.quantile(scaled, [0.5 - level / 2, 0.5 + level / 2], axis=0)[:, :num]
                 axes.barh(rows, high - low, left=low, color=MODEL, alpha=alpha, height=0.7, label=f"{100 * level:.0f} %")

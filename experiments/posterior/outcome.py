@@ -29,15 +29,15 @@ from mdnjax.posteriors.tempering import Effort
 from mdnjax.training.functions import SAMPLE
 
 Method = Literal["posterior", "likelihood"]
-RANKS, HELD_OUT = 3, 4  # purposes of a key, after INIT, TRAIN and SAMPLE
+RANKS, COMPARISON = 3, 4  # purposes of a key, after INIT, TRAIN and SAMPLE
 MAX_TESTS_OF_LIKELIHOOD = 500  # each of them takes a run of the particles
-MAX_HELD_OUT = 200  # simulations that choose between the methods
+MAX_COMPARED = 200  # simulations, on which nothing is trained, that choose between the methods
 
 
 class Outcome(NamedTuple):
     """Networks trained on one number of simulations by one method, and their evaluation.
 
-    `nll` is -log p(theta|x) of the first test simulations, `held_out_nll` that of simulations which choose between the methods.
+    `nll` is -log p(theta|x) of the first test simulations, `comparison_nll` that of simulations which choose between the methods.
     `problems` are sentences about whatever is wrong with the posteriors.
     """
 
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     nll: np.ndarray
     seconds: float
     quality: Quality | None
-    held_out_nll: np.ndarray
+    comparison_nll: np.ndarray
     problems: list[str]
 
     @property
@@ -59,11 +59,11 @@ class Outcome(NamedTuple):
 def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Method, clock: Clock, folder: Path) -> Outcome:
     """Trains on the first `num` simulations, draws theta for every observation, and ranks the theta of the test simulations."""
     compares = config.method == "both"
-    num_held_out = min(MAX_HELD_OUT, num // 10) if compares else 0
-    held_out = select_rows(problem.simulations, slice(num - num_held_out, num))
+    num_compared = min(MAX_COMPARED, num // 10) if compares else 0
+    compared = select_rows(problem.simulations, slice(num - num_compared, num))
     config, begin = config.model_copy(update={"method": method}), time.monotonic()
     path = folder / f"{file_name(num, method)}.safetensors"
-    result = train(config, problem, num - num_held_out, clock, path)
+    result = train(config, problem, num - num_compared, clock, path)
     effort = Effort(config.likelihood.num_particles, config.likelihood.num_moves)
     posterior = posterior_of(method, result.predictor, problem.prior, problem.success, effort)
     save_posterior(path, posterior)
@@ -73,16 +73,16 @@ def train_and_evaluate(config: Posterior, problem: Problem, num: int, method: Me
     seconds = time.monotonic() - begin
     with clock.phase("ranks"):
         tested = evaluate(posterior, problem, problem.test, jax.random.fold_in(key, RANKS), config.num_ranks)
-        held_out_nll = np.zeros(0)
-        if num_held_out:
-            held_out_nll = evaluate(posterior, problem, held_out, jax.random.fold_in(key, HELD_OUT), config.num_ranks).nll
+        comparison_nll = np.zeros(0)
+        if num_compared:
+            comparison_nll = evaluate(posterior, problem, compared, jax.random.fold_in(key, COMPARISON), config.num_ranks).nll
     with clock.phase("checks"):
         reproduced = reproduced_by(problem, draws, config.data_seed)
     problems = [*of_ranks(tested, problem), *of_reproduced(reproduced), *of_particles(quality, config.num_draws)]
     label = f"{num:,} simulations, {method}" if compares else ""
     evaluation = PosteriorEvaluation(num, list(draws), tested.ranks, [], method, label, len(problems), reproduced)
     problems = [f"{evaluation.name}: {problem}" for problem in problems]
-    return Outcome(result, evaluation, tested.nll, seconds, quality, held_out_nll, problems)
+    return Outcome(result, evaluation, tested.nll, seconds, quality, comparison_nll, problems)
 
 
 def after_rounds(config: Posterior, problem: Problem, outcome: Outcome, clock: Clock) -> Outcome:
@@ -150,17 +150,17 @@ def with_two_sample_scores(outcomes: list[Outcome], references: list[np.ndarray]
 
 
 def chosen(outcomes: list[Outcome]) -> list[str]:
-    """Returns, for each number of simulations with both methods, which one gives held-out parameters the higher density."""
+    """Returns, for each number of simulations with both methods, which one gives the parameters set aside the higher density."""
     notes = []
     for first, second in itertools.pairwise(each for each in outcomes if each.evaluation.num_rounds == 1):
         if first.evaluation.num_simulations != second.evaluation.num_simulations:
             continue
-        difference = first.held_out_nll - second.held_out_nll
+        difference = first.comparison_nll - second.comparison_nll
         better = second if difference.mean() > 0 else first
         error = difference.std(ddof=1) / len(difference) ** 0.5
         doubt = "" if abs(difference.mean()) > 2 * error else ", which may be chance"
         notes.append(
-            f"{better.evaluation.label} is chosen: the log density of {len(difference)} held-out parameters is "
+            f"{better.evaluation.label} is chosen: the log density of {len(difference)} parameters set aside is "
             f"{abs(difference.mean()):.2f} ± {error:.2f} nats higher{doubt}"
         )
     return notes
@@ -184,7 +184,7 @@ def metrics_of(outcome: Outcome) -> dict[str, Any]:
         **own,
         "rank_errors": ranks.errors(),
         **{f"hdr_coverage_{100 * level:.0f}": ranks.coverage(level) for level in (0.5, 0.9)},
-        **({"held_out_nll": float(outcome.held_out_nll.mean())} if len(outcome.held_out_nll) else {}),
+        **({"comparison_nll": float(outcome.comparison_nll.mean())} if len(outcome.comparison_nll) else {}),
         **({} if outcome.quality is None else {"particles": outcome.quality._asdict()}),
         "diagnosis": result.diagnosis._asdict(),
     }

@@ -10,6 +10,7 @@ from experiments.predict.parts import is_pattern
 from experiments.predict.rows import predict_file
 from experiments.predict.sharing import predict_parts, rows_shown
 from experiments.predict.writing import already_exists
+from experiments.sentences import say
 from mdnjax.checkpoint import CheckpointError
 from mdnjax.conformity import EVERY_ROW
 from mdnjax.model_file import load
@@ -40,9 +41,8 @@ def predict(config: Predict, overwrite: bool) -> None:
     counts = sorted(summary.counts.items(), key=lambda item: -item[1])
     notes += [*summary.notes, *(f"{count:,} of {summary.num_rows:,} rows: {name}" for name, count in counts)]
     notes += [f"{kept} parts were complete already"] * (kept > 0)
-    for note in notes:
-        print(f"note: {note}")
-    print(f"{summary.num_rows:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
+    say(*(f"note: {note}" for note in notes))
+    say(f"{summary.num_rows:,} rows predicted in {time.perf_counter() - start:.1f} s: {config.output}")
 
 
 def _check_single(config: Predict, overwrite: bool) -> None:

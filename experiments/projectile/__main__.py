@@ -17,6 +17,7 @@ from experiments.projectile.evaluation import describe, evaluate_all, score
 from experiments.projectile.flight import farthest
 from experiments.projectile.schema import InputRanges, Projectile
 from experiments.run_folder import create_run_folder
+from experiments.sentences import say
 from experiments.study import check_optimizers, divergence_message
 from mdnjax.ensemble import Networks
 from mdnjax.model_file import save
@@ -29,7 +30,7 @@ from mdnjax.training.train import train_one
 FILES = ("metrics.json", "timing.json", "environment.json", "history.csv", "model.safetensors", PAGE_FILE, "figures/*.png")
 DEFAULT = command.CONFIGS / "projectile.yaml"
 PICTURES = {
-    "arcs": "The flights of the predicted launch angles, a panel for each of the inputs that were asked for.",
+    "arcs": "The flights of the predicted launch angles, a panel for each of the first five shots.",
     "angles": "Predicted and exact launch angles against the distance, for three winds.",
     "misses": "The misses at the modes of the test inputs.",
 }
@@ -47,7 +48,7 @@ def study(config: Projectile, overwrite: bool) -> None:
         raise command.UserError(f"model: got {got}, expected a number of Gaussians (diagonal or isotropic) and line false")
     folder, clock = create_run_folder(config, config.output, FILES, overwrite), Clock()
     with clock.phase("data"):
-        ranges = config.questions
+        ranges = config.data
         train_x, validation_x, test_x = (
             objective.draw_inputs(np.random.default_rng([config.seed, part]), ranges, num)
             for part, num in enumerate((ranges.num_train, ranges.num_validation, ranges.num_test))
@@ -56,14 +57,14 @@ def study(config: Projectile, overwrite: bool) -> None:
         fitted, predictor = train(config, train_x, validation_x)
         save(folder / "model.safetensors", predictor)
     with clock.phase("evaluation"):
-        example_x = np.array(config.asked, np.float32).reshape(-1, 3)
+        example_x = np.array(config.shots, np.float32).reshape(-1, 3)
         tested, examples, *by_distance = evaluate_all(predictor, [test_x, example_x, *distance_grids(ranges)])
         metrics = score(tested)
     with clock.phase("figures"):
         report.write_figures(folder / "figures", figures.draw(examples, by_distance, tested))
     report.write_history(folder / "history.csv", fitted.history, "validation_miss")
     table = table_of(metrics)
-    title = f"Projectile, seed {config.seed}: {config.questions.num_test} test inputs (speed, distance, wind)"
+    title = f"Projectile, seed {config.seed}: {config.data.num_test} test inputs (speed, distance, wind)"
     notes = [*extrapolation_notes(config)]
     page = partial(plain_sections, __doc__ or "", config, DEFAULT, [("Test scores", table)], notes, folder, PICTURES)
     write_page(folder, clock, title, page, wanted=config.report and not fitted.diverged)
@@ -71,7 +72,7 @@ def study(config: Projectile, overwrite: bool) -> None:
     report.write_run(folder, clock, {"seed": config.seed, "status": status, **metrics})
     report.print_table(title, table)
     for number in range(len(examples.x)):
-        print(describe(examples, number))
+        say(describe(examples, number))
     report.print_end(notes, clock, folder)
     if fitted.diverged:
         step = int(fitted.state.step)
@@ -110,15 +111,15 @@ def table_of(metrics: dict[str, float]) -> list[tuple[str, ...]]:
         ("miss at the modes, mean", f"{metrics['mean_miss']:.3f} %", ""),
         ("modes that miss by 0.3 % of the distance or less", f"{100 * metrics['share_within_goal']:.1f} %", ""),
         ("the same, after Newton steps through the flight", f"{100 * metrics['refined_within_goal']:.1f} %", ""),
-        ("out of reach, and predicted to be", f"{100 * metrics['said_out_of_reach']:.1f} %", f"{out_of_reach:.0f}"),
-        ("within reach, and predicted to be", f"{100 * metrics['said_in_reach']:.1f} %", ""),
+        ("out of reach, and predicted to be", f"{100 * metrics['predicted_out_of_reach']:.1f} %", f"{out_of_reach:.0f}"),
+        ("within reach, and predicted to be", f"{100 * metrics['predicted_within_reach']:.1f} %", ""),
     ]
 
 
 def extrapolation_notes(config: Projectile) -> Iterator[str]:
-    """Yields a note for each speed or wind in `asked` outside of the range of training."""
-    ranges = config.questions
-    for speed, _, wind in config.asked:
+    """Yields a note for each speed or wind in `shots` outside of the range of training."""
+    ranges = config.data
+    for speed, _, wind in config.shots:
         for name, value, (low, high) in (("speed", speed, ranges.speed), ("wind", wind, ranges.wind)):
             if not low <= value <= high:
                 excess = max(low - value, value - high)

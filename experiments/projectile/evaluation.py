@@ -111,8 +111,8 @@ def score(launches: Launches) -> dict[str, float]:
         "refined_within_goal": _share(np.less_equal(refined_misses, 0.3)),
         "refined_median_miss": float(np.median(refined_misses)),
         "num_out_of_reach": int(out_of_reach.sum()),
-        "said_out_of_reach": _share(~launches.predicted_within_reach[out_of_reach]),
-        "said_in_reach": _share(launches.predicted_within_reach[reachable]),
+        "predicted_out_of_reach": _share(~launches.predicted_within_reach[out_of_reach]),
+        "predicted_within_reach": _share(launches.predicted_within_reach[reachable]),
     }
 
 

@@ -68,12 +68,12 @@ def misses(tested: Launches) -> Figure:
         axes = figure.subplots()
         for side, (name, colour) in enumerate(ARCS):
             axes.scatter(share, np.maximum(percent[:, side], 1e-4), s=5, color=colour, alpha=0.5, linewidths=0, label=name)
-        axes.axhline(0.3, color=TRUTH, lw=1, ls="--", label="0.3 %")
+        axes.axhline(0.3, color=TRUTH, lw=1, ls="--", label="0.3 % of the distance")
         axes.axhline(100 * MAX_HIT_MISS, color=DATA, lw=1, ls=":", label=f"{100 * MAX_HIT_MISS:g} %: largest miss of a hit")
         axes.axvline(1, color=DATA, lw=1)
         axes.set(xlabel="distance / farthest landing", ylabel="miss of the mode, %", yscale="log")
         label_plainly(axes.yaxis)
-        axes.legend(loc="upper left", markerscale=2)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2)
     return figure
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, WrapValidator
 
@@ -60,15 +61,16 @@ class SolverTrain(NoisyLoop, frozen=True):
 class Projectile(Section, frozen=True):
     """Launch angles from speed, distance and wind."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"questions": "data", "asked": "shots"}
     seed: Seed = Field(default=0, description="seed of the inputs, the initialisation and all noise")
     output: Folder = Field(default=Path("results/projectile"), description="folder of the results")
-    questions: InputRanges = Field(default=InputRanges(), description="inputs (speed, distance, wind) of training and tests")
+    data: InputRanges = Field(default=InputRanges(), description="inputs (speed, distance, wind) of training and tests")
     model: Model = Field(
         default=Model(num_components=6, hidden_sizes=(64, 64, 64), activation="silu", scale_floor=1e-4),
         description="mixture density network over the launch angle, from 0 to 90 degrees",
     )
     train: SolverTrain = Field(default_factory=SolverTrain, description="training")
-    asked: Annotated[tuple[tuple[Speed, Distance, Wind], ...], Field(min_length=1, max_length=100)] = Field(
+    shots: Annotated[tuple[tuple[Speed, Distance, Wind], ...], Field(min_length=1, max_length=100)] = Field(
         default=((30.0, 45.0, 0.0), (30.0, 45.0, -6.0), (30.0, 45.0, 6.0), (38.0, 60.0, 3.0), (22.0, 45.0, 0.0)),
         description="inputs [speed, distance, wind] whose launch angles are printed; the first five are plotted",
     )

@@ -1,4 +1,4 @@
-"""Mixtures to check: each family on each support, ordinary, overlapping, far apart and narrow, and with a weight of zero."""
+"""Makes the mixtures to check: each family on each support, with components that overlap, are far apart, or have no weight."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Case(NamedTuple):
 
     @property
     def points(self) -> np.ndarray:
-        """The points relative to the centre."""
+        """Returns the points relative to the centre."""
         return self.relative(self.y)
 
     def each(self, function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
@@ -99,13 +99,13 @@ def names() -> list[Name]:
 
 
 def _in_regimes() -> list[Name]:
-    """One target for each kind of tail, on the whole line and in a box; two targets for every family that differs there."""
+    """Returns cases of one target for each kind of tail, on the line and in a box, and of two for families that differ there."""
     tails = ("diagonal", "laplace", "student_t")
     names = [Name(family, "line", 1, 3, regime) for family in tails for regime in ("far", "weights", "kinks", "ends")]
     names += [Name(family, "box", 1, 3, regime) for family in tails for regime in ("weights", "kinks", "ends")]
     names += [Name(family, "line", 2, 3, regime) for family in FAMILIES for regime in ("far", "kinks", "ends")]
     names += [Name(family, "line", 2, 3, "weights") for family in ("full", "low_rank")]
-    # Not in a box: where tails of 1e4 degrees of freedom pile up at a bound is beyond the digits of y.
+    # None is in a box: with 1e4 degrees of freedom the density rises again so near to a bound that no float is there.
     names += [Name("student_t", "line", size, 3, "df") for size in (1, 2)]
     sizes = [(regime, REGIMES[regime].num_components) for regime in ("one", "many")]
     return names + [Name(family, "line", 1, k, regime) for family in tails for regime, k in sizes]
@@ -127,7 +127,7 @@ def is_gaussian(name: Name) -> bool:
 
 
 def _points(oracles: list[Example]) -> np.ndarray:
-    """Points in float32: near the components, in their tails, and one far out."""
+    """Returns points in float32 near the components and in their tails, and one that is much farther away."""
     rng = np.random.default_rng(7)
     points = np.empty((NUM_POINTS, len(oracles), oracles[0].loc.shape[1]), np.float32)
     for b, example in enumerate(oracles):

@@ -99,7 +99,7 @@ def integral(example: Example, function: Callable[[Numbers], Numbers], end: floa
 
 
 def moment_is_infinite(example: Example, order: int) -> bool:
-    """Whether tails are too heavy: of t with few degrees of freedom, and of the exponential of a Laplace or t variable."""
+    """Returns whether the tails are too heavy for a finite moment."""
     has_low, has_high = bounds(example)
     if has_low and has_high:
         return False
@@ -205,7 +205,7 @@ def _unbounded_side(example: Example) -> int:
 
 
 def _within_bounds(example: Example, y: Any, function: Callable[[Example, Any], Any], ends: tuple[float, float]) -> float:
-    """A function of u(y), or its values below the lower and above the upper bound."""
+    """Returns a function at u(y), or one of `ends`, its values below the lower and above the upper bound."""
     y = float(np.ravel(y)[0])
     if y <= example.low[0]:
         return ends[0]

@@ -1,4 +1,4 @@
-"""Definitions of a mixture in float64 numpy and scipy, one example at a time; only its parameters come from mdnjax."""
+"""Defines mixtures in float64 by numpy and scipy, one example at a time; only their parameters come from mdnjax."""
 
 from __future__ import annotations
 

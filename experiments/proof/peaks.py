@@ -1,4 +1,4 @@
-"""Oracles for modes and highest-density regions of one target: roots of the derivative, written out, on a dense grid."""
+"""Oracles for modes and highest-density regions of one target, by the roots of the density's derivative on a dense grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.proof.oracles import LAPLACE, Example, Numbers
 
 
 class TurningPoints(NamedTuple):
-    """Modes and minima on the real line, each sorted, and the two ends beyond which there are none."""
+    """The sorted modes and minima on the real line, and the two points outside of which there are none."""
 
     modes: list[float]
     minima: list[float]
@@ -52,7 +52,7 @@ def cells_of_modes(example: Example) -> Numbers:
 
 
 def rising_on_grid(example: Example, num_steps: int) -> tuple[Numbers, Numbers]:
-    """Returns points of the real line, in steps from each location to 12 scales and wider ones beyond, and where p rises."""
+    """Returns points of the real line, which are dense up to 12 scales from each location, and where the density rises."""
     used = example.weight > 0
     loc, scale = example.loc[used, 0], example.scale[used, 0]
     last_step = {stats.norm: 38.0, LAPLACE: 650.0}.get(example.kind, 1e12)
@@ -63,7 +63,7 @@ def rising_on_grid(example: Example, num_steps: int) -> tuple[Numbers, Numbers]:
 
 
 def modes(example: Example) -> tuple[Numbers, Numbers, Numbers]:
-    """Returns positions, log densities and masses between the minima; a bound that the density rises towards is a mode too."""
+    """Returns position, log density and mass of each mode; a bound towards which the density rises is a mode too."""
     found = turning_points(example)
     cuts = np.array([-np.inf, *found.minima, np.inf])
     low, high = (
@@ -114,6 +114,6 @@ def hdr_mass(example: Example, y: Numbers) -> float:
 
 
 def _slope_of_log_slope(example: Example, u: Numbers) -> Numbers:
-    """d/du log |du/dy|."""
+    """Returns d/du log |du/dy|."""
     has_low, has_high = bounds(example)
     return np.tanh(u / 2) if has_low and has_high else np.full_like(u, float(has_high) - float(has_low))

@@ -16,6 +16,7 @@ from experiments.proof.cases import Case, Name, make_case
 from experiments.proof.checks import CHECKS, Check, largest_error
 from experiments.proof.checks.check import DTYPES
 from experiments.proof.regimes import ORDINARY, REGIMES
+from experiments.sentences import say
 
 HEADER = ["function", "formula", "oracle", "error", "largest, float32", "allowed", "largest, float64", "allowed", "cases"]
 EXTREME = [regime for regime in REGIMES if regime != ORDINARY]
@@ -127,7 +128,7 @@ def table_rows(findings: Sequence[Finding]) -> list[list[str]]:
 
 def report_progress(line: str) -> None:
     """Prints a line to stderr at once."""
-    print(line, file=sys.stderr, flush=True)
+    say(line, to=sys.stderr)
 
 
 def _configure_worker(settings: dict[str, object]) -> None:
@@ -144,7 +145,7 @@ def _cost(name: Name) -> float:
 
 
 def _errors(check: Check, findings: Sequence[Finding]) -> list[str]:
-    """The largest error and the tolerance in each dtype; empty where the check has no such dtype."""
+    """Returns the largest error and the tolerance in each dtype; empty where the check has no such dtype."""
     cells = []
     for dtype in DTYPES:
         errors = [finding.error for finding in findings if finding.dtype == dtype]

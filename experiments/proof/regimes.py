@@ -1,4 +1,4 @@
-"""Regimes: ways to change the mixtures and points of a case, so that checks also run where digits are easily lost."""
+"""Regimes change the mixtures and points of a case, so that checks also run where rounding is most likely to cause errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAR_POINTS = np.array([np.inf, -np.inf, np.nan, 1e36, -1e36, 1e30, -1e30, 1e17, 
 
 
 class Regime(NamedTuple):
-    """What it is, and how it changes logits, components, and points; `centre` is added to the locations and the points."""
+    """A sentence about a regime, and how it changes logits, components and points; `centre` is added to locations and points."""
 
     about: str
     logits: Numbers | None = None  # [B, K]
@@ -36,7 +36,7 @@ def at_locations(examples: Sequence[Example]) -> Numbers:
 
 
 def at_ends(examples: Sequence[Example]) -> Numbers:
-    """Returns infinities, nan and numbers far out; on a bounded support the bounds, numbers beside them, and beyond."""
+    """Returns infinities, nan and numbers of up to 1e36; on a bounded support its bounds and numbers on either side of them."""
     low, high = examples[0].low.astype(np.float32), examples[0].high.astype(np.float32)
     points = [np.full_like(low, value) for value in FAR_POINTS]
     if np.isfinite([low, high]).all():
@@ -57,7 +57,8 @@ REGIMES = {
         "points at each location, which is a kink of a Laplace component, and the numbers beside it", points=at_locations
     ),
     "ends": Regime(
-        "points inf, -inf, nan, 1e17 to 1e36, of either sign; in a box the bounds, beside and beyond them", points=at_ends
+        "points inf, -inf and nan, and 1e17 to 1e36 of either sign; in a box its bounds and the numbers on either side of them",
+        points=at_ends,
     ),
 }
 OF_MIXTURES = ("far", "weights", "df", "one", "many")

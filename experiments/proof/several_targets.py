@@ -107,7 +107,7 @@ def highest_log_density(example: Example) -> float:
 
 
 def _product(example: Example, k: int, i: int, j: int) -> float:
-    """E_k[Y_i Y_j]."""
+    """Returns E_k[Y_i Y_j]."""
     target_i, target_j = (component(example, k).target(d) for d in (i, j))
     if example.covariance is None:
         return one_target.mean(target_i) * one_target.mean(target_j)

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.command import UserError
 from experiments.reading.files import read_file, text_format_of
-from experiments.reading.hints import check_printable, hint, name_notes
+from experiments.reading.hints import check_printable, hint, notes_on_columns
 from experiments.reading.on_disk import (
     ColumnsOfParts,
     Parts,
@@ -142,7 +142,7 @@ def _num_rows(section: Table, table: Mapping[str, Any], num: int | None = None) 
         check_name(list(table), name)
     num = len(next(iter(table.values()))) if num is None else num
     if num < MIN_ROWS:
-        raise TableError(f"got {num} rows, expected at least {MIN_ROWS}")
+        raise TableError(f"got {num} row{'s' * (num != 1)}, expected at least {MIN_ROWS}")
     return num
 
 
@@ -163,7 +163,7 @@ def _loaded(section: Table, path: Path, table: Mapping[str, Any], rows: Rows, nu
     check_printable(columns)
     whole = Dataset(to_inputs(columns, table), to_targets(columns, table), weight, censoring=censoring)
     splits = Splits(*(select_rows(whole, part) for part in rows))
-    notes += name_notes(columns)
+    notes += notes_on_columns(columns)
     notes += check_values(section, columns, whole, rows.train, in_training, numbers)
     cells = section.lattice and lattice_of(section.rounding, whole.y[in_training]).exists
     atoms = support_and_atoms(section, select_rows(whole, in_training))[1]

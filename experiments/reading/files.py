@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import os
 import re
@@ -16,6 +15,7 @@ import numpy as np
 
 from experiments.command import UserError, import_extra
 from experiments.reading.arrays import ArraysError, read_arrays
+from experiments.reading.faults import near_file, table_errors
 from mdnjax.data.content import DECIMAL_COMMA
 from mdnjax.data.values import TableError, parsed
 
@@ -49,7 +49,7 @@ def read_file(path: Path, text_format: TextFormat = PLAIN, text_columns: Collect
     try:
         modified = os.stat(path).st_mtime_ns
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}{_near_file(path)}") from None
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}{near_file(path)}") from None
     return _read_file(path, text_format, frozenset(text_columns), modified)
 
 
@@ -128,7 +128,7 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
         "keep_default_na": False,
         "na_values": ["", *text_format.missing_values],
     }
-    with _table_errors(path, text_format), warnings.catch_warnings():
+    with table_errors(path, text_format.encoding), warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)
         if _kind(path) == ".txt":
             options |= {"header": None}
@@ -147,25 +147,6 @@ def _frames(path: Path, text_format: TextFormat, max_rows: int | None, text_colu
                 yield frame.rename(columns=str)
             if empty:
                 yield pandas.read_csv(path, nrows=0, **options).rename(columns=str)
-
-
-@contextlib.contextmanager
-def _table_errors(path: Path, text_format: TextFormat) -> Iterator[None]:
-    """Turns the errors of pandas into a TableError, and those of the file into a UserError."""
-    errors = import_extra("pandas").errors
-    try:
-        yield
-    except errors.EmptyDataError:
-        raise TableError("got an empty file, expected a header and rows below it") from None
-    except errors.ParserWarning:
-        raise TableError("got rows with more fields than the header has names") from None
-    except errors.ParserError as error:
-        reason = str(error).removeprefix("Error tokenizing data. C error: ")
-        raise TableError(f"not a table: {' '.join(reason.split())[:200]}") from None
-    except UnicodeError:  # not only UnicodeDecodeError, since UTF-16 may lack its first mark
-        raise TableError(f"got bytes that are not {text_format.encoding.upper()} text") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}{_near_file(path)}") from None
 
 
 def parquet_file(path: Path) -> Any:
@@ -243,11 +224,3 @@ def _to_numpy(column: Any) -> np.ndarray:
     if getattr(column.dtype, "kind", "O") in "biuf":  # extension types of pandas, with missing values
         return column.to_numpy(np.float64, na_value=np.nan)
     return column.astype(object).where(column.notna(), None).to_numpy()
-
-
-def _near_file(path: Path) -> str:
-    try:
-        near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
-    except (OSError, ValueError):
-        return ""
-    return f"; did you mean {str(path.with_name(near[0]))!r}?" if near else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.reading.files import SUFFIXES, TAB, TextFormat
 from mdnjax.data.columns import Columns
 from mdnjax.data.content import DECIMAL_COMMA
+from mdnjax.data.dates import Dates
 from mdnjax.data.values import TableError
 
 MISSING_WORDS = ("NA", "N/A", "n/a", "None", "none", "NULL", "null", "NaN", "nan", "?", "-", ".")  # common in tables
@@ -66,9 +67,11 @@ def _value_hint(text: str, text_format: TextFormat, section: str) -> str:
     return f"; if {found[1]!r} means a missing value, set {section}missing_values=[{json.dumps(found[1])}]{impute}{category}"
 
 
-def name_notes(columns: Columns) -> Iterator[str]:
-    """Yields notes on categories that may mean a missing value, and on names that figures cannot show."""
+def notes_on_columns(columns: Columns) -> Iterator[str]:
+    """Yields notes on dates, on categories that may mean a missing value, and on names that figures cannot show."""
     for column in columns.inputs:
+        if column.dates is not None:
+            yield _date_note(column.name, column.dates)
         if words := [word for word in column.categories or () if word in MISSING_WORDS]:
             listed = " and the category ".join(map(repr, words))
             yield (
@@ -78,6 +81,15 @@ def name_notes(columns: Columns) -> Iterator[str]:
     for name in (*(column.name for column in columns.inputs), *columns.targets):
         if not _has_glyphs(name):
             yield f"column {name!r} has letters that the font of the figures lacks; figures show them as boxes"
+
+
+def _date_note(name: str, dates: Dates) -> str:
+    """Returns a sentence about the inputs that a column of dates becomes."""
+    time = "" if dates == "day" else ", and the sine and cosine of the time of day"
+    return (
+        f"column {name!r} holds dates and becomes these inputs: the days since 1970-01-01, the sine and cosine of "
+        f"the season, 1 or 0 for each weekday{time}; data.leave_out=[{json.dumps(name)}] leaves it out"
+    )
 
 
 def _first_lines(path: Path, encoding: str) -> tuple[str, str]:

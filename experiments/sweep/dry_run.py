@@ -13,6 +13,7 @@ from experiments.members.data import member_data
 from experiments.members.plan import Group, Member, Plan, group_of, members_of
 from experiments.report import print_table
 from experiments.run_folder import flat
+from experiments.sentences import say
 from experiments.study import num_components_is_auto
 from experiments.sweep.summary import short
 from mdnjax.training.inputs import training_functions_of, training_inputs
@@ -34,18 +35,18 @@ def show_plan(planned: Plan, placement: Placement) -> None:
     """Prints the plan; a few steps of the largest group are run to estimate the time."""
     if search := planned.sweep.search:
         planned = planned._replace(settings=[{}] * search.num_trials, configs=planned.configs * search.num_trials)
-        print(f"search: {search.num_trials} trials; below, each is assumed to have the shapes of the base")
+        say(f"search: {search.num_trials} trials; below, each is assumed to have the shapes of the base")
     members = members_of(planned)
     if num_open := sum(num_components_is_auto(member.config) for member in members):
-        print(f"num_components: auto for {num_open} member{'s' * (num_open > 1)}; below, each has its largest candidate")
-        print("the training of all candidates, which comes first, is not included")
+        say(f"num_components: auto for {num_open} member{'s' * (num_open > 1)}; below, each has its largest candidate")
+        say("the training of all candidates, which comes first, is not included")
         members = list(map(with_largest_candidate, members))
     chunks = chunks_of(members, placement, planned.sweep.chunk_members)
     groups = {chunk.group: [other for other in chunks if other.group == chunk.group] for chunk in chunks}
     device = placement.devices[0]
     how = "one member at a time on each" if placement.width == 1 else "the members of a chunk all at once"
-    print(f"{len(members)} members: {len(planned.configs)} settings x {planned.sweep.num_seeds} seeds, in {len(groups)} groups")
-    print(f"on {len(placement.devices)} x {device.platform} ({device.device_kind}), {how}")
+    say(f"{len(members)} members: {len(planned.configs)} settings x {planned.sweep.num_seeds} seeds, in {len(groups)} groups")
+    say(f"on {len(placement.devices)} x {device.platform} ({device.device_kind}), {how}")
     largest = max(groups.values(), key=lambda of_group: _work(of_group[0]))
     measured = _measure(largest[0], placement)
     rows = [["components", "hidden", "steps", "rows", "other keys", "members", "chunks", "memory", "time"]]
@@ -56,7 +57,7 @@ def show_plan(planned: Plan, placement: Placement) -> None:
         rows.append([*_cells(of_group, differences, placement), f"{seconds:,.0f} s"])
     print_table("Groups: each is trained by one compiled program", rows, left=("hidden", "other keys"))
     about = "about" if placement.width else "at least"  # the time of many members at once is not measured
-    print(f"{about} {total:,.0f} s in total, estimated from {1e6 * measured.step:.0f} us for a step of the largest group")
+    say(f"{about} {total:,.0f} s in total, estimated from {1e6 * measured.step:.0f} us for a step of the largest group")
 
 
 def _work(chunk: Chunk) -> float:

@@ -14,6 +14,7 @@ from experiments.page.blocks import Section
 from experiments.page.writing import PAGE_FILE, write_page
 from experiments.pipeline import columns_of
 from experiments.progress import Clock
+from experiments.sentences import say
 from experiments.sweep import figures, summary
 from mdnjax.checkpoint import CheckpointError, write_bytes
 from mdnjax.config import dump
@@ -56,10 +57,10 @@ def gather(planned: Plan, folder: Path) -> None:
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in figures.of_sweep(summaries, rows, curves):
         report.write_figure(folder / "figures" / f"{name}.png", figure)
-    print(f"best member: seed {best.config.seed} of the setting in row 1; written to best.yaml and best.safetensors")
+    say(f"best member: seed {best.config.seed} of the setting in row 1; written to best.yaml and best.safetensors")
     title = f"Sweep {planned.sweep.output.name}: {len(members)} members"
     write_page(folder, Clock(), title, lambda: page(folder, planned, summaries, best), wanted=planned.sweep.report)
-    print(f"results: {folder}")
+    say(f"results: {folder}")
 
 
 def page(folder: Path, planned: Plan, summaries: Sequence[summary.Summary], best: Member) -> Iterator[Section]:

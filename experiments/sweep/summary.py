@@ -13,6 +13,7 @@ import numpy as np
 from experiments.members.parts import Row, finished
 from experiments.pipeline import METRICS
 from experiments.report import print_table, write_csv
+from experiments.sentences import say
 
 MAX_SHOWN_SETTINGS = 40
 NEAR_BEST = 0.05  # nats
@@ -108,14 +109,12 @@ def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
 def show(name: str, summaries: Sequence[Summary], seconds: float) -> None:
     """Prints the table of settings."""
     num_members, diverged = (sum(getattr(summary, key) for summary in summaries) for key in ("num_members", "num_diverged"))
-    print(
-        f"{name}: {num_members} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)"
-    )
+    say(f"{name}: {num_members} members of {len(summaries)} settings, {diverged} diverged; ranked by mean validation NLL (nats)")
     keys = list(summaries[0].values)
     print_table(None, table_of(summaries), left=[short(key, keys) for key in keys])
     if len(summaries) > MAX_SHOWN_SETTINGS:
-        print(f"and {len(summaries) - MAX_SHOWN_SETTINGS} more settings in summary.csv")
-    print(f"training and scores: {seconds:.1f} s, {seconds / max(num_members, 1):.2f} s per member")
+        say(f"and {len(summaries) - MAX_SHOWN_SETTINGS} more settings in summary.csv")
+    say(f"training and scores: {seconds:.1f} s, {seconds / max(num_members, 1):.2f} s per member")
 
 
 def table_of(summaries: Sequence[Summary]) -> list[list[str]]:

@@ -17,9 +17,11 @@ from experiments.pipeline import Result, run
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
 from experiments.schemas import TabularRun
+from experiments.sentences import say
 from experiments.slice_report import SLICES_FILE, plot_slices, show_slices, write_slices
 from experiments.study import MODEL_FILE, RUN_FILES, check_finite, prepare, resolve_num_components, write_figures, write_run
 from experiments.tabular import figures
+from experiments.tabular.figures import LEVEL
 from experiments.tabular.score_tables import HEADINGS, cells_of, table_of_atoms
 from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.calibration import calibrated, recalibration_note, without_calibration_rows
@@ -27,7 +29,7 @@ from mdnjax.conformity import Conformal
 from mdnjax.data.dataset import joined, observed_rows, select_rows
 from mdnjax.data.scaler import latent_targets
 from mdnjax.data.training_units import support_and_atoms
-from mdnjax.evaluation import Evaluation, evaluate_mixtures, permutation_importance
+from mdnjax.evaluation import LEVELS, Evaluation, evaluate_mixtures, permutation_importance
 from mdnjax.fitting import has_cells
 from mdnjax.guarantees import group_places, guaranteed_intervals_of_inputs
 from mdnjax.least_squares import NAMES
@@ -39,6 +41,7 @@ from mdnjax.statistics import marginal
 from mdnjax.training.feed import remove_files
 
 MIN_WEIGHT_SHOWN = 0.01
+WIDTH_LABEL = f"median width of the {100 * LEVEL:.0f} % intervals"
 GUARANTEED_LEVEL = 0.9
 MAX_GROUPS_SHOWN = 8
 FIGURE_PATTERNS = ("loss", "importance", "observed*", "calibration*", "densities*", "slices")
@@ -52,8 +55,7 @@ def study(config: TabularRun, overwrite: bool) -> None:
     with clock.phase("data"):
         table = reading.read_stored_table(config.data, config.data_seed, config.output)
     config = config if table.source is None else without_experts(config)
-    for note in table.notes:  # before training, since some of them may make it useless
-        print(f"note: {note}", flush=True)
+    say(*(f"note: {note}" for note in table.notes))  # before training, since some of them may make it useless
     folder, result = trained(config, table, clock, overwrite)
     scratch = table.source and table.source.folder
     table = table._replace(splits=result.splits, source=None)  # of rows on disk, fewer are scored, and no others stay in memory
@@ -62,8 +64,10 @@ def study(config: TabularRun, overwrite: bool) -> None:
         mixture = result.predictor.at(test.x)
         evaluations = evaluate(result, mixture)
         rises = permutation_importance(result.predictor, test, config.seed)
-        slices = slices_of(table.columns, test.x, evaluations["network"].pit, test.weight)
-    write_figures(folder, clock, result, draw(result, table, mixture, evaluations["network"], rises), plot_slices(slices))
+        slices = table_slices(table, evaluations["network"])
+    write_figures(
+        folder, clock, result, draw(result, table, mixture, evaluations["network"], rises), plot_slices(slices, WIDTH_LABEL)
+    )
     write_slices(folder, slices)
     more = {
         "evaluation": {name: evaluation.numbers() for name, evaluation in evaluations.items()},
@@ -108,7 +112,7 @@ def trained(config: TabularRun, table: reading.LoadedTable, clock: Clock, overwr
 def without_experts(config: TabularRun) -> TabularRun:
     """Returns the configuration for rows on disk: trees are fitted to all rows at once, so that there are none."""
     if config.model.experts:
-        print(f"note: rows on disk are trained on without model.experts ({', '.join(config.model.experts)}), which need all rows")
+        say(f"note: rows on disk are trained on without model.experts ({', '.join(config.model.experts)}), which need all rows")
     return config.model_copy(update={"model": config.model.model_copy(update={"experts": ()})})
 
 
@@ -125,6 +129,12 @@ def evaluate(result: Result, mixture: Mixture) -> dict[str, Evaluation]:
         name: evaluate_mixtures(predicted, test.y, units, weight=test.weight, observed=observed[name], censoring=test.censoring)
         for name, predicted in mixtures.items()
     }
+
+
+def table_slices(table: reading.LoadedTable, evaluation: Evaluation) -> Slices:
+    """Returns the slices of the test rows, with the median widths of their intervals."""
+    test, widths = table.splits.test, evaluation.widths[:, :, LEVELS.index(LEVEL)].T
+    return slices_of(table.columns, test.x, evaluation.pit, test.weight, widths)
 
 
 def draw(
@@ -160,7 +170,7 @@ def show(
     sizes = table.sizes or [len(rows) for rows in table.rows]
     targets, num = table.columns.targets, len(table.columns.inputs)
     size = f"{sizes[0] + sizes[1]} rows for training and validation, {len(table.rows.test)} for testing"
-    print(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
+    say(f"{table.path}: {', '.join(targets)} from {num} column{'s' * (num > 1)}; {size}")
     weighted = "" if result.splits.test.weight is None else ", with the weights of the rows"
     cells = "" if result.predictor.observed.lattice is None else " by the probabilities of cells, divided by the step"
     censored = result.splits.test.censoring
@@ -171,11 +181,11 @@ def show(
         title = "Both parts of the target: which atom it is, or none, with probabilities, and the density of all others"
         report.print_table(title, table_of_atoms(evaluations))
     if (scores := result.predictor.conformal) is not None:
-        print(guarantee_note(result, scores))
+        say(guarantee_note(result, scores))
     if result.predictor.recalibration is not None:
-        print(recalibration_note(result.predictor))
+        say(recalibration_note(result.predictor))
     show_slices(slices)
-    print(*shares_of_mixture(result), sep="\n", end="\n")
+    say(*shares_of_mixture(result))
     report.print_end(notes(result, evaluations), clock, folder)
 
 

@@ -17,6 +17,7 @@ from experiments.page.plain import plain_sections
 from experiments.page.writing import PAGE_FILE, write_page
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
+from experiments.sentences import say
 from experiments.study import prepare
 from experiments.uci import peers, results
 from experiments.uci.peer_fits import peer_rows
@@ -51,8 +52,7 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     if not (config.networks or names):
         raise command.UserError(f"networks: got false and no installed peer, expected one of them; {peers.INSTALL}")
     problems = problems_of(config.data, config.output / "tables")
-    for note in (*missing, *(f"note: {note}" for problem in problems for note in problem.notes)):
-        print(note, flush=True)
+    say(*missing, *(f"note: {note}" for problem in problems for note in problem.notes))
     folder = create_run_folder(config, config.output, FILES, overwrite)
     runs = split_runs(config, problems)
     scores = network_rows(runs, folder) if config.networks else []
@@ -63,7 +63,7 @@ def bench(config: Benchmark, overwrite: bool) -> None:
     tables = [(shown.title, shown.cells) for shown in results.tables(scores)]
     page = partial(plain_sections, __doc__ or "", config, None, tables, [], folder, {})
     write_page(folder, Clock(), f"Scores on {len(problems)} tables", page, wanted=config.report)
-    print(f"results: {folder}")
+    say(f"results: {folder}")
 
 
 def network_rows(runs: list[SplitRun], folder: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from experiments import report
 from experiments.members.data import member_data
+from experiments.sentences import say
 from experiments.uci import peers
 from experiments.uci.points import scores_of
 from experiments.uci.runs import SplitRun
@@ -43,7 +44,7 @@ def _row(name: str, run: SplitRun, file: Path) -> dict[str, Any]:
                 found = _fit(name, splits, run.member.config.seed)
         except Exception as error:  # of any kind, since it comes from a package that mdnjax does not know
             reason = " ".join(str(error).split())[:200]
-            print(f"note: {name} failed on split {run.split} of {run.problem} ({type(error).__name__}: {reason})", flush=True)
+            say(f"note: {name} failed on split {run.split} of {run.problem} ({type(error).__name__}: {reason})")
             return row | {"status": "failed"}
         report.write_json(file, found)
     stored = json.loads(file.read_text())

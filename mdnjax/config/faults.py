@@ -31,6 +31,8 @@ def fault_text(schema: type[Section], error: Any, places: Mapping[document.Path,
 def _nearest_key(schema: type[Section], path: document.Path) -> str:
     known = [key.name for key in keys(schema)]
     dotted, parent = ".".join(map(str, path)), [str(part) for part in path[:-1]]
+    if dotted in schema.renamed:
+        return f"; it is now {schema.renamed[dotted]!r}"
     same_name = [name for name in known if name.split(".")[-1] == str(path[-1])]  # the right key in the wrong section
     if same_name:
         return f"; did you mean {same_name[0]!r}?"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 
@@ -124,8 +125,12 @@ class Traced(NamedTuple):
 
 
 class Section(BaseModel, frozen=True):
-    """A frozen, strict part of a configuration; hashable, so that compiled programs can be cached by it."""
+    """A frozen, strict part of a configuration; hashable, so that compiled programs can be cached by it.
 
+    `renamed` maps old keys to new ones. An old key is an unknown key, and the error states the new one.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     def __hash__(self) -> int:

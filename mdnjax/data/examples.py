@@ -142,7 +142,10 @@ def as_weight(name: str, weight: Any, num_rows: int) -> np.ndarray:
 
 def as_probabilities(name: str, values: Any) -> np.ndarray:
     """Returns probabilities as an array. Raises: ValueError if they are not a list of numbers from 0 to 1."""
-    probabilities = np.asarray(values, np.float64)
+    try:
+        probabilities = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: got {values!r}, expected a list of numbers from 0 to 1") from None
     if probabilities.ndim != 1 or not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise ValueError(f"{name}: got {values!r}, expected a list of numbers from 0 to 1")
     return probabilities

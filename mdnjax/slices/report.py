@@ -28,7 +28,7 @@ class Slice(NamedTuple):
     of two), or "near" (the rows nearest to one). Values of `observed` from `lowest` to `highest` are explained by chance, at RATE
     for all slices together. `p_value` is that of this slice alone, or of the worst slab or neighbourhood among all of them;
     `corrected` allows for all slices and targets. `score` is the |z| of the value of `observed` with the smallest p-value, and
-    `fault` is what is wrong, or empty.
+    `fault` is what is wrong, or empty. `median_width` is that of the intervals of its rows, if `slices_of` gets their widths.
     """
 
     target: str
@@ -46,6 +46,7 @@ class Slice(NamedTuple):
     p_value: float
     corrected: float
     fault: str
+    median_width: float | None = None
 
     @property
     def is_wrong(self) -> bool:

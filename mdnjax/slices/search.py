@@ -10,6 +10,7 @@ import numpy as np
 from mdnjax.data.columns import Columns
 from mdnjax.data.examples import as_weight
 from mdnjax.data.units import Units
+from mdnjax.evaluation import median_over_rows
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed
 from mdnjax.predictor import Predictor
@@ -59,8 +60,11 @@ def slices_of(
     inputs: Float[np.ndarray, "N X"],
     pit: Float[np.ndarray, "N D"],
     weight: Float[np.ndarray, " N"] | None = None,
+    width: Float[np.ndarray, "N D"] | None = None,
 ) -> Slices:
     """Searches for slices in which PIT values are not uniform; inputs are those of `predictor.inputs`.
+
+    Args: `width` are the widths of any intervals, of which each slice gets the median.
 
     The sets of rows are those of `families_of`, their scores those of `z_scores`, and p-values are exact for independent rows
     (`Chance.corrected`); with D targets they are multiplied by D. The neighbourhoods are the local test of Zhao et al. (2021,
@@ -73,7 +77,7 @@ def slices_of(
     copies or successive days, make p-values too small.
     """
     weight = np.ones(len(inputs)) if weight is None else weight
-    return slices_in(prepare_search(columns, inputs, np.where(np.isfinite(pit).all(axis=1), weight, 0)), pit)
+    return slices_in(prepare_search(columns, inputs, np.where(np.isfinite(pit).all(axis=1), weight, 0)), pit, width)
 
 
 class Search(NamedTuple):
@@ -103,16 +107,19 @@ def prepare_search(columns: Columns, inputs: Float[np.ndarray, "N X"], weight: F
     return Search(columns.targets, rows, weight, families, chance)
 
 
-def slices_in(search: Search, pit: Float[np.ndarray, "N D"]) -> Slices:
+def slices_in(search: Search, pit: Float[np.ndarray, "N D"], width: Float[np.ndarray, "N D"] | None = None) -> Slices:
     """Returns the slices of a search, by the PIT of all rows."""
     found = list[Slice]()
     if search.chance is not None:
-        for name, u in zip(search.targets, pit[search.rows].T, strict=True):
-            found += _slices_of_target(name, search, search.chance, u.astype(np.float32))
+        for d, (name, u) in enumerate(zip(search.targets, pit[search.rows].T, strict=True)):
+            of_rows = None if width is None else width[search.rows, d]
+            found += _slices_of_target(name, search, search.chance, u.astype(np.float32), of_rows)
     return Slices(tuple(found), len(search.rows), {family.kind: len(family.sets.start) for family in search.families})
 
 
-def _slices_of_target(target: str, search: Search, chance: Chance, u: Float[np.ndarray, " n"]) -> Iterator[Slice]:
+def _slices_of_target(
+    target: str, search: Search, chance: Chance, u: Float[np.ndarray, " n"], width: Float[np.ndarray, " n"] | None
+) -> Iterator[Slice]:
     weight, num_targets = search.weight, len(search.targets)
     z = [z_scores(family.sets, weight, u[None], UNIFORM)[:, :, 0] for family in search.families]
     corrected = [np.minimum(num_targets * p, 1) for p in chance.corrected(z)]
@@ -125,11 +132,12 @@ def _slices_of_target(target: str, search: Search, chance: Chance, u: Float[np.n
         for j in [int(order.min(axis=1).argmin())] if family.sets.is_search else range(len(scores)):
             k = int(order[j].argmin())
             lowest, highest = range_by_chance(size[j], limit)
+            rows = family.sets.rows(j)
             yield Slice(
                 target,
                 family.kind,
                 *family.describe(j),
-                num_rows=int(family.sets.rows(j).sum()),
+                num_rows=int(rows.sum()),
                 observed=_calibration(np.append(1 - shares[j, :-1], shares[j, -1])),
                 lowest=_calibration(lowest),
                 highest=_calibration(highest),
@@ -137,6 +145,7 @@ def _slices_of_target(target: str, search: Search, chance: Chance, u: Float[np.n
                 p_value=float(p_alone[j, k]),
                 corrected=float(p[j, k]),
                 fault=FAULTS[k][int(scores[j, k] > 0)] if p[j, k] <= RATE else "",
+                median_width=None if width is None else median_over_rows(width[rows], weight[rows]),
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -95,3 +97,12 @@ def line_mixture(logits: Float[Array, "K *batch"], component: Component) -> Line
 def unwarped(component: Component) -> Family:
     """Returns the components on the real line: those inside of `Warped` on a bounded support, else the components themselves."""
     return component.component if isinstance(component, Warped) else component
+
+
+def points_last(function: Callable[..., Any], line: LineMixture, *points: Float[Array, "Q *batch"]) -> Any:
+    """Returns function(line, *points); points are the last axis if they are more than the examples, since long loops are fast."""
+    if points[0].shape[0] <= math.prod(points[0].shape[1:]):
+        return function(line, *points)
+    longer = jax.tree.map(lambda leaf: leaf[..., None], line)
+    results = function(longer, *(jnp.moveaxis(u, 0, -1)[None] for u in points))
+    return jax.tree.map(lambda out: jnp.moveaxis(out[0], -1, 0), results)

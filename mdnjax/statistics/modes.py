@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,8 +15,9 @@ from mdnjax.compilation import JitOnce
 from mdnjax.components import Component, Family, Laplace, Warped
 from mdnjax.mixture import Mixture, mixture_log_prob, num_targets
 from mdnjax.statistics.arguments import check_levels
-from mdnjax.statistics.line import unwarped
+from mdnjax.statistics.line import LineMixture, points_last, unwarped
 from mdnjax.statistics.peaks import Peaks, centre, centred_line, find_peaks
+from mdnjax.statistics.roots import in_parts
 from mdnjax.types import Array, Float, Int
 
 NUM_ASCENT_STEPS = 100
@@ -126,12 +128,16 @@ def _modes_of_one_target(logits: Array, component: Component) -> tuple[Modes, Pe
     """Returns modes, and their peaks with the origin added."""
     line = centred_line(logits, component)
     peaks = find_peaks(line)
-    below = line.cdf(jnp.concatenate([peaks.low, peaks.high]))
-    mass = jnp.where(peaks.found, below[len(below) // 2 :] - below[: len(below) // 2], jnp.nan)
-    log_density = jnp.where(peaks.found, line.log_density(peaks.mode), jnp.nan)
+    mass = in_parts(partial(points_last, _mass, line), peaks.found, peaks.low, peaks.high)
+    log_density = in_parts(partial(points_last, LineMixture.log_density, line), peaks.found, peaks.mode)
+    mass, log_density = (jnp.where(peaks.found, part, jnp.nan) for part in (mass, log_density))
     found = Modes(line.value(peaks.mode)[:, None], log_density, mass, jnp.sum(peaks.found, axis=0))
     mode, low, high = (part + line.marginals.origin for part in peaks[:3])
     return found, Peaks(mode, low, high, peaks.found)
+
+
+def _mass(line: LineMixture, low: Array, high: Array) -> Array:
+    return line.cdf(high) - line.cdf(low)
 
 
 def _modes_of_several_targets(logits: Array, component: Component) -> Modes:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from mdnjax.batching import batch_to_end
 from mdnjax.components import Component, Laplace, StudentT, Warped, from_bounds
 from mdnjax.mixture import Mixture, from_batch_last
-from mdnjax.statistics.line import LineMixture, unwarped
-from mdnjax.statistics.roots import bracketed_root
+from mdnjax.statistics.line import LineMixture, points_last, unwarped
+from mdnjax.statistics.roots import bracketed_root, in_parts
 from mdnjax.types import Array, Bool, Float
 
 MIN_TAIL_PROB = 1e-30  # modes are searched at least between the components' quantiles of this probability and of 1 minus it
@@ -66,6 +66,15 @@ def search_limits(line: LineMixture) -> tuple[Float[Array, "1 *batch"], Float[Ar
 
 def _slope(line: LineMixture, u: Array) -> Array:
     """Returns the derivative of the log density of y with respect to u."""
+    return points_last(_slope_at, line, u)
+
+
+def _slope_and_curvature(line: LineMixture, u: Array) -> tuple[Array, Array]:
+    """Returns the first two derivatives of the log density of y with respect to u."""
+    return points_last(lambda line, u: jax.jvp(partial(_slope_at, line), (u,), (jnp.ones_like(u),)), line, u)
+
+
+def _slope_at(line: LineMixture, u: Array) -> Array:
     return jax.jvp(line.log_density, (u,), (jnp.ones_like(u),))[1]
 
 
@@ -75,7 +84,7 @@ def _grid(line: LineMixture, low: Array, high: Array, max_extrema: int) -> tuple
     if isinstance(on_line, StudentT):  # where the tails of a narrow and a wide component cross, the slope can turn three times
         points = jnp.concatenate([points, *(on_line.loc[:, 0] + step * on_line.scale[:, 0] for step in FAR_POINTS)])
     points = jnp.clip(jnp.sort(points, axis=0), low, high)
-    slope, curvature = jax.jvp(partial(_slope, line), (points,), (jnp.ones_like(points),))
+    slope, curvature = _slope_and_curvature(line, points)
     more = jnp.concatenate([_slope_extrema(line, points, slope, curvature, max_extrema), low, high])
     points, slopes = jnp.concatenate([points, more]), jnp.concatenate([slope, _slope(line, more)])
     points, slopes = jax.lax.sort((points, slopes), dimension=0, num_keys=1)
@@ -114,11 +123,7 @@ def _slope_extrema(
     """Returns extrema of the slope between two points with slopes of one sign: the slope may have the other sign there."""
     minima = (slope[:-1] > 0) & (slope[1:] > 0) & (curvature[:-1] < 0) & (curvature[1:] > 0)
     maxima = (slope[:-1] <= 0) & (slope[1:] <= 0) & (curvature[:-1] > 0) & (curvature[1:] < 0)
-
-    def curvature_at(u: Array) -> Array:
-        return jax.jvp(partial(_slope, line), (u,), (jnp.ones_like(u),))[1]
-
-    u = _roots(curvature_at, points, minima | maxima, maxima, max_extrema).u
+    u = _roots(lambda u: _slope_and_curvature(line, u)[1], points, minima | maxima, maxima, max_extrema).u
     return jnp.where(jnp.isnan(u), points[:1], u)
 
 
@@ -132,8 +137,8 @@ def _roots(function: Callable[[Array], Array], points: Array, has_root: Array, d
     order = jnp.argsort(~has_root, axis=0, stable=True)[: min(max_roots, has_root.shape[0])]
     parts = (points[:-1], points[1:], has_root, decreasing)
     low, high, has_root, decreasing = (jnp.take_along_axis(part, order, axis=0) for part in parts)
-    sign = jnp.where(decreasing, -1, 1)
-    root = bracketed_root(lambda u: sign * function(u), low, jnp.where(has_root, high, low))
+    high, sign = jnp.where(has_root, high, low), jnp.where(decreasing, -1, 1)
+    root = in_parts(lambda low, high, sign: bracketed_root(lambda u: sign * function(u), low, high), has_root, low, high, sign)
     return _Roots(jnp.where(has_root, root, jnp.nan), decreasing)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from mdnjax.types import Array, Float
 
 MAX_ITERATIONS = 200
+MAX_PART = 32  # elements that are computed at once, if there may be more than twice as many
 
 
 def bracketed_root(
@@ -57,3 +58,23 @@ def bracketed_root(
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
     return numerator / jnp.where(denominator == 0, 1, denominator)
+
+
+def in_parts(function: Callable[..., Array], used: Array, *arrays: Array) -> Float[Array, "M *batch"]:
+    """Returns function(*arrays), part by part along the first axis, until no part has a used element; used ones come first.
+
+    A mixture of 200 components may have 400 extrema, and has some tens of them.
+    """
+    length, num_parts = used.shape[0], -(-used.shape[0] // MAX_PART)
+    if length <= 2 * MAX_PART:
+        return function(*arrays)
+    padding = [(0, num_parts * MAX_PART - length), *((0, 0) for _ in used.shape[1:])]
+    used, *parts = (jnp.pad(each, padding).reshape(num_parts, MAX_PART, *each.shape[1:]) for each in (used, *arrays))
+    is_used = jnp.append(jnp.any(used, axis=range(1, used.ndim)), False)
+
+    def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        i, results = state
+        return i + 1, results.at[i].set(function(*(part[i] for part in parts)))
+
+    _, results = jax.lax.while_loop(lambda state: is_used[state[0]], step, (jnp.asarray(0), parts[0]))
+    return results.reshape(-1, *used.shape[2:])[:length]

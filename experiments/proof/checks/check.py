@@ -132,7 +132,7 @@ def zeros(*shape: int) -> Callable[[Case], np.ndarray]:
 
 
 def zeros_at_points(case: Case) -> np.ndarray:
-    """Zeros for each example at each of its points: the truth of values that are errors."""
+    """Returns the truth of values that are errors at each point: zeros."""
     return np.zeros(case.y.shape[:-1])
 
 

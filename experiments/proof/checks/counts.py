@@ -1,4 +1,4 @@
-"""A brute-force count of modes in many random mixtures: none is missed, and none is false."""
+"""Compares the modes of many random mixtures with a search on a dense grid: none may be missed, and none may be wrong."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cells(family: Any) -> list[Numbers]:
 
 
 def _wrong(mixture: Mixture, case: Case) -> Numbers:
-    """The share of mixtures with another number of modes, or with one that is not where the density stops to rise."""
+    """Returns the share of mixtures with a wrong number of modes, or with a mode at which the density does not stop rising."""
     family, dtype = type(mixture.component), mixture.logits.dtype
     many = random_mixtures(family)
     many = jax.tree.map(lambda leaf: leaf.astype(dtype), many)

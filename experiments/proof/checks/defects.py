@@ -1,4 +1,4 @@
-"""Checks for known defects of other libraries, on mixtures so small that the true value is known."""
+"""Checks that defects of other libraries are not in this one, on mixtures so small that the true value is known."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _two_peaks(mixture: Mixture) -> Any:
 
 
 def _crps_of_normals(mixture: Mixture) -> Any:
-    """N(0, 1) at 0, N(5, 1) at 5, and N(5, 1) at 0."""
+    """Returns the CRPS of N(0, 1) at 0, of N(5, 1) at 5, and of N(5, 1) at 0."""
     dtype = mixture.logits.dtype
     loc, y = jnp.array([[[0.0]], [[5.0]], [[5.0]]], dtype), jnp.array([[0.0], [5.0], [0.0]], dtype)
     return mdn.crps(Mixture(jnp.zeros((3, 1), dtype), mdn.Diagonal(loc, jnp.ones_like(loc))), y)
 
 
 def _isotropic_scales(mixture: Mixture) -> Any:
-    """Scales 1, 2 and 3 of three components of two targets."""
+    """Returns the scales of three components of two targets, which are 1, 2 and 3."""
     loc, log_scale = jnp.repeat(jnp.array([10.0, 20.0, 30.0]), 2), jnp.log(jnp.array([1.0, 2.0, 3.0]))
     raw = jnp.concatenate([loc, log_scale]).astype(mixture.logits.dtype)
     isotropic = FAMILIES["isotropic"].from_raw(raw, Sizes(3, 2), 0.0)
@@ -47,7 +47,7 @@ def _scale_of_raw(mixture: Mixture) -> Any:
 
 
 def _changes_of_log_prob(mixture: Mixture, case: Case) -> Any:
-    """Changes of the density after sampling, and when the rows of the batch are in reversed order."""
+    """Returns by how much sampling changes the density, and by how much a reversed order of the rows does."""
     y = points(mixture, case)
     before = mdn.log_prob(mixture, y)
     mdn.sample(jax.random.key(0), mixture)
@@ -57,7 +57,7 @@ def _changes_of_log_prob(mixture: Mixture, case: Case) -> Any:
 CHECKS = [
     Check(
         "cdf",
-        "defect: a scale taken for a variance (.1318 for .011375)",
+        "defect: the scale is used as a variance (.1318 for .011375)",
         "scipy's cdf",
         of_mixture(_two_peaks),
         lambda c: 0.5 * stats.norm.cdf(-2) + 0.5 * stats.norm.cdf(-22),
@@ -66,7 +66,7 @@ CHECKS = [
     ),
     Check(
         "crps",
-        "defect: locations ignored (N(0, 1) at 0: .233695)",
+        "defect: locations are ignored (N(0, 1) at 0: .233695)",
         "(sqrt 2 - 1) / sqrt pi; scoringrules",
         of_mixture(_crps_of_normals),
         lambda c: np.array([*[(np.sqrt(2) - 1) / np.sqrt(np.pi)] * 2, scoringrules.crps_normal(0.0, 5.0, 1.0)]),
@@ -75,7 +75,7 @@ CHECKS = [
     ),
     Check(
         "from_raw",
-        "defect: isotropic scales that mix components",
+        "defect: isotropic scales are those of other components",
         "[[1, 1], [2, 2], [3, 3]]",
         of_mixture(_isotropic_scales),
         lambda c: np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]),
@@ -84,7 +84,7 @@ CHECKS = [
     ),
     Check(
         "from_raw",
-        "defect: log-variance where log-sd is read (.01 for .1)",
+        "defect: the variance is used as the scale (.01 for .1)",
         "0.1",
         of_mixture(_scale_of_raw),
         lambda c: np.array([0.1]),
@@ -93,7 +93,7 @@ CHECKS = [
     ),
     Check(
         "log_prob",
-        "defect: changed by sampling, or by the row's position",
+        "defect: sampling, or the order of the rows, changes it",
         "itself before sampling, and in reversed order",
         _changes_of_log_prob,
         lambda c: np.zeros((2, *c.y.shape[:2])),

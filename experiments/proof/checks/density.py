@@ -48,7 +48,7 @@ def true_box_prob(case: Case) -> np.ndarray:
 
 
 def _box_prob_error(mixture: Mixture, case: Case) -> Any:
-    """In units of the error that comes with the estimate, which is six standard errors of twelve lattices."""
+    """Returns the error divided by the one that the estimate states, which is six standard errors of twelve lattices."""
     return standard_errors(box_prob(mixture, case), true_box_prob(case), 1e-6)
 
 

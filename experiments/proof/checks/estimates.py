@@ -22,7 +22,7 @@ def _covers_its_error(
     applies: Callable[[Name], bool],
     regimes: tuple[str, ...],
 ) -> Check:
-    """By how much the true error is above the stated one; the tolerances are what the oracle may be off by."""
+    """Returns the check of an estimate; the oracle itself may have an error as large as the tolerances."""
     return Check(
         function,
         "by how much the error is above the stated one",
@@ -36,7 +36,7 @@ def _covers_its_error(
 
 
 def _not_by_lattices(name: Name) -> bool:
-    """Selects up to two targets: another check has the error of more, which is six standard errors."""
+    """Selects up to two targets; a check of its own compares the error of more targets, which is six standard errors."""
     return name.num_targets <= 2
 
 

@@ -57,7 +57,7 @@ def gradient(function: Callable[[Mixture, Any], Any]) -> Callable[[Mixture, Case
 
 
 def _without_unused(case: Case, leaves: Sequence[Any]) -> tuple[Any, ...]:
-    """Sets entries above the diagonal of a triangular factor to 0: they are no parameters."""
+    """Sets entries above the diagonal of a triangular factor to 0: these are not parameters."""
     full = isinstance(case.given.component, mdn.Full)
     return tuple(np.tril(leaf) if full and np.ndim(leaf) == 4 else leaf for leaf in leaves)
 
@@ -69,14 +69,14 @@ def _each_tail_and_line_or_box(name: Name) -> bool:
 
 
 def _pathwise(mixture: Mixture, case: Case) -> Any:
-    """d draw / d logit and d draw / d location of every component."""
+    """Returns d draw / d logit and d draw / d location of every component."""
     slopes = jax.grad(lambda mixture: mdn.sample_with_gradient(jax.random.key(6), mixture).sum())(mixture)
     component: Any = slopes.component
     return slopes.logits, getattr(component, "component", component).loc[..., 0]
 
 
 def _true_pathwise(dtype: str) -> Callable[[Case], tuple[Numbers, Numbers]]:
-    """Central differences of the quantile at the probability of each draw."""
+    """Returns central differences of the quantile at the probability of each draw."""
 
     def truth(case: Case) -> tuple[Numbers, Numbers]:
         draws = np.asarray(mdn.sample(jax.random.key(6), case.mixture(dtype)), float)

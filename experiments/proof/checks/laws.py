@@ -53,7 +53,7 @@ def _affine(mixture: Mixture, case: Case) -> Numbers:
 
 
 def _integral(mixture: Mixture, case: Case) -> Numbers:
-    """The integral of the library's density, by the oracle's rule."""
+    """Returns the integral of the library's density by the oracle's rule."""
     rules = [one_target.panels(example) for example in case.examples]
     most = max(len(nodes) for nodes, _ in rules)
     y, weight = np.zeros((most, len(rules), 1)), np.zeros((most, len(rules)))
@@ -70,13 +70,13 @@ def _integral(mixture: Mixture, case: Case) -> Numbers:
 
 
 def _largest_decrease(mixture: Mixture, case: Case) -> Numbers:
-    """The largest decrease of the cdf from one point to the next larger one."""
+    """Returns the largest decrease of the cdf from one point to the next larger one."""
     y = np.sort(points(mixture, case), axis=0)
     return np.maximum(-np.diff(np.asarray(mdn.cdf(mixture, y)), axis=0), 0).max(0)
 
 
 def _round_trip(mixture: Mixture, case: Case) -> Any:
-    """abs(cdf(quantile(p)) - p)."""
+    """Returns |cdf(quantile(p)) - p|."""
     p = as_dtype_of(mixture, for_each_example(PROBABILITIES, case))
     return np.abs(np.asarray(mdn.cdf(mixture, mdn.quantile(mixture, p))) - p).max(0)
 
@@ -97,7 +97,7 @@ def _pool_of_copies(mixture: Mixture, case: Case) -> Numbers:
 
 
 def _without_correlations(mixture: Mixture, case: Case) -> Numbers:
-    """A full component with a diagonal factor, or one of low rank without factors, compared with the diagonal component."""
+    """Compares a full component with a diagonal factor, or one of low rank without factors, with the diagonal component."""
     component: Any = mixture.component
     if isinstance(component, mdn.Full):
         scale = 1 / jnp.diagonal(component.precision_tril, axis1=-2, axis2=-1)
@@ -109,7 +109,7 @@ def _without_correlations(mixture: Mixture, case: Case) -> Numbers:
 
 
 def _outside(mixture: Mixture, case: Case) -> Any:
-    """log p, cdf and survival beyond the bounds, and on them."""
+    """Returns log p, cdf and survival outside of the bounds and on them."""
     low, high = case.examples[0].low[0], case.examples[0].high[0]
     ends = [low - 1, low] if np.isfinite(low) else []
     ends += [high, high + 1] if np.isfinite(high) else []

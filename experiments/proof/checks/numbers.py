@@ -29,14 +29,14 @@ from mdnjax import Mixture
 
 
 def _quantile_error(case: Case, p: np.ndarray, y: Any) -> Numbers:
-    """The smaller of two errors: of the value, or of the probability, which counts where the density nearly vanishes."""
+    """Returns the error of the value or of the probability, whichever is smaller: the second where the density is nearly 0."""
     rounding, y, truth = case.rounding(y.dtype), case.relative(y), case.each(one_target.quantile, p)
     by_value = np.maximum(np.abs(y - truth) - rounding, 0) / np.maximum(1, np.abs(truth))
     return np.minimum(by_value[..., 0], np.abs(case.each(_probability_error, y, p)))
 
 
 def _probability_error(example: Example, y: Numbers, p: Any) -> float:
-    """cdf(y) - p, relative to the probability of the tail that p is in."""
+    """Returns cdf(y) - p, relative to the probability of the tail that p is in."""
     p = float(p)
     return (one_target.cdf(example, y) - p) / p if p < 0.5 else (1 - p - one_target.survival(example, y)) / (1 - p)
 

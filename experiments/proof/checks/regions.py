@@ -28,7 +28,7 @@ PADDED_LENGTH = 200
 
 
 def _padded(numbers: Any) -> Numbers:
-    """Numbers with nan appended, so that lists of any length can be compared."""
+    """Appends nan to numbers, so that lists of any length can be compared."""
     numbers = np.asarray(numbers, float)
     rest = np.full((*numbers.shape[:-1], PADDED_LENGTH - numbers.shape[-1]), np.nan)
     return np.concatenate([numbers, rest], axis=-1)
@@ -47,7 +47,7 @@ def _true_modes(case: Case) -> Any:
 
 
 def _heights(case: Case, y: Numbers, log_density: Numbers) -> Numbers:
-    """Log densities, infinite at a bound: there the value only depends on how near to the bound it is computed."""
+    """Replaces log densities at a bound by infinity: such a value depends on the rounding of the bound alone."""
     at_bound = np.zeros(y.shape, bool)
     for bound in (case.examples[0].low[0], case.examples[0].high[0]):
         at_bound |= np.abs(y - bound) < 1e-6

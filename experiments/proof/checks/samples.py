@@ -50,7 +50,7 @@ def _true_tempered(example: Example, y: Numbers) -> Any:
 
 
 def _from_numpy(estimate: Any, case: Case, seed: int, terms: Callable[..., Numbers], *arrays: np.ndarray) -> Numbers:
-    """Standard errors between an estimate and the mean of terms(example, rng, *point), which are computed from numpy's draws."""
+    """Returns the difference of an estimate from the mean of terms(example, rng, *point) by numpy's draws, in standard errors."""
     rng = np.random.default_rng(seed)
     rows = [terms(e, rng, *(array[b] for array in arrays)) for b, e in enumerate(case.examples)]
     errors = np.array([row.std() for row in rows]) / np.sqrt(NUM_ORACLE_DRAWS)

@@ -24,7 +24,7 @@ def _values(mixture: Mixture) -> Numbers:
 
 
 def _calibration_error(case: Case) -> Numbers:
-    """The mean of |F_n(u) - u| over two million u."""
+    """Returns the mean of |F_n(u) - u| over two million u."""
     u = (np.arange(2_000_000) + 0.5) / 2_000_000
     return np.asarray(np.mean(np.abs(np.searchsorted(np.sort(VALUES.astype(float)), u, side="right") / len(VALUES) - u)))
 

@@ -43,7 +43,7 @@ def _condition(mixture: Mixture, case: Case) -> Any:
 
 
 def _true_condition(case: Case) -> Numbers:
-    """The joint density over that of the last of two targets, for which the first is integrated out."""
+    """Returns log p(y) minus the log density of the last of two targets, which is an integral over the first."""
     return case.each(lambda e, y: float(e.log_prob(y)) - several_targets.marginal_log_prob(e, y, 0), case.points[:NUM_POINTS])
 
 
@@ -52,7 +52,7 @@ def _highest_log_density(mixture: Mixture) -> Any:
 
 
 def _members(mixture: Mixture) -> Mixture:
-    """Examples 0, 1, 2 and 3, 4, 5 as two members of a batch of three."""
+    """Returns two members of a batch of three: the examples 0, 1, 2, and the examples 3, 4, 5."""
     return jax.tree.map(lambda leaf: leaf.reshape(2, 3, *leaf.shape[1:]), mixture)
 
 
@@ -81,7 +81,7 @@ def _reduced_moments(mixture: Mixture, case: Case) -> Any:
 
 
 def _true_reduced_weights(example: Example) -> Numbers:
-    """Weights after the cheapest merges, sorted."""
+    """Returns the sorted weights after the merges of least cost."""
     covariances = example.covariance
     if covariances is None:
         covariances = [np.diag(variances) for variances in several_targets.component_variances(example)]
@@ -109,7 +109,7 @@ def _volume(part: Any) -> float:
 
 
 def _aligned_weights(mixture: Mixture) -> Any:
-    """The first three examples, with their components in another order, aligned to the last three."""
+    """Aligns the first three examples, with their components in another order, to the last three, and returns the weights."""
     order = np.roll(np.arange(mixture.logits.shape[-1]), 1)
     permuted = jax.tree.map(lambda leaf: leaf[:3][:, order], mixture)
     return mdn.weights(mdn.align(permuted, mixture[3:]))

@@ -45,7 +45,7 @@ def gradients(mixture: Mixture, function: Callable[[Mixture], Any]) -> tuple[Any
 
 
 def _without_unused(case: Case, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sets entries above the diagonal of a triangular factor to 0: they are no parameters."""
+    """Sets entries above the diagonal of a triangular factor to 0: these are not parameters."""
     full = isinstance(case.given.component, mdn.Full)
     return tuple(np.tril(leaf) if full and np.ndim(leaf) == 4 else leaf for leaf in leaves)
 
@@ -57,7 +57,7 @@ def _agrees(
     regimes: tuple[str, ...] = MIXED,
     tolerances: tuple[float, float] = (1e-3, 1e-6),
 ) -> Check:
-    """The gradient of the library against differences of its values, which other checks compare with oracles."""
+    """Returns a check of the gradient by differences of the library's own values, which other checks compare with oracles."""
 
     def value(mixture: Mixture, case: Case) -> tuple[Any, ...]:
         y = as_dtype_of(mixture, case.y)
@@ -74,7 +74,7 @@ def _agrees(
 
 
 def _finite(name: str, function: Function, applies: Callable[[Name], bool]) -> Check:
-    """The share of entries of the gradient that are nan or infinite, over all points where the function is finite."""
+    """Returns a check that no entry of the gradient is nan or infinite at a point where the function is finite."""
 
     def value(mixture: Mixture, case: Case) -> Numbers:
         y = as_dtype_of(mixture, case.y)
@@ -90,7 +90,7 @@ def _finite(name: str, function: Function, applies: Callable[[Name], bool]) -> C
 
 
 def _quantiles(mixture: Mixture, y: Any) -> Any:
-    """All quantiles, the median and the ends of a central interval, `[*batch, P]`, with the batch last."""
+    """Returns all quantiles, the median and the ends of a central interval, `[P, *batch]`."""
     p = as_dtype_of(mixture, PROBABILITY)
     levels = [mdn.quantile(mixture[..., None], p)[..., 0], mdn.median(mixture), mdn.central_interval(mixture, 0.5)]
     return jnp.moveaxis(jnp.concatenate(levels, axis=-1), -1, 0)
