@@ -45,7 +45,7 @@ def fit_posterior(
     Args:
         theta: Parameters of N simulations.
         x: Results `[N, X]`, or `[N, T, X]` for T independent trials with the same parameters (only with method "likelihood").
-        prior: The law of theta: `Box`, `Normal`, `LogUniform`, `LogNormal`, or a `Product` of them.
+        prior: The law of theta: `Box`, `Normal`, `MultivariateNormal`, `LogUniform`, `LogNormal`, or a `Product` of them.
         method: "posterior" trains networks of p(theta|x), from which draws are immediate. "likelihood" trains networks of
             p(x|theta) and draws with particles, which takes seconds for an observation; it is better where the likelihood is
             simpler than the posterior.
