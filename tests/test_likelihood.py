@@ -11,10 +11,13 @@ import scipy.stats
 
 import mdnjax as mdn
 from mdnjax.checkpoint import CheckpointError
+from mdnjax.config.simulated import Simulated
 from mdnjax.data import Dataset
 from mdnjax.model_file import save
+from mdnjax.posteriors import fit
 from mdnjax.posteriors.success import fit_success
 from mdnjax.posteriors.tempering import Effort, draw_tempered
+from mdnjax.training.selection import Candidates, SelectedCandidate
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 stats: Any = scipy.stats  # its type stubs know neither frozen laws nor covariances
@@ -167,6 +170,21 @@ def test_the_direct_posterior_answers_the_same_questions():
     assert proposed.std(axis=0).min() > 1.2 * draws.std(axis=0).max()
     with pytest.raises(ValueError, match="propose: got a posterior without a prior"):
         mdn.DirectPosterior(posterior.predictor, None).propose(jax.random.key(1), [0.5, 1.5], 10)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("posterior", 2000), ("likelihood", 10_000)])
+def test_numbers_of_components_of_the_posterior_are_compared_after_fewer_steps(monkeypatch, method, steps):
+    compared = []
+
+    def choose(config, *_):
+        compared.append((config.train.num_steps, config.selection.num_components))
+        return Candidates((1, 20), np.zeros(2), SelectedCandidate(0, np.zeros(2), np.zeros(2)))
+
+    monkeypatch.setattr(fit, "choose_num_components", choose)
+    rows = Dataset(np.zeros((2, 1)), np.zeros((2, 1)))
+    config = fit.with_chosen_components(fit.config_of(Simulated(method=method), mdn.Normal(0, 1)), method, rows, rows)
+    assert (config.model.num_components, config.train.num_steps) == (1, 10_000)
+    assert compared == [(steps, (1, 20) if method == "posterior" else (1, 8))]
 
 
 def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior(tmp_path):
