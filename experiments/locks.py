@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from mdnjax.file_lock import InUseError, take_lock
+
 try:
     import fcntl
 except ImportError:  # on Windows, where folders are not locked
@@ -27,13 +29,10 @@ def acquire(folder: Path) -> None:
     """
     if fcntl is None or not os.access(folder.parent, os.W_OK):
         return
-    file = open(folder.resolve().with_name(f".{folder.name}.lock"), "w")  # noqa: SIM115 (it stays open while the command runs)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
+        _open_locks.append(take_lock(folder.resolve().with_name(f".{folder.name}.lock")))
+    except InUseError:
         raise FolderInUseError(str(folder)) from None
-    _open_locks.append(file)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from mdnjax.posteriors.file import load_posterior, save_posterior
 from mdnjax.posteriors.fit import fit_posterior
 from mdnjax.posteriors.likelihood import LikelihoodPosterior
 from mdnjax.posteriors.posterior import Posterior
-from mdnjax.posteriors.priors import Box, LogNormal, LogUniform, Normal, Prior, Product
+from mdnjax.posteriors.priors import Box, LogNormal, LogUniform, MultivariateNormal, Normal, Prior, Product
 from mdnjax.posteriors.simulations import simulate
 from mdnjax.predictor import Predictor
 from mdnjax.quadrature import Estimate
@@ -87,8 +87,8 @@ __version__ = "0.1.0"
 
 __all__ = ["FAMILIES", "Batch", "Box", "Diagnosis", "Diagonal", "DirectPosterior", "Estimate", "Evaluation", "Full"]
 __all__ += ["Isotropic", "Laplace", "LikelihoodPosterior", "LogNormal", "LogUniform", "LowRank", "MDNRegressor", "Mixture"]
-__all__ += ["Model", "Modes", "Network", "Normal", "Posterior", "Predicted", "Predictor", "Prior", "Product", "Recurrent"]
-__all__ += ["Region", "Slice", "Slices", "StudentT", "Support", "TrainState", "Warped"]
+__all__ += ["Model", "Modes", "MultivariateNormal", "Network", "Normal", "Posterior", "Predicted", "Predictor", "Prior"]
+__all__ += ["Product", "Recurrent", "Region", "Slice", "Slices", "StudentT", "Support", "TrainState", "Warped"]
 __all__ += ["affine", "align", "box_prob", "branches", "calibration_error", "cde_loss", "cdf", "central_interval"]
 __all__ += ["condition", "conformal", "covariance", "coverage", "crps", "crps_by_quadrature", "diagnose", "energy_score"]
 __all__ += ["entropy", "entropy_bounds", "entropy_by_samples", "evaluate", "evaluate_slices", "expected_shortfall"]

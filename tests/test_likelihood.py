@@ -11,10 +11,13 @@ import scipy.stats
 
 import mdnjax as mdn
 from mdnjax.checkpoint import CheckpointError
+from mdnjax.config.simulated import Simulated
 from mdnjax.data import Dataset
 from mdnjax.model_file import save
+from mdnjax.posteriors import fit
 from mdnjax.posteriors.success import fit_success
 from mdnjax.posteriors.tempering import Effort, draw_tempered
+from mdnjax.training.selection import Candidates, SelectedCandidate
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
 stats: Any = scipy.stats  # its type stubs know neither frozen laws nor covariances
@@ -69,9 +72,14 @@ def test_particles_keep_narrow_modes_at_the_edges_of_a_box():
     assert np.abs(draws).max() <= 1
 
 
-def linear_simulations(num, trials):
+COVARIANCE = np.array([[1, 0.6], [0.6, 1]])
+
+
+def linear_simulations(num, trials, covariance=None):
     """Draws theta ~ N((0, 1), 1) and, for each trial, x = theta + noise of sd 1/2."""
     prior = mdn.Normal([0, 1], 1, ["a", "b"])
+    if covariance is not None:
+        prior = mdn.MultivariateNormal([0, 1], covariance, ["a", "b"])
     theta = prior.sample(jax.random.key(num), (num,))
     return prior, theta, theta[:, None] + 0.5 * np.random.default_rng(num).normal(size=(num, trials, 2))
 
@@ -89,25 +97,37 @@ SETTINGS |= {"likelihood.num_particles": 500, "likelihood.num_moves": 15}
 NUM = 2010  # rows of all trainings below, of two inputs and two targets, so that they share one program
 
 
-def test_a_learnt_likelihood_of_trials_gives_the_exact_posterior():
-    prior, theta, x = linear_simulations(NUM // 3, 3)
+def conjugate(total, trials):
+    """Returns the exact posterior, of correlated parameters, of trials with this sum: its mean and its covariance."""
+    prior, covariance = np.linalg.inv(COVARIANCE), np.linalg.inv(np.linalg.inv(COVARIANCE) + trials / 0.25 * np.eye(2))
+    return (prior @ [0, 1] + total / 0.25) @ covariance, covariance
+
+
+def test_a_learnt_likelihood_of_trials_gives_the_exact_posterior_also_of_correlated_parameters(tmp_path):
+    prior, theta, x = linear_simulations(NUM // 3, 3, COVARIANCE)
     posterior: Any = mdn.fit_posterior(theta, x, prior=prior, method="likelihood", settings=SETTINGS)
     assert posterior.predictor.columns.targets == ("x_1", "x_2")
     assert [column.name for column in posterior.predictor.columns.inputs] == ["a", "b"]
     for trials in (1, 4):  # any number of trials can be observed
         observed = np.array([[0.5, 1.5]] * trials)
         draws = posterior.sample(jax.random.key(0), observed, 500)
-        precision = 1 + trials / 0.25
-        np.testing.assert_allclose(draws.mean(axis=0), (np.array([0, 1]) + trials * observed[0] / 0.25) / precision, atol=0.1)
-        np.testing.assert_allclose(draws.std(axis=0), precision**-0.5, rtol=0.15)
+        mean, covariance = conjugate(observed.sum(axis=0), trials)
+        np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.1)
+        np.testing.assert_allclose(draws.std(axis=0), np.diag(covariance) ** 0.5, rtol=0.15)
+        correlation = covariance[0, 1] / covariance[0, 0]
+        assert np.corrcoef(draws.T)[0, 1] == pytest.approx(correlation, abs=0.15)
     mode = posterior.modes(observed)
-    np.testing.assert_allclose(mode.y, (np.array([[0, 1]]) + trials * observed[0] / 0.25) / precision, atol=0.1)
-    assert mode.log_density[0] == pytest.approx(np.log(precision / (2 * np.pi)), abs=0.5)
+    np.testing.assert_allclose(mode.y, mean[None], atol=0.1)
+    assert mode.log_density[0] == pytest.approx(stats.multivariate_normal(mean, covariance).logpdf(mean), abs=0.5)
     difference = np.diff(posterior.log_prob(np.array([[0.5, 1.0], [0.2, 1.4]]), observed))
     assert difference == pytest.approx(exact_difference(observed), abs=0.5)
-    _, theta, x = linear_simulations(60, 3)
+    mdn.save_posterior(tmp_path / "posterior.safetensors", posterior)
+    loaded: Any = mdn.load_posterior(tmp_path / "posterior.safetensors")
+    np.testing.assert_array_equal(loaded.log_prob(draws[:5], observed), posterior.log_prob(draws[:5], observed))
+    _, theta, x = linear_simulations(60, 3, COVARIANCE)
     evaluated = posterior.evaluate(jax.random.key(1), Dataset(x, theta), 99)
-    exact = stats.norm((np.array([0, 1]) + x.sum(axis=1) / 0.25) / 13, 13**-0.5).logpdf(theta).sum(axis=1)
+    means, covariance = conjugate(x.sum(axis=1), 3)
+    exact = stats.multivariate_normal([0, 0], covariance).logpdf(theta - means)
     assert evaluated.nll.mean() == pytest.approx(-exact.mean(), abs=0.2)
     assert 0.3 < evaluated.ranks.coverage(0.5) < 0.7
     assert max(evaluated.ranks.errors()) < 0.12
@@ -127,7 +147,7 @@ def test_parameters_and_results_far_from_zero_keep_their_digits():
 
 def exact_difference(observed):
     first, second = (
-        stats.norm([0, 1], 1).logpdf(theta).sum() + stats.norm(theta, 0.5).logpdf(observed).sum()
+        stats.multivariate_normal([0, 1], COVARIANCE).logpdf(theta) + stats.norm(theta, 0.5).logpdf(observed).sum()
         for theta in ([0.5, 1], [0.2, 1.4])
     )
     return second - first
@@ -150,6 +170,21 @@ def test_the_direct_posterior_answers_the_same_questions():
     assert proposed.std(axis=0).min() > 1.2 * draws.std(axis=0).max()
     with pytest.raises(ValueError, match="propose: got a posterior without a prior"):
         mdn.DirectPosterior(posterior.predictor, None).propose(jax.random.key(1), [0.5, 1.5], 10)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("posterior", 2000), ("likelihood", 10_000)])
+def test_numbers_of_components_of_the_posterior_are_compared_after_fewer_steps(monkeypatch, method, steps):
+    compared = []
+
+    def choose(config, *_):
+        compared.append((config.train.num_steps, config.selection.num_components))
+        return Candidates((1, 20), np.zeros(2), SelectedCandidate(0, np.zeros(2), np.zeros(2)))
+
+    monkeypatch.setattr(fit, "choose_num_components", choose)
+    rows = Dataset(np.zeros((2, 1)), np.zeros((2, 1)))
+    config = fit.with_chosen_components(fit.config_of(Simulated(method=method), mdn.Normal(0, 1)), method, rows, rows)
+    assert (config.model.num_components, config.train.num_steps) == (1, 10_000)
+    assert compared == [(steps, (1, 20) if method == "posterior" else (1, 8))]
 
 
 def test_failures_that_depend_on_theta_are_a_factor_of_the_posterior(tmp_path):

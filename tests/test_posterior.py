@@ -3,11 +3,12 @@
 import bz2
 import json
 from fnmatch import fnmatch
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from scipy.stats import kstest
+import scipy.stats
 
 import mdnjax as mdn
 from experiments import report
@@ -17,6 +18,7 @@ from experiments.posterior.__main__ import FILES, study
 from experiments.posterior.problem import Problem, splits_of
 from experiments.posterior.schema import Posterior, Simulations
 from experiments.posterior.simulations import make_problem
+from experiments.posterior.tasks import DESIGN
 from mdnjax.c2st import c2st
 from mdnjax.config import load
 from mdnjax.config.schema import Model
@@ -27,6 +29,7 @@ from mdnjax.posteriors.ranks import Ranks, rank
 from mdnjax.predictor import make_predictor
 from tests.commands import assert_not_blank, run
 
+stats: Any = scipy.stats  # its type stubs know no covariances
 RNG = np.random.default_rng(0)
 TINY = ["train.num_steps=6", "train.report_every=3", "train.batch_size=20", "ensemble.num_members=1", "ensemble.rotate=false"]
 TINY += ["model.num_components=2", "model.hidden_sizes=[4]", "data.num_test=30", "num_draws=50", "num_ranks=19"]
@@ -55,7 +58,7 @@ def test_simulations_have_the_exact_posterior():
     data = two_moons.make_splits(5, num_train=300, num_validation=1, num_test=1).train
     generator = np.random.default_rng(2)
     ranks = [(two_moons.draw_posterior(generator, x, 99)[:, 0] < y[0]).sum() for x, y in zip(data.x, data.y, strict=True)]
-    assert kstest((np.array(ranks) + 0.5) / 100, "uniform").pvalue > 0.01
+    assert stats.kstest((np.array(ranks) + 0.5) / 100, "uniform").pvalue > 0.01
 
 
 def test_entropy_and_floor_of_the_mean_squared_error_agree_with_draws():
@@ -93,7 +96,7 @@ def test_ranks_of_draws_of_the_mixture_itself_are_uniform():
     for column in (*ranks.below.T, ranks.above):
         assert column.min() >= 0
         assert column.max() <= 199
-        assert kstest((column + 0.5) / 200, "uniform").pvalue > 1e-3
+        assert stats.kstest((column + 0.5) / 200, "uniform").pvalue > 1e-3
     assert max(ranks.errors()) < 0.06
     assert ranks.coverage(0.9) == pytest.approx(0.9, abs=0.06)
     shifted = rank(predictor, Dataset(x, y + 3), jax.random.key(2), 199)
@@ -192,6 +195,36 @@ def reference_folder(root, number, observation, draws):
             (folder / f"{name}.bz2").write_bytes(bz2.compress(text.encode()))
         else:
             (folder / name).write_text(text)
+
+
+def test_a_task_without_statistics_reads_the_raw_observations_of_the_other_task(tmp_path):
+    spikes, theta = RNG.integers(0, 2, (1, 100)).astype(float), RNG.normal(size=(60, 10))
+    folder = tmp_path / "bernoulli_glm" / "files"
+    reference_folder(folder, 1, spikes @ DESIGN, theta)
+    few: Any = {"root": str(tmp_path), "num_simulations": (300,), "num_test": 2}
+    problem = make_problem(Simulations(task="bernoulli_glm", **few), 0, 10)
+    np.testing.assert_allclose(problem.observed, spikes @ DESIGN)
+    with pytest.raises(UserError, match=r"data\.root: cannot read .*num_observation_1/observation_raw\.csv: No such file"):
+        make_problem(Simulations(task="bernoulli_glm_raw", **few), 0, 10)
+    (folder / "num_observation_1" / "observation.csv").rename(folder / "num_observation_1" / "observation_raw.csv")
+    with pytest.raises(UserError, match=r"an observation of shape \(1, 10\) and .* expected \(1, 100\) and 10 columns"):
+        make_problem(Simulations(task="bernoulli_glm_raw", **few), 0, 10)
+    with pytest.raises(UserError, match=r"data\.root: got .*, expected a folder with num_observation_1"):
+        make_problem(Simulations(task="bernoulli_glm", **{**few, "root": str(tmp_path / "never")}), 0, 10)
+
+
+def test_the_prior_of_a_file_may_be_correlated(tmp_path):
+    theta = THETA @ np.array([[1, 0.5, 0], [0, 1, 0], [0.2, 0, 2]])
+    path = str(write(tmp_path / "s.npz", theta=theta, x=X))
+    data = Simulations(path=path, prior="multivariate_normal")
+    prior: Any = make_problem(data, 0, 10, "likelihood").prior
+    law = stats.multivariate_normal(theta.mean(axis=0), np.cov(theta.T, bias=True))
+    np.testing.assert_allclose(prior.log_prob(theta), law.logpdf(theta))
+    write(tmp_path / "s.npz", theta=theta[:, [0, 1, 0]], x=X)
+    with pytest.raises(
+        UserError, match=r"data\.prior: the theta of .*s\.npz: MultivariateNormal: .* expected a positive definite"
+    ):
+        make_problem(data, 0, 10, "likelihood")
 
 
 def test_simulations_of_a_file_are_scored_by_reference_posteriors(tmp_path):

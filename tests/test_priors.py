@@ -33,6 +33,31 @@ def test_priors_have_the_densities_of_their_laws():
     np.testing.assert_allclose(prior.support, [(-3, 1), (-np.inf, np.inf), (0.1, 10), (0, np.inf)])
 
 
+def test_correlated_parameters_have_the_density_of_scipy_and_a_map_to_independent_numbers():
+    """The others of a product stay independent. A number in order grows with its own parameter alone, unlike z."""
+    covariance = np.array([[4, 1.5, 0.1], [1.5, 1, 0.2], [0.1, 0.2, 0.5]])
+    prior = mdn.Product(LAWS["a"][0], mdn.MultivariateNormal([1, -2, 1e6], covariance, ["p", "q", "r"]), LAWS["d"][0])
+    theta = prior.sample(jax.random.key(0), (3000,))
+    np.testing.assert_allclose(np.cov(theta[:, 1:4].T), covariance, atol=0.3)
+    law = stats.multivariate_normal([1, -2, 1e6], covariance)
+    expected = law.logpdf(theta[:, 1:4]) + sum(LAWS[name][1].logpdf(theta[:, i]) for name, i in (("a", 0), ("d", 4)))
+    np.testing.assert_allclose(prior.log_prob(theta), expected, rtol=1e-9)
+    assert prior.log_prob(theta[0] + np.array([9, 0, 0, 0, 0])) == -np.inf
+    z = jnp.asarray(prior.real(theta[:50]))
+    np.testing.assert_allclose(prior.parameters(z), theta[:50], rtol=1e-9)
+    np.testing.assert_allclose(prior.law.parameters(z), theta[:50], rtol=1e-9)
+    jacobian = jax.vmap(jax.jacfwd(prior.law.parameters))(z)
+    np.testing.assert_allclose(prior.law.log_prob(z), expected[:50] + np.linalg.slogdet(jacobian)[1], rtol=1e-8)
+    relative = prior.law.relative_log_prob(z) - expected[:50]
+    np.testing.assert_allclose(relative, relative[0], atol=1e-8)
+    standardised = prior.law.standardised(units_of(prior.law, 0.3, 2.0), z)
+    np.testing.assert_allclose(standardised, (theta[:50] - 0.3) / 2, rtol=1e-9)
+    np.testing.assert_array_equal(np.argsort(prior.law.ordered(z), axis=0), np.argsort(theta[:50], axis=0))
+    assert (np.argsort(z, axis=0) != np.argsort(theta[:50], axis=0)).any()
+    within = prior.within(theta[:50])
+    np.testing.assert_allclose(np.diff(within.log_prob(theta[:2])), np.diff(expected[:2]), rtol=1e-9)
+
+
 def test_a_prior_within_draws_is_the_law_restricted_to_their_range():
     prior = mdn.Product(*(prior for prior, _ in LAWS.values()))
     draws = prior.sample(jax.random.key(2), (200,)) * [0.1, 1, 1, 1]
@@ -71,6 +96,13 @@ def test_the_density_on_the_real_line_is_that_of_the_prior(name):
         (lambda: mdn.LogUniform(0, 1), "expected positive numbers"),
         (lambda: mdn.Box([0, 0], [1, 1, 1]), "do not fit together"),
         (lambda: mdn.Box(0, 1, ["a", "b"]), "got 2 names for 1 parameters"),
+        (lambda: mdn.MultivariateNormal([0, 0], [1, 1]), r"mean of shape \(2,\) and covariance of shape \(2,\), expected \[D\]"),
+        (lambda: mdn.MultivariateNormal([0, 0, 0], np.eye(2)), r"mean of shape \(3,\) and covariance of shape \(2, 2\)"),
+        (lambda: mdn.MultivariateNormal(np.nan, np.eye(2)), "expected finite means and covariances"),
+        (lambda: mdn.MultivariateNormal(0, np.diag([1, 0])), "got variance 0 of parameter 1 from 0, expected > 0"),
+        (lambda: mdn.MultivariateNormal(0, [[1, 0.5], [0.2, 1]]), r"covariance\[0, 1\] = 0.5, \[1, 0\] = 0.2, expected a"),
+        (lambda: mdn.MultivariateNormal(0, [[1, 2], [2, 1]]), "the eigenvalue -1, expected a positive definite matrix"),
+        (lambda: mdn.MultivariateNormal(0, [[1, 2], [2, 4]]), "expected a positive definite matrix"),
     ],
 )
 def test_impossible_priors_are_refused(make, words):

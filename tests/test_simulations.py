@@ -1,6 +1,7 @@
 """Simulations with draws of a prior: the same on any number of workers, failures as rows of NaN, and continued from a folder."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import distributed  # pyright: ignore[reportMissingImports]
 import jax
@@ -60,14 +61,14 @@ def test_interrupted_simulations_continue_from_their_folder(expected, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         mdn.simulate(KEY, interrupted, PRIOR, 40, path=tmp_path / "new", chunk_size=5)
-    assert len([*(tmp_path / "new").iterdir()]) == 2
+    assert len([*(tmp_path / "new").glob("*.safetensors")]) == 2
     observed = []
     again = {"path": tmp_path / "new", "chunk_size": 4, "observe": lambda *numbers: observed.append(numbers)}
     np.testing.assert_equal(mdn.simulate(KEY, interrupted, PRIOR, 40, **again), expected)
     assert len(calls) == 13 + 30
     assert observed[0][0] == 14
     assert observed[-1] == (40, np.isnan(expected[1][:, 0]).sum())
-    first, *_ = sorted((tmp_path / "new").iterdir())
+    first, *_ = sorted((tmp_path / "new").glob("*.safetensors"))
     first.write_bytes(first.read_bytes()[:-9])
     with pytest.warns(UserWarning, match="its simulations are repeated: .*000000000"):
         np.testing.assert_equal(mdn.simulate(KEY, interrupted, PRIOR, 40, **again), expected)
@@ -94,3 +95,40 @@ def test_simulators_that_cannot_be_used_are_errors(function, words, chunk_size):
 def test_a_simulator_may_be_a_function_of_theta_alone_with_numbers_as_results():
     theta, x = mdn.simulate(KEY, np.sum, PRIOR, 5)
     np.testing.assert_allclose(x, theta.sum(axis=1, keepdims=True))
+
+
+def keyword(theta, *, rng: Any = None):
+    return rng.normal(size=2) * theta
+
+
+def optional(theta, steps=None, generator: Any = None):
+    assert steps is None
+    return generator.normal(size=2) * theta
+
+
+def second(theta, noise):
+    return noise.normal(size=2) * theta
+
+
+def of_its_own(theta, rng=np.random.default_rng(1)):  # noqa: B008
+    return rng.normal(size=2) * theta
+
+
+def test_simulators_that_may_take_a_generator_get_one():
+    """One with a default that is no None keeps it."""
+    found = [mdn.simulate(KEY, each, PRIOR, 5)[1] for each in (keyword, optional, second)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert (mdn.simulate(KEY, of_its_own, PRIOR, 5)[1] != found[0]).all()
+
+
+def test_one_call_at_a_time_uses_a_folder(tmp_path):
+    """Calls of one process lock out each other like those of several."""
+
+    def call_again(*_):
+        mdn.simulate(jax.random.key(8), second, PRIOR, 5, path=tmp_path)
+
+    with pytest.raises(ValueError, match=f"path: another call of simulate is using {tmp_path}, expected it to end first"):
+        mdn.simulate(KEY, second, PRIOR, 5, path=tmp_path, observe=call_again)
+    theta, _ = mdn.simulate(KEY, second, PRIOR, 5, path=tmp_path)
+    assert theta.shape == (5, 2)

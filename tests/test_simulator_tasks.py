@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
 
-from experiments.posterior.tasks import TASKS
+from experiments.posterior.tasks import DESIGN, TASKS
 from mdnjax.data import two_moons
 
 stats: Any = scipy.stats  # its type stubs know no covariances
+SPIKES = "1101111111100000011111110001110111100000111100001110001111001100011111001110000000111000111110000111"
+STATISTICS = [56, 3.32306, 14.356438, 11.104893, -4.167525, -18.507809, -21.917496, -9.553517, -0.357257, -5.497825]
 
 
 def test_the_likelihoods_of_tasks_are_those_of_their_simulators():
@@ -34,6 +37,35 @@ def test_the_likelihoods_of_tasks_are_those_of_their_simulators():
     found = [log_likelihoods["two_moons"](jnp.asarray(t), jnp.asarray(observed)) for t in pair]
     exact = two_moons.log_prob(np.stack([observed] * 2), pair)
     assert float(found[1] - found[0]) == pytest.approx(exact[1] - exact[0], rel=1e-6)
+
+
+def test_the_bernoulli_glm_is_that_of_the_benchmark():
+    """Published spikes and statistics are those of the first observation, and the prior is that of the precision matrix."""
+    spikes = np.array([int(digit) for digit in SPIKES], float)
+    np.testing.assert_allclose(spikes @ DESIGN, STATISTICS, atol=4e-6)
+    prior = TASKS["bernoulli_glm"].prior
+    difference = np.eye(9) - np.eye(9, k=-1)
+    rough = difference @ difference + np.diag((np.arange(9) / 9) ** 0.5)
+    precision = np.asarray(scipy.linalg.block_diag([[0.5]], rough.T @ rough))
+    law = stats.multivariate_normal(np.zeros(10), np.linalg.inv(precision))
+    theta = prior.sample(jax.random.key(0), (3,))
+    np.testing.assert_allclose(prior.log_prob(theta), law.logpdf(theta), rtol=1e-9)
+
+
+def test_the_likelihood_of_the_bernoulli_glm_is_that_of_its_spikes():
+    """It is a product over bins, of the statistics and of the spikes; the simulator has its means and covariances."""
+    theta = 0.5 * TASKS["bernoulli_glm"].prior.sample(jax.random.key(3), (2,))
+    generator = np.random.default_rng(4)
+    spikes = TASKS["bernoulli_glm_raw"].simulate(generator, np.repeat(theta[:1], 4000, axis=0))
+    p = 1 / (1 + np.exp(-theta @ DESIGN.T))
+    np.testing.assert_allclose(spikes.mean(axis=0), p[0], atol=0.04)
+    x = TASKS["bernoulli_glm"].simulate(np.random.default_rng(4), np.repeat(theta[:1], 4000, axis=0))
+    np.testing.assert_allclose(x, spikes @ DESIGN)  # the same spikes
+    exact = np.sum(np.log(np.where(spikes[0] == 1, p, 1 - p)), axis=1)
+    for name, observed in (("bernoulli_glm", x[0]), ("bernoulli_glm_raw", spikes[0])):
+        log_likelihood: Any = TASKS[name].log_likelihood
+        found = [float(log_likelihood(jnp.asarray(t), jnp.asarray(observed))) for t in theta]
+        assert np.diff(found) == pytest.approx(np.diff(exact), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sir", "lotka_volterra"])

@@ -16,6 +16,7 @@ ORDER = [
     "types",
     "deprecated",
     "whole_file",
+    "file_lock",
     "config",
     "runtime",
     "compilation",

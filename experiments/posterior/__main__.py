@@ -27,7 +27,7 @@ from experiments.posterior.schema import Posterior
 from experiments.posterior.simulations import make_problem
 from experiments.progress import Clock
 from experiments.run_folder import create_run_folder
-from experiments.study import check_optimizers, divergence_message, num_components_is_auto, prepare
+from experiments.study import check_optimizers, divergence_message, prepare
 from mdnjax.config import load
 from mdnjax.data.notes import outliers
 from mdnjax.outside import outside, unlike_simulations
@@ -42,8 +42,6 @@ def study(config: Posterior, overwrite: bool) -> None:
     """Trains on each number of simulations, evaluates the posteriors, and writes the run folder."""
     prepare(config)
     check_optimizers(**{"likelihood.train": config.likelihood.train})
-    if num_components_is_auto(config):
-        raise command.UserError("model.num_components: got 'auto', expected a number")
     methods: Sequence[Method] = ("posterior", "likelihood") if config.method == "both" else (config.method,)
     clock, written = Clock(), config
     problem = read_problem(config, methods, clock)

@@ -72,14 +72,16 @@ def table_of(arrays: Mapping[str, Array], name: str, path: str, key: str, failed
     return values
 
 
-def read_benchmark(root: Path, num_inputs: int, num_targets: int) -> tuple[Array, list[Array], Array | None]:
+def read_benchmark(
+    root: Path, num_inputs: int, num_targets: int, observation_file: str = "observation.csv"
+) -> tuple[Array, list[Array], Array | None]:
     """Reads observations, reference draws and, if all are there, true parameters of a folder of the benchmark, in order."""
     folders = [folder for folder in root.glob("num_observation_*") if folder.name.rpartition("_")[2].isdigit()]
     if not folders:
         raise UserError(f"data.root: got {root}, expected a folder with num_observation_1 and so on")
     observed, references, truths = [], [], []
     for folder in sorted(folders, key=lambda folder: int(folder.name.rpartition("_")[2])):
-        observed.append(_numbers(folder / "observation.csv"))
+        observed.append(_numbers(folder / observation_file))
         references.append(_numbers(folder / "reference_posterior_samples.csv.bz2"))
         if (folder / "true_parameters.csv").exists():
             truths.append(_numbers(folder / "true_parameters.csv"))

@@ -92,8 +92,9 @@ def after_rounds(config: Posterior, problem: Problem, outcome: Outcome, clock: C
     Raises: ValueError if the training of a round diverged, or its posterior is too narrow for proposals.
     """
     num, method, chosen = outcome.evaluation.num_simulations, outcome.evaluation.method, outcome.result.config.model
-    likelihood = config.likelihood.model_copy(update={"model": chosen}) if method == "likelihood" else config.likelihood
-    rounds = in_rounds(config.model_copy(update={"method": method, "likelihood": likelihood}), problem, num, clock)
+    of_likelihood = config.likelihood.model_copy(update={"model": chosen})
+    changed = {"likelihood": of_likelihood} if method == "likelihood" else {"model": chosen}
+    rounds = in_rounds(config.model_copy(update={"method": method, **changed}), problem, num, clock)
     with clock.phase("checks"):
         reproduced = reproduced_by(problem, np.stack(rounds.draws), config.data_seed)
     label = f"{num:,} simulations, {method}, {config.data.num_rounds} rounds"
@@ -119,7 +120,7 @@ def train(config: Posterior, problem: Problem, num: int, clock: Clock, model_fil
     networks = config_of(config, None)
     if networks.model.num_components == "auto":
         with clock.phase("number of components"):
-            networks = with_chosen_components(networks, *splits[:2])
+            networks = with_chosen_components(networks, method, *splits[:2])
     num_results = problem.simulations.x.shape[1] // (1 if method == "posterior" else problem.trials)
     truth = problem.truth if method == "posterior" else None
     return run(networks, splits, truth, clock, model_file, columns_of(method, problem.names, num_results))

@@ -15,5 +15,6 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
     },
     "gaussian_mixture": {FLOW: {10_000: 0.615}, LIKELIHOOD: {10_000: 0.534}, BEST: {10_000: 0.511}},
     "slcp": {FLOW: {10_000: 0.901}, LIKELIHOOD: {10_000: 0.770}, BEST: {10_000: 0.646}},
+    "bernoulli_glm": {FLOW: {10_000: 0.678}, BEST: {10_000: 0.616}},
     "gaussian_linear": {FLOW: {10_000: 0.552}, LIKELIHOOD: {10_000: 0.608}, BEST: {10_000: 0.507}},
 }

@@ -12,7 +12,17 @@ from mdnjax.config.data import Examples
 from mdnjax.config.section import Count, Folder, Share
 from mdnjax.config.simulated import Simulated
 
-TaskName = Literal["two_moons", "gaussian_mixture", "gaussian_linear", "gaussian_linear_uniform", "slcp", "sir", "lotka_volterra"]
+TaskName = Literal[
+    "two_moons",
+    "gaussian_mixture",
+    "gaussian_linear",
+    "gaussian_linear_uniform",
+    "slcp",
+    "bernoulli_glm",
+    "bernoulli_glm_raw",
+    "sir",
+    "lotka_volterra",
+]
 
 
 class Simulations(Examples, frozen=True):
@@ -34,10 +44,11 @@ class Simulations(Examples, frozen=True):
         description="how many independent trials the columns of x are, trial by trial; the likelihood of one is learnt "
         "(null: one; those of data.task, or of the file's x[N, T, X])",
     )
-    prior: Literal["uniform", "normal", "log_normal"] = Field(
+    prior: Literal["uniform", "normal", "log_normal", "multivariate_normal"] = Field(
         default="uniform",
-        description="law of the file's theta, which the likelihood needs: uniform between the bounds of data.target_support; or "
-        "independent normal, or log_normal, with the means and sds of the simulations",
+        description="law of the file's theta, which the likelihood needs: uniform between the bounds of data.target_support; "
+        "independent normal, or log_normal, with the means and sds of the simulations; or multivariate_normal, with their means "
+        "and covariances",
     )
     observations: str | None = Field(
         default=None,

@@ -15,7 +15,7 @@ from experiments.posterior.task_problem import problem_of_task
 from mdnjax.components import Support
 from mdnjax.data import Dataset, make_support
 from mdnjax.data.dataset import select_rows
-from mdnjax.posteriors.priors import Box, LogNormal, Normal, Prior
+from mdnjax.posteriors.priors import Box, LogNormal, MultivariateNormal, Normal, Prior
 from mdnjax.posteriors.success import fit_success
 
 Array = np.ndarray
@@ -98,6 +98,11 @@ def _prior_of_file(data: Simulations, theta: Array) -> Prior | None:
         raise UserError(f"data.prior: got {data.prior!r} and a theta that never varies, expected each to vary")
     if data.prior == "normal":
         return Normal(theta.mean(axis=0), theta.std(axis=0))
+    if data.prior == "multivariate_normal":
+        try:
+            return MultivariateNormal(theta.mean(axis=0), np.atleast_2d(np.cov(theta.T, bias=True)))
+        except ValueError as error:
+            raise UserError(f"data.prior: the theta of {data.path}: {error}") from None
     if data.prior == "log_normal":
         if (theta <= 0).any():
             raise UserError("data.prior: got 'log_normal', but theta has values that are not positive")

@@ -43,9 +43,9 @@ def problem_of_task(data: Simulations, seed: int, num_draws: int) -> Problem:
         simulations, test = (_draw(task, [seed, part], num) for part, num in ((0, max(sizes)), (2, data.num_test)))
     generator, references, truths = np.random.default_rng([seed, OBSERVATIONS]), None, None
     if data.root is not None:
-        observed, references, truths = read_benchmark(
-            folder_of_task(Path(data.root), name), simulations.x.shape[1], simulations.y.shape[1]
-        )
+        folder = folder_of_task(Path(data.root), task.folder or name)
+        num_inputs, num_targets = simulations.x.shape[1], simulations.y.shape[1]
+        observed, references, truths = read_benchmark(folder, num_inputs, num_targets, task.observation_file)
     elif data.observations is not None:
         observed = read_observations(data, simulations.x.shape[1], trials)
     elif name == "two_moons":

@@ -11,27 +11,32 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
 from experiments.command import import_extra
 from mdnjax.data import two_moons
-from mdnjax.posteriors.priors import Box, LogNormal, Normal, Prior
+from mdnjax.posteriors.priors import Box, LogNormal, MultivariateNormal, Normal, Prior
 
 POPULATION = 1e6
 NUM_TESTED = 1000
 PREY_AND_PREDATORS = (30.0, 1.0)
+NUM_BINS, NUM_LAGS, STIMULUS_SEED = 100, 9, 42
 Array = np.ndarray
 
 
 class SimulatorTask(NamedTuple):
     """A prior, simulate(generator, theta[N, D]) -> x[N, X], and how many independent trials the columns of x are.
 
-    log_likelihood(theta[D], x[X]), a function of jax, draws references where the benchmark's files are not there.
+    log_likelihood(theta[D], x[X]), a function of jax, draws references where the benchmark's files are not there. These files are
+    in `folder`, or in the one of the task's name, and the observations are in `observation_file`.
     """
 
     prior: Prior
     simulate: Callable[[np.random.Generator, Array], Array]
     log_likelihood: Callable[[Any, Any], Any] | None = None
     trials: int = 1
+    folder: str | None = None
+    observation_file: str = "observation.csv"
 
 
 def gaussian_linear(generator: np.random.Generator, theta: Array) -> Array:
@@ -79,6 +84,32 @@ def lotka_volterra(generator: np.random.Generator, theta: Array) -> Array:
     return np.exp(means + 0.1 * generator.normal(size=means.shape))
 
 
+def bernoulli_glm_raw(generator: np.random.Generator, theta: Array) -> Array:
+    """Draws whether a neuron fires in each of 100 bins; its log odds are t1 + t2 to t10 times the last values of the stimulus."""
+    return (generator.random((len(theta), NUM_BINS)) < expit(theta @ DESIGN.T)).astype(np.float64)
+
+
+def bernoulli_glm(generator: np.random.Generator, theta: Array) -> Array:
+    """Draws spikes as `bernoulli_glm_raw`, and returns their number and the sums of the stimulus at nine lags before them."""
+    return bernoulli_glm_raw(generator, theta) @ DESIGN
+
+
+def _design() -> Array:
+    """Returns a column of ones, and nine in which the stimulus, white noise of a fixed seed, is later and later."""
+    stimulus = np.random.RandomState(STIMULUS_SEED).randn(NUM_BINS).astype(np.float32).astype(np.float64)
+    lagged = [np.concatenate([np.zeros(lag), stimulus[: NUM_BINS - lag]]) for lag in range(NUM_LAGS)]
+    return np.stack([np.ones(NUM_BINS), *lagged], axis=1)
+
+
+def _prior_of_glm() -> Prior:
+    """Returns N(0, 2) of the offset, and N(0, (F' F)^-1) of the filter, where F has its second differences and some of itself."""
+    step = np.eye(NUM_LAGS) - np.eye(NUM_LAGS, k=-1)
+    rough = step @ step + np.diag(np.sqrt(np.arange(NUM_LAGS) / NUM_LAGS))
+    covariance = np.zeros((1 + NUM_LAGS, 1 + NUM_LAGS))
+    covariance[0, 0], covariance[1:, 1:] = 2, np.linalg.inv(rough.T @ rough)
+    return MultivariateNormal(0, covariance, ["offset", *(f"filter_{lag}" for lag in range(NUM_LAGS))])
+
+
 def _solve(rates: Callable[..., Any], start: Any, times: Array, theta: Array) -> Array:
     """Solves a differential equation for each theta; NaN where the solver gives up."""
     diffrax = import_extra("diffrax", "ode")
@@ -117,12 +148,30 @@ def _log_two_moons(theta: Any, x: Any) -> Any:
     return jnp.where(first >= 0, log_density, -jnp.inf)
 
 
+def _log_bernoulli_glm(theta: Any, x: Any) -> Any:
+    log_odds = jnp.matmul(jnp.asarray(DESIGN, theta.dtype), theta, precision=jax.lax.Precision.HIGHEST)
+    return jnp.sum(theta * x) - jnp.sum(jax.nn.softplus(log_odds))  # without a constant, in which theta does not occur
+
+
+def _log_bernoulli_glm_raw(theta: Any, x: Any) -> Any:
+    return _log_bernoulli_glm(theta, jnp.matmul(x, jnp.asarray(DESIGN, theta.dtype), precision=jax.lax.Precision.HIGHEST))
+
+
+DESIGN = _design()
 TASKS = {
     "two_moons": SimulatorTask(Box([-1, -1], [1, 1]), two_moons.simulate, _log_two_moons),
     "gaussian_mixture": SimulatorTask(Box([-10, -10], [10, 10]), gaussian_mixture, _log_gaussian_mixture),
     "gaussian_linear": SimulatorTask(Normal(np.zeros(10), np.sqrt(0.1)), gaussian_linear, _log_gaussian_linear),
     "gaussian_linear_uniform": SimulatorTask(Box(-np.ones(10), np.ones(10)), gaussian_linear, _log_gaussian_linear),
     "slcp": SimulatorTask(Box(np.full(5, -3), np.full(5, 3)), slcp, _log_slcp, trials=4),
+    "bernoulli_glm": SimulatorTask(_prior_of_glm(), bernoulli_glm, _log_bernoulli_glm),
+    "bernoulli_glm_raw": SimulatorTask(
+        _prior_of_glm(),
+        bernoulli_glm_raw,
+        _log_bernoulli_glm_raw,
+        folder="bernoulli_glm",
+        observation_file="observation_raw.csv",
+    ),
     "sir": SimulatorTask(LogNormal(np.log([0.4, 0.125]), [0.5, 0.2], ["contact", "recovery"]), sir),
     "lotka_volterra": SimulatorTask(LogNormal([-0.125, -3, -0.125, -3], 0.5), lotka_volterra),
 }

@@ -11,8 +11,10 @@ from mdnjax.config.schema import Checked, Init, Model, Optimizer, Run, Train
 from mdnjax.config.section import Count
 
 HIDDEN_SIZES = (64, 64, 64)
-MODEL = Model(family="full", num_components=20, hidden_sizes=HIDDEN_SIZES, activation="silu", scale_floor=0.003)
+MODEL = Model(family="full", num_components="auto", hidden_sizes=HIDDEN_SIZES, activation="silu", scale_floor=0.003)
 ENSEMBLE = Ensemble(num_members=5, rotate=True)
+# Posteriors of one piece are near to a Gaussian, of which many components overfit if there are many parameters; others need many.
+SELECTION = Selection(num_components=(1, 20))
 # A likelihood is multiplied over trials and compared between parameters, so that its errors count more than those of a posterior:
 # its networks are larger, and their scale floor is smaller.
 LIKELIHOOD_MODEL = Model(family="full", num_components="auto", hidden_sizes=(128, 128, 128), activation="silu", scale_floor=0.001)
@@ -60,4 +62,5 @@ class Simulated(Run, frozen=True):
     model: Model = Field(default=MODEL, description="mixture density network of the posterior")
     train: Train = Field(default_factory=recommended_train, description="training of the network of the posterior")
     ensemble: Ensemble = Field(default=ENSEMBLE, description="several networks that are pooled")
+    selection: Selection = Field(default=SELECTION, description="what is selected with the validation rows")
     likelihood: Likelihood = Field(default_factory=Likelihood, description="networks of the likelihood")

@@ -25,6 +25,7 @@ from mdnjax.training.history import Observer, means_of
 from mdnjax.types import Bool, Float
 
 VALIDATION_SHARE = 0.1
+SHARE_OF_STEPS = 0.2  # by which networks of p(theta|x) with few and with many components are compared
 MIN_SIMULATIONS = 20
 S = TypeVar("S", bound=Simulated)
 
@@ -45,7 +46,7 @@ def fit_posterior(
     Args:
         theta: Parameters of N simulations.
         x: Results `[N, X]`, or `[N, T, X]` for T independent trials with the same parameters (only with method "likelihood").
-        prior: The law of theta: `Box`, `Normal`, `LogUniform`, `LogNormal`, or a `Product` of them.
+        prior: The law of theta: `Box`, `Normal`, `MultivariateNormal`, `LogUniform`, `LogNormal`, or a `Product` of them.
         method: "posterior" trains networks of p(theta|x), from which draws are immediate. "likelihood" trains networks of
             p(x|theta) and draws with particles, which takes seconds for an observation; it is better where the likelihood is
             simpler than the posterior.
@@ -92,7 +93,7 @@ def train_posterior(
     num = max(1, round(validation_share * len(order)))
     train, validation = (rows_of(config.method, theta[part], x[part]) for part in (order[num:], order[:num]))
     columns = columns_of(config.method, prior.names, x.shape[-1])
-    run = with_chosen_components(config_of(config, prior), train, validation)
+    run = with_chosen_components(config_of(config, prior), config.method, train, validation)
     fitted = fit_networks(run, train, validation, columns=columns, observe=observe and means_of(observe))
     if fitted.diverged:
         raise ValueError("training diverged: the loss was no longer finite")
@@ -140,11 +141,19 @@ def config_of(config: Simulated, prior: Prior | None) -> Run:
     return config if prior is None else with_support(config, prior)
 
 
-def with_chosen_components(config: Run, train: Dataset, validation: Dataset) -> Run:
-    """Returns the run with its number of components, selected with the validation rows if it is auto."""
+def with_chosen_components(config: Run, method: str, train: Dataset, validation: Dataset) -> Run:
+    """Returns the run with its number of components, selected with the validation rows if it is auto.
+
+    Networks of p(theta|x) are compared after fewer steps, since many components of many parameters take long.
+    """
     if config.model.num_components != "auto":
         return config
-    return with_num_components(config, choose_num_components(config, train, validation).chosen)
+    shorter = config
+    if method == "posterior":
+        num = max(config.train.report_every, round(SHARE_OF_STEPS * config.train.num_steps))
+        steps = min(num, config.train.num_steps)
+        shorter = config.model_copy(update={"train": config.train.model_copy(update={"num_steps": steps})})
+    return with_num_components(config, choose_num_components(shorter, train, validation).chosen)
 
 
 def with_support(config: S, prior: Prior) -> S:

@@ -15,15 +15,17 @@ LOG_OF_NORMAL = 0.5 * float(np.log(2 * np.pi))
 
 
 class Law(NamedTuple):
-    """Independent laws of D parameters v = offset + factor g(z), or exp(v) where `is_log`.
+    """Laws of D parameters v = offset + factor g(w), or exp(v) where `is_log`, with w = mixing z, or w = z without `mixing`.
 
-    For bounded parameters g is the logistic function and z has the logistic law; for the others g(z) = z is standard normal.
+    For bounded parameters g is the logistic function and z has the logistic law; for the others g(w) = w and z is standard
+    normal. `mixing` is the lower Cholesky factor of the correlations of w, in which bounded parameters have none.
     """
 
     offset: Float[AnyArray, " D"]
     factor: Float[AnyArray, " D"]
     is_bounded: Bool[AnyArray, " D"]
     is_log: Bool[AnyArray, " D"]
+    mixing: Float[AnyArray, "D D"] | None = None
 
     def sample(self, key: PRNGKey, shape: Sequence[int] = ()) -> Float[Array, "*shape D"]:
         """Draws numbers z."""
@@ -38,27 +40,33 @@ class Law(NamedTuple):
 
     def parameters(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Returns the parameters that belong to numbers z."""
-        v = self.offset + self.factor * self._inner(z)
+        v = self.offset + self.factor * self._inner(self.ordered(z))
         return jnp.where(self.is_log, jnp.exp(jnp.where(self.is_log, v, 0)), v).astype(z.dtype)
 
     def relative_log_prob(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
         """Computes the log density of the parameters that belong to z, with respect to the parameters and up to a constant."""
-        v = self.factor * self._inner(z)
+        v = self.factor * self._inner(self.ordered(z))
         return jnp.sum(jnp.where(self.is_bounded, 0, -0.5 * z**2) - jnp.where(self.is_log, v, 0), axis=-1)
 
     def standardised(self, units: ParameterUnits, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Returns (theta - mean) / sd for the parameters that belong to z, in float32 also where theta has more digits."""
-        g = self._inner(z)
+        g = self._inner(self.ordered(z))
         exponential = jnp.exp(jnp.where(self.is_log, self.offset + self.factor * g, 0))
         linear = units.first + units.slope * g
         return jnp.where(self.is_log, (exponential - units.mean) / units.sd, linear).astype(z.dtype)
 
-    def _inner(self, z: Any) -> Any:
-        return jnp.where(self.is_bounded, jax.nn.sigmoid(z), z)
+    def ordered(self, z: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Returns the numbers w of the real line, each of which grows with its own parameter alone."""
+        if self.mixing is None:
+            return z
+        return jnp.matmul(z, jnp.asarray(self.mixing, z.dtype).T, precision=jax.lax.Precision.HIGHEST)
+
+    def _inner(self, w: Any) -> Any:
+        return jnp.where(self.is_bounded, jax.nn.sigmoid(w), w)
 
 
 class ParameterUnits(NamedTuple):
-    """The mean and the sd by which parameters are standardised, and the standardised parameter first + slope g(z).
+    """The mean and the sd by which parameters are standardised, and the standardised parameter first + slope g(w).
 
     `first` and `slope` are computed in float64, because the offset of a law and the mean may be equal in their first digits.
     """

@@ -151,7 +151,8 @@ def _evaluate(joint: Joint, keys: Any, trials: Any, z: Any, num: int, effort: Ef
         tempered = draw_tempered(key, partial(joint.log_likelihood, trials), joint.law, num, effort)
         of_draws = jax.vmap(partial(joint.log_density, trials))(tempered.draws)
         nll = jnp.where(tempered.exponent < 1, jnp.inf, tempered.log_evidence - joint.log_likelihood(trials, z))
-        return jnp.sum(tempered.draws < z, axis=0), jnp.sum(of_draws > joint.log_density(trials, z)), nll
+        below = joint.law.ordered(tempered.draws) < joint.law.ordered(z)
+        return jnp.sum(below, axis=0), jnp.sum(of_draws > joint.log_density(trials, z)), nll
 
     return jax.vmap(evaluate)(keys, trials, z)
 

@@ -1,7 +1,7 @@
 """Priors of the parameters of a simulator: a law for each parameter, and a map between parameters and the whole real line.
 
-With z of a known law on the real line, a parameter is v = offset + factor g(z), or exp(v) if its logarithm has the law (see
-`Law`): bounded v are uniform, the others normal. Samplers work on z, which has no bounds.
+With independent z of a known law on the real line, a parameter is v = offset + factor g(z), or exp(v) if its logarithm has the
+law (see `Law`): bounded v are uniform, the others normal, and correlated if z are mixed. Samplers work on z, which has no bounds.
 """
 
 from __future__ import annotations
@@ -12,28 +12,35 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.linalg import block_diag, solve_triangular
 from scipy.special import expit, logit
 
 from mdnjax.posteriors.law import LOG_OF_NORMAL, Law
 from mdnjax.types import AnyArray, Bool, Float, PRNGKey
 
 MIN_SHARE = 1e-9  # of the distance between two bounds, by which parameters differ from them
+MAX_ASYMMETRY = 1e-5  # of correlations: covariances may have been computed in float32
+MIN_EIGENVALUE = 1e-14  # of correlations, for each parameter: smaller ones are those of a singular matrix with rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Independent laws of D parameters; `Box`, `Normal`, `LogUniform` and `LogNormal` make them, `Product` joins them."""
+    """Laws of D parameters; `Box`, `Normal`, `LogUniform`, `LogNormal` and `MultivariateNormal` make them, `Product` joins them.
+
+    `mixing` is the Cholesky factor of the correlations (see `Law`), or None if the parameters are independent.
+    """
 
     offset: Float[np.ndarray, " D"]
     factor: Float[np.ndarray, " D"]
     is_bounded: Bool[np.ndarray, " D"]
     is_log: Bool[np.ndarray, " D"]
     names: tuple[str, ...]
+    mixing: Float[np.ndarray, "D D"] | None = None
 
     @property
     def law(self) -> Law:
         """The law of z and its map to parameters, for compiled functions."""
-        return Law(self.offset, self.factor, self.is_bounded, self.is_log)
+        return Law(self.offset, self.factor, self.is_bounded, self.is_log, self.mixing)
 
     @property
     def support(self) -> tuple[tuple[float, float], ...]:
@@ -47,13 +54,14 @@ class Prior:
         """Draws parameters, in float64."""
         generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         size = (*shape, len(self.offset))
-        v = self.offset + self.factor * np.where(self.is_bounded, generator.random(size), generator.normal(size=size))
+        uniform, normal = generator.random(size), generator.normal(size=size)
+        v = self.offset + self.factor * np.where(self.is_bounded, uniform, self._mixed(normal))
         return np.where(self.is_log, np.exp(np.where(self.is_log, v, 0)), v)
 
     def parameters(self, z: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
         """Returns the parameters that belong to numbers of the real line, in float64."""
-        z = np.asarray(z, np.float64)
-        v = self.offset + self.factor * np.where(self.is_bounded, expit(z), z)
+        w = self._mixed(np.asarray(z, np.float64))
+        v = self.offset + self.factor * np.where(self.is_bounded, expit(w), w)
         return np.where(self.is_log, np.exp(np.where(self.is_log, v, 0)), v)
 
     def real(self, theta: Float[AnyArray, "*batch D"]) -> Float[np.ndarray, "*batch D"]:
@@ -61,7 +69,8 @@ class Prior:
         theta = np.asarray(theta, np.float64)
         u = (np.log(np.where(self.is_log, theta, 1)) - self.offset) / self.factor
         u = np.where(self.is_log, u, (theta - self.offset) / self.factor)
-        return np.where(self.is_bounded, logit(np.clip(np.where(self.is_bounded, u, 0.5), MIN_SHARE, 1 - MIN_SHARE)), u)
+        w = np.where(self.is_bounded, logit(np.clip(np.where(self.is_bounded, u, 0.5), MIN_SHARE, 1 - MIN_SHARE)), u)
+        return self._unmixed(w)
 
     def log_prob(self, theta: Any) -> Float[np.ndarray, "*batch"]:
         """Computes the log density of parameters in float64; -inf outside of the support."""
@@ -73,8 +82,10 @@ class Prior:
             slope = np.where(self.is_log, -v, 0) - np.log(self.factor)
             u = (v - self.offset) / self.factor
             inside = np.where(self.is_bounded, (u >= 0) & (u <= 1), np.isfinite(u))
-            values = np.where(self.is_bounded, 0.0, -0.5 * u**2 - LOG_OF_NORMAL) + slope
-        return np.asarray(np.sum(np.where(inside, values, -np.inf), axis=-1))
+            z = self._unmixed(np.where(inside & ~self.is_bounded, u, 0))
+            values = np.where(self.is_bounded, 0.0, -0.5 * z**2 - LOG_OF_NORMAL) + slope
+        log_det = 0.0 if self.mixing is None else np.sum(np.log(np.diag(self.mixing)))
+        return np.asarray(np.sum(np.where(inside, values, -np.inf), axis=-1) - log_det)
 
     def within(self, draws: Float[np.ndarray, "S D"], margin: float = 0.1) -> Prior:
         """Returns the prior restricted to where draws of a posterior are, for further simulations there.
@@ -88,7 +99,15 @@ class Prior:
         wider = np.maximum(margin * (high - low), MIN_SHARE * self.factor)
         low, high = np.maximum(low - wider, self.offset), np.minimum(high + wider, self.offset + self.factor)
         offset, factor = (np.where(self.is_bounded, new, old) for new, old in ((low, self.offset), (high - low, self.factor)))
-        return Prior(offset, factor, self.is_bounded, self.is_log, self.names)
+        return Prior(offset, factor, self.is_bounded, self.is_log, self.names, self.mixing)
+
+    def _mixed(self, z: np.ndarray) -> np.ndarray:
+        return z if self.mixing is None else z @ self.mixing.T
+
+    def _unmixed(self, w: np.ndarray) -> np.ndarray:
+        if self.mixing is None:
+            return w
+        return solve_triangular(self.mixing, w.reshape(-1, w.shape[-1]).T, lower=True).T.reshape(w.shape)
 
 
 def Box(low: Any, high: Any, names: Sequence[str] = ()) -> Prior:
@@ -111,12 +130,59 @@ def LogNormal(mean: Any, sd: Any, names: Sequence[str] = ()) -> Prior:
     return _prior("LogNormal", mean, sd, names, False, True)
 
 
+def MultivariateNormal(mean: Any, covariance: Any, names: Sequence[str] = ()) -> Prior:
+    """Makes the prior of Gaussian parameters with correlations.
+
+    Args:
+        mean: Means `[D]`, or one for all.
+        covariance: Covariances `[D, D]`, in the products of the parameters' units.
+        names: Names of the parameters.
+    Raises: ValueError if the shapes do not fit together, or the covariance is not symmetric and positive definite.
+    """
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    if covariance.ndim != 2 or len(covariance) != covariance.shape[1] or mean.shape not in ((), (1,), covariance.shape[:1]):
+        got = f"got mean of shape {mean.shape} and covariance of shape {covariance.shape}"
+        raise ValueError(f"MultivariateNormal: {got}, expected [D] and [D, D]")
+    if not np.isfinite(covariance).all() or not np.isfinite(mean).all():
+        raise ValueError("MultivariateNormal: got numbers that are not finite, expected finite means and covariances")
+    mixing, factor = _factors_of(covariance)
+    unbounded = np.zeros(len(factor), bool)
+    offset = np.array(np.broadcast_to(mean, factor.shape))
+    return Prior(offset, factor, unbounded, unbounded.copy(), _names(len(factor), tuple(names)), mixing)
+
+
+def _factors_of(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the Cholesky factor of the correlations, and the standard deviations."""
+    variance = np.diag(covariance)
+    if not (variance > 0).all():
+        row = int(np.argmin(variance > 0))
+        raise ValueError(f"MultivariateNormal: got variance {variance[row]:g} of parameter {row} from 0, expected > 0")
+    sd = np.sqrt(variance)
+    correlation = covariance / sd / sd[:, None]
+    unequal = np.abs(correlation - correlation.T)
+    if unequal.max() > MAX_ASYMMETRY:
+        row, column = (int(index) for index in np.unravel_index(unequal.argmax(), unequal.shape))
+        got = f"got covariance[{row}, {column}] = {covariance[row, column]:g}, [{column}, {row}] = {covariance[column, row]:g}"
+        raise ValueError(f"MultivariateNormal: {got}, expected a symmetric matrix")
+    symmetric = (correlation + correlation.T) / 2
+    smallest = float(np.linalg.eigvalsh(symmetric)[0])
+    if smallest < MIN_EIGENVALUE * len(sd):
+        got = f"got a covariance whose correlations have the eigenvalue {smallest:.3g}"
+        raise ValueError(f"MultivariateNormal: {got}, expected a positive definite matrix")
+    return np.linalg.cholesky(symmetric), sd
+
+
 def Product(*priors: Prior) -> Prior:
     """Joins the priors of independent groups of parameters."""
     offset, factor, is_bounded, is_log = (
         np.concatenate([getattr(prior, name) for prior in priors]) for name in ("offset", "factor", "is_bounded", "is_log")
     )
-    return Prior(offset, factor, is_bounded, is_log, _names(len(offset), _all_names(priors)))
+    mixing = None
+    if any(prior.mixing is not None for prior in priors):
+        mixing = np.asarray(
+            block_diag(*(np.eye(len(prior.offset)) if prior.mixing is None else prior.mixing for prior in priors))
+        )
+    return Prior(offset, factor, is_bounded, is_log, _names(len(offset), _all_names(priors)), mixing)
 
 
 def _all_names(priors: Sequence[Prior]) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import os
 import queue
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +17,14 @@ import jax
 import numpy as np
 
 from mdnjax import checkpoint
+from mdnjax.file_lock import InUseError, take_lock
 from mdnjax.posteriors.priors import Prior
 from mdnjax.types import PRNGKey
 
 MAX_CHUNKS = 1000  # by default there are at most so many files and tasks
+LOCK_FILE = ".lock"
+SECOND = ""  # of the arguments, given by its place
+GENERATORS = ("rng", "generator")  # names of arguments that take a generator also where they need not
 
 Simulator = Callable[..., Any]
 Array = np.ndarray
@@ -56,48 +62,71 @@ def simulate(
 
     Args:
         key: Determines the parameters, and the random numbers of the simulator.
-        simulator: simulator(theta), or simulator(theta, generator) with another numpy Generator for each simulation. It takes the
-            parameters `[D]` of one simulation, and returns a number or an array, of the same shape each time.
+        simulator: simulator(theta), or simulator(theta, generator) with another numpy Generator for each simulation, if it needs
+            two arguments, or has one named rng or generator, without a default or with None. It takes the parameters `[D]` of one
+            simulation, and returns a number or an array, of the same shape each time.
         prior: The law of the parameters.
         num: Number of simulations.
         client: Where to simulate, by default in this process: a `distributed.Client` of Dask, whose scheduler and workers need
             mdnjax, an executor of `concurrent.futures`, or anything else whose submit(function, *arguments) returns futures.
         path: A folder, to which finished simulations are written, failed ones too. The same call continues with what it holds.
-            It cannot know whether the simulator was changed: choose another folder then.
+            It cannot know whether the simulator was changed: choose another folder then. One call at a time uses a folder.
         chunk_size: Simulations in a task and in a file; by default 1, or as many as make a thousand tasks.
         observe: Called as observe(number of simulations done, number of them that failed).
     Returns: theta `[N, D]` and x `[N, X]`, or `[N, ...]` for results of more axes, in float64.
-    Raises: ValueError if all simulations failed, results differ in shape, or the folder has simulations of other parameters.
+    Raises: ValueError if all simulations failed, results differ in shape, the folder has simulations of other parameters, or
+        another call is using it.
     """
     if num < 1 or (chunk_size is not None and chunk_size < 1):
         raise ValueError(f"num, chunk_size: got {num} and {chunk_size}, expected at least 1")
     theta_key, noise_key = jax.random.split(key)
     theta, seed = prior.sample(theta_key, (num,)), np.asarray(jax.random.key_data(noise_key)).tolist()
     folder = None if path is None else Path(path)
-    found = [] if folder is None else _read(folder, theta)
-    left = np.setdiff1d(np.arange(num), np.concatenate([np.zeros(0, int), *(part.rows for part in found)]))
-    size = chunk_size or -(-num // MAX_CHUNKS)
-    chunks = [left[first : first + size] for first in range(0, len(left), size)]
-    task = partial(simulate_rows, simulator, _takes_generator(simulator), seed)
-    for part in _computed(client, [(task, rows, theta[rows]) for rows in chunks]):
-        found.append(part)
-        if folder is not None:
-            _write(folder, part)
-        if observe is not None:
-            observe(sum(len(part.rows) for part in found), sum(len(part.errors) for part in found))
+    with _locked(folder):
+        found = [] if folder is None else _read(folder, theta)
+        left = np.setdiff1d(np.arange(num), np.concatenate([np.zeros(0, int), *(part.rows for part in found)]))
+        size = chunk_size or -(-num // MAX_CHUNKS)
+        chunks = [left[first : first + size] for first in range(0, len(left), size)]
+        task = partial(simulate_rows, simulator, _generator_argument(simulator), seed)
+        for part in _computed(client, [(task, rows, theta[rows]) for rows in chunks]):
+            found.append(part)
+            if folder is not None:
+                _write(folder, part)
+            if observe is not None:
+                observe(sum(len(part.rows) for part in found), sum(len(part.errors) for part in found))
     return theta, _joined(found, num, folder)
 
 
-def simulate_rows(simulator: Simulator, takes_generator: bool, seed: Sequence[int], rows: Array, theta: Array) -> SimulatedRows:
+@contextlib.contextmanager
+def _locked(folder: Path | None) -> Iterator[None]:
+    """Keeps a folder locked in the block, unless it can only be read. Raises: ValueError if another call has locked it."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        yield
+        return
+    try:
+        lock = take_lock(folder / LOCK_FILE)
+    except InUseError:
+        raise ValueError(f"path: another call of simulate is using {folder}, expected it to end first, or another path") from None
+    with lock:
+        yield
+
+
+def simulate_rows(simulator: Simulator, argument: str | None, seed: Sequence[int], rows: Array, theta: Array) -> SimulatedRows:
     """Simulates with the parameters of some rows; it is a function of this module so that workers can import it.
 
+    `argument` is that of `_generator_argument`.
     Raises: ValueError if results differ in shape.
     """
     results, errors = [], []
     for row, parameters in zip(rows.tolist(), theta, strict=True):
-        more = (np.random.default_rng([*seed, row]),) if takes_generator else ()
+        generator = np.random.default_rng([*seed, row])
+        second, named = (generator,) if argument == SECOND else (), {argument: generator} if argument else {}
         try:
-            result = np.atleast_1d(np.asarray(simulator(parameters.copy(), *more), np.float64))
+            result = np.atleast_1d(np.asarray(simulator(parameters.copy(), *second, **named), np.float64))
         except Exception as error:
             result, text = None, f"{type(error).__name__}: {error}"
         else:
@@ -110,14 +139,18 @@ def simulate_rows(simulator: Simulator, takes_generator: bool, seed: Sequence[in
     return SimulatedRows(rows, theta, succeeded, np.stack(good) if good else np.zeros(0), tuple(errors))
 
 
-def _takes_generator(simulator: Simulator) -> bool:
-    """Returns whether the simulator needs two arguments."""
+def _generator_argument(simulator: Simulator) -> str | None:
+    """Returns the name of the argument that takes a generator, `SECOND` if it is the second of two, or None if there is none."""
     try:
         parameters = inspect.signature(simulator).parameters.values()
     except (TypeError, ValueError):  # a function of C
-        return False
+        return None
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in positional and each.default is inspect.Parameter.empty for each in parameters) == 2
+    if sum(each.kind in positional and each.default is inspect.Parameter.empty for each in parameters) == 2:
+        return SECOND
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    free = (each.name for each in parameters if each.kind in by_name and (each.default is None or each.default is each.empty))
+    return next((name for name in free if name in GENERATORS), None)
 
 
 def _computed(client: Any, tasks: Sequence[tuple[Any, ...]]) -> Iterator[SimulatedRows]:
@@ -166,7 +199,6 @@ def _check_shapes(shapes: Sequence[tuple[int, ...]]) -> None:
 
 
 def _write(folder: Path, part: SimulatedRows) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = {"simulations": json.dumps(part.errors)}
     checkpoint.save(folder / f"{part.rows[0]:09d}.safetensors", part._asdict() | {"errors": None}, metadata)
 
