@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,9 +67,9 @@ def _check_kind(name: str, values: Any, more: str) -> None:
 def _check_frame(X: Any) -> None:
     if getattr(X, "ndim", 2) == 1:
         raise ValueError("X: got a series, which is one column, expected a data frame; X.to_frame() makes one")
-    names = list(X.columns) if hasattr(X, "columns") else []
-    if repeated := next((name for i, name in enumerate(names) if name in names[:i]), None):
-        raise ValueError(f"X: got the column {repeated!r} {names.count(repeated)} times, expected different names")
+    counts = Counter(X.columns if hasattr(X, "columns") else [])
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        raise ValueError(f"X: got the column {repeated[0]!r} {counts[repeated[0]]} times, expected different names")
 
 
 def _array_of(name: str, values: Any) -> np.ndarray:

@@ -183,6 +183,7 @@ def test_dates_of_an_array_and_dates_as_targets_are_refused():
 FITS = {
     "X: got a dict, expected an array or a data frame": ({"a": X[:9, 0]}, Y[:9]),
     "X: got the column 'a' 2 times": (pandas.DataFrame(X[:9, :3], columns=["a", "b", "a"]), Y[:9]),
+    "X: got the column 0 2 times": (pandas.DataFrame(X[:9, :3], columns=[0, 1, 0]), Y[:9]),
     "X: got a series, which is one column": (FRAME["size"], Y[:90]),
     "X: got complex numbers": (X[:9] + 1j, Y[:9]),
     "X: got an array of records": (np.array([(1.0, 2.0)] * 9, [("a", float), ("b", float)]), Y[:9]),
