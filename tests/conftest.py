@@ -41,7 +41,7 @@ LONGEST_FIRST = """
 readme likelihood guarantees estimator sweep tabular benchmark far_targets projectile inverse_sine density gradients components
 statistics posterior censoring far_from_zero cells recalibration nan uci story pen_strokes atoms moments fitting modes
 proof training_functions population fit_with_atoms trajectories hard_data boxes doors units conditions mixture predictor
-initialise weights compare sweep_trouble steps runtime sequences export
+initialise posterior_files tempering weights compare sweep_trouble steps runtime sequences export
 """
 
 
@@ -62,6 +62,14 @@ def folders_unlocked():
     """Unlocks, after each test, the folders that it locked without running a command."""
     with locks.released():
         yield
+
+
+@pytest.fixture
+def floats_of_users():
+    """Floats have 32 bits, as for users; the commands share these programs."""
+    jax.config.update("jax_enable_x64", False)  # not by a context, because commands restore what is configured
+    yield
+    jax.config.update("jax_enable_x64", True)
 
 
 def pytest_unconfigure(config):

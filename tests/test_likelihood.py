@@ -1,10 +1,9 @@
-"""Tests of draws by tempered particles, and of posteriors by a learnt likelihood, against exact posteriors."""
+"""Posteriors by a learnt likelihood, against exact posteriors, and the command that compares both methods."""
 
 import json
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -16,7 +15,7 @@ from mdnjax.data import Dataset
 from mdnjax.model_file import save
 from mdnjax.posteriors import fit
 from mdnjax.posteriors.success import fit_success
-from mdnjax.posteriors.tempering import Effort, draw_tempered
+from mdnjax.posteriors.tempering import Effort
 from mdnjax.training.selection import Candidates, SelectedCandidate
 from tests.commands import assert_not_blank, assert_one_line_error, run
 
@@ -28,48 +27,7 @@ TRAINING += ["ensemble.rotate=false"]
 QUICK = [*TRAINING, *(f"likelihood.{words}" for words in TRAINING), "likelihood.selection.num_components=[1,2]"]
 QUICK += ["likelihood.num_particles=100", "likelihood.num_moves=5", "model.num_components=2"]
 QUICK += ["num_draws=60", "num_ranks=19", "data.num_test=12"]
-
-
-@pytest.fixture(autouse=True)
-def floats_of_users():
-    """Floats have 32 bits, as for users; the commands share these programs."""
-    jax.config.update("jax_enable_x64", False)  # not by a context, because commands restore what is configured
-    yield
-    jax.config.update("jax_enable_x64", True)
-
-
-def test_draws_have_the_conjugate_posterior_and_evidence():
-    prior, sd = mdn.Normal([0, 0], [1, 2]), 0.1
-
-    def log_likelihood(z):
-        return jnp.sum(jax.scipy.stats.norm.logpdf(prior.law.parameters(z), 1, sd))
-
-    tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, prior.law, 1500, SMALL))(jax.random.key(0))
-    precision = 1 / np.array([1, 4]) + 1 / sd**2
-    draws = prior.parameters(tempered.draws)
-    np.testing.assert_allclose(draws.mean(axis=0), 1 / sd**2 / precision, atol=0.15 * sd)
-    np.testing.assert_allclose(draws.std(axis=0), precision**-0.5, rtol=0.1)
-    evidence = stats.norm(0, np.sqrt(np.array([1, 4]) + sd**2)).logpdf(1).sum()
-    assert float(tempered.log_evidence) == pytest.approx(evidence, abs=0.5)
-    assert tempered.exponent == 1
-    assert 750 < tempered.ess <= 1500
-
-
-def test_particles_keep_narrow_modes_at_the_edges_of_a_box():
-    """Four modes, each a thousandth of the box, with weights of .1, .2, .3 and .4; one is cut by the bound."""
-    places, weights, sd = np.array([-0.5, 0.1, 0.6, 1.0]), np.array([0.1, 0.2, 0.3, 0.8]), 0.002
-
-    prior, effort = mdn.Box(-1, 1), Effort(1000, 30, 0.5)
-
-    def log_likelihood(z):
-        return jax.nn.logsumexp(-0.5 * ((prior.law.parameters(z)[0] - places) / sd) ** 2 + jnp.log(weights))
-
-    tempered = jax.jit(lambda key: draw_tempered(key, log_likelihood, prior.law, 2000, effort))(jax.random.key(1))
-    draws = prior.parameters(tempered.draws)
-    near = np.abs(draws - places) < 6 * sd
-    assert near.any(axis=1).all()
-    np.testing.assert_allclose(near.mean(axis=0), [0.1, 0.2, 0.3, 0.4], atol=0.06)
-    assert np.abs(draws).max() <= 1
+pytestmark = pytest.mark.usefixtures("floats_of_users")
 
 
 COVARIANCE = np.array([[1, 0.6], [0.6, 1]])
