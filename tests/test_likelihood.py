@@ -130,18 +130,18 @@ def test_the_direct_posterior_answers_the_same_questions():
         mdn.DirectPosterior(posterior.predictor, None).propose(jax.random.key(1), [0.5, 1.5], 10)
 
 
-@pytest.mark.parametrize(("method", "steps"), [("posterior", 2000), ("likelihood", 10_000)])
-def test_numbers_of_components_of_the_posterior_are_compared_after_fewer_steps(monkeypatch, method, steps):
+@pytest.mark.parametrize(("method", "steps", "number"), [("posterior", 2000, 20), ("likelihood", 10_000, 1)])
+def test_numbers_of_components_of_the_posterior_are_compared_after_fewer_steps(monkeypatch, method, steps, number):
     compared = []
 
     def choose(config, *_):
         compared.append((config.train.num_steps, config.selection.num_components))
-        return Candidates((1, 20), np.zeros(2), SelectedCandidate(0, np.zeros(2), np.zeros(2)))
+        return Candidates((1, 20), np.array([0.05, 0]), SelectedCandidate(0, np.zeros(2), np.zeros(2)))
 
     monkeypatch.setattr(fit, "choose_num_components", choose)
     rows = Dataset(np.zeros((2, 1)), np.zeros((2, 1)))
     config = fit.with_chosen_components(fit.config_of(Simulated(method=method), mdn.Normal(0, 1)), method, rows, rows)
-    assert (config.model.num_components, config.train.num_steps) == (1, 10_000)
+    assert (config.model.num_components, config.train.num_steps) == (number, 10_000)
     assert compared == [(steps, (1, 20) if method == "posterior" else (1, 8))]
 
 

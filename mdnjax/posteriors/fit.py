@@ -144,16 +144,17 @@ def config_of(config: Simulated, prior: Prior | None) -> Run:
 def with_chosen_components(config: Run, method: str, train: Dataset, validation: Dataset) -> Run:
     """Returns the run with its number of components, selected with the validation rows if it is auto.
 
-    Networks of p(theta|x) are compared after fewer steps, since many components of many parameters take long.
+    Networks of p(theta|x) are compared after fewer steps, since many components of many parameters take long. The best
+    number is taken, not the smallest within a standard error, because many components gain more from the remaining steps.
     """
     if config.model.num_components != "auto":
         return config
-    shorter = config
-    if method == "posterior":
-        num = max(config.train.report_every, round(SHARE_OF_STEPS * config.train.num_steps))
-        steps = min(num, config.train.num_steps)
-        shorter = config.model_copy(update={"train": config.train.model_copy(update={"num_steps": steps})})
-    return with_num_components(config, choose_num_components(shorter, train, validation).chosen)
+    if method == "likelihood":
+        return with_num_components(config, choose_num_components(config, train, validation).chosen)
+    num = max(config.train.report_every, round(SHARE_OF_STEPS * config.train.num_steps))
+    steps = min(num, config.train.num_steps)
+    shorter = config.model_copy(update={"train": config.train.model_copy(update={"num_steps": steps})})
+    return with_num_components(config, choose_num_components(shorter, train, validation).best)
 
 
 def with_support(config: S, prior: Prior) -> S:

@@ -38,6 +38,11 @@ class Candidates(NamedTuple):
         """The selected number of components."""
         return self.numbers[self.selected.position]
 
+    @property
+    def best(self) -> int:
+        """The number of components with the lowest validation NLL, which may have a smaller one within a standard error."""
+        return self.numbers[int(self.validation_nll.argmin())]
+
 
 def select_candidate(
     nlls: Mapping[int, Float[np.ndarray, " N"]], example_weight: Float[np.ndarray, " N"] | None = None
