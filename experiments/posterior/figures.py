@@ -10,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import binom
 
 from experiments.charts import DATA, MODEL, STYLE, TRUTH, label_plainly
@@ -82,9 +84,11 @@ def corner_of_first(evaluation: PosteriorEvaluation, problem: Problem) -> Figure
     reference = None if problem.references is None else problem.references[0]
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = corner(evaluation.draws[0], problem.names, truth, reference)
-        colours = "" if reference is None else "; blue: draws, orange: reference"
-        figure.suptitle(f"Observation 1{colours}\n{evaluation.verdict}", fontsize=10)
+        figure.suptitle(f"Observation 1\n{evaluation.verdict}", fontsize=10)
         figure.subplots_adjust(top=1 - 0.7 / figure.get_figheight())  # room for the title
+        known = {"draws": MODEL, "reference draws": reference is not None and TRUTH, "true parameters": truth is not None and "black"}
+        lines = [Line2D([], [], color=colour, lw=2, label=label) for label, colour in known.items() if colour]
+        figure.legend(handles=lines, loc="upper right", bbox_to_anchor=(0.97, 1 - 0.7 / figure.get_figheight()))
     return figure
 
 
@@ -135,12 +139,15 @@ def posteriors(evaluations: Sequence[PosteriorEvaluation], references: list[np.n
                 _plot_draws(axes, draws[observation], colour)
             for axes, (low, high) in zip(panel, windows, strict=False):
                 axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+                axes.xaxis.set_major_locator(MaxNLocator(3))  # so that labels of neighbouring panels do not touch
+                axes.yaxis.set_major_locator(MaxNLocator(5))
             panel[0].set_ylabel(_in_lines(name) if single else f"{_in_lines(name)}\ntheta_2")
         for column, axes in enumerate(panels[0]):
             axes.set_title(f"observation {column + 1}" if column < num else f"observation 1, {ZOOM} x enlarged", fontsize=10)
         for axes in panels[-1]:
             axes.set_xlabel("theta" if single else "theta_1")
         figure.suptitle("\n".join(evaluation.verdict for evaluation in evaluations), fontsize=10)
+        figure.get_layout_engine().set(wspace=0.06)
     return figure
 
 

@@ -34,7 +34,7 @@ def arcs(examples: Launches) -> Figure:
             _plot_flights(axes, examples, number)
             speed, distance, wind = examples.x[number]
             axes.set_title(f"{speed:g} m/s, {_wind_label(wind)}", fontsize=10)
-            axes.set(xlabel="m", xlim=(-2, 1.2 * distance))
+            axes.set(xlabel="distance, m", xlim=(-2, 1.2 * distance))
         panels[0].set_ylabel("height, m")
         panels[0].set_ylim(0, panels[0].get_ylim()[1])
         handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}

@@ -39,7 +39,8 @@ def paths_of_scene(scene: Scene, chosen: list[int], predictions: Predictions, mi
             axes.set_title(f"{kind}: likeliest places miss by {average:.2f} m", fontsize=10)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        title = f"{scene.name}: 8 steps observed, 12 predicted; shaded: predicted density of the places, {DECADES:g} decades"
+        shaded = f"shaded: predicted density of the places, down to 1/{10**DECADES:,.0f} of the highest"
+        title = f"{scene.name}: 8 steps observed, 12 predicted; {shaded}"
         figure.suptitle(title, fontsize=12)
     return figure
 
