@@ -86,7 +86,7 @@ def corner_of_first(evaluation: PosteriorEvaluation, problem: Problem) -> Figure
         figure = corner(evaluation.draws[0], problem.names, truth, reference)
         figure.suptitle(f"Observation 1\n{evaluation.verdict}", fontsize=10)
         figure.subplots_adjust(top=1 - 0.7 / figure.get_figheight())  # room for the title
-        known = {"draws": MODEL, "reference draws": reference is not None and TRUTH, "true parameters": truth is not None and "black"}
+        known = {"draws": MODEL, "reference draws": reference is not None and TRUTH, "true parameters": truth is not None and "k"}
         lines = [Line2D([], [], color=colour, lw=2, label=label) for label, colour in known.items() if colour]
         figure.legend(handles=lines, loc="upper right", bbox_to_anchor=(0.97, 1 - 0.7 / figure.get_figheight()))
     return figure
