@@ -133,13 +133,6 @@ def assert_one_line_error(done: subprocess.CompletedProcess, *expected: str, sta
         assert words in last, last
 
 
-def difference_of(picture_file: Path, committed: Path) -> float:
-    """Returns the mean absolute difference of the colours, from 0 to 1, of two pictures, after checking that sizes are equal."""
-    picture, expected = (matplotlib.image.imread(path)[..., :3] for path in (picture_file, committed))
-    assert picture.shape == expected.shape, committed
-    return float(np.mean(np.abs(picture - expected)))
-
-
 def assert_not_blank(picture_file: Path) -> None:
     """Checks that a figure is large enough, has many colours, and is neither nearly empty nor nearly full."""
     picture = matplotlib.image.imread(picture_file)[..., :3]

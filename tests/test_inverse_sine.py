@@ -15,11 +15,12 @@ import pytest
 import mdnjax as mdn
 from experiments.command import UserError
 from experiments.inverse_sine import FILES
+from experiments.pictures import difference_of
 from experiments.run_folder import create_run_folder
 from experiments.schemas import InverseSine
 from mdnjax.config import load
 from mdnjax.data import sinusoid
-from tests.commands import ROOT, SHORT, UNSTABLE, assert_not_blank, assert_one_line_error, difference_of, run
+from tests.commands import ROOT, SHORT, UNSTABLE, assert_not_blank, assert_one_line_error, run
 
 NAMES = [Path(name).stem for name in FILES if name.startswith("figures/")]
 
