@@ -27,7 +27,7 @@ from mdnjax.data.scaler import mixture_units
 from mdnjax.data.stored import RowSource, StoreError
 from mdnjax.data.training_units import support_and_atoms
 from mdnjax.diagnostics import Diagnosis, diagnose, remedies
-from mdnjax.ensemble import select_networks, untrained
+from mdnjax.ensemble import floors_of, select_networks, untrained
 from mdnjax.evaluation import crps_of, mean_of_first_rows, weight_of_observed
 from mdnjax.fitting import fit_networks, make_task, placement_of, preparation_of
 from mdnjax.model_file import save
@@ -209,7 +209,7 @@ def sample_and_diagnose(predictor: Predictor, splits: Splits, seed: int) -> tupl
     samples = predictor.observed.draws(predictor.units.absolute(samples))
     largest = select_networks(networks, [0 if networks.weight is None else int(np.argmax(networks.weight))])
     largest = largest._replace(least_squares=None)
-    floor = predictor.model.scale_floor if largest.scale_floor is None else float(largest.scale_floor[0])
+    floor = float(floors_of(largest, predictor.model.scale_floor)[0])
     return samples, diagnose(replace(predictor, networks=largest).at(x), floor * mixture_units(predictor.scaler)[1].sd)
 
 

@@ -31,7 +31,8 @@ MIN_WEIGHT_SHARE = 0.01  # networks with less than this share of an equal weight
 class Networks(NamedTuple):
     """Parameters of M networks, stacked along the first axis; a population may add axes in front.
 
-    `weight` is the weight of each network in the mixture (None: equal), `scale_floor` its scale floor (None: that of the model).
+    `weight` is the weight of each network in the mixture (None: equal), `scale_floor` its scale floor (None: that of the model),
+    and `scale_factor` multiplies all its scales (None: 1).
     `trees` are those of the experts, whose predictions are further inputs of all networks; None without experts.
     `least_squares` takes its own weights of the mixture, and the networks share what it leaves; None without it.
     """
@@ -41,6 +42,7 @@ class Networks(NamedTuple):
     scale_floor: Float[AnyArray, "*members M"] | None = None
     trees: dict[str, Trees] | None = None
     least_squares: LeastSquares | None = None
+    scale_factor: Float[AnyArray, "*members M"] | None = None
 
 
 def mixture_of(
@@ -51,14 +53,15 @@ def mixture_of(
     if networks.trees is not None:
         z = jnp.concatenate([jnp.asarray(z), _of_experts(networks.params, networks.trees, z)], axis=-1)
 
-    def apply(params: Params, scale_floor: Any) -> Mixture:
+    def apply(params: Params, scale_floor: Any, scale_factor: Any) -> Mixture:
         changed = numbers if scale_floor is None else {**numbers, "scale_floor": scale_floor}
-        return make_mdn(num_inputs, num_targets, **dict(join(shape, changed))).apply(params, z)
+        mixture = make_mdn(num_inputs, num_targets, **dict(join(shape, changed))).apply(params, z)
+        return mixture if scale_factor is None else Mixture(mixture.logits, mixture.component.stretch(scale_factor))
 
+    members = networks.params, networks.scale_floor, networks.scale_factor
     if num_networks(networks) == 1:
-        mixture = apply(*jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], (networks.params, networks.scale_floor)))
+        mixture = apply(*jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], members))
     else:
-        members = networks.params, networks.scale_floor
         if math.prod(z.shape[:-1]) < MIN_ROWS_IN_TURN:
             mixtures = jax.vmap(apply)(*members)
         else:
@@ -110,8 +113,16 @@ compiled_nlls = jax.jit(nlls_of, static_argnums=0)
 
 def select_networks(networks: Networks, chosen: Sequence[int] | np.ndarray) -> Networks:
     """Returns the ensemble of some of the networks, with their weights normalised."""
-    params, weight, floor = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(chosen)], tuple(networks[:3]))
-    return networks._replace(params=params, weight=None if weight is None else weight / weight.sum(), scale_floor=floor)
+    own = (networks.params, networks.weight, networks.scale_floor, networks.scale_factor)
+    params, weight, floor, factor = jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(chosen)], own)
+    weight = None if weight is None else weight / weight.sum()
+    return networks._replace(params=params, weight=weight, scale_floor=floor, scale_factor=factor)
+
+
+def floors_of(networks: Networks, scale_floor: float) -> Float[np.ndarray, " M"]:
+    """Returns the smallest scale that the components of each network can have; `scale_floor` is that of the model."""
+    floor = np.full(num_networks(networks), scale_floor) if networks.scale_floor is None else np.asarray(networks.scale_floor)
+    return floor if networks.scale_factor is None else floor * np.asarray(networks.scale_factor)
 
 
 def without_unused(networks: Networks) -> Networks:

@@ -120,13 +120,14 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
         raise CheckpointError(f"{path}: got a model that cannot be built: {' '.join(str(error).split())[:100]}") from None
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, first.dtype), params)
     sizes = (num_inputs, num_inputs, *(num_targets,) * 4, num_inputs, num_inputs)
-    optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor")]
+    optional = [_like_optional(arrays, f"networks/{name}", first.shape[:1]) for name in ("weight", "scale_floor", "scale_factor")]
     units: Any = (jax.ShapeDtypeStruct((size,), np.dtype(np.float64)) for size in sizes)
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.dtype(np.float64))] * 3)  # pyright: ignore
     trees = empty_trees(model.experts, num_targets) or None
     linear = least_squares_like(num_inputs, num_targets) if "networks/least_squares/weight" in arrays else None
     atoms = atoms_like() if "scaler/atoms/value" in arrays else None
-    return {"networks": Networks(params, *optional, trees, linear), "scaler": Scaler(*units, lattice, atoms=atoms)}  # pyright: ignore
+    networks = Networks(params, *optional[:2], trees, linear, optional[2])
+    return {"networks": networks, "scaler": Scaler(*units, lattice, atoms=atoms)}  # pyright: ignore
 
 
 def _like_optional(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Any:
@@ -160,7 +161,9 @@ def _invalid_number(networks: Networks, scaler: Scaler) -> str | None:
         positive = all((np.asarray(values) > 0).all() for values in (linear.scale, linear.df, linear.share, linear.stretch))
         if not positive or not (np.asarray(linear.weight) >= 0).all() or np.sum(linear.weight) > 1 + 1e-3:
             return "least_squares: got a scale that is not positive, or weights that are no shares"
-    weight, floor = networks.weight, networks.scale_floor
+    weight, floor, factor = networks.weight, networks.scale_floor, networks.scale_factor
+    if factor is not None and not (np.asarray(factor) > 0).all():
+        return "scale_factor: got a number that is not positive"
     if weight is not None and not ((np.asarray(weight) >= 0).all() and abs(float(np.sum(weight)) - 1) < 1e-3):
         return f"weight: got weights of {num_networks(networks)} networks that do not add up to 1"
     return "scale_floor: got a negative number" if floor is not None and not (np.asarray(floor) >= 0).all() else None

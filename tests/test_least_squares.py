@@ -15,6 +15,7 @@ from mdnjax.fit_examples import make_config
 from mdnjax.fitting import make_task
 from mdnjax.least_squares import fit_least_squares, location_and_scale, log_probs, student_as_gaussians
 from mdnjax.least_squares import with_least_squares as pooled_with
+from mdnjax.training.spread import SCALE_FACTORS
 from mdnjax.training.stacking import optimism_of, stack_settings
 
 RNG = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def test_the_nll_has_no_costs_and_only_a_chosen_step_is_optimistic(keep, optimis
     config = make_config({**SETTINGS, "train.keep": keep}, "a test")
     task = make_task(config, Dataset(X[:9], Y[:9]), Dataset(X[9:], Y[9:]))
     curves = np.tile([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], (2, 1))  # the others choose another step only for the first network
-    stack = stack_settings([task], np.full((6, len(task.validation.x)), -9.0), np.ones(6, bool), curves)
+    stack = stack_settings([task], np.full((6, len(SCALE_FACTORS), len(task.validation.x)), -9.0), np.ones(6, bool), curves)
     assert stack.setting_weights.sum() > 0.9
     assert stack.validation_nll[0] == pytest.approx(-9 + optimism / 3, abs=0.1)
 

@@ -54,8 +54,8 @@ ORDER += ["fitting", "calibration", "fit_examples", "sklearn_values", "estimator
 ORDER_OF_POSTERIORS = ["law", "priors", "simulations", "ranks", "maxima", "tempering", "success", "joint", "posterior"]
 ORDER_OF_POSTERIORS += ["direct", "likelihood", "file", "fit", "checks"]
 ORDER_OF_TRAINING = ["losses", "optimizers", "steps", "noise", "minibatches", "initialise", "placement", "budget", "history"]
-ORDER_OF_TRAINING += ["part_file", "chunks", "population", "threads", "racing"]
-ORDER_OF_TRAINING += ["selection", "functions", "feed", "train", "experts", "inputs", "stacking", "tasks", "training_file"]
+ORDER_OF_TRAINING += ["part_file", "chunks", "population", "threads", "racing", "selection", "spread"]
+ORDER_OF_TRAINING += ["functions", "feed", "train", "experts", "inputs", "stacking", "tasks", "training_file"]
 ORDERS_WITHIN = {"training": ["__init__", *ORDER_OF_TRAINING], "posteriors": ["__init__", *ORDER_OF_POSTERIORS]}
 MODULES = sorted((ROOT / "mdnjax").rglob("*.py"))
 

@@ -1,6 +1,7 @@
 """Ensembles with a different validation part for each network, and mixtures with weights fitted to the validation rows."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +16,15 @@ from mdnjax.config.ensembles import Ensemble, Selection
 from mdnjax.config.schema import Config, Model, Train
 from mdnjax.data import Dataset, make_scaler
 from mdnjax.data.training_units import min_scale_of_rounding
-from mdnjax.ensemble import Networks, num_networks, select_networks, without_unused
+from mdnjax.ensemble import Networks, floors_of, num_networks, select_networks, without_unused
 from mdnjax.mixture import Mixture, log_prob, weights
 from mdnjax.model_file import load, save
 from mdnjax.predictor import make_predictor
-from mdnjax.statistics import pool
+from mdnjax.statistics import pool, temper
 from mdnjax.training.inputs import Task, rotated_split, training_inputs
 from mdnjax.training.placement import local_placement
 from mdnjax.training.selection import stacking_weights
+from mdnjax.training.spread import SCALE_FACTORS, scale_factor
 from mdnjax.training.tasks import networks_of, train_networks
 
 NOISES = (0.01, 0.1, 0.3)
@@ -31,7 +33,7 @@ CONFIG = Config(
     model=Model(hidden_sizes=(5,), num_components=2),
     train=Train(num_steps=40, report_every=20, keep="best", batch_size=16),
     ensemble=Ensemble(num_members=2, num_restarts=2, rotate=True),
-    selection=Selection(settings=SETTINGS),
+    selection=Selection(settings=SETTINGS, adjust_scales=True),
 )
 
 
@@ -111,7 +113,7 @@ def test_networks_are_pooled_by_their_weights_and_have_different_scale_floors(se
     mixtures = [single(TRAIN.x) for single in alone]
     expected = np.log(sum(w * np.exp(log_prob(single, TRAIN.y)) for w, single in zip(networks.weight, mixtures, strict=True)))
     np.testing.assert_allclose(log_prob(mixture, TRAIN.y), expected, rtol=1e-5, atol=1e-5)
-    for single, floor in zip(mixtures, np.asarray(networks.scale_floor), strict=True):
+    for single, floor in zip(mixtures, floors_of(networks, 0.0), strict=True):
         assert isinstance(single.component, Diagonal)
         assert single.component.scale.min() >= floor * SCALER.y_factor * (1 - 1e-5)
     save(tmp_path / "m.safetensors", predictor)
@@ -133,6 +135,22 @@ def test_the_validation_nll_is_that_of_the_networks_on_their_own_validation_rows
     np.testing.assert_allclose(weight, selected.setting_weights[0], atol=1e-3)
     expected = -np.mean(np.log(weight @ np.exp(np.array(log_probs))))
     assert selected.validation_nll[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_scales_are_adjusted_by_the_mixtures_of_the_settings_on_rows_that_are_new_to_them(selected):
+    validation = [rotated_split(TRAIN, VALIDATION, turn)[1] for turn in range(2)]
+    log_probs, whole = np.zeros((len(SCALE_FACTORS), 3, 2, len(validation[0].x))), predictor_of_all(selected)
+    for setting in range(3):
+        for turn in range(2):
+            mixture = replace(whole, networks=select_networks(whole.networks, [2 * setting + turn]))(validation[turn].x)
+            for place, factor in enumerate(SCALE_FACTORS.tolist()):
+                log_probs[place, setting, turn] = log_prob(temper(mixture, scales=factor**2), validation[turn].y)
+    expected = scale_factor(log_probs.reshape(len(SCALE_FACTORS), 3, -1), selected.setting_weights[0], None, True)
+    np.testing.assert_allclose(selected.scale_factor[0], expected, rtol=1e-4)
+    networks = networks_of(CONFIG, selected)
+    without = make_predictor(CONFIG.model, networks._replace(scale_factor=None), SCALER)(TRAIN.x)
+    adjusted = make_predictor(CONFIG.model, networks._replace(scale_factor=np.full(num_networks(networks), 0.5)), SCALER)(TRAIN.x)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), adjusted, temper(without, scales=0.25))
 
 
 def predictor_of_all(selected):

@@ -9,7 +9,7 @@ from mdnjax.config import Config, join, load, split
 from mdnjax.config.schema import Loop
 from mdnjax.data import Dataset, make_scaler, to_training_units
 from mdnjax.networks import LINE
-from mdnjax.training import functions
+from mdnjax.training import functions, noise
 from mdnjax.training.minibatches import minibatch
 from mdnjax.training.population import train_loop
 from mdnjax.training.steps import Batch
@@ -115,9 +115,9 @@ def test_minibatches_use_every_example_once_an_epoch():
 
 
 def test_rule_of_thumb_is_computed_from_the_size_of_the_data():
-    base = fitted(*problem(f"train.x_noise={functions.rule_of_thumb(30, 2)}")).history.loss
+    base = fitted(*problem(f"train.x_noise={noise.rule_of_thumb(30, 2)}")).history.loss
     np.testing.assert_array_equal(fitted(*problem("train.x_noise=rule_of_thumb")).history.loss, base)
-    assert functions.rule_of_thumb(30, 2) == pytest.approx(1.06 * 30 ** (-1 / 6))
+    assert noise.rule_of_thumb(30, 2) == pytest.approx(1.06 * 30 ** (-1 / 6))
 
 
 @pytest.mark.parametrize("overrides", [(), ("train.x_noise=0.1", "train.noise_copies=2"), ("train.optimizer.weight_decay=0.1",)])

@@ -27,7 +27,7 @@ from mdnjax.training.history import Report
 from mdnjax.training.inputs import Task
 from mdnjax.training.placement import Placement, map_members, place, place_stacked
 from mdnjax.training.population import Population
-from mdnjax.training.tasks import pooling_of, train_networks
+from mdnjax.training.tasks import networks_of_all, train_networks
 
 MAX_CPU_BYTES = 2**28  # memory of a chunk on a CPU; also assumed as the memory of a device that reports none
 MAX_GPU_MEMORY_SHARE = 0.5
@@ -104,7 +104,7 @@ def train_chunk(chunk: Chunk, placement: Placement, observe: Callable[[float, in
 
     tasks = [data.task for data in of_members]
     selected, population = train_networks(tasks, placement, capacity=chunk.capacity, observe=observe_report)
-    networks = Networks(selected.params, *pooling_of(config, selected), selected.trees, selected.least_squares)
+    networks = networks_of_all(config, selected)
     nlls = list(_score(chunk, placement, networks, of_members))
     metrics = [
         nll_metrics(nlls_of_parts, data.splits, data.truth_nll) for *nlls_of_parts, data in zip(*nlls, of_members, strict=True)

@@ -80,7 +80,9 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     model = member.config.model.model_copy(update={"num_components": part.rows[0]["num_components"]})
     num_networks = member.config.selection.num_settings * member.config.ensemble.num_members
     params = params_like(model, num_inputs, num_targets, num_networks)
-    pooling = [jax.ShapeDtypeStruct((num_networks,), np.float32) if member.config.networks_differ else None] * 2
+    of_networks: Any = jax.ShapeDtypeStruct((num_networks,), np.float32)
+    pooling = [of_networks if member.config.networks_differ else None] * 2
+    factor = of_networks if member.config.networks_differ and member.config.selection.adjust_scales else None
     trees = empty_trees(model.experts, num_targets) or None
     atoms = atoms_like() if any(others[1:]) else None
     support = make_support(member.config.data.target_support, num_targets)
@@ -89,7 +91,7 @@ def outcome_of(part: Part, member: Member) -> Outcome:
     lattice: Any = Lattice(*[jax.ShapeDtypeStruct((num_targets,), np.float64)] * 3)  # pyright: ignore
     curve = jax.ShapeDtypeStruct((num_reports,), np.float64)
     linear = least_squares_like(num_inputs, num_targets) if any(others[:1]) else None
-    networks = Networks(params, pooling[0], pooling[1], trees, linear)  # pyright: ignore[reportArgumentType]
+    networks = Networks(params, pooling[0], pooling[1], trees, linear, factor)
     like: Any = Outcome(networks, Scaler(*units, lattice, support, atoms), curve, curve, curve)  # pyright: ignore
     stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(part.rows), *leaf.shape), leaf.dtype), like)
     steps = jax.ShapeDtypeStruct((num_reports,), np.int64)

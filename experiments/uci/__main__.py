@@ -29,6 +29,7 @@ from mdnjax.baselines import linear_gaussian
 from mdnjax.data.dataset import joined
 from mdnjax.data.scaler import latent_targets, mixture_units
 from mdnjax.diagnostics import AT_FLOOR, scales_of
+from mdnjax.ensemble import floors_of
 from mdnjax.evaluation import LEVELS, evaluate_mixtures
 from mdnjax.mixture import Mixture, responsibilities
 from mdnjax.predictor import Predictor
@@ -76,14 +77,14 @@ def network_rows(runs: list[SplitRun], folder: Path) -> list[dict[str, Any]]:
 
 def scores_of(run: SplitRun, row: parts.Row, predictor: Predictor) -> dict[str, Any]:
     """Computes the scores of a split's networks on its test rows."""
-    config, floors = run.member.config, predictor.networks.scale_floor
+    config = run.member.config
     train, validation, test = member_data(run.member).splits
     mixture, units = predictor.at(test.x), predictor.units
     evaluation = evaluate_mixtures(mixture, test.y, units, observed=predictor.observed)
     known = joined(train, validation)
     latent = known._replace(y=latent_targets(predictor.scaler, known.y))
     simple = linear_gaussian(latent, test.x, None, units)
-    network_floors = np.array([config.model.scale_floor]) if floors is None else np.asarray(floors)
+    network_floors = floors_of(predictor.networks, config.model.scale_floor)
     floor = np.repeat(network_floors, config.model.fixed_num_components)[:, None] * mixture_units(predictor.scaler)[1].sd
     others = mixture.logits.shape[-1] - len(floor)  # components of least squares, which have no floor
     floor = np.pad(floor, ((0, others), (0, 0)))

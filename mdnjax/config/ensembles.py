@@ -45,6 +45,11 @@ class Selection(Section, frozen=True):
         description="pool the networks of selection.settings also with least squares and with a constant, both with Student's "
         "predictive distribution, if there are fewer than 200 rows and model.family is diagonal",
     )
+    adjust_scales: bool = Field(
+        default=False,
+        description="multiply the scales of the pooled networks of selection.settings by a factor of at most 1, chosen by the "
+        "validation rows, since a mixture of distributions is wider than they are (not where least squares is in the pool)",
+    )
 
     @property
     def num_settings(self) -> int:

@@ -42,7 +42,10 @@ SETTING_VALUES = (
 SETTING_KEYS = ("train.x_noise", "model.scale_floor", "train.optimizer.weight_decay", "train.init.line")
 SETTING_KEYS += ("train.init.embedding", "train.init.experts", "train.optimizer.learning_rate")
 SELECTION = Selection(
-    settings=tuple(dict(zip(SETTING_KEYS, values, strict=True)) for values in SETTING_VALUES), racing=True, least_squares=True
+    settings=tuple(dict(zip(SETTING_KEYS, values, strict=True)) for values in SETTING_VALUES),
+    racing=True,
+    least_squares=True,
+    adjust_scales=True,
 )
 
 

@@ -24,8 +24,9 @@ from mdnjax.networks import Dropout
 from mdnjax.training.initialise import start_at_data
 from mdnjax.training.losses import LOSSES, entropy_of_weights
 from mdnjax.training.minibatches import minibatch
-from mdnjax.training.noise import with_noise
+from mdnjax.training.noise import rule_of_thumb, with_noise
 from mdnjax.training.optimizers import STEADY_OPTIMIZERS, is_on, optimizer_of
+from mdnjax.training.spread import SCALE_FACTORS
 from mdnjax.training.steps import (
     Batch,
     Loss,
@@ -75,14 +76,14 @@ class TrainingFunctions(NamedTuple):
     """A training as pure functions of its inputs: `TrainingInputs`, or another record for other kinds of data.
 
     init(inputs) returns the first state; train_step(state, inputs) returns the next state and the loss before the step.
-    validation_score(params, inputs) is lower for better parameters. validation_losses(params, inputs) are the losses of the
-    validation examples, of which the score is the weighted mean; only networks that are pooled by them need this function.
+    validation_score(params, inputs) is lower for better parameters. validation_losses(params, inputs), which only networks that
+    are pooled need, are those of the validation examples with the scales multiplied by each of F = len(SCALE_FACTORS) factors.
     """
 
     init: Callable[[Any], TrainState]
     train_step: Callable[[TrainState, Any], tuple[TrainState, Float[Array, ""]]]
     validation_score: Callable[[Params, Any], Float[Array, ""]]
-    validation_losses: Callable[[Params, Any], Float[Array, " N"]] | None = None
+    validation_losses: Callable[[Params, Any], Float[Array, "F N"]] | None = None
 
 
 def make_training_inputs(
@@ -127,14 +128,6 @@ def spacing_of_start(num_train: int) -> int:
     return -(-num_train // MAX_START_ROWS)
 
 
-def rule_of_thumb(num: int, num_columns: int) -> float:
-    """Returns the normal-reference bandwidth 1.06 N^(-1 / (4 + d)) of N examples in d columns of sd 1.
-
-    Source: Silverman (1986); its use as the sd of training noise: Rothfuss et al. (2019), section 4.
-    """
-    return 1.06 * num ** (-1 / (4 + num_columns))
-
-
 def as_arrays(numbers: dict[str, Any]) -> dict[str, Any]:
     """Returns a configuration's numbers as arrays of jax's default precision."""
     return jax.tree.map(lambda number: np.asarray(number, jnp.result_type(float)), numbers)
@@ -169,12 +162,14 @@ def make_training_functions(model: schema.Model, train: schema.Train, num_inputs
         batch = _batch_of_step(settings.batch_size, key, state.step, inputs)
         return step_of(settings, functools.partial(_loss, network, settings))(state, key, batch)
 
-    def validation_losses(params: Params, inputs: TrainingInputs) -> Float[Array, " N"]:
-        network, _ = network_and_settings(inputs)
-        return _losses("nll", *network.head(params, inputs.validation.x), inputs.validation)
+    def validation_losses(params: Params, inputs: TrainingInputs) -> Float[Array, "F N"]:
+        logits, component = network_and_settings(inputs)[0].head(params, inputs.validation.x)
+        factors = jnp.asarray(SCALE_FACTORS, logits.dtype)
+        return jax.lax.map(lambda factor: _losses("nll", logits, component.stretch(factor), inputs.validation), factors)
 
     def validation_score(params: Params, inputs: TrainingInputs) -> Float[Array, ""]:
-        nll, weight = validation_losses(params, inputs), inputs.validation.weight
+        head, weight = network_and_settings(inputs)[0].head(params, inputs.validation.x), inputs.validation.weight
+        nll = _losses("nll", *head, inputs.validation)
         if inputs.sizes is None:
             return _mean(nll, weight)
         weighted = nll if weight is None else weight * nll

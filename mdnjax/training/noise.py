@@ -28,3 +28,11 @@ def with_noise(noise_key: PRNGKey, batch: Batch, train: schema.Train) -> tuple[B
     if batch.cells is not None and noisy_batch.y is not batch.y:
         noisy_batch = noisy_batch._replace(cells=batch.cells + (noisy_batch.y - batch.y))
     return noisy_batch, jax.random.fold_in(noise_key, DROPOUT)
+
+
+def rule_of_thumb(num: int, num_columns: int) -> float:
+    """Returns the normal-reference bandwidth 1.06 N^(-1 / (4 + d)) of N examples in d columns of sd 1.
+
+    Source: Silverman (1986); its use as the sd of training noise: Rothfuss et al. (2019), section 4.
+    """
+    return 1.06 * num ** (-1 / (4 + num_columns))

@@ -15,6 +15,7 @@ from mdnjax.data.scaler import to_training_units
 from mdnjax.least_squares import NAMES, LeastSquares, fit_least_squares, log_probs
 from mdnjax.training.inputs import Task, rotated_split
 from mdnjax.training.selection import stacking_weights
+from mdnjax.training.spread import UNCHANGED, scale_factor
 from mdnjax.types import Bool, Float
 
 MIN_LOG_PROB = -1e4  # used where the density underflows to 0
@@ -25,25 +26,30 @@ ROWS_OF_PRIOR = 0.1  # rows that only the constant explains, and as many that on
 
 
 class Stack(NamedTuple):
-    """The weights of C settings and of least squares in the mixture of each of G tasks, and the NLL of the validation rows."""
+    """The weights of C settings and of least squares in the mixture of each of G tasks, and the NLL of the validation rows.
+
+    `scale_factor` multiplies the scales of the networks' components.
+    """
 
     setting_weights: Float[np.ndarray, "G C"]
     least_squares: LeastSquares | None
     validation_nll: Float[np.ndarray, " G"]
+    scale_factor: Float[np.ndarray, " G"]
 
 
 def stack_settings(
     tasks: Sequence[Task],
-    losses: Float[np.ndarray, "R V"],
+    losses: Float[np.ndarray, "R F V"],
     finite: Bool[np.ndarray, " R"],
     curves: Float[np.ndarray, "R reports"],
 ) -> Stack:
     """Weights the settings, and least squares where there are few rows, by the likelihood of the validation rows.
 
-    Args: `losses` are those of the validation rows of each network, ordered by task, setting and network; a setting has weight 0
-    if a network of it is not `finite`, unless this is the case for all settings of the task. `curves` are the validation scores
-    of the networks at each report.
+    Args: `losses` are those of the validation rows of each network by `SCALE_FACTORS`, ordered by task, setting and network; a
+    setting has weight 0 if a network of it is not `finite`, unless this is the case for all settings of the task. `curves` are
+    the validation scores of the networks at each report.
     """
+    losses, stretched = losses[:, UNCHANGED], losses
     config, row_weights = tasks[0].config, [_validation_weight(task) for task in tasks]
     fits = [_fit_all_rows(task) for task in tasks] if uses_least_squares(tasks[0]) else None
     if fits is not None and config.train.keep == "best":
@@ -61,9 +67,23 @@ def stack_settings(
     nll = -np.array([mean_over_rows(*of_task) for of_task in zip(pooled, row_weights, strict=True)])
     of_settings, of_others = weights[:, :num_settings], weights[:, num_settings:]
     if fits is None:
-        return Stack(of_settings, None, nll)
+        return Stack(of_settings, None, nll, _scale_factors(tasks, stretched, finite, of_settings))
     stacked = [fit._replace(weight=weight) for fit, weight in zip(fits, of_others, strict=True)]
-    return Stack(of_settings, jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *stacked), nll)
+    joint = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *stacked)
+    return Stack(of_settings, joint, nll, np.ones(len(tasks)))
+
+
+def _scale_factors(
+    tasks: Sequence[Task], losses: Float[np.ndarray, "R F V"], finite: Bool[np.ndarray, " R"], weights: Float[np.ndarray, "G C"]
+) -> Float[np.ndarray, " G"]:
+    """Returns the factor of the scales of each task, or ones if the configuration wants none."""
+    config = tasks[0].config
+    if not config.selection.adjust_scales:
+        return np.ones(len(tasks))
+    of_factors = [_row_log_probs(config, losses[:, place], finite, len(tasks)) for place in range(losses.shape[1])]
+    rotate = config.ensemble.rotate and config.ensemble.num_members > 1
+    log_prob, rows = np.stack(of_factors, axis=1), [_validation_weight(task) for task in tasks]
+    return np.array([scale_factor(*of_task, rotate) for of_task in zip(log_prob, weights, rows, strict=True)])
 
 
 def _with_prior(log_prob: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ from mdnjax.training.placement import Placement, place, place_stacked, placed_li
 from mdnjax.training.population import Population, on_host
 from mdnjax.training.racing import Race
 from mdnjax.training.selection import best_runs, selected_params, selected_scores
+from mdnjax.training.spread import UNCHANGED
 from mdnjax.training.stacking import Stack, stack_settings
 from mdnjax.training.train import compile_training, compile_validation_losses, train_in_parts, validation_losses
 from mdnjax.trees import Trees, stacked
@@ -40,6 +41,7 @@ class SelectedNetworks(NamedTuple):
     """The R networks of each of G tasks, ordered by setting and then by network of the ensemble, and how they are pooled.
 
     `runs` are the indices of their trainings, `weight` their weights in the mixture, `setting_weights` the weights of C settings.
+    The scales of a network are multiplied by its `scale_factor`.
     `validation_nll` is the mean NLL of the networks on their validation rows; if there are several settings, it is that of the
     settings pooled by their weights. `trees` are those of the experts, `least_squares` are fits that take what the settings leave
     of the weight, if there are any. `diverged` is true if the training of a network with a positive weight diverged.
@@ -48,6 +50,7 @@ class SelectedNetworks(NamedTuple):
     runs: Int[np.ndarray, "G R"]
     weight: Float[np.ndarray, "G R"]
     scale_floor: Float[np.ndarray, "G R"]
+    scale_factor: Float[np.ndarray, "G R"]
     params: Params
     trees: dict[str, Trees] | None
     least_squares: LeastSquares | None
@@ -77,12 +80,12 @@ def _select(
     scores = selected_scores(population, config.train.keep)
     best = best_runs(scores, config.ensemble.num_restarts)
     params = selected_params(population.state, config.train.keep)
-    stack = Stack(np.ones((num_tasks, 1)), None, scores[best].reshape(num_tasks, -1).mean(axis=1))
+    stack = Stack(np.ones((num_tasks, 1)), None, scores[best].reshape(num_tasks, -1).mean(axis=1), np.ones(num_tasks))
     if config.selection.settings:
         scored = inputs if tasks[0].stored is None else [run._replace(train=None, window=None) for run in inputs]  # pyright: ignore
         placed = (place_stacked(placement, params, capacity), place(placement, scored, capacity))
         losses = validation_losses(training_functions_of(tasks[0]), *placed, placement)[best]
-        finite = np.isfinite(scores[best]) & np.isfinite(losses).all(axis=1)
+        finite = np.isfinite(scores[best]) & np.isfinite(losses[:, UNCHANGED]).all(axis=1)
         stack = stack_settings(tasks, losses, finite, population.history.validation_scores[best])
     num_members, runs = config.ensemble.num_members, best.reshape(num_tasks, -1)
     weight = np.repeat(stack.setting_weights / num_members, num_members, axis=1)
@@ -92,7 +95,8 @@ def _select(
     validation_nll = stack.validation_nll + [_rotated_validation_offset(task) for task in tasks]
     diverged = np.any(population.diverged[runs] & (weight > 0), axis=1)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], params)
-    selected = (runs, weight, floors, params, None, stack.least_squares, stack.setting_weights, validation_nll, diverged)
+    factors = np.repeat(stack.scale_factor[:, None], runs.shape[1], axis=1)
+    selected = (runs, weight, floors, factors, params, None, stack.least_squares, stack.setting_weights, validation_nll, diverged)
     return SelectedNetworks(*selected)
 
 
@@ -212,15 +216,16 @@ def compile_networks(task: Task, placement: Placement, num_tasks: int = 1, pad_t
 
 def networks_of(config: Run, selected: SelectedNetworks) -> Networks:
     """Returns the networks of the first task, without those of negligible weight."""
-    arrays = (selected.params, *pooling_of(config, selected), selected.trees, selected.least_squares)
-    return without_unused(Networks(*jax.tree.map(lambda leaf: leaf[0], arrays)))
+    return without_unused(jax.tree.map(lambda leaf: leaf[0], networks_of_all(config, selected)))
 
 
-def pooling_of(config: Run, selected: SelectedNetworks) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns the weights and scale floors of the networks, or None for both if the networks do not differ in them."""
+def networks_of_all(config: Run, selected: SelectedNetworks) -> Networks:
+    """Returns the networks of all tasks; they have no weights, floors and factors of their own if they do not differ in them."""
+    networks = Networks(selected.params, trees=selected.trees, least_squares=selected.least_squares)
     if not config.networks_differ:
-        return None, None
-    return selected.weight.astype(np.float32), selected.scale_floor.astype(np.float32)
+        return networks
+    weight, floor, factor = (of.astype(np.float32) for of in (selected.weight, selected.scale_floor, selected.scale_factor))
+    return networks._replace(weight=weight, scale_floor=floor, scale_factor=factor if config.selection.adjust_scales else None)
 
 
 def _nll_offset(task: Task, part: Dataset) -> float:

@@ -163,11 +163,11 @@ def compile_training(
 
 def validation_losses(
     functions: TrainingFunctions, params: Params, inputs: TrainingInputs, placement: Placement
-) -> Float[np.ndarray, "M N"]:
-    """Returns the losses of each member's validation examples, without those of padding."""
+) -> Float[np.ndarray, "M F N"]:
+    """Returns the losses of each member's validation examples by `SCALE_FACTORS`, without those of padding."""
     assert functions.validation_losses
     losses = np.asarray(_population_losses(functions.validation_losses, placement, params, inputs))
-    return losses if inputs.sizes is None else losses[:, : int(np.asarray(inputs.sizes[1])[0])]
+    return losses if inputs.sizes is None else losses[..., : int(np.asarray(inputs.sizes[1])[0])]
 
 
 def compile_validation_losses(functions: TrainingFunctions, params: Params, inputs: TrainingInputs, placement: Placement) -> None:
