@@ -126,7 +126,7 @@ def _like(path: Path, model: schema.Model, columns: Columns, arrays: Mapping[str
     trees = empty_trees(model.experts, num_targets) or None
     linear = least_squares_like(num_inputs, num_targets) if "networks/least_squares/weight" in arrays else None
     atoms = atoms_like() if "scaler/atoms/value" in arrays else None
-    networks = Networks(params, *optional[:2], trees, linear, optional[2])
+    networks = Networks(params, optional[0], optional[1], trees, linear, optional[2])
     return {"networks": networks, "scaler": Scaler(*units, lattice, atoms=atoms)}  # pyright: ignore
 
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
@@ -30,10 +31,10 @@ def commands_that_copy(monkeypatch):
     """Replaces the new processes of commands by copies of the pictures of the pages; the names of the sources are returned."""
     names, run_process = [], subprocess.run
 
-    def copy(command, **options):
+    def copy(command: Any, **options: Any) -> Any:
         if "-m" not in command:  # jax and platform ask for the processor
             return run_process(command, **options)
-        folder = Path(next(word for word in command if word.startswith("output=")).removeprefix("output="))
+        folder: Any = Path(next(word for word in command if word.startswith("output=")).removeprefix("output="))
         names.append(folder.name)
         for made, shown in SOURCES[folder.name].pictures.items():
             (folder / made).parent.mkdir(parents=True, exist_ok=True)

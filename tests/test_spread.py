@@ -1,5 +1,7 @@
 """The factor of the scales of a pooled mixture, against a maximisation of the likelihood by scipy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -9,7 +11,7 @@ from scipy.stats import norm
 from mdnjax.training.spread import EXTRAPOLATION, MIN_FACTOR, SCALE_FACTORS, UNCHANGED, scale_factor
 
 
-def log_probs(loc, scale, y, factors=SCALE_FACTORS):
+def log_probs(loc, scale, y, factors: Any = SCALE_FACTORS) -> Any:
     """Log densities `[F, C, V]` of Gaussians whose scales are multiplied by each factor."""
     factors = np.asarray(factors, np.float64)[:, None, None]
     return norm.logpdf(y, np.reshape(loc, (-1, 1)), factors * np.reshape(scale, (-1, 1)))
@@ -20,7 +22,8 @@ def quantiles_of(sd, num=2000):
 
 
 def best_factor(of_factor):
-    return minimize_scalar(lambda log_factor: -of_factor(np.exp(log_factor)), bounds=(-1.5, 1.0), method="bounded").x
+    found: Any = minimize_scalar(lambda log_factor: -of_factor(np.exp(log_factor)), bounds=(-1.5, 1.0), method="bounded")
+    return found.x
 
 
 def test_the_factor_one_is_among_the_factors():
@@ -38,7 +41,9 @@ def test_equal_distributions_that_are_too_wide_get_the_ratio_of_their_widths(sd,
 def test_a_mixture_of_calibrated_distributions_becomes_as_narrow_as_its_errors(loc, weights):
     loc, weights = np.array(loc), np.array(weights)
     y = quantiles_of(np.sqrt(1 - weights @ loc**2))  # the errors of a distribution have the variance 1 in the mean
-    pooled = best_factor(lambda f: np.mean(logsumexp(log_probs(loc, 1 + 0 * loc, y, [f])[0], axis=0, b=weights[:, None])))
+    pooled = best_factor(
+        lambda f: np.mean(np.asarray(logsumexp(log_probs(loc, 1 + 0 * loc, y, [f])[0], axis=0, b=weights[:, None])))
+    )
     single = best_factor(lambda f: np.mean(weights @ log_probs(loc, 1 + 0 * loc, y, [f])[0]))
     assert pooled < np.log(0.9)
     assert single == pytest.approx(0, abs=0.01)

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import binom
@@ -132,7 +133,7 @@ def posteriors(evaluations: Sequence[PosteriorEvaluation], references: list[np.n
     windows = [] if single else [*map(_window, last_row[:num]), _enlarged_window(last_row[0])]
     with mpl.rc_context(STYLE):
         columns = num + (not single)
-        figure = Figure(figsize=(0.6 + 2.5 * columns, 0.5 + 2.4 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(0.6 + 2.5 * columns, 0.5 + 2.4 * len(rows)), layout=ConstrainedLayoutEngine(wspace=0.06))
         panels = figure.subplots(len(rows), columns, squeeze=False, sharex="col", sharey=False)
         for panel, (name, draws, colour) in zip(panels, rows, strict=True):
             for axes, observation in zip(panel, [*range(num), 0], strict=False):
@@ -147,7 +148,6 @@ def posteriors(evaluations: Sequence[PosteriorEvaluation], references: list[np.n
         for axes in panels[-1]:
             axes.set_xlabel("theta" if single else "theta_1")
         figure.suptitle("\n".join(evaluation.verdict for evaluation in evaluations), fontsize=10)
-        figure.get_layout_engine().set(wspace=0.06)
     return figure
 
 
