@@ -10,13 +10,15 @@ import pytest
 
 import mdnjax as mdn
 from experiments.page import writing
-from experiments.page.blocks import Bullets, Grid, Paragraph, Picture, Section
+from experiments.page.blocks import Bullets, Grid, Paragraph, Picture, Plot, Section
 from experiments.page.explorer import make_explorer
 from experiments.page.parallel import parallel_coordinates
 from experiments.page.plots import bars_of_importance, curve_of_coverage, histogram_of_pit
 from experiments.page.settings import settings_that_differ
 from experiments.page.states import choose_states
 from experiments.page.summaries import LEVELS, in_blocks, summarise
+from experiments.posterior.figures import PosteriorEvaluation
+from experiments.posterior.page import draws_of as draws_of_page
 from experiments.progress import Clock
 from experiments.schemas import TabularRun
 from mdnjax.config import load
@@ -24,6 +26,7 @@ from mdnjax.config.schema import Model
 from mdnjax.data import Dataset, make_scaler
 from mdnjax.data.columns import Column, Columns, to_inputs
 from mdnjax.ensemble import untrained
+from mdnjax.posteriors.ranks import Ranks
 from mdnjax.predictor import make_predictor
 
 EVIL = "</script><script>alert(1)</script> $$x$$ [kg] & <b>"
@@ -188,3 +191,18 @@ def test_without_the_plotting_library_a_note_says_how_to_install_it(tmp_path, mo
     writing.write_page(tmp_path, Clock(), "title", lambda: pytest.fail("no section is needed"), wanted=True)
     assert "pip install bokeh" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("num_parameters", "num_drawn"), [(1, 4), (2, 4), (3, 3), (5, 1), (12, 1)])
+def test_a_page_of_posteriors_has_few_panels_and_quantiles_of_the_other_observations(num_parameters, num_drawn):
+    names, draws = [f"theta_{i}" for i in range(num_parameters)], [RNG.normal(size=(50, num_parameters)) for _ in range(6)]
+    ranks = Ranks(np.zeros((3, num_parameters), int), np.zeros(3, int), 9)
+    blocks = list(draws_of_page(PosteriorEvaluation(1000, draws, ranks, []), None, names))
+    assert [block.title for block in blocks if isinstance(block, Plot)] == [
+        f"Posterior for observation {number + 1}" for number in range(num_drawn)
+    ]
+    grids = [block for block in blocks if isinstance(block, Grid)]
+    assert len(blocks) == 4 == num_drawn + len(grids)
+    for number, grid in enumerate(grids, num_drawn):
+        assert f"observation {number + 1}" in grid.caption
+        np.testing.assert_allclose([float(row[2]) for row in grid.rows], np.median(draws[number], axis=0), rtol=1e-3)

@@ -20,6 +20,7 @@ from experiments.posterior.schema import Posterior
 from mdnjax.posteriors.ranks import level_of
 
 MAX_OBSERVATIONS, MAX_PARAMETERS, MAX_POINTS, MAX_NUMBERS = 4, 5, 600, 20  # of the plots of draws
+MAX_PANELS = 20  # of these plots together; making one takes about 40 ms
 MEANINGS = (
     "Test NLL: minus the mean log density of the true parameters of simulations that no network has seen, in nats; lower is "
     "better.",
@@ -55,7 +56,7 @@ def sections(
     yield Section("Scores", [Grid("Scores on test simulations", table[0], table[1:], 2), Bullets(MEANINGS)])
     yield Section("Calibration", [*_ranks(from_prior[-1], names), _coverage(from_prior)])
     yield Section("Where not to trust it", [Bullets([*verdicts, *notes]), *_reproduced(last)])
-    yield Section("Posteriors", list(_draws(last, problem.references, names)))
+    yield Section("Posteriors", list(draws_of(last, problem.references, names)))
     yield Section("Training", [curves_of_training(outcomes[-1].result.fit.history)])
 
 
@@ -100,11 +101,16 @@ def _reproduced(evaluation: PosteriorEvaluation) -> Iterator[Block]:
         yield Grid(caption, ["number", "observed", "5 %", "95 %", "p-value"], rows[:MAX_NUMBERS])
 
 
-def _draws(evaluation: PosteriorEvaluation, references: list[np.ndarray] | None, names: Sequence[str]) -> Iterator[Block]:
-    """Yields the draws for the first observations, each parameter against each other one."""
+def draws_of(evaluation: PosteriorEvaluation, references: list[np.ndarray] | None, names: Sequence[str]) -> Iterator[Block]:
+    """Yields the draws for the first observations: each parameter against each other one, or, after many panels, quantiles."""
+    num = min(len(names), MAX_PARAMETERS)
+    num_drawn = max(1, MAX_PANELS // (num * (num + 1) // 2))
     for number, draws in enumerate(evaluation.draws[:MAX_OBSERVATIONS]):
         ends = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
         rows = [[name, *(f"{value:.4g}" for value in of)] for name, of in zip(names, ends.T, strict=True)]
+        if number >= num_drawn:
+            yield Grid(f"Quantiles of the draws for observation {number + 1}", ["parameter", "5 %", "median", "95 %"], rows)
+            continue
         reference = None if references is None else references[number]
         description = f"Draws of {evaluation.name}" + ("" if reference is None else ", and reference draws in orange")
         description += ": a histogram of each parameter, and each pair of parameters as points."
