@@ -134,6 +134,21 @@ def test_interpolated_sets_are_those_of_the_exact_ones():
             assert np.median(size / np.asarray(hdr(mixture, mass).size)) == pytest.approx(1, abs=0.02)
 
 
+def test_interpolated_sets_of_many_networks_are_nearly_as_short_as_the_exact_ones():
+    shape, shared = (100, 12, 4, 1), RNG.normal(size=(2, 100, 1, 4, 1))
+    loc = shared[0] + 0.15 * RNG.normal(size=shape)
+    scale = np.exp(0.7 * shared[1] - 1.2 + 0.2 * RNG.normal(size=shape))
+    component = mdn.Diagonal(*(values.reshape(100, 48, 1).astype(np.float32) for values in (loc, scale)))
+    mixture = mdn.Mixture(RNG.normal(size=(100, 48)).astype(np.float32), component)
+    pieces = np.asarray(density_set(mixture, np.full(100, 0.9, np.float32)))
+    size = np.nansum(pieces[..., 1] - pieces[..., 0], axis=1)
+    ratio = size / np.asarray(hdr(mixture, 0.9).size)
+    assert np.median(ratio) < 1.01
+    assert ratio.max() < 1.2
+    y = mdn.sample(jax.random.key(0), mixture)
+    np.testing.assert_allclose(mass_above(mixture, y)[:, 0], hdr_mass(mixture, y), atol=0.08)
+
+
 def test_groups_of_a_column_are_read_from_the_rows(tmp_path):
     num = 300
     kind = np.where(np.arange(num) % 3 == 0, "wild", "calm")
