@@ -11,6 +11,7 @@ from sklearn.utils import check_array, check_random_state
 
 from mdnjax.data.columns import is_table
 from mdnjax.data.dates import has_dates
+from mdnjax.data.values import number_in
 
 
 def as_targets(y: Any) -> np.ndarray:
@@ -106,7 +107,7 @@ def _check_numbers(name: str, array: np.ndarray, impute: bool) -> None:
 
 def _is_number(text: str | bytes) -> bool:
     try:
-        float(text)
+        number_in(text.decode() if isinstance(text, bytes) else text)
     except ValueError:
         return False
     return True

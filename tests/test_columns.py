@@ -131,6 +131,7 @@ WRONG_TABLES = {
         "x": text("1", "2", "rotary", "4", "rotary", "6"),
         "y": X,
     },
+    "column 'x', row 2: got '1_000', expected a number as in 5 other rows": {"x": text("1", "1_000", "2", "3", "4", "5"), "y": X},
     "target 'y', row 2": {"x": X, "y": np.where(X == 1, np.nan, X)},
     "column 'y', row 1: got 'low'": {"x": X, "y": text("low", "high", "low", "low", "high", "low")},
     "30 different texts in 30 rows": {"x": text(*(f"n{i}" for i in range(30))), "y": np.arange(30.0)},

@@ -144,7 +144,7 @@ def category_indices(values: np.ndarray, categories: Sequence[str], missing: str
         if text in indices:
             return indices[text]
         try:  # the same number in another spelling, as numpy or pandas write it
-            number = float(text)
+            number = number_in(text)
         except ValueError:
             return -1
         forms = (f"{number:.15g}", repr(number))
@@ -180,13 +180,20 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
+def number_in(text: str) -> float:
+    """Returns the number that a text contains. Raises: ValueError if it is none, as `1_000`, which Python reads as a number."""
+    if "_" in text:
+        raise ValueError(f"got {text!r}, expected a number")
+    return float(text)
+
+
 def parsed(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the numbers that texts contain (nan if missing), and a mask of the texts that are not numbers."""
     numbers, wrong = np.full(len(texts), np.nan), np.zeros(len(texts), bool)
     for row, text in enumerate(texts):
         if text is not None:
             try:
-                numbers[row] = float(text)
+                numbers[row] = number_in(text)
             except ValueError:
                 wrong[row] = True
     return numbers, wrong
