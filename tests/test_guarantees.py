@@ -189,7 +189,7 @@ def test_ties_on_a_lattice_are_drawn_and_intervals_end_at_its_values():
     pieces = mdn.guaranteed_regions(predictor, x[200:], [0.8])[:, 0, :, :, 0]
     np.testing.assert_array_equal(pieces, np.rint(pieces))
     inside = np.any((pieces[..., 0] <= y[200:, None]) & (y[200:, None] <= pieces[..., 1]), axis=1)
-    # All rows have the same prediction, so that a set grows by whole values: by at most the most frequent one more than is needed.
+    # All rows have the same prediction, so that a set grows by whole values: it is too large by at most the most frequent one.
     most_frequent = np.max(np.unique(y, return_counts=True)[1]) / len(y)
     assert 0.8 - 0.06 < np.mean(inside) < 0.8 + most_frequent + 0.06
 
