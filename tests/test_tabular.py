@@ -1,6 +1,7 @@
 """The commands for tables, from a file to predictions for new rows."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from experiments.tabular import __main__ as tabular
 from mdnjax.baselines import linear_gaussian, marginal_gaussian
 from mdnjax.components import Support
 from mdnjax.config.data import Table
+from mdnjax.config.schema import Model
 from mdnjax.data import Dataset
 from mdnjax.data.columns import Column, Columns
 from mdnjax.data.dataset import joined
 from mdnjax.data.units import own_units
+from mdnjax.ensemble import untrained
 from mdnjax.evaluation import evaluate_mixtures, permutation_importance
 from tests.commands import ROOT, assert_not_blank, assert_one_line_error, run
 
@@ -295,3 +298,14 @@ def test_a_wide_table_is_read(tmp_path):
     wide = pandas.DataFrame(generator.normal(size=(30, 100)), columns=[f"c{i}" for i in range(100)])
     wide.to_csv(tmp_path / "t.csv", index=False)
     assert reading.read_table(Table(path=str(tmp_path / "t.csv"), target=("c7",)), 0).splits.train.x.shape[1] == 99
+
+
+@pytest.mark.parametrize(("factor", "lines"), [(None, 0), (1.0, 0), (0.8, 1)])
+def test_a_line_says_by_which_factor_the_scales_are_multiplied(factor, lines):
+    networks = untrained(Model(num_components=1, hidden_sizes=(2,)), 1, 1, num_members=2)
+    networks = networks._replace(scale_factor=None if factor is None else np.full(2, factor, np.float32))
+    selection = SimpleNamespace(selection=SimpleNamespace(settings=()))
+    result: Any = SimpleNamespace(setting_weights=[], config=selection, predictor=SimpleNamespace(networks=networks))
+    found = list(tabular.shares_of_mixture(result))
+    assert len(found) == lines
+    assert all("multiplied by 0.80, as the validation rows prefer" in line for line in found)

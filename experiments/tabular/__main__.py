@@ -40,7 +40,7 @@ from mdnjax.slices import Slices, slices_of
 from mdnjax.statistics import marginal
 from mdnjax.training.feed import remove_files
 
-MIN_WEIGHT_SHOWN = 0.01
+MIN_WEIGHT_SHOWN, MAX_FACTOR_SHOWN = 0.01, 0.995
 WIDTH_LABEL = f"median width of the {100 * LEVEL:.0f} % intervals"
 GUARANTEED_LEVEL = 0.9
 MAX_GROUPS_SHOWN = 8
@@ -209,7 +209,7 @@ def guarantee_note(result: Result, scores: Conformal) -> str:
 
 
 def shares_of_mixture(result: Result) -> Iterator[str]:
-    """Yields lines about the settings with the largest weights."""
+    """Yields lines about the settings with the largest weights, and about the factor of their scales."""
     parts = [
         (weight, "networks with " + ", ".join(f"{key} {value:g}" for key, value in setting.items()))
         for weight, setting in zip(result.setting_weights, result.config.selection.settings, strict=False)
@@ -219,6 +219,8 @@ def shares_of_mixture(result: Result) -> Iterator[str]:
     for weight, name in sorted(parts, key=lambda part: -part[0]):
         if weight >= MIN_WEIGHT_SHOWN:
             yield f"{100 * weight:.0f} % of the mixture: {name}"
+    if (factor := result.predictor.networks.scale_factor) is not None and factor[0] < MAX_FACTOR_SHOWN:
+        yield f"all scales are multiplied by {factor[0]:.2f}, as the validation rows prefer (selection.adjust_scales)"
 
 
 def notes(result: Result, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
