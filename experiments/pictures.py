@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = ("pictures.csv", "pictures.md", "environment.json")
 MAX_DIFFERENCE = 0.02  # that of a picture of little ink which is moved by five pixels
 
-
 Name = Literal[
     "study", "table", "slices", "pen_strokes", "trajectories", "posterior", "slcp", "projectile", "num_components", "robot_arm"
 ]

@@ -1,7 +1,7 @@
 """By which factor the scales of a pooled mixture are multiplied, so that it is not too wide.
 
 A mixture of predictive distributions is wider than they are, and its error is smaller than theirs. If each of them is as wide as
-its own errors, the mixture is too wide. Source: Gneiting and Ranjan (2013), Combining predictive distributions, section 3.3: the
+its own errors, the mixture is too wide. Source: Gneiting and Ranjan (2013), Combining predictive distributions: the
 spread-adjusted linear pool, whose factor maximises the likelihood of rows that no network was trained on.
 
 Here such rows exist for the mixture of the settings, but not for the whole mixture: the networks of a setting hold out different
