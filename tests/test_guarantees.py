@@ -140,7 +140,7 @@ def test_interpolated_sets_of_many_networks_are_nearly_as_short_as_the_exact_one
     loc = shared[0] + 0.15 * generator.normal(size=shape)
     scale = np.exp(0.7 * shared[1] - 1.2 + 0.2 * generator.normal(size=shape))
     component = mdn.Diagonal(*(values.reshape(100, 48, 1).astype(np.float32) for values in (loc, scale)))
-    mixture = mdn.Mixture(generator.normal(size=(100, 48)).astype(np.float32), component)
+    mixture = mdn.Mixture(jax.numpy.asarray(generator.normal(size=(100, 48)), np.float32), component)
     pieces = np.asarray(density_set(mixture, np.full(100, 0.9, np.float32)))
     size = np.nansum(pieces[..., 1] - pieces[..., 0], axis=1)
     ratio = size / np.asarray(hdr(mixture, 0.9).size)
