@@ -64,7 +64,7 @@ SOURCES: dict[Name, Source] = {
     ),
     "projectile": Source("projectile", {f"figures/{name}.png": f"experiments/{name}.png" for name in ("angles", "arcs")}),
     "num_components": Source(
-        "sweep configs/sweeps/num_components.yaml", {"figures/model.num_components.png": "experiments/num_components.png"}
+        "sweep configs/sweeps/num_components.yaml", {"figures/by_model.num_components.png": "experiments/num_components.png"}
     ),
     "robot_arm": Source("robot_arm", {"figures/arm.png": "experiments/arm.png", "figures/errors.png": "configs/arm_errors.png"}),
 }
@@ -81,7 +81,7 @@ class Pictures(Section, frozen=True):
 def draw(settings: Pictures, overwrite: bool) -> None:
     """Runs the commands, and prints and writes how much their pictures differ from those of the pages.
 
-    Raises: RunFailed if a command fails, or a picture differs by more than MAX_DIFFERENCE and is not replaced.
+    Raises: RunFailed if a command fails or does not draw a picture, or one differs by more than MAX_DIFFERENCE and is not replaced.
     """
     create_run_folder(settings, settings.output, FILES, overwrite)
     if "table" in settings.sources:
@@ -92,6 +92,8 @@ def draw(settings: Pictures, overwrite: bool) -> None:
         folder = settings.output / name
         run(f"{words} output={shlex.quote(str(folder.resolve()))} --overwrite")
         for made, shown in SOURCES[name].pictures.items():
+            if not (folder / made).exists():
+                raise command.RunFailed(f"experiments.{words} wrote no {made}, which is {shown}")
             difference = difference_of(folder / made, ROOT / shown)
             differing += [shown] if difference > MAX_DIFFERENCE else []
             rows.append([shown, SOURCES[name].words.format(output="."), f"{difference:.4f}"])

@@ -60,6 +60,12 @@ def test_equal_pictures_pass_and_others_are_named(tmp_path, commands_that_copy):
     assert_one_line_error(run("pictures", "sources=[robot_arms]"), "robot_arm")
 
 
+def test_a_picture_that_is_not_drawn_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "run", lambda words: None)
+    with pytest.raises(pictures.command.RunFailed, match=r"wrote no figures/angles\.png, which is experiments/angles\.png"):
+        pictures.draw(pictures.Pictures(output=tmp_path, sources=("projectile",)), overwrite=True)
+
+
 def test_a_command_that_fails_ends_the_comparison(tmp_path):
     with pytest.raises(pictures.command.RunFailed, match="exit status 2"):
         pictures.run("robot_arm seeed=3")
