@@ -81,7 +81,7 @@ class Pictures(Section, frozen=True):
 def draw(settings: Pictures, overwrite: bool) -> None:
     """Runs the commands, and prints and writes how much their pictures differ from those of the pages.
 
-    Raises: RunFailed if a command fails or does not draw a picture, or one differs by more than MAX_DIFFERENCE and is not replaced.
+    Raises: RunFailed if a command fails or draws no such picture, or one differs by more than MAX_DIFFERENCE and is not replaced.
     """
     create_run_folder(settings, settings.output, FILES, overwrite)
     if "table" in settings.sources:
