@@ -47,12 +47,7 @@ def make_recurrent(num_inputs: int, output_blocks: Sequence[int], *, cell: str, 
     head = Dense(tuple(output_blocks))
 
     def init(init_key: PRNGKey) -> Params:
-        params = {}
-        for i, (name, module) in enumerate(cells.items()):
-            memory = module.initialize_carry(init_key, (widths[i],))
-            params[name] = module.init(jax.random.fold_in(init_key, i), memory, jnp.zeros(widths[i], dtype))["params"]
-        head_key = jax.random.fold_in(init_key, len(cells))
-        return {**params, HEAD: head.init(head_key, jnp.zeros((widths[-1], 1), dtype))["params"]}
+        return _init_params(cells, head, num_inputs, init_key)
 
     def start(batch: tuple[int, ...]) -> Memory:
         unused_key = jax.random.key(0)  # flax requires a key, but the memory starts at 0
@@ -60,17 +55,11 @@ def make_recurrent(num_inputs: int, output_blocks: Sequence[int], *, cell: str, 
         memory = {name: module.initialize_carry(unused_key, (*batch, widths[i])) for i, (name, module) in modules}
         return jax.tree.map(lambda leaf: leaf.astype(dtype), memory)
 
-    def advance(params: Any, memory: Memory, values: Float[Array, "*batch X"]) -> tuple[Memory, Float[Array, "*batch H"]]:
-        next_memory = {}
-        for name, module in cells.items():
-            next_memory[name], values = module.apply({"params": params[name]}, memory[name], values)
-        return next_memory, values
-
     def outputs(params: Any, hidden: Float[Array, "... H"]) -> Float[Array, "P ..."]:
         return cast(Array, head.apply({"params": params[HEAD]}, jnp.moveaxis(hidden, -1, 0)))
 
     def step(params: Params, memory: Memory, x: Float[Array, "X *batch"]) -> tuple[Memory, Float[Array, "P *batch"]]:
-        memory, hidden = advance(params, memory, jnp.moveaxis(x, 0, -1))
+        memory, hidden = _advance(cells, params, memory, jnp.moveaxis(x, 0, -1))
         return memory, outputs(params, hidden)
 
     def apply(
@@ -79,9 +68,30 @@ def make_recurrent(num_inputs: int, output_blocks: Sequence[int], *, cell: str, 
         def body(memory: Memory, inputs: tuple[Array, Array]) -> tuple[Memory, Array]:
             values, is_first = inputs
             memory = jax.tree.map(lambda leaf: jnp.where(is_first[..., None], 0, leaf), memory)
-            return advance(params, memory, values)
+            return _advance(cells, params, memory, values)
 
         memory, hidden = jax.lax.scan(body, memory, (jnp.moveaxis(x, 0, -1), first))
         return memory, outputs(params, hidden)  # of all steps in one product
 
     return Recurrent(init, start, step, apply)
+
+
+def _init_params(cells: dict[str, Any], head: Dense, num_inputs: int, init_key: PRNGKey) -> Params:
+    """Returns the parameters of all layers and of the head; each has a key of its own."""
+    params, width, dtype = {}, num_inputs, jnp.result_type(float)
+    for i, (name, module) in enumerate(cells.items()):
+        memory = module.initialize_carry(init_key, (width,))
+        params[name] = module.init(jax.random.fold_in(init_key, i), memory, jnp.zeros(width, dtype))["params"]
+        width = module.features
+    head_key = jax.random.fold_in(init_key, len(cells))
+    return {**params, HEAD: head.init(head_key, jnp.zeros((width, 1), dtype))["params"]}
+
+
+def _advance(
+    cells: dict[str, Any], params: Any, memory: Memory, values: Float[Array, "*batch X"]
+) -> tuple[Memory, Float[Array, "*batch H"]]:
+    """Returns the memory of all layers after one step, and the values of the last one."""
+    next_memory = {}
+    for name, module in cells.items():
+        next_memory[name], values = module.apply({"params": params[name]}, memory[name], values)
+    return next_memory, values

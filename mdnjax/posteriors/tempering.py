@@ -56,45 +56,51 @@ def draw_tempered(
     all particles are stored as often as needed, after as many moves each time.
     Source: Del Moral, Doucet & Jasra (2006), section 3, by blackjax.
     """
-    random_walk, adaptive_tempered, resampling = import_blackjax()
 
     def finite_log_likelihood(z: Array) -> Array:
         lowest = jnp.finfo(z.dtype).min / 4
         return jnp.nan_to_num(log_likelihood(z), nan=lowest, neginf=lowest)
 
-    def log_posterior(z: Array) -> Array:
-        return law.log_prob(z) + finite_log_likelihood(z)
+    start_key, end_key, key = jax.random.split(key, 3)
+    start = law.sample(start_key, (effort.num_particles,))
+    state, log_evidence, num_temperatures = _raise_exponent(key, start, law, finite_log_likelihood, effort)
+    shuffle_key, end_key = jax.random.split(end_key)
+    # In order, neighbours have the same ancestors, so that the first few of them would not be a fair choice.
+    population = jax.random.permutation(shuffle_key, _resampled(end_key, state, effort))
+    keys = jax.random.split(jax.random.fold_in(key, MAX_TEMPERATURES), -(-num // effort.num_particles))
+    stored, acceptance = _moved(keys, population, lambda z: law.log_prob(z) + finite_log_likelihood(z), effort.num_moves)
+    draws = stored.reshape(-1, stored.shape[-1])[:num]
+    ess = _effective_size(jnp.concatenate([population[None], stored])) * len(draws) / (len(stored) * effort.num_particles)
+    return Tempered(draws, log_evidence, num_temperatures, state.tempering_param, acceptance, ess)
 
+
+def _raise_exponent(
+    key: PRNGKey, particles: Float[Array, "N D"], law: Law, log_likelihood: Callable[[Array], Array], effort: Effort
+) -> tuple[Any, Float[Array, ""], Array]:
+    """Raises the exponent from 0 to 1; returns the particles with their weights, the log evidence and the number of exponents."""
+    random_walk, adaptive_tempered, resampling = import_blackjax()
     kernel = adaptive_tempered.build_kernel(
-        law.log_prob, finite_log_likelihood, _move, random_walk.init, resampling.systematic, effort.target_ess
+        law.log_prob, log_likelihood, _move, random_walk.init, resampling.systematic, effort.target_ess
     )
 
-    def resampled(key: PRNGKey, state: Any) -> Array:
-        return state.particles[resampling.systematic(key, state.weights, effort.num_particles)]
-
-    def raise_exponent(carry: Any) -> Any:
+    def one_step(carry: Any) -> Any:
         state, log_evidence, step = carry
         step_key, population_key = jax.random.split(jax.random.fold_in(key, step))
-        population = resampled(population_key, state)
+        population = _resampled(population_key, state, effort)
         state, info = kernel(step_key, state, effort.num_moves, {"population": population[None]})
         return state, log_evidence + info.log_likelihood_increment, step + 1
 
     def goes_on(carry: Any) -> Array:
         return (carry[0].tempering_param < 1) & (carry[2] < MAX_TEMPERATURES)
 
-    start_key, end_key, key = jax.random.split(key, 3)
-    start = adaptive_tempered.init(law.sample(start_key, (effort.num_particles,)))
+    start = adaptive_tempered.init(particles)
     zero = jnp.zeros((), start.weights.dtype)
-    start = start._replace(tempering_param=zero)
-    state, log_evidence, num_temperatures = jax.lax.while_loop(goes_on, raise_exponent, (start, zero, 0))
-    shuffle_key, end_key = jax.random.split(end_key)
-    # In order, neighbours have the same ancestors, so that the first few of them would not be a fair choice.
-    population = jax.random.permutation(shuffle_key, resampled(end_key, state))
-    keys = jax.random.split(jax.random.fold_in(key, MAX_TEMPERATURES), -(-num // effort.num_particles))
-    stored, acceptance = _moved(keys, population, log_posterior, effort.num_moves)
-    draws = stored.reshape(-1, stored.shape[-1])[:num]
-    ess = _effective_size(jnp.concatenate([population[None], stored])) * len(draws) / (len(stored) * effort.num_particles)
-    return Tempered(draws, log_evidence, num_temperatures, state.tempering_param, acceptance, ess)
+    return jax.lax.while_loop(goes_on, one_step, (start._replace(tempering_param=zero), zero, 0))
+
+
+def _resampled(key: PRNGKey, state: Any, effort: Effort) -> Float[Array, "N D"]:
+    """Returns particles of equal weight."""
+    return state.particles[import_blackjax()[2].systematic(key, state.weights, effort.num_particles)]
 
 
 def _move(key: PRNGKey, state: Any, log_density: Callable[[Array], Array], population: Float[Array, "N D"]) -> Any:

@@ -106,10 +106,9 @@ def fit_population(
     """
     max_steps, start_steps = chunk_size(num_steps, report_every), np.asarray(states.step)
     start, size = int(start_steps.max()), len(start_steps)
-    progress = _first_progress(states, (np.arange(size) < num_members) & (start_steps == start))
-    if part_file is not None and (stored := part_file.load(states)) is not None:
-        placed = jax.device_put((stored.states, stored.previous), sharding_of(placement))
-        progress = stored._replace(states=placed[0], previous=placed[1])
+    progress = _stored_progress(part_file, states, placement)
+    if progress is None:
+        progress = _first_progress(states, (np.arange(size) < num_members) & (start_steps == start))
     done = progress.steps[-1] if progress.steps else start
     rates, begin = None if budget is None else np.asarray(inputs[0].numbers["train"][RATE]), time.monotonic()
     while done < num_steps and progress.running.any():
@@ -132,6 +131,15 @@ def fit_population(
             part_file.save(progress, is_end)
     states = rewind_all(train_step, placement, progress.states, inputs, progress.diverged, 2 * max_steps, feed)
     return Population(states, _history_of(progress, start, states), progress.diverged)
+
+
+def _stored_progress(part_file: PartFile | None, states: TrainState, placement: Placement) -> Progress | None:
+    """Returns the progress that is stored for these states, if there is any."""
+    stored = None if part_file is None else part_file.load(states)
+    if stored is None:
+        return None
+    states, previous = jax.device_put((stored.states, stored.previous), sharding_of(placement))
+    return stored._replace(states=states, previous=previous)
 
 
 def _first_progress(states: TrainState, running: np.ndarray) -> Progress:

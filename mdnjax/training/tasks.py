@@ -121,12 +121,9 @@ def train_networks(
     num_tasks = capacity or len(tasks)
     experts = _experts_of_all(tasks, placement, num_tasks, pad_to)
     inputs = [run for task, of_task in zip(tasks, experts, strict=True) for run in training_inputs(task, of_task)]
-    capacity = num_tasks * num_runs
     if pad_to:
         inputs = [functions.pad_inputs(run, *pad_to) for run in inputs]
-    offsets = np.repeat(
-        [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks], num_runs, axis=0
-    ).T
+    capacity, offsets = num_tasks * num_runs, _nll_offsets(tasks, num_runs)
 
     def observe_in_data_units(report: Report) -> None:
         if observe:
@@ -226,6 +223,12 @@ def networks_of_all(config: Run, selected: SelectedNetworks) -> Networks:
         return networks
     weight, floor, factor = (of.astype(np.float32) for of in (selected.weight, selected.scale_floor, selected.scale_factor))
     return networks._replace(weight=weight, scale_floor=floor, scale_factor=factor if config.selection.adjust_scales else None)
+
+
+def _nll_offsets(tasks: Sequence[Task], num_runs: int) -> Float[np.ndarray, "2 M"]:
+    """Returns the `_nll_offset` of the training part and of the validation part of each training."""
+    of_tasks = [[_nll_offset(task, part) for part in (task.train, task.validation)] for task in tasks]
+    return np.repeat(of_tasks, num_runs, axis=0).T
 
 
 def _nll_offset(task: Task, part: Dataset) -> float:
