@@ -88,6 +88,8 @@ def scores_of(mixture: Mixture, units: Units, observed: Observed, y: Float[np.nd
     else:
         below = observed.pit(mixture, units, y)
         above = 1 - below
+    if not np.any((below < TAIL) | (below > 1 - TAIL) | (above < TAIL) | (above > 1 - TAIL)):
+        return below, above
     low, high, width = _range_of(mixture)
     at = np.asarray(points, np.float64)[:, 0]
     over, under = np.maximum(at - high, 0) / width, np.maximum(low - at, 0) / width
@@ -101,10 +103,10 @@ def ends_at(
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """Returns the lowest y whose `lower`, and the highest y whose `upper` is at most the threshold of its row, of one target."""
     share = jnp.asarray(np.clip(thresholds, TAIL, 1 - TAIL), mixture.logits.dtype)
-    ends = [np.asarray(quantile(mixture, level), np.float64)[:, 0] for level in (1 - share, share)]
+    relative = np.asarray(quantile(mixture[:, None], jnp.stack([1 - share, share], axis=1)), np.float64)[..., 0]
     beyond = np.maximum(thresholds - 1, 0) + np.minimum(thresholds, 0)
-    width = _range_of(mixture)[2]
-    relative = np.stack([ends[0] - beyond * width, ends[1] + beyond * width], axis=1)
+    if np.any(beyond):
+        relative = relative + np.stack([-beyond, beyond], axis=1) * _range_of(mixture)[2][:, None]
     low, high = np.asarray(observed.quantiles(units.absolute(relative[..., None])))[..., 0].T
     return low, high
 

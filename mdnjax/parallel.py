@@ -6,11 +6,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
+from mdnjax.batching import padded_size
 from mdnjax.runtime import num_cores
+from mdnjax.types import Int
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -19,6 +22,11 @@ T = TypeVar("T")
 def num_threads() -> int:
     """Returns how many blocks are computed at the same time: one for each core, and one on other devices."""
     return num_cores() if jax.default_backend() == "cpu" else 1
+
+
+def max_block_rows() -> int:
+    """Returns how many rows a block has at most: on a CPU as many as its cache can hold, on other devices more."""
+    return 2**11 if jax.default_backend() == "cpu" else 2**14
 
 
 def map_in_threads(
@@ -50,3 +58,19 @@ def map_in_threads(
             yield waiting.popleft().result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)  # after an interrupt nobody waits for blocks that nobody reads
+
+
+def map_row_blocks(function: Callable[[Int[np.ndarray, " R"]], Any], num_rows: int, max_rows: int | None = None) -> Any:
+    """Returns the results of function(rows) for blocks of the numbers of rows, in threads, joined as numpy arrays.
+
+    All blocks have the same size, one of a few and at most `max_rows` (by default `max_block_rows()`), so that they share a
+    compiled program. The last one is filled with its own rows again.
+    """
+    size = min(padded_size(num_rows), max_rows or max_block_rows())
+
+    def of_block(start: int) -> Any:
+        num = min(size, num_rows - start)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:num], function(start + np.arange(size) % num))
+
+    results = map_in_threads(of_block, range(0, num_rows, size))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from mdnjax.batching import padded_size
 from mdnjax.config import schema
 from mdnjax.config.numbers import split
 from mdnjax.conformity import Conformal
@@ -44,13 +43,11 @@ from mdnjax.ensemble import Networks, compiled_nlls, num_networks, predict_compi
 from mdnjax.known_rows import KnownRows
 from mdnjax.mixture import Mixture
 from mdnjax.observed import Observed, observed_of
-from mdnjax.parallel import map_in_threads
+from mdnjax.parallel import map_row_blocks
 from mdnjax.recalibration import Recalibration, normal_scores
 from mdnjax.statistics import mean, variance
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import AnyArray, Array, Float, PRNGKey
-
-MAX_ROWS_PER_CALL, MAX_ROWS_PER_NLL_CALL = 2**14, 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +121,14 @@ class Predictor:
     def nll(self, dataset: Dataset) -> Float[np.ndarray, " N"]:
         """Computes the NLL of every example, in nats and the data's own units, in float64; see `log_prob`."""
         scaled = to_training_units(self.scaler, dataset, _dtype(self.networks))
-        (shape, numbers), size = split(self.model), MAX_ROWS_PER_NLL_CALL
-        blocks = [select_rows(scaled, slice(i, i + size)) for i in range(0, len(scaled.x), size)]
-        nlls = [compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact) for part in blocks]
-        nll = np.concatenate([np.zeros(0), *nlls], dtype=np.float64) + log_slopes(self.scaler, dataset.y, dataset.censoring)
+        shape, numbers = split(self.model)
+
+        def of_block(rows: np.ndarray) -> Array:
+            part = select_rows(scaled, rows)
+            return compiled_nlls(shape, numbers, self.networks, part.x, part.y, part.cells, part.exact)
+
+        relative = map_row_blocks(of_block, len(scaled.x)) if len(scaled.x) else np.zeros(0)
+        nll = np.asarray(relative, np.float64) + log_slopes(self.scaler, dataset.y, dataset.censoring)
         known = self.observed.recalibration
         return nll if known is None else nll - known.log_ratio(self.normal_scores(dataset))
 
@@ -142,26 +143,22 @@ class Predictor:
         inputs: Float[AnyArray, "N X"],
         *others: np.ndarray,
         transform: TargetTransform | None = None,
-        max_rows: int = MAX_ROWS_PER_CALL,
+        max_rows: int | None = None,
     ) -> Any:
         """Applies a function to the mixtures of blocks of rows, in threads, and returns the results as numpy arrays.
 
-        Args: function(mixture, *others) gets the rows of a block, repeated to one of a few sizes; `others` have a row for each
-        of the inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
+        Args: function(mixture, *others) gets the rows of a block, as `map_row_blocks` says; `others` have a row for each of the
+        inputs; `transform` gives the units of the mixtures, by default `units`; a block has at most `max_rows` rows.
         """
         z, transform = self.scaled(inputs), transform or mixture_units(self.scaler)[1]
         if not len(z):  # a row of zeros gives the shapes of the results
             z, *arrays = (np.zeros((1, *values.shape[1:]), values.dtype) for values in (z, *others))
             return jax.tree.map(lambda leaf: np.asarray(leaf)[:0], function(_predict(self, transform, z), *arrays))
 
-        def of_block(start: int) -> Any:
-            block = [np.asarray(values[start : start + max_rows]) for values in (z, *others)]
-            rows, *arrays = (np.resize(values, (padded_size(len(values)), *values.shape[1:])) for values in block)
-            result = function(_predict(self, transform, rows), *arrays)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(block[0])], result)
+        def of_block(rows: np.ndarray) -> Any:
+            return function(_predict(self, transform, z[rows]), *(np.asarray(values)[rows] for values in others))
 
-        results = map_in_threads(of_block, range(0, len(z), max_rows))
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+        return map_row_blocks(of_block, len(z), max_rows)
 
     def mean(self, rows: Any) -> Float[np.ndarray, "N D"]:
         """Returns the mean of each target."""

@@ -23,7 +23,7 @@ from mdnjax.data.values import TableError, check_name, numbers_of
 from mdnjax.guarantees import group_places
 from mdnjax.mixture import Mixture
 from mdnjax.outside import outside_of_training, unlike_training_of_inputs
-from mdnjax.parallel import map_in_threads
+from mdnjax.parallel import map_in_threads, max_block_rows
 from mdnjax.predictor import Predictor
 
 COMBINATION = "combination"  # what is written for a row that is unlike those of training, though each of its inputs is inside
@@ -111,20 +111,20 @@ def _predict_chunk(config: Predict, predictor: Predictor, chunk: Chunk) -> Predi
     except TableError as error:
         words = hint(error, Path(config.file), files.text_format_of(config))
         raise command.UserError(f"{config.file}: {error.below(first_row)}{words}") from None
-    key, names = jax.random.fold_in(jax.random.key(config.seed), first_row), list[str]()
+    key, names = jax.random.key(config.seed), list[str]()
 
     groups = group_places(predictor, x) if config.guarantee else np.zeros(len(x), int)
     counts = _rows_without_ends(config, predictor, groups)
 
-    def compute(mixture: Mixture, groups: np.ndarray, *at: np.ndarray) -> list[np.ndarray]:
-        columns = columns_of(config, predictor, mixture, groups, at, key)
+    def compute(mixture: Mixture, rows: np.ndarray, groups: np.ndarray, *at: np.ndarray) -> list[np.ndarray]:
+        columns = columns_of(config, predictor, mixture, groups, at, jax.random.fold_in(key, rows[0]))
         names[:] = columns
         return list(columns.values())
 
-    # The last chunk of a file is padded to the size of the others, since compiling takes longer than predicting a chunk.
-    num = padded_size(config.chunk_rows) if first_row else max(len(x), 1)
-    arrays = [np.resize(values, (num, *values.shape[1:])) if first_row else values for values in (x, groups, *at)]
-    values = predictor.map_rows(compute, *arrays, transform=relative_transform(predictor.scaler), max_rows=num)
+    # The last chunk of a file is padded to the size of a block, since compiling takes longer than predicting a block.
+    num = max(len(x), min(padded_size(config.chunk_rows), max_block_rows()) if first_row else 0)
+    arrays = [np.resize(values, (num, *values.shape[1:])) for values in (x, first_row + np.arange(len(x)), groups, *at)]
+    values = predictor.map_rows(compute, *arrays, transform=relative_transform(predictor.scaler))
     values = [column[: len(x)] for column in values]
     copied = {name: table[name] for name in config.keep}
     if config.outside:
