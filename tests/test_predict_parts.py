@@ -68,6 +68,16 @@ def test_samples_of_equal_rows_in_different_parts_differ(folder):
     assert not np.isclose(first, second).any()
 
 
+def test_samples_of_equal_rows_in_different_blocks_differ(folder, monkeypatch):
+    monkeypatch.setattr(parallel, "max_block_rows", lambda: 16)
+    TABLE.iloc[[0] * 40].to_parquet(folder / "equal.parquet", index=False)
+    words = [folder / "m.safetensors", folder / "equal.parquet", f"output={folder / 'e.parquet'}", "samples=2", "chunk_rows=64"]
+    assert run("predict", *words).returncode == 0
+    samples = pandas.read_parquet(folder / "e.parquet").filter(like="sample")
+    assert samples.shape == (40, 2)
+    assert len(np.unique(samples)) == 80
+
+
 def test_bad_patterns_are_one_line(folder):
     words = words_of(folder)
     assert_one_line_error(run("predict", *words, f"output={folder / 'p.csv'}"), "expected a folder, such as output=predictions/")
