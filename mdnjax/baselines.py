@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy.special import log_ndtr
 
 from mdnjax.components import Full, Support
 from mdnjax.data import Dataset
@@ -72,7 +72,7 @@ def _expected_beyond(
         loc = design @ (inverse @ expected)
         sd = np.sqrt(np.mean(root[:, None] ** 2 * ((expected - loc) ** 2 + variance)))
         z = side * (y - loc) / sd
-        ratio = np.exp(stats.norm.logpdf(z) - stats.norm.logsf(z))
+        ratio = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-z))
         before, expected = expected, np.where(side == 0, y, loc + side * sd * ratio)
         variance = np.where(side == 0, 0, sd**2 * np.clip(1 + z * ratio - ratio**2, 0, 1))
         if np.max(np.abs(expected - before)) < TOLERANCE * sd:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from mdnjax.components import Diagonal
 from mdnjax.data.dataset import Dataset
@@ -73,6 +72,8 @@ def fit_least_squares(
 
 def log_probs(fit: LeastSquares, scaled: Dataset) -> Float[np.ndarray, "S N"]:
     """Returns log p(y|x) by the constant and by the linear function, or the log probabilities of cells."""
+    from scipy import stats  # imported here because the import takes half a second
+
     loc, scale = location_and_scale(fit, scaled.x)
     df = fit.df[:, None, None]
     densities = stats.t.logpdf((scaled.y - loc) / scale, df) - np.log(scale)
@@ -114,6 +115,8 @@ def with_least_squares(mixture: Mixture, fit: LeastSquares, z: Float[AnyArray, "
 @functools.cache
 def student_as_gaussians(df: int) -> tuple[Float[np.ndarray, " J"], Float[np.ndarray, " J"]]:
     """Returns weights and scales of Gaussians at 0 whose mixture is close to a Student-t: EM with its quantiles as data."""
+    from scipy import stats  # imported here because the import takes half a second
+
     points = stats.t.isf((np.arange(NUM_POINTS) + 0.5) / (2 * NUM_POINTS), df)
     scale = np.quantile(np.abs(points), np.linspace(0.3, 0.999, NUM_GAUSSIANS))
     share = np.full(NUM_GAUSSIANS, 1 / NUM_GAUSSIANS)

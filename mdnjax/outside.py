@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
-from scipy.stats import betabinom
 
 from mdnjax.data.columns import blocks
 from mdnjax.known_rows import KnownRows, p_values
@@ -126,6 +125,8 @@ def known_rows_in(predictor: Predictor) -> KnownRows:
 
 def note_of_test_rows(predictor: Predictor, inputs: Float[np.ndarray, "N X"]) -> Iterator[str]:
     """Yields a sentence if more test rows are unlike those of training than chance explains in one of a thousand tables."""
+    from scipy.stats import betabinom  # imported here because the import takes half a second
+
     known = predictor.known
     if known is None:
         return

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,23 @@ def test_files_stay_short_and_open_with_a_sentence(path):
     assert ast.get_docstring(ast.parse(text))
 
 
+NEEDS_SCIKIT_LEARN = {"mdnjax/estimator.py", "mdnjax/sklearn_values.py"}  # imported when `MDNRegressor` is used
+OTHER_NAMES = {"yaml": "pyyaml", "annotated_types": "pydantic"}  # packages that a dependency contains or installs
+
+
+def test_modules_import_packages_of_an_extra_only_where_they_use_them():
+    """Otherwise a command without the extra ends in a traceback instead of a line that names it, even for its --help."""
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    known = {*sys.stdlib_module_names, "mdnjax", "experiments"} | {re.split("[>=]", name)[0] for name in dependencies}
+    for path in {*MODULES, *(ROOT / "experiments").rglob("*.py")}:
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            packages = {OTHER_NAMES.get(name.split(".")[0], name.split(".")[0]) for name in names}
+            place = str(path.relative_to(ROOT))
+            assert packages <= known or place in NEEDS_SCIKIT_LEARN, f"{place} imports {packages - known}"
+
+
 def test_the_configuration_knows_nothing_of_jax():
     package = f"p = types.ModuleType('mdnjax'); p.__path__ = [{str(ROOT / 'mdnjax')!r}]; sys.modules['mdnjax'] = p"
     code = f"import sys, types; {package}; import mdnjax.config.load; print([m for m in ('jax', 'optax') if m in sys.modules])"
@@ -95,7 +113,9 @@ def test_the_configuration_knows_nothing_of_jax():
 
 
 def test_importing_the_library_starts_no_device():
-    code = "import mdnjax, jax; from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
+    """Nor does it import the statistics of scipy, which takes a quarter of its time."""
+    code = "import sys, mdnjax, jax; from jax._src import xla_bridge; "
+    code += "print(xla_bridge.backends_are_initialized() or 'scipy.stats' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
         == "False"

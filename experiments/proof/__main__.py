@@ -50,6 +50,7 @@ def measure(settings: Proof, overwrite: bool) -> None:
     known = {check.function for check in CHECKS}
     if unknown := sorted(set(settings.functions) - known):
         raise command.UserError(f"functions: got {unknown[0]!r}, expected some of {', '.join(sorted(known))}")
+    command.import_extra("scoringrules", "test")
     create_run_folder(settings, settings.output, FILES, overwrite)
     start, findings = time.perf_counter(), _findings(settings)
     minutes = (time.perf_counter() - start) / 60

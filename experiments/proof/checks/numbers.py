@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scoringrules
 
 import mdnjax as mdn
+from experiments.command import import_extra
 from experiments.proof import one_target, several_targets
 from experiments.proof.cases import PROBABILITIES, Case, Name, is_gaussian
 from experiments.proof.checks import select
@@ -70,6 +70,7 @@ def _has_variance(name: Name) -> bool:
 
 
 def _crps_of_gaussians(example: Example, y: Numbers) -> Any:
+    scoringrules = import_extra("scoringrules", "test")
     return scoringrules.crps_mixnorm(float(y[0]), example.loc[:, 0], example.scale[:, 0], example.weight)
 
 
