@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 UNKNOWN_OPTION = "No such compile option"
 # Without LLVM's optimisation, and without XLA's newer emitters of fused loops, a program compiles in a third of the time.
@@ -17,15 +18,19 @@ QUICK_COMPILE_OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusio
 class JitOnce:
     """Replaces `jax.jit` for a program that runs once or a few times: on a CPU it compiles faster and runs more slowly.
 
-    It cannot be called inside another compiled function.
+    It cannot be called inside another compiled function. Args: a call whose arguments have more than `max_size` numbers runs the
+    optimised program, since it would take longer than compiling does.
     """
 
-    def __init__(self, function: Callable[..., Any], static_argnums: Sequence[int] = ()) -> None:
+    def __init__(self, function: Callable[..., Any], static_argnums: Sequence[int] = (), max_size: int | None = None) -> None:
+        self._max_size = max_size
         self._optimised = jax.jit(function, static_argnums=static_argnums)
         self._unoptimised = jax.jit(function, static_argnums=static_argnums, compiler_options=QUICK_COMPILE_OPTIONS)
 
     def __call__(self, *arguments: Any) -> Any:
         """Returns the function's result."""
+        if self._max_size is not None and sum(map(np.size, jax.tree.leaves(arguments))) > self._max_size:
+            return self._optimised(*arguments)
         return self._with_fallback(lambda jitted: jitted(*arguments))
 
     def compile(self, *arguments: Any) -> None:

@@ -20,7 +20,8 @@ from mdnjax.mixture import Mixture
 from mdnjax.observed import PLAIN, Observed
 from mdnjax.predictor import Predictor
 from mdnjax.scores import calibration_error, crps, nll, pit
-from mdnjax.statistics import central_interval, mean
+from mdnjax.statistics import mean
+from mdnjax.statistics.quick import quick_interval
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import Float, Int
 
@@ -137,7 +138,7 @@ def scores_of_density(mixture: Mixture, targets: np.ndarray, units: Units) -> Ro
     """Returns the scores of rows by their densities."""
     y, factor = units.relative(targets).astype(mixture.logits.dtype), units.factor
     singles = [(single, y[:, [target]]) for target, single in enumerate(marginals(mixture))]
-    ends = [np.asarray(central_interval(single[:, None], jnp.array(LEVELS)), np.float64) for single, _ in singles]
+    ends = [np.asarray(quick_interval(single[:, None], jnp.array(LEVELS)), np.float64) for single, _ in singles]
     pits = np.stack([np.asarray(pit(*single), np.float64) for single in singles])
     return RowScores(
         nll=np.asarray(nll(mixture, y), np.float64) + np.sum(np.log(factor)),

@@ -91,6 +91,13 @@ def test_a_program_that_runs_once_is_compiled_once_and_is_correct():
     assert once.num_programs() == 1
 
 
+def test_many_numbers_run_the_optimised_program():
+    once = JitOnce(lambda x: 2 * x, max_size=3)
+    for size in (3, 4):
+        np.testing.assert_array_equal(once(np.ones(size)), np.full(size, 2))
+    assert [jitted._cache_size() for jitted in (once._unoptimised, once._optimised)] == [1, 1]  # pyright: ignore
+
+
 def test_a_compiler_without_the_quick_options_compiles_with_its_defaults(monkeypatch):
     monkeypatch.setattr(compilation, "QUICK_COMPILE_OPTIONS", {"xla_of_another_version": True})
     once = JitOnce(lambda x: 2 * x)

@@ -17,7 +17,8 @@ from mdnjax.data.units import Units
 from mdnjax.mixture import Mixture, prob
 from mdnjax.observed import Observed
 from mdnjax.predictor import Predictor
-from mdnjax.statistics import cdf, central_interval, median
+from mdnjax.statistics import cdf
+from mdnjax.statistics.quick import quick_interval, quick_quantile
 from mdnjax.statistics.targets import marginals
 from mdnjax.types import Float
 
@@ -88,8 +89,8 @@ def _quantiles_of_mixtures(mixture: Mixture, observed: Observed, num: int) -> np
     """Returns the quantiles at LEVELS of each row, after recalibration, in the units of the mixtures."""
     if observed.recalibration is not None:
         return in_blocks(lambda rows: observed.mixture_quantiles(rows, np.array(LEVELS)), mixture, num)
-    middle = in_blocks(median, mixture, num)
-    ends = np.stack([in_blocks(lambda rows, level=level: central_interval(rows, level), mixture, num) for level in INTERVALS], -1)
+    middle = in_blocks(lambda rows: quick_quantile(rows, 0.5), mixture, num)
+    ends = np.stack([in_blocks(lambda rows, level=level: quick_interval(rows, level), mixture, num) for level in INTERVALS], -1)
     return np.concatenate([ends[:, 0], middle, ends[:, 1, ::-1]], axis=1)
 
 

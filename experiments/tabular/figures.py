@@ -15,7 +15,7 @@ from mdnjax.data.units import own_units
 from mdnjax.mixed import atom_probabilities
 from mdnjax.mixture import Mixture, prob
 from mdnjax.observed import PLAIN, Observed
-from mdnjax.statistics import central_interval, median
+from mdnjax.statistics.quick import quick_interval, quick_quantile
 
 MAX_ROWS_SHOWN = 400  # in the figure of observed values with their intervals
 LEVEL = 0.8
@@ -57,7 +57,7 @@ def plot_observed(mixture: Mixture, y: np.ndarray, name: str, observed: Observed
 
 def typical_and_extreme(mixture: Mixture, nll: np.ndarray) -> list[tuple[str, int]]:
     """Returns up to six different rows, each with what it is an example of; if a row is taken already, the next one is used."""
-    middle, ends = np.asarray(median(mixture))[:, 0], np.asarray(central_interval(mixture, LEVEL))
+    middle, ends = np.asarray(quick_quantile(mixture, 0.5))[:, 0], np.asarray(quick_interval(mixture, LEVEL))
     order, width = np.argsort(middle), np.argsort(ends[:, 1] - ends[:, 0])
     half = len(order) // 2
     candidates = {
@@ -141,14 +141,14 @@ def _is_inside(values: np.ndarray, ends: np.ndarray | tuple[float, float], obser
 def _median_of(mixture: Mixture, observed: Observed) -> np.ndarray:
     """Returns the median of each row, after recalibration, and on its lattice or with its atoms."""
     if observed.recalibration is None:
-        return np.asarray(observed.quantiles(np.asarray(median(mixture))))[:, 0]
+        return np.asarray(observed.quantiles(np.asarray(quick_quantile(mixture, 0.5))))[:, 0]
     return np.asarray(observed.mixture_quantiles(mixture, np.array([0.5])))[:, 0]
 
 
 def _interval_of(mixture: Mixture, level: float, observed: Observed) -> np.ndarray:
     """Returns both ends of the central interval of each row, after recalibration, and on its lattice or with its atoms."""
     if observed.recalibration is None:
-        return np.asarray(observed.quantiles(np.asarray(central_interval(mixture, level))))
+        return np.asarray(observed.quantiles(np.asarray(quick_interval(mixture, level))))
     return np.asarray(observed.mixture_intervals(mixture, np.array([level])))[..., 0, :]
 
 

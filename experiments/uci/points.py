@@ -11,7 +11,7 @@ from mdnjax.data.units import Units
 from mdnjax.evaluation import evaluate_mixtures
 from mdnjax.mixture import Mixture
 from mdnjax.observed import PLAIN, Observed
-from mdnjax.statistics import central_interval
+from mdnjax.statistics.quick import quick_interval
 from mdnjax.types import Float
 
 LEVEL = 0.9
@@ -50,7 +50,7 @@ def interval_scores(
     Its ends are values of a lattice, or those of targets with atoms, if the targets are `observed` like that.
     """
     if isinstance(prediction, Mixture):
-        ends = units.absolute(np.asarray(central_interval(prediction, LEVEL), np.float64)[..., None])
+        ends = units.absolute(np.asarray(quick_interval(prediction, LEVEL), np.float64)[..., None])
         ends = np.asarray(observed.as_recorded().quantiles(ends))[..., 0]
     else:  # of this method's quantiles, that at (s - 1/2) / S is the s-th smallest value
         ends = np.quantile(prediction.values, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2), axis=1, method="hazen").T
