@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,9 +21,26 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+class _Thread(threading.local):
+    uses_one_core = False
+
+
+THIS_THREAD = _Thread()
+
+
 def num_threads() -> int:
-    """Returns how many blocks are computed at the same time: one for each core, and one on other devices."""
-    return num_cores() if jax.default_backend() == "cpu" else 1
+    """Returns how many blocks are computed at the same time: one for each core, and one on other devices or in `one_core`."""
+    return num_cores() if jax.default_backend() == "cpu" and not THIS_THREAD.uses_one_core else 1
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Computes one block at a time, inside of the `with` block and in this thread: other threads or processes use other cores."""
+    before, THIS_THREAD.uses_one_core = THIS_THREAD.uses_one_core, True
+    try:
+        yield
+    finally:
+        THIS_THREAD.uses_one_core = before
 
 
 def max_block_rows() -> int:
@@ -29,23 +48,21 @@ def max_block_rows() -> int:
     return 2**11 if jax.default_backend() == "cpu" else 2**14
 
 
-def map_in_threads(
-    function: Callable[[S], T], blocks: Iterable[S], compiled: bool = False, max_threads: int | None = None
-) -> Iterator[T]:
+def map_in_threads(function: Callable[[S], T], blocks: Iterable[S], compiled: bool = False) -> Iterator[T]:
     """Yields function(block) of each block in order; the next blocks are read and computed while the caller uses a result.
 
     At most one block more than there are threads is read ahead. The first is computed alone, so that each program is compiled
-    once, unless the programs are `compiled`. There are `max_threads` threads at most. Of the settings of jax that hold in a
-    `with` block, the size of floats holds in the threads too.
+    once, unless the programs are `compiled`. A block that is computed beside others uses one core. Of the settings of jax that
+    hold in a `with` block, the size of floats holds in the threads too.
     """
-    remaining, num = iter(blocks), min(num_threads(), max_threads or num_threads())
+    remaining, num = iter(blocks), num_threads()
     yield from map(function, itertools.islice(remaining, None if num == 1 else 0 if compiled else 1))
     if (second := next(remaining, None)) is None:
         return
     x64, waiting = jax.config.read("jax_enable_x64"), deque[Future[T]]()  # of this thread; others have that of the process
 
     def compute(block: S) -> T:
-        with jax.enable_x64(x64):
+        with jax.enable_x64(x64), one_core():
             return function(block)
 
     threads = ThreadPoolExecutor(num)

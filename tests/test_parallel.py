@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mdnjax.parallel import map_row_blocks
+from mdnjax import parallel
+from mdnjax.parallel import map_in_threads, map_row_blocks, num_threads, one_core
 
 
 @pytest.mark.parametrize("num_rows", [1, 5, 64, 65, 129, 640, 1000])
@@ -21,3 +22,11 @@ def test_blocks_have_every_row_once_and_one_size(num_rows, max_rows):
     assert len({*sizes}) == 1
     assert sizes[0] <= max_rows
     assert len(sizes) == -(-num_rows // sizes[0])
+
+
+def test_blocks_within_blocks_use_one_core(monkeypatch):
+    monkeypatch.setattr(parallel, "num_cores", lambda: 3)
+    assert [*map_in_threads(lambda _: num_threads(), range(4))] == [3, 1, 1, 1]  # the first block is computed alone
+    with one_core():
+        assert [*map_in_threads(lambda _: num_threads(), range(4))] == [1] * 4
+    assert num_threads() == 3

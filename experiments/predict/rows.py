@@ -65,17 +65,16 @@ def predict_file(
     *,
     record: str = "",
     compiled: bool = False,
-    max_threads: int | None = None,
 ) -> Summary:
     """Writes the predictions for the file of a configuration to its output, which appears whole at the end.
 
     Args: report(number of rows) is called after each chunk; `record` is text about the predictions that a Parquet file stores;
-    the programs are `compiled` if another such file was predicted before; `max_threads` limits the chunks at a time.
+    the programs are `compiled` if another such file was predicted before.
     Raises: UserError for what the user can correct.
     """
     summary, chunks, predict_chunk = Summary(), _chunks(config, predictor), partial(_predict_chunk, config, predictor)
     with table_writer(config.output, overwrite, record) as write:
-        for done in map_in_threads(predict_chunk, chunks, compiled, max_threads):
+        for done in map_in_threads(predict_chunk, chunks, compiled):
             write(done.columns)
             summary = summary.plus(Summary(len(next(iter(done.columns.values()), ())), tuple(done.notes), done.counts))
             report(summary.num_rows)

@@ -14,6 +14,7 @@ from experiments.predict.columns import Predict
 from experiments.predict.parts import digest_of, is_complete, parts_of, records
 from experiments.predict.rows import Summary, predict_file
 from mdnjax.model_file import load
+from mdnjax.parallel import one_core
 from mdnjax.predictor import Predictor
 from mdnjax.progress import ProgressLine
 
@@ -86,7 +87,8 @@ def _predict_on_worker(part: Part, report: Callable[[Any], None]) -> Summary:
     command.setup_runtime(config.runtime)
     if not overwrite and is_complete(config, record):
         return Summary()
-    return predict_file(config, predictor, overwrite, report, record=record, max_threads=1)
+    with one_core():
+        return predict_file(config, predictor, overwrite, report, record=record)
 
 
 @functools.lru_cache(maxsize=1)
