@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from mdnjax.data.dataset import Dataset
 from mdnjax.data.examples import as_numbers
 from mdnjax.posteriors.posterior import Evaluated, Posterior, as_shape, in_shape
+from mdnjax.posteriors.proposals import draws_near
 from mdnjax.posteriors.ranks import rank
 from mdnjax.statistics import Modes, modes
 from mdnjax.types import Bool, Float, PRNGKey
@@ -59,15 +60,24 @@ class DirectPosterior(Posterior):
         inside. Source: Deistler et al. (2022), truncated proposals.
         Raises: ValueError if the prior is not known, or hardly any of its draws are in this region.
         """
-        if self.prior is None:
+        prior = self.prior
+        if prior is None:
             raise ValueError("propose: got a posterior without a prior, from which new parameters could be drawn")
         draw_key, key = jax.random.split(key)
         draws = self.sample(draw_key, x, NUM_DRAWS)
-        lowest, region = np.quantile(self.log_prob(draws, x), SHARE_OUTSIDE), self.prior.within(draws)
-        accepted: list[np.ndarray] = []
-        for part in jax.random.split(key, MAX_CALLS):
-            candidates = region.sample(part, (CANDIDATES_PER_CALL,))
-            accepted.append(candidates[self.log_prob(candidates, x) >= lowest])
+        lowest, region = np.quantile(self.log_prob(draws, x), SHARE_OUTSIDE), prior.within(draws)
+        ways: list[Callable[[PRNGKey], np.ndarray]] = [lambda key: region.sample(key, (CANDIDATES_PER_CALL,))]
+        if not prior.is_bounded.all():
+            ways.append(lambda key: draws_near(key, prior, draws, CANDIDATES_PER_CALL))
+
+        def proposals(way: Callable[[PRNGKey], np.ndarray], key: PRNGKey) -> Float[np.ndarray, "A D"]:
+            candidates = way(key)
+            return candidates[self.log_prob(candidates, x) >= lowest]
+
+        keys, accepted = jax.random.split(key, MAX_CALLS), list[np.ndarray]()
+        best = max(ways, key=lambda way: len(proposals(way, keys[0]))) if len(ways) > 1 else ways[0]
+        for part in keys:
+            accepted.append(proposals(best, part))
             if sum(map(len, accepted)) >= num:
                 return np.concatenate(accepted)[:num]
         found, tried = sum(map(len, accepted)), MAX_CALLS * CANDIDATES_PER_CALL
