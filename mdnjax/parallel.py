@@ -35,7 +35,7 @@ def num_threads() -> int:
 
 @contextlib.contextmanager
 def one_core() -> Iterator[None]:
-    """Computes one block at a time, inside of the `with` block and in this thread: other threads or processes use other cores."""
+    """Computes one block at a time in this thread, inside of the `with` block: other threads or processes use the other cores."""
     before, THIS_THREAD.uses_one_core = THIS_THREAD.uses_one_core, True
     try:
         yield

@@ -18,6 +18,7 @@ from experiments.proof.regimes import REGIMES
 from experiments.run_folder import create_run_folder
 from experiments.schemas import Runtime
 from mdnjax import runtime
+from mdnjax.config.nearest import nearest
 from mdnjax.config.schema import Family
 from mdnjax.config.section import Folder, Section
 
@@ -47,9 +48,10 @@ def measure(settings: Proof, overwrite: bool) -> None:
     """Runs the checks, prints and writes their table, and fails if an error exceeds its tolerance."""
     jax.config.update("jax_enable_x64", True)
     command.setup_runtime(settings.runtime)
-    known = {check.function for check in CHECKS}
-    if unknown := sorted(set(settings.functions) - known):
-        raise command.UserError(f"functions: got {unknown[0]!r}, expected some of {', '.join(sorted(known))}")
+    known = sorted({check.function for check in CHECKS})
+    if unknown := sorted({*settings.functions} - {*known}):
+        expected = f"expected some of {', '.join(known)}{nearest(unknown[0], known)}"
+        raise command.UserError(f"functions: got {unknown[0]!r}, {expected}")
     command.import_extra("scoringrules", "test")
     create_run_folder(settings, settings.output, FILES, overwrite)
     start, findings = time.perf_counter(), _findings(settings)

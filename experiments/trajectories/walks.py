@@ -10,6 +10,7 @@ import numpy as np
 from experiments.command import UserError
 from experiments.trajectories import crossings
 from experiments.trajectories.schema import Paths
+from mdnjax.config.nearest import nearest
 
 OBSERVED, PREDICTED = 8, 12
 LENGTH = OBSERVED + PREDICTED
@@ -51,7 +52,7 @@ def make_scenes(config: Paths, seed: int) -> list[Scene]:
         recordings, tests = _read(Path(config.root)), SCENES
     for name in config.scenes:
         if name not in tests:
-            raise UserError(f"data.scenes: got {name!r}, expected some of {', '.join(tests)}")
+            raise UserError(f"data.scenes: got {name!r}, expected some of {', '.join(tests)}{nearest(name, tests)}")
     return [_scene(name, recordings, tests[name]) for name in config.scenes or tests]
 
 

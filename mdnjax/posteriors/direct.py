@@ -74,15 +74,19 @@ class DirectPosterior(Posterior):
             candidates = way(key)
             return candidates[self.log_prob(candidates, x) >= lowest]
 
-        keys, accepted = jax.random.split(key, MAX_CALLS), list[np.ndarray]()
-        best = max(ways, key=lambda way: len(proposals(way, keys[0]))) if len(ways) > 1 else ways[0]
-        for part in keys:
-            accepted.append(proposals(best, part))
+        keys = jax.random.split(key, MAX_CALLS)
+        first = [proposals(way, keys[0]) for way in ways]
+        best = max(range(len(ways)), key=lambda i: len(first[i]))
+        accepted = [first[best]]
+        for part in keys[1:]:
             if sum(map(len, accepted)) >= num:
-                return np.concatenate(accepted)[:num]
+                break
+            accepted.append(proposals(ways[best], part))
         found, tried = sum(map(len, accepted)), MAX_CALLS * CANDIDATES_PER_CALL
+        if found >= num:
+            return np.concatenate(accepted)[:num]
         expected = "expected more: the posterior is too narrow for a truncated prior; method='likelihood' proposes draws of it"
-        raise ValueError(f"propose: got {found} of {tried} draws of the prior where the posterior is, {expected}")
+        raise ValueError(f"propose: got {found} of {tried} candidates where the posterior is, {expected}")
 
     def _row(self, x: Any) -> Float[np.ndarray, "1 X"]:
         x, num = np.asarray(x, np.float64), len(self.predictor.columns.inputs)
